@@ -1,0 +1,81 @@
+//! Rights: what a plugin may reach, each a WIT package that it imports.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A right that a plugin needs, named after the WIT package that brings it (`yuanli:<name>`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Write lines, groups and progress to the attempt's log.
+    Log,
+    /// Read which run, stage and attempt this is, its deadline and whether it was cancelled.
+    Context,
+    /// Read and write the files of the attempt's workspace.
+    Workspace,
+    /// Fetch source trees: from git, or from the folder that the workflow's file lies in.
+    Source,
+    /// Build, tag, inspect and remove container images.
+    Images,
+    /// Run containers.
+    Containers,
+}
+
+/// A text that names no capability.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no capability")]
+pub struct UnknownCapability(pub String);
+
+impl Capability {
+    /// All of them, in the order in which people read them.
+    pub const ALL: [Self; 6] =
+        [Self::Log, Self::Context, Self::Workspace, Self::Source, Self::Images, Self::Containers];
+
+    /// The name in workflows and of the WIT package.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Context => "context",
+            Self::Workspace => "workspace",
+            Self::Source => "source",
+            Self::Images => "images",
+            Self::Containers => "containers",
+        }
+    }
+
+    /// What the right allows, for a person.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Log => "write to the stage's log",
+            Self::Context => "see which run and stage it is part of",
+            Self::Workspace => "read and write the files of its workspace",
+            Self::Source => "fetch source trees from git and from the workflow's folder",
+            Self::Images => "build, tag, inspect and remove container images",
+            Self::Containers => "run containers",
+        }
+    }
+
+    /// Whether every plugin has it without asking: it reaches nothing outside the attempt.
+    #[must_use]
+    pub const fn is_free(self) -> bool {
+        matches!(self, Self::Log | Self::Context)
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Capability {
+    type Err = UnknownCapability;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCapability> {
+        Self::ALL
+            .into_iter()
+            .find(|capability| capability.name() == text)
+            .ok_or_else(|| UnknownCapability(text.to_owned()))
+    }
+}

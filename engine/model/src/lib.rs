@@ -1,0 +1,26 @@
+//! The nouns of Yuanli: ids, a validated workflow, what happens in a run.
+//!
+//! Pure: no I/O, no clock, no async, no serde of its own (stored and wire types live with those who store and send).
+//! A value of a type in here is valid by construction; nothing after a constructor checks it again.
+//! Start reading in [`workflow`], then [`run`].
+
+pub mod capability;
+pub mod graph;
+pub mod id;
+pub mod log;
+pub mod plugin;
+pub mod run;
+pub mod template;
+pub mod time;
+pub mod workflow;
+pub mod workspace;
+
+pub use capability::Capability;
+pub use graph::Graph;
+pub use id::{AttemptId, Digest, EngineId, InputName, OperationId, RunId, StageName, WorkflowName};
+pub use log::{Level, LogLine, Stream};
+pub use plugin::{PluginDescription, PluginReference};
+pub use run::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, SkipReason};
+pub use template::{Expression, Segment, Template};
+pub use time::Timestamp;
+pub use workflow::{Input, InputType, Stage, Workflow};

@@ -1,0 +1,188 @@
+//! What happens in a run, as data.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::{AttemptId, Digest, InputName, StageName, WorkflowName};
+
+/// Something that happened in a run. A run is its events, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// The run was admitted; everything that it depends on is pinned here.
+    Created {
+        /// The workflow's name.
+        workflow: WorkflowName,
+        /// The digest of the workflow's text.
+        version: Digest,
+        /// The checked inputs, defaults filled in.
+        inputs: IndexMap<InputName, Value>,
+        /// The stages with the digests of the components that they will run, in the order of the document.
+        stages: Vec<PinnedStage>,
+    },
+    /// An attempt was decided on; it starts once this is durable.
+    AttemptStarted {
+        /// Which one.
+        attempt: AttemptId,
+        /// The plugin's config, every expression evaluated.
+        config: Value,
+    },
+    /// An attempt came to its end.
+    AttemptEnded {
+        /// Which one.
+        attempt: AttemptId,
+        /// How it ended.
+        outcome: AttemptOutcome,
+    },
+    /// A stage will not run.
+    StageSkipped {
+        /// Which one.
+        stage: StageName,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// Somebody asked for the end of the run.
+    CancelRequested {
+        /// Who or why, for a person.
+        reason: String,
+    },
+    /// The run is over; nothing comes after this.
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// A stage as a run pinned it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedStage {
+    /// The stage.
+    pub name: StageName,
+    /// The plugin that `uses:` named.
+    pub plugin: String,
+    /// The component that the name stood for at admission.
+    pub component: Digest,
+    /// What it needs.
+    pub needs: Vec<StageName>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptOutcome {
+    /// It did its job.
+    Succeeded {
+        /// What it gives to the stages after it.
+        outputs: Value,
+        /// What it left of its workspace; `None` when nothing was ever written there.
+        workspace: Option<Digest>,
+    },
+    /// It did not.
+    Failed(Failure),
+    /// It was stopped because its run was cancelled.
+    Cancelled,
+}
+
+/// Why an attempt failed: data for the engine and a sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the engine decides by.
+    pub class: FailureClass,
+    /// A short word for machines, such as `exit-code`, `timeout`, `memory-limit`.
+    pub kind: String,
+    /// What went wrong, where, and what to do.
+    pub message: String,
+    /// More, as key and value.
+    pub details: Vec<(String, String)>,
+}
+
+/// What may be done about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureClass {
+    /// Trying again gives the same.
+    Permanent,
+    /// Trying again may help.
+    Transient,
+    /// Trying again may help after a while.
+    Throttled {
+        /// How long to wait, when the other side said so.
+        retry_after: Option<Duration>,
+    },
+    /// It was asked to stop.
+    Cancelled,
+    /// Whether an effect happened cannot be known.
+    Interrupted,
+    /// A class that a newer contract knows; treated as permanent.
+    Other(String),
+}
+
+impl FailureClass {
+    /// The word for it in documents and output.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Transient => "transient",
+            Self::Throttled { .. } => "throttled",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl Failure {
+    /// A failure without details.
+    pub fn new(class: FailureClass, kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { class, kind: kind.into(), message: message.into(), details: Vec::new() }
+    }
+
+    /// A failure that trying again will not mend.
+    pub fn permanent(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Permanent, kind, message)
+    }
+
+    /// A failure that trying again may mend.
+    pub fn transient(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Transient, kind, message)
+    }
+
+    /// The same failure with one more detail.
+    #[must_use]
+    pub fn with_detail(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.details.push((key.into(), value.into()));
+        self
+    }
+}
+
+/// Why a stage was not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// This need did not succeed: it failed, or was itself skipped or cancelled.
+    NeedNotMet(StageName),
+    /// The run was cancelled before it began.
+    RunCancelled,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Every stage succeeded.
+    Succeeded,
+    /// At least one stage failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word for it in documents and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}

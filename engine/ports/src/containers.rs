@@ -1,0 +1,98 @@
+//! Containers that run to their end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use yuanli_model::{AttemptId, EngineId, OperationId, Stream};
+
+pub use crate::images::ContainerError;
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRequest {
+    /// Who asks; the container's name and labels come from it.
+    pub operation: OperationId,
+    /// Name or id of the image; it has to be there, nothing is pulled.
+    pub image: String,
+    /// The command with its arguments; the image's own when empty.
+    pub command: Vec<String>,
+    /// Replaces the image's entry point; `Some` of an empty list takes it away.
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// The folder to start in; the image's own when absent.
+    pub working_folder: Option<String>,
+    /// User, as `name`, `uid` or `uid:gid`; the image's own when absent.
+    pub user: Option<String>,
+    /// Folders of the host to mount.
+    pub mounts: Vec<Mount>,
+    /// Whether it has a network at all.
+    pub has_network: bool,
+    /// The most memory it may use, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// How many processors it may use, in thousandths.
+    pub cpu_millis: Option<u32>,
+}
+
+/// A folder of the host inside a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it lies on the host.
+    pub host: PathBuf,
+    /// Where it appears in the container; absolute.
+    pub target: String,
+    /// Whether the container may not write to it.
+    pub is_read_only: bool,
+}
+
+/// A container that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerId(pub String);
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code of its first process; 128 plus the signal's number when a signal ended it.
+    pub code: i64,
+    /// Whether it was ended for using too much memory.
+    pub is_out_of_memory: bool,
+}
+
+/// Called for each line of a container's output, without its line end.
+pub type OnLine<'a> = &'a (dyn Fn(Stream, String) + Send + Sync);
+
+/// Runs containers.
+#[async_trait]
+pub trait Containers: Send + Sync + std::fmt::Debug {
+    /// Creates and starts a container. Its name is the operation id, so that it can be found again.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; nothing is left behind when it was created but did not start.
+    async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError>;
+
+    /// Hands every line of the output, from the first on, to `on_line`; returns when the container has ended and all
+    /// its output was handed over. Cancel-safe: dropping it leaves the container as it is.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError>;
+
+    /// Asks the container to end with its stop signal and ends it by force after `grace`. No error when it has ended.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError>;
+
+    /// Removes a container, running or not, with its anonymous volumes. No error when it is gone.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError>;
+
+    /// Removes every container that this engine made, for one attempt or (`None`) for all; returns how many.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError>;
+}

@@ -1,0 +1,26 @@
+//! What the engine asks of the outside, in its own words: traits, their arguments, their errors.
+//!
+//! Adapters implement these traits, the executor and the component host call them. No type of an adapter's library
+//! (sled, bollard, wasmtime) stands in here. Every trait is safe to use from many tasks; every future may be dropped
+//! at any `.await`: what it began outside is found again by its operation id or label.
+
+pub mod clock;
+pub mod containers;
+pub mod images;
+pub mod logs;
+pub mod plugins;
+pub mod source;
+pub mod store;
+pub mod workspaces;
+
+pub use clock::Clock;
+pub use containers::Containers;
+pub use images::Images;
+pub use logs::{AttemptLog, Logs};
+pub use plugins::Plugins;
+pub use source::Sources;
+pub use store::Store;
+pub use workspaces::{AttemptWorkspace, Workspaces};
+
+/// Asks whoever holds a clone to stop; see [`tokio_util::sync::CancellationToken`].
+pub type Cancellation = tokio_util::sync::CancellationToken;

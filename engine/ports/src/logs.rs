@@ -1,0 +1,91 @@
+//! Logs of attempts: written once, in order, followed while they grow.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use yuanli_model::{AttemptId, LogLine};
+
+/// Longest log that is kept with the attempt's end in the store; a longer one has a file of its own.
+pub const MAX_INLINE_BYTES: usize = 8 * 1024;
+
+/// Why a log cannot be written or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The file under it failed.
+    #[error("the log of {attempt} cannot be {action}: {reason}")]
+    Io {
+        /// Whose log.
+        attempt: Box<AttemptId>,
+        /// `written` or `read`.
+        action: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+    /// What is stored is no log.
+    #[error("the log of {attempt} is damaged at byte {offset}")]
+    Damaged {
+        /// Whose log.
+        attempt: Box<AttemptId>,
+        /// Where the first unreadable line begins.
+        offset: u64,
+    },
+}
+
+/// Where the log of an ended attempt is kept. Goes into the commit that ends the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredLog {
+    /// These bytes, at most [`MAX_INLINE_BYTES`].
+    Inline(Bytes),
+    /// A file of this many bytes, synced to the device.
+    File {
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+/// Lines of a log and where to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// The lines, in order.
+    pub lines: Vec<LogLine>,
+    /// The offset in bytes of the line after the last one.
+    pub next: u64,
+}
+
+/// The logs of all attempts.
+#[async_trait]
+pub trait Logs: Send + Sync + std::fmt::Debug {
+    /// The log of an attempt that begins now. Until it is finished it can be read by [`Self::read`] with `None`.
+    fn open(&self, attempt: &AttemptId) -> Arc<dyn AttemptLog>;
+
+    /// Lines from `offset` (0 or a [`LogPage::next`]), about `max_bytes` of them; no lines at the end.
+    /// `stored` says where the log of an ended attempt is; `None` reads one that is still open here.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    async fn read(
+        &self,
+        attempt: &AttemptId,
+        stored: Option<&StoredLog>,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<LogPage, LogError>;
+}
+
+/// The log of one attempt while it runs.
+#[async_trait]
+pub trait AttemptLog: Send + Sync + std::fmt::Debug {
+    /// Adds a line. Cheap; an error of the file under it is kept for [`Self::finish`]. Lines over the cap of the
+    /// implementation are counted and left out, and the last line says so.
+    fn append(&self, line: LogLine);
+
+    /// Waits until there is more than `offset` bytes, or the log is finished. Returns the length in bytes.
+    async fn grown(&self, offset: u64) -> u64;
+
+    /// Makes the log durable and says where it is kept. Lines added later are dropped.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    async fn finish(&self) -> Result<StoredLog, LogError>;
+}

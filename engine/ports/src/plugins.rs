@@ -1,0 +1,94 @@
+//! Running a plugin, and knowing what it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use yuanli_model::{
+    AttemptId, Capability, Digest, Failure, PluginDescription, PluginReference, Timestamp, WorkflowName,
+};
+
+use crate::{AttemptLog, AttemptWorkspace, Cancellation};
+
+/// Everything that one attempt of a plugin has to do with.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Which attempt it is.
+    pub id: AttemptId,
+    /// The workflow it is part of.
+    pub workflow: WorkflowName,
+    /// The component to run.
+    pub component: Digest,
+    /// What the component may import beyond the free capabilities. Ignored for one that came with the engine.
+    pub grants: Vec<Capability>,
+    /// The config, as the stage's `with` came out.
+    pub config: Value,
+    /// How long it may take, wall clock, time in host calls included.
+    pub timeout: Duration,
+    /// When it began.
+    pub started: Timestamp,
+    /// Where the workflow's file lies, and what around it may be read.
+    pub origin: Origin,
+    /// Its files.
+    pub workspace: Arc<dyn AttemptWorkspace>,
+    /// Its log.
+    pub log: Arc<dyn AttemptLog>,
+    /// Fires when the run is cancelled.
+    pub cancel: Cancellation,
+}
+
+/// Where a workflow came from on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The folder of its file; relative paths in it begin here.
+    pub folder: PathBuf,
+    /// The folder that holds all it may refer to: its git work tree, or `folder`.
+    pub root: PathBuf,
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// No plugin of that name, or no such file.
+    #[error("{0}")]
+    Unknown(String),
+    /// The file is no component, or none that this engine can run.
+    #[error("{0}")]
+    Invalid(String),
+    /// It imports what it was not granted.
+    #[error("{0}")]
+    NotGranted(String),
+    /// This machine failed: the file cannot be read, no room for the cache.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// Finds plugins and runs attempts of them.
+#[async_trait]
+pub trait Plugins: Send + Sync + std::fmt::Debug {
+    /// What the plugins say of themselves that came with the engine, sorted by name.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError>;
+
+    /// The plugin that a reference stands for now. Files are relative to `origin`. Its component is kept, so that it
+    /// can be run by digest whatever happens to the file.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    async fn resolve(
+        &self,
+        reference: &PluginReference,
+        origin: &Origin,
+    ) -> Result<Arc<PluginDescription>, PluginError>;
+
+    /// Runs an attempt to its end and returns the outputs, checked against the plugin's schema. Ends soon after
+    /// `cancel` fires. Nothing that the attempt made outside (containers) is left when it returns.
+    ///
+    /// # Errors
+    /// The failure of the attempt, whoever's fault it is.
+    async fn run(&self, attempt: Attempt) -> Result<Value, Failure>;
+}
