@@ -30,7 +30,7 @@ pub struct Attempt {
     /// When it began.
     pub started: Timestamp,
     /// Where the workflow's file lies, and what around it may be read.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     /// Its files.
     pub workspace: Arc<dyn AttemptWorkspace>,
     /// Its log.
@@ -73,6 +73,9 @@ pub trait Plugins: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`PluginError`].
     async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError>;
+
+    /// The names of the plugins that came with the engine, sorted; asks nobody.
+    fn names(&self) -> Vec<String>;
 
     /// The plugin that a reference stands for now. Files are relative to `origin`. Its component is kept, so that it
     /// can be run by digest whatever happens to the file.

@@ -1,0 +1,55 @@
+//! Types generated from `wit/`, and nothing else: this crate is slow to compile and changes only with the contract.
+//!
+//! The host functions are linked by `wasm` through one wrapper, so the generated `Host` traits are not used.
+
+#[allow(missing_docs, unreachable_pub, reason = "generated code; the documentation is in wit/")]
+mod generated {
+    wasmtime::component::bindgen!({
+        inline: "
+            package yuanli:host@0.0.0;
+
+            world everything {
+                import yuanli:log/log@0.1.0;
+                import yuanli:context/context@0.1.0;
+                import yuanli:workspace/workspace@0.1.0;
+                import yuanli:source/source@0.1.0;
+                import yuanli:images/images@0.1.0;
+                import yuanli:containers/containers@0.1.0;
+                include yuanli:stage/stage@0.1.0;
+            }
+        ",
+        path: [
+            "../../wit/log",
+            "../../wit/context",
+            "../../wit/workspace",
+            "../../wit/source",
+            "../../wit/images",
+            "../../wit/containers",
+            "../../wit/stage",
+        ],
+        world: "yuanli:host/everything",
+        imports: { default: async },
+        exports: { default: async },
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
+    });
+}
+
+pub use generated::yuanli::containers::containers;
+pub use generated::yuanli::context::context;
+pub use generated::yuanli::images::images;
+pub use generated::yuanli::log::log;
+pub use generated::yuanli::source::source;
+pub use generated::yuanli::stage::types as stage;
+pub use generated::yuanli::workspace::workspace;
+/// A component for the stage world; `call_describe` and `call_run` are its exports.
+pub use generated::{Everything as Stage, EverythingPre as StagePre};
+
+/// The interfaces that the host offers, as `package/interface@version`.
+pub const INTERFACES: [&str; 6] = [
+    "yuanli:log/log@0.1.0",
+    "yuanli:context/context@0.1.0",
+    "yuanli:workspace/workspace@0.1.0",
+    "yuanli:source/source@0.1.0",
+    "yuanli:images/images@0.1.0",
+    "yuanli:containers/containers@0.1.0",
+];

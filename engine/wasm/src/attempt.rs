@@ -1,0 +1,245 @@
+//! One attempt: a fresh instance, one call of `run`, and the clean-up of what it left outside.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jsonschema::Validator;
+use serde_json::Value;
+use tokio::time::timeout;
+use wasmtime::{Store, Trap, UpdateDeadline};
+use yuanli_bindings::stage;
+use yuanli_model::{Capability, Failure, FailureClass, Level, Stream};
+use yuanli_ports::plugins::{Attempt, PluginError};
+
+use crate::call::Sealed;
+use crate::catalog::Code;
+use crate::guest::{Begun, Guest};
+use crate::host::Host;
+use crate::interface::log::finish_progress;
+use crate::limits::Exceeded;
+use crate::logline::Lines;
+use crate::ticker::TICK;
+
+/// How long a container of an attempt that was cut off has between its stop signal and its end by force.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long the last output of containers may take after they were stopped.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// Longest message of a failure, in bytes, as the contract says.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// Mistakes in a config or in outputs that are told at once.
+const MAX_MISTAKES: usize = 5;
+
+/// Why a call of `run` did not come to an end by itself.
+enum CutOff {
+    Cancelled,
+    TimedOut,
+}
+
+impl Host {
+    pub(crate) async fn run_attempt(&self, attempt: Attempt) -> Result<Value, Failure> {
+        let code = self.catalog.code(&attempt.component).await.map_err(of_plugin)?;
+        check_rights(&code, &attempt)?;
+        check("invalid-config", "with", &code.config, &attempt.config)?;
+        let config = attempt.config.to_string();
+        // The semaphore is never closed while the host lives.
+        let Ok(_slot) = self.slots.acquire().await else {
+            return Err(Failure::new(FailureClass::Interrupted, "shutdown", "the engine is shutting down"));
+        };
+        let attempt = Arc::new(attempt);
+        let (guest, begun, output) = Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &self.limits);
+        let called = {
+            let _awake = self.ticker.keep_awake();
+            let call = self.call(guest, &code, &config);
+            tokio::select! {
+                biased;
+                () = attempt.cancel.cancelled() => Err(CutOff::Cancelled),
+                called = timeout(attempt.timeout, call) => called.map_err(|_| CutOff::TimedOut),
+            }
+        };
+        output.iter().for_each(crate::logline::ByteLines::finish);
+        self.clean_up(&attempt, &begun, called.is_err()).await;
+        let outputs = match called {
+            Ok(outcome) => self.outputs(outcome, &attempt, &code)?,
+            Err(CutOff::Cancelled) => return Err(cancelled()),
+            Err(CutOff::TimedOut) => return Err(timed_out(attempt.timeout)),
+        };
+        check("invalid-outputs", "outputs", &code.outputs, &outputs)?;
+        Ok(outputs)
+    }
+
+    async fn call(
+        &self,
+        guest: Guest,
+        code: &Code,
+        config: &str,
+    ) -> wasmtime::Result<Result<String, stage::Failure>> {
+        let mut store = Store::new(&self.engine, guest);
+        bound(&mut store, self.limits.cpu);
+        let instance = code.instance.instantiate_async(&mut store).await?;
+        let outcome = instance.call_run(&mut store, config).await;
+        if let Some(state) = &mut store.data_mut().attempt {
+            finish_progress(state);
+        }
+        outcome
+    }
+
+    /// The outputs of a call that came to an end, or why there are none.
+    fn outputs(
+        &self,
+        outcome: wasmtime::Result<Result<String, stage::Failure>>,
+        attempt: &Attempt,
+        code: &Code,
+    ) -> Result<Value, Failure> {
+        let text = match outcome {
+            Ok(Ok(text)) => text,
+            Ok(Err(_)) if attempt.cancel.is_cancelled() => return Err(cancelled()),
+            Ok(Err(failure)) => return Err(of_guest(failure)),
+            Err(error) => return Err(of_trap(&code.description.name, &error)),
+        };
+        let limit = self.limits.output_bytes;
+        if text.len() > limit {
+            let message = format!("the outputs have {} bytes; at most {limit} are allowed", text.len());
+            return Err(Failure::permanent("output-limit", message));
+        }
+        serde_json::from_str(&text).map_err(|e| {
+            Failure::permanent("invalid-outputs", format!("the plugin's outputs are no JSON: {e}"))
+        })
+    }
+
+    /// Ends and removes what the attempt left outside. Nothing in here fails the attempt: what cannot be removed is
+    /// said in its log, and found again by its labels.
+    async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool) {
+        if !begun.has_containers.load(Ordering::Acquire) {
+            return;
+        }
+        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
+        let containers = &self.outside.containers;
+        let left = begun.take_containers();
+        let running: Vec<_> = left.iter().filter(|container| !container.has_ended()).collect();
+        let stops = running.iter().map(|container| containers.stop(&container.id, STOP_GRACE));
+        for stopped in futures::future::join_all(stops).await {
+            warn(&lines, stopped);
+        }
+        if !running.is_empty() {
+            let last_output = futures::future::join_all(running.iter().map(|container| container.ended()));
+            let _ = timeout(LAST_OUTPUT, last_output).await;
+        }
+        for removed in futures::future::join_all(left.iter().map(|container| containers.remove(&container.id))).await {
+            warn(&lines, removed);
+        }
+        if was_cut_off {
+            // A start that was cut off may have made a container that nobody has heard of.
+            warn(&lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
+        }
+    }
+}
+
+/// Bounds a store: memory by its limiter, processor time by ticks. Each tick also lets other tasks go on.
+pub(crate) fn bound(store: &mut Store<Guest>, cpu: Duration) {
+    store.limiter(|guest| &mut guest.memory);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |mut store| {
+        let guest = store.data_mut();
+        guest.ticks += 1;
+        if guest.ticks > guest.max_ticks {
+            return Err(wasmtime::Error::new(Exceeded::Cpu { limit: cpu }));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+}
+
+/// The host's own check, before anything is instantiated; `lang` has told the author of the workflow before.
+fn check_rights(code: &Code, attempt: &Attempt) -> Result<(), Failure> {
+    let description = &code.description;
+    let is_granted =
+        |wanted: &&Capability| description.is_builtin || wanted.is_free() || attempt.grants.contains(wanted);
+    let missing: Vec<&str> =
+        description.capabilities.iter().filter(|wanted| !is_granted(wanted)).map(|c| c.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "plugin `{}` needs rights that were not granted: {}; add `grants: [{}]` to the stage if it may have them",
+        description.name,
+        missing.join(", "),
+        missing.join(", "),
+    );
+    Err(Failure::permanent("not-granted", message))
+}
+
+fn check(kind: &str, root: &str, validator: &Validator, value: &Value) -> Result<(), Failure> {
+    if validator.is_valid(value) {
+        return Ok(());
+    }
+    let mistakes = validator.iter_errors(value).take(MAX_MISTAKES).map(|error| {
+        let path = error.instance_path().as_str().replace('/', ".");
+        format!("`{root}{path}`: {error}")
+    });
+    Err(Failure::permanent(kind, mistakes.collect::<Vec<_>>().join("; ")))
+}
+
+fn warn(lines: &Lines, outcome: Result<(), yuanli_ports::containers::ContainerError>) {
+    if let Err(error) = outcome {
+        lines.write(Stream::Engine, Level::Warn, &format!("not cleaned up: {error}"), Vec::new());
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure::new(FailureClass::Cancelled, "cancelled", "the run was cancelled")
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    let message = format!("it took longer than {limit:?}; give it more with `timeout:`");
+    Failure::transient("timeout", message)
+}
+
+fn of_plugin(error: PluginError) -> Failure {
+    match error {
+        PluginError::Local(message) => Failure::transient("engine", message),
+        other => Failure::permanent("plugin", other.to_string()),
+    }
+}
+
+fn of_guest(failure: stage::Failure) -> Failure {
+    use stage::FailureClass as Class;
+    let class = match failure.class {
+        Class::Permanent => FailureClass::Permanent,
+        Class::Transient => FailureClass::Transient,
+        Class::Throttled(after) => FailureClass::Throttled { retry_after: after.map(Duration::from_millis) },
+        Class::Cancelled => FailureClass::Cancelled,
+        Class::Interrupted => FailureClass::Interrupted,
+        Class::Other(name) => FailureClass::Other(name),
+    };
+    let mut message = failure.message;
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    Failure { class, kind: failure.kind, message, details: failure.details }
+}
+
+fn of_trap(plugin: &str, error: &wasmtime::Error) -> Failure {
+    let kind = match error.downcast_ref::<Exceeded>() {
+        Some(Exceeded::Memory { .. }) => "memory-limit",
+        Some(Exceeded::Cpu { .. }) => "cpu-limit",
+        None => "trap",
+    };
+    let last_words = if kind == "trap" { "; its last words are in the log" } else { "" };
+    Failure::permanent(kind, format!("plugin `{plugin}` was ended: {}{last_words}", in_words(error)))
+}
+
+/// What ended a guest, in one line and without a backtrace.
+pub(crate) fn in_words(error: &wasmtime::Error) -> String {
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        return exceeded.to_string();
+    }
+    if let Some(sealed) = error.downcast_ref::<Sealed>() {
+        return sealed.to_string();
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => "it panicked or aborted".to_owned(),
+        Some(Trap::StackOverflow) => "its stack is exhausted: it calls itself too deeply".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    }
+}
+
+const _: () = assert!(TICK.as_millis() > 0, "processor time is counted in ticks");

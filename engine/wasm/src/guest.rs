@@ -1,0 +1,185 @@
+//! What a wasmtime store holds: the state of one instance, as the host functions see it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use yuanli_model::{OperationId, Timestamp};
+use yuanli_ports::containers::ContainerId;
+use yuanli_ports::plugins::Attempt;
+use yuanli_ports::workspaces::WorkspaceError;
+
+use crate::host::Outside;
+use crate::interface::{containers, images};
+use crate::limits::{Limits, Memory};
+use crate::logline::{ByteLines, Lines};
+use crate::wasi;
+use yuanli_model::Stream;
+
+/// Handles that an attempt may have open; a plugin that needs more does not give them back.
+pub(crate) const MAX_HANDLES: usize = 1024;
+
+/// The data of a store.
+pub(crate) struct Guest {
+    pub(crate) memory: Memory,
+    /// Epoch ticks that the guest used up; see [`crate::ticker`].
+    pub(crate) ticks: u64,
+    pub(crate) max_ticks: u64,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    /// `None` while `describe` runs: every capability then traps.
+    pub(crate) attempt: Option<State>,
+}
+
+/// What the host functions of one attempt work on.
+pub(crate) struct State {
+    pub(crate) attempt: Arc<Attempt>,
+    pub(crate) outside: Arc<Outside>,
+    pub(crate) lines: Lines,
+    pub(crate) begun: Arc<Begun>,
+    /// The position of the last effect.
+    position: u32,
+    next_handle: u32,
+    pub(crate) containers: HashMap<u32, containers::Running>,
+    pub(crate) builds: HashMap<u32, images::Running>,
+    pub(crate) progress: Progress,
+}
+
+/// What an attempt began outside of its store. Outlives the store, so that it can be ended.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    /// Containers that were started and may still be there.
+    containers: Mutex<Vec<Left>>,
+    /// Whether `containers.start` was ever called: one that was cut off may have left a container.
+    pub(crate) has_containers: std::sync::atomic::AtomicBool,
+    /// Followers of containers, and builds. Aborted when dropped.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// The last progress that was written.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) written: Option<Timestamp>,
+    /// One that came too soon after the last one, to be written at the end unless a later one comes.
+    pub(crate) held_back: Option<(u64, Option<u64>, String)>,
+}
+
+/// A container of an attempt, as its end sees it.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) id: ContainerId,
+    pub(crate) exit: containers::Ended,
+}
+
+impl Left {
+    /// Whether it has ended and all its output is in the log.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
+    /// Waits for that.
+    pub(crate) async fn ended(&self) {
+        let mut exit = self.exit.clone();
+        // An error means that nobody follows it any more, which is an end as well.
+        let _ = exit.wait_for(Option::is_some).await;
+    }
+}
+
+impl Begun {
+    /// Remembers a container.
+    pub(crate) fn add_container(&self, left: Left) {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).push(left);
+    }
+
+    /// All containers so far.
+    pub(crate) fn take_containers(&self) -> Vec<Left> {
+        std::mem::take(&mut self.containers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs a task that ends with the attempt.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+}
+
+impl Guest {
+    /// The store of an attempt.
+    pub(crate) fn new(attempt: Arc<Attempt>, outside: Arc<Outside>, limits: &Limits) -> (Self, Arc<Begun>, [ByteLines; 2]) {
+        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&outside.clock));
+        let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.clone(), stream));
+        let begun = Arc::new(Begun::default());
+        let state = State {
+            attempt,
+            outside,
+            lines,
+            begun: Arc::clone(&begun),
+            position: 0,
+            next_handle: 0,
+            containers: HashMap::new(),
+            builds: HashMap::new(),
+            progress: Progress::default(),
+        };
+        let guest = Self {
+            wasi: wasi::context(output[0].clone(), output[1].clone()),
+            attempt: Some(state),
+            ..Self::sealed(limits)
+        };
+        (guest, begun, output)
+    }
+
+    /// The store of a `describe`.
+    pub(crate) fn sealed(limits: &Limits) -> Self {
+        Self {
+            memory: Memory::new(limits),
+            ticks: 0,
+            max_ticks: (limits.cpu.as_millis() / crate::ticker::TICK.as_millis()) as u64,
+            wasi: wasi::sealed(),
+            table: ResourceTable::new(),
+            attempt: None,
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl State {
+    /// Counts an effect that begins now.
+    pub(crate) fn begin_effect(&mut self) {
+        self.position += 1;
+    }
+
+    /// The id of the effect that began last.
+    pub(crate) fn operation(&self) -> OperationId {
+        self.operation_at(self.position)
+    }
+
+    /// The id of the effect that will begin next.
+    pub(crate) fn next_operation(&self) -> OperationId {
+        self.operation_at(self.position + 1)
+    }
+
+    fn operation_at(&self, position: u32) -> OperationId {
+        OperationId { engine: self.outside.engine, attempt: self.attempt.id.clone(), position }
+    }
+
+    /// A number for a new handle; from our own counter, so that it is the same in a replay.
+    pub(crate) fn new_handle(&mut self) -> Option<u32> {
+        if self.containers.len() + self.builds.len() >= MAX_HANDLES {
+            return None;
+        }
+        self.next_handle += 1;
+        Some(self.next_handle)
+    }
+
+    /// The folder of the workspace, made when it is first asked for.
+    pub(crate) async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
+        self.attempt.workspace.folder().await
+    }
+}

@@ -1,0 +1,191 @@
+//! The host: one wasmtime engine, one linker, a bounded number of instances.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use yuanli_model::{EngineId, Failure, PluginDescription, PluginReference};
+use yuanli_ports::plugins::{Attempt, Origin, PluginError};
+use yuanli_ports::{Clock, Containers, Images, Plugins, Sources};
+
+use crate::call::Function;
+use crate::catalog::{Builtin, Catalog};
+use crate::interface;
+use crate::limits::Limits;
+use crate::ticker::Ticker;
+
+/// What host functions reach.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// The engine's id; part of every operation id.
+    pub engine: EngineId,
+    /// The one clock.
+    pub clock: Arc<dyn Clock>,
+    /// Runs containers.
+    pub containers: Arc<dyn Containers>,
+    /// Builds images.
+    pub images: Arc<dyn Images>,
+    /// Fetches source trees.
+    pub sources: Arc<dyn Sources>,
+}
+
+/// How the host is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where copies of components from files are kept.
+    pub components: PathBuf,
+    /// Where compiled code is kept; may be removed at any time.
+    pub cache: PathBuf,
+    /// The plugins that come with the engine.
+    pub builtins: &'static [Builtin],
+    /// How many instances may exist at once; more attempts wait. Default 64, at least 1.
+    pub instances: u32,
+    /// Bounds of each instance.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// The defaults, with these folders and plugins.
+    pub fn new(components: impl Into<PathBuf>, cache: impl Into<PathBuf>, builtins: &'static [Builtin]) -> Self {
+        let (components, cache) = (components.into(), cache.into());
+        Self { components, cache, builtins, instances: 64, limits: Limits::default() }
+    }
+}
+
+/// Runs plugins.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) catalog: Catalog,
+    pub(crate) outside: Arc<Outside>,
+    pub(crate) limits: Limits,
+    /// One permit for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
+    pub(crate) slots: Semaphore,
+    functions: Vec<Function>,
+}
+
+impl Host {
+    /// A host.
+    ///
+    /// # Errors
+    /// [`PluginError::Local`] when this machine does not let wasmtime set itself up.
+    pub fn new(options: Options, outside: Outside) -> Result<Self, PluginError> {
+        let local = |e: wasmtime::Error| PluginError::Local(format!("the component host cannot start: {e:#}"));
+        let instances = options.instances.max(1);
+        let engine = engine(instances, &options.limits).map_err(local)?;
+        let ticker = Ticker::start(&engine).map_err(|e| local(wasmtime::Error::new(e)))?;
+        let ticker = Arc::new(ticker);
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(local)?;
+        let functions = interface::link(&mut linker).map_err(local)?;
+        let catalog = Catalog::new(
+            engine.clone(),
+            Arc::clone(&ticker),
+            linker,
+            &options.components,
+            &options.cache,
+            options.builtins,
+        );
+        let slots = Semaphore::new(instances as usize);
+        Ok(Self { engine, ticker, catalog, outside: Arc::new(outside), limits: options.limits, slots, functions })
+    }
+
+    /// Every host function with its class, in the order of declaration.
+    #[must_use]
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    async fn read_file(&self, path: &str, origin: &Origin) -> Result<Arc<PluginDescription>, PluginError> {
+        let about = |e: PluginError| match e {
+            PluginError::Invalid(why) => PluginError::Invalid(format!("`{path}` cannot be used as a plugin: {why}")),
+            other => other,
+        };
+        let binary = tokio::fs::read(origin.folder.join(path)).await.map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                let folder = origin.folder.display();
+                PluginError::Unknown(format!("there is no file `{path}` in {folder}"))
+            }
+            _ => PluginError::Local(format!("`{path}` cannot be read: {e}")),
+        })?;
+        // Before anything is kept: what is no component is refused here.
+        crate::component::inspect(&binary).map_err(|e| about(PluginError::Invalid(e.to_string())))?;
+        let digest = self.catalog.add(binary).await?;
+        self.catalog.description(&digest).await.map_err(about)
+    }
+}
+
+#[async_trait]
+impl Plugins for Host {
+    async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
+        let described = self.catalog.builtins().iter().map(|builtin| self.catalog.description(&builtin.digest));
+        try_join_all(described).await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.catalog.builtins().iter().map(|builtin| builtin.name.to_owned()).collect()
+    }
+
+    async fn resolve(
+        &self,
+        reference: &PluginReference,
+        origin: &Origin,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
+        match reference {
+            PluginReference::File(path) => self.read_file(path, origin).await,
+            PluginReference::Named(name) => {
+                let builtin = self.catalog.builtins().iter().find(|builtin| builtin.name == name);
+                let unknown = || PluginError::Unknown(format!("there is no plugin `{name}`"));
+                self.catalog.description(&builtin.ok_or_else(unknown)?.digest).await
+            }
+        }
+    }
+
+    async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {
+        self.run_attempt(attempt).await
+    }
+}
+
+/// Memory of a pooled slot that is kept and cleaned by hand instead of being given back to the system, which costs a
+/// system call and page faults: what a small Rust guest touches.
+const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+
+/// The engine. A pool makes instances cheap; where the address space for it is refused, instances are allocated one
+/// by one.
+fn engine(instances: u32, limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .wasm_component_model_async(true)
+        // The same inputs must give the same results: a replay compares them.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .epoch_interruption(true);
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        // A Python component is made of about forty modules.
+        .total_core_instances(instances.saturating_mul(40))
+        .max_core_instances_per_component(100)
+        .total_memories(instances.saturating_mul(2))
+        .max_memories_per_component(8)
+        .total_tables(instances.saturating_mul(20))
+        .max_tables_per_component(40)
+        .total_stacks(instances.saturating_mul(2))
+        .table_elements(100_000)
+        .max_component_instance_size(4 * 1024 * 1024)
+        .max_core_instance_size(4 * 1024 * 1024)
+        .max_memory_size(limits.memory_bytes)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .async_stack_keep_resident(KEEP_RESIDENT_BYTES);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).or_else(|error| {
+        tracing::debug!(%error, "no pool of instances: the address space is limited");
+        Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
+    })
+}

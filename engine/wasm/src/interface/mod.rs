@@ -1,0 +1,28 @@
+//! The host interfaces, one module each. A module declares its functions in one place, `link`, and translates
+//! between the contract's types and the ports.
+
+
+pub(crate) mod containers;
+mod context;
+pub(crate) mod images;
+pub(crate) mod log;
+mod path;
+mod source;
+mod workspace;
+
+use wasmtime::component::Linker;
+
+use crate::call::Function;
+use crate::guest::Guest;
+
+/// Declares every interface and returns what was declared.
+pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>> {
+    let mut declared = Vec::new();
+    log::link(linker, &mut declared)?;
+    context::link(linker, &mut declared)?;
+    workspace::link(linker, &mut declared)?;
+    source::link(linker, &mut declared)?;
+    images::link(linker, &mut declared)?;
+    containers::link(linker, &mut declared)?;
+    Ok(declared)
+}

@@ -1,0 +1,27 @@
+//! The component host: runs attempts of plugins, each in a fresh instance, with the rights that were granted and no
+//! more.
+//!
+//! - [`Host`] implements [`yuanli_ports::Plugins`]; start reading there, in `host.rs`.
+//! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
+//!   interface of `wit/`, which declare their functions through it.
+//! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
+//!   code; `limits.rs` and `ticker.rs` bound memory and processor time.
+
+mod attempt;
+mod cache;
+mod call;
+mod catalog;
+mod component;
+mod guest;
+mod host;
+mod interface;
+mod limits;
+mod logline;
+mod ticker;
+mod wasi;
+
+pub use call::{Class, Function};
+pub use catalog::Builtin;
+pub use component::inspect;
+pub use host::{Host, Options, Outside};
+pub use limits::Limits;

@@ -1,0 +1,44 @@
+//! Containers that run to their end.
+
+use crate::bindings::yuanli::containers::containers as host;
+use crate::failure::Failure;
+
+pub use host::{Container, Error, Exit, Request, WorkspaceMount};
+
+/// Creates and starts a container; several may run at once.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start(request: &Request) -> Result<Container, Error> {
+    host::start(request)
+}
+
+/// A request with an image, a command and nothing else: no network, no workspace, no limits.
+#[must_use]
+pub fn request(image: &str, command: Vec<String>) -> Request {
+    Request {
+        image: image.to_owned(),
+        command,
+        entrypoint: None,
+        environment: Vec::new(),
+        working_folder: None,
+        user: None,
+        workspace: None,
+        network: false,
+        memory_bytes: None,
+        cpu_millis: None,
+        options: Vec::new(),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable(message) => Self::transient("unreachable", message),
+            Error::NotFound(message) => Self::permanent("not-found", message),
+            Error::Invalid(message) => Self::permanent("invalid-container", message),
+            Error::Engine(message) => Self::transient("engine", message),
+            Error::Other(message) => Self::permanent("containers", message),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Container images.
+
+use crate::bindings::yuanli::images::images as host;
+use crate::failure::Failure;
+
+pub use host::{Build, BuildRequest, Error, Image};
+
+/// Builds an image and waits for it.
+///
+/// # Errors
+/// See [`Error`].
+pub fn build(request: &BuildRequest) -> Result<Image, Error> {
+    start_build(request)?.wait()
+}
+
+/// Starts a build; several may run at once.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start_build(request: &BuildRequest) -> Result<Build, Error> {
+    host::start_build(request)
+}
+
+/// The image of a name or id.
+///
+/// # Errors
+/// See [`Error`].
+pub fn inspect(image: &str) -> Result<Image, Error> {
+    host::inspect(image)
+}
+
+/// Gives an image one more name.
+///
+/// # Errors
+/// See [`Error`].
+pub fn tag(image: &str, name: &str) -> Result<(), Error> {
+    host::tag(image, name)
+}
+
+/// Removes a name, or with the last name the image.
+///
+/// # Errors
+/// See [`Error`].
+pub fn remove(image: &str) -> Result<(), Error> {
+    host::remove(image)
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable(message) => Self::transient("unreachable", message),
+            Error::NotFound(message) => Self::permanent("not-found", message),
+            Error::Invalid(message) => Self::permanent("invalid-build", message),
+            Error::BuildFailed(message) => Self::permanent("build-failed", message),
+            Error::Engine(message) => Self::transient("engine", message),
+            Error::Other(message) => Self::permanent("images", message),
+        }
+    }
+}

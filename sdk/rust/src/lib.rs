@@ -1,0 +1,133 @@
+//! Write a stage of a Yuanli workflow in Rust.
+//!
+//! A stage is a type that implements [`Stage`]: a config that it reads, outputs that it gives, a function between
+//! them. [`export!`] makes a component of it:
+//!
+//! ```ignore
+//! use yuanli_sdk::prelude::*;
+//!
+//! /// Greets somebody.
+//! struct Greet;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     /// Whom to greet.
+//!     name: String,
+//! }
+//!
+//! #[derive(Serialize, JsonSchema)]
+//! struct Outputs {
+//!     /// The greeting.
+//!     greeting: String,
+//! }
+//!
+//! impl Stage for Greet {
+//!     const NAME: &str = "greet";
+//!     const VERSION: &str = env!("CARGO_PKG_VERSION");
+//!     const SUMMARY: &str = "Greets somebody";
+//!     type Config = Config;
+//!     type Outputs = Outputs;
+//!
+//!     fn run(config: Config) -> Result<Outputs, Failure> {
+//!         log::info(format!("greeting {}", config.name));
+//!         Ok(Outputs { greeting: format!("Hello, {}!", config.name) })
+//!     }
+//! }
+//!
+//! yuanli_sdk::export!(Greet);
+//! ```
+//!
+//! Build it with `cargo build --target wasm32-wasip2 --release` as a `cdylib`. The interfaces that the code calls
+//! become the component's imports, and these are the rights that a workflow has to grant.
+
+pub mod containers;
+pub mod context;
+pub mod failure;
+pub mod images;
+pub mod log;
+pub mod source;
+pub mod stage;
+pub mod workspace;
+
+pub use failure::{Failure, FailureClass};
+pub use stage::Stage;
+
+/// What most stages need.
+pub mod prelude {
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::failure::{Failure, FailureClass};
+    pub use crate::stage::Stage;
+    pub use crate::{containers, context, images, log, source, workspace};
+}
+
+#[doc(hidden)]
+pub use {schemars, serde, serde_json};
+
+/// Types and functions generated from `wit/`; the modules of this crate wrap them.
+#[doc(hidden)]
+#[allow(
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    clippy::undocumented_unsafe_blocks,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code; the documentation is in wit/"
+)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        inline: "
+            package yuanli:guest@0.0.0;
+
+            world everything {
+                import yuanli:log/log@0.1.0;
+                import yuanli:context/context@0.1.0;
+                import yuanli:workspace/workspace@0.1.0;
+                import yuanli:source/source@0.1.0;
+                import yuanli:images/images@0.1.0;
+                import yuanli:containers/containers@0.1.0;
+                include yuanli:stage/stage@0.1.0;
+            }
+        ",
+        path: [
+            "../../wit/log",
+            "../../wit/context",
+            "../../wit/workspace",
+            "../../wit/source",
+            "../../wit/images",
+            "../../wit/containers",
+            "../../wit/stage",
+        ],
+        world: "yuanli:guest/everything",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "yuanli_sdk::bindings",
+        export_macro_name: "export_component",
+    });
+}
+
+/// Makes a component of a [`Stage`].
+#[macro_export]
+macro_rules! export {
+    ($stage:ty) => {
+        const _: () = {
+            struct Exported;
+
+            impl $crate::bindings::Guest for Exported {
+                fn describe() -> $crate::bindings::Description {
+                    $crate::stage::describe::<$stage>()
+                }
+
+                fn run(
+                    config: ::std::string::String,
+                ) -> ::std::result::Result<::std::string::String, $crate::bindings::Failure> {
+                    $crate::stage::run::<$stage>(&config)
+                }
+            }
+
+            $crate::bindings::export_component!(Exported with_types_in $crate::bindings);
+        };
+    };
+}
