@@ -7,8 +7,12 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// Largest value in bytes. Larger things are files beside the store.
-pub const MAX_VALUE_BYTES: usize = 256 * 1024;
+/// Largest value in bytes: the outputs of a stage (1 MiB) with its config fit. Larger things are files beside the
+/// store.
+pub const MAX_VALUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest key in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The position of a commit in the order of all commits of a store; the first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

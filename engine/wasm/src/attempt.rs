@@ -236,6 +236,10 @@ pub(crate) fn in_words(error: &wasmtime::Error) -> String {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => "it panicked or aborted".to_owned(),
+        // The stack of most languages lies at the bottom of the memory, so an endless recursion leaves it downwards.
+        Some(Trap::MemoryOutOfBounds) => {
+            "it reached outside of its memory, most likely because it calls itself too deeply".to_owned()
+        }
         Some(Trap::StackOverflow) => "its stack is exhausted: it calls itself too deeply".to_owned(),
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

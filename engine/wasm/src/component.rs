@@ -1,7 +1,7 @@
 //! Reads what a component imports from its binary, without compiling or running it. The list of imports is the list
 //! of rights.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload};
 use yuanli_bindings::INTERFACES;
 use yuanli_model::Capability;
 
@@ -67,7 +67,11 @@ fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    names.push(import.map_err(malformed)?.name.name.to_owned());
+                    let import = import.map_err(malformed)?;
+                    // A type gives nothing to call; the world's own types come in like this.
+                    if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        names.push(import.name.name.to_owned());
+                    }
                 }
             }
             _ => {}

@@ -6,6 +6,8 @@
 pub struct Embedded {
     /// The name that `uses:` takes.
     pub name: &'static str,
+    /// The SHA-256 of the component.
+    pub digest: [u8; 32],
     /// The component.
     pub component: &'static [u8],
 }

@@ -1,0 +1,17 @@
+//! The bodies that server and clients exchange; `--json` prints the same.
+//!
+//! Times are RFC 3339 in UTC with milliseconds; durations and sizes have their unit in the name; absent values are
+//! left out. Fields are only ever added.
+
+mod diagnostic;
+mod list;
+mod plugin;
+mod run;
+
+pub use diagnostic::{Diagnostic, Severity, Validation};
+pub use list::List;
+pub use plugin::{Plugin, Right};
+pub use run::{
+    Attempt, Event, EventKind, Failure, LogLine, PinnedStage, Run, RunStatus, RunSummary, Stage, StageStatus,
+    Update,
+};

@@ -1,0 +1,262 @@
+//! Runs, their stages, what happens in them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// It has not ended.
+    Running,
+    /// Every stage succeeded.
+    Succeeded,
+    /// At least one stage failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A row of the list of runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub id: String,
+    /// Its workflow.
+    pub workflow: String,
+    /// The digest of the workflow's text.
+    pub version: String,
+    /// Where it is.
+    pub status: RunStatus,
+    /// When it was admitted.
+    pub created_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+/// A run with its stages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its row.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// Its inputs.
+    pub inputs: Map<String, Value>,
+    /// Its stages, in the order of the document.
+    pub stages: Vec<Stage>,
+}
+
+/// Where a stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageStatus {
+    /// Its needs have not all ended.
+    Waiting,
+    /// An attempt of it runs.
+    Running,
+    /// It ended well.
+    Succeeded,
+    /// It ended badly.
+    Failed,
+    /// It was stopped because the run was cancelled.
+    Cancelled,
+    /// It will not run.
+    Skipped,
+}
+
+/// A stage of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// What was pinned of it.
+    #[serde(flatten)]
+    pub pinned: PinnedStage,
+    /// Where it is.
+    pub status: StageStatus,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// What it gave, once it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// What a run pinned of a stage when it was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedStage {
+    /// Its name.
+    pub name: String,
+    /// The plugin that it runs.
+    pub plugin: String,
+    /// The digest of the plugin's component.
+    pub component: String,
+    /// The stages that it needs.
+    pub needs: Vec<String>,
+}
+
+/// One try of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which one, from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+/// Why a stage failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `permanent`, `transient`, `throttled`, `cancelled`, `interrupted`, or one of a newer contract.
+    pub class: String,
+    /// A short word for machines, such as `exit-code`.
+    pub kind: String,
+    /// What went wrong, where, and what to do.
+    pub message: String,
+    /// More, as key and value.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub details: Map<String, Value>,
+}
+
+/// One line of the stream of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Update {
+    /// Something happened.
+    Event(Event),
+    /// A stage wrote a line.
+    Log(LogLine),
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The run.
+    pub run: String,
+    /// The event's number in the run, from 0.
+    pub number: u32,
+    /// When it was decided.
+    pub at: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum EventKind {
+    /// The run was admitted.
+    Created {
+        /// Its workflow.
+        workflow: String,
+        /// The digest of the workflow's text.
+        version: String,
+        /// Its inputs.
+        inputs: Map<String, Value>,
+        /// Its stages, in the order of the document.
+        stages: Vec<PinnedStage>,
+    },
+    /// An attempt began.
+    AttemptStarted {
+        /// The stage.
+        stage: String,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// The plugin's config, expressions evaluated.
+        config: Value,
+    },
+    /// An attempt ended.
+    AttemptEnded {
+        /// The stage.
+        stage: String,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// `succeeded`, `failed` or `cancelled`.
+        status: StageStatus,
+        /// What it gave, when it succeeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outputs: Option<Value>,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// A stage will not run.
+    StageSkipped {
+        /// The stage.
+        stage: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody asked for the end of the run.
+    CancelRequested {
+        /// Who or why.
+        reason: String,
+    },
+    /// The run is over.
+    Finished {
+        /// How it ended.
+        status: RunStatus,
+    },
+}
+
+/// A line of a stage's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The stage.
+    pub stage: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// When the engine got it.
+    pub at: String,
+    /// `plugin`, `stdout`, `stderr`, `build` or `engine`.
+    pub stream: String,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The text.
+    pub text: String,
+    /// Key and value pairs beside it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
+}
+
+impl RunStatus {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl StageStatus {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}

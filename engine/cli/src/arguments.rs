@@ -1,0 +1,134 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
+#[derive(Debug, Parser)]
+#[command(name = "yuanli", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  yuanli run examples/hello/hello.yaml --input name=Ada
+  yuanli validate examples/*/*.yaml
+  yuanli runs show last
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage or document, 3 the engine cannot be reached, 130 interrupted";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The data directory [default: $XDG_DATA_HOME/yuanli, else ~/.local/share/yuanli]
+    #[arg(long, global = true, env = "YUANLI_DATA", value_name = "FOLDER", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workflow here and watch it
+    Run(Run),
+    /// Find what is wrong with workflows
+    Validate(Validate),
+    /// Plugins that stages can use
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Runs and their logs
+    Runs {
+        #[command(subcommand)]
+        command: RunsCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Progress goes to standard error. Standard output gets the run's id when it is no terminal,
+or with --json the events and log lines as JSON lines.
+
+Examples:
+  yuanli run shop.yaml --input tag=v2
+  cat shop.yaml | yuanli run -")]
+pub(crate) struct Run {
+    /// The workflow's file; `-` is standard input
+    pub(crate) file: String,
+    /// A value for an input of the workflow
+    #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// Show every line that containers and builds write, also on a terminal
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yuanli validate shop.yaml
+  yuanli validate --json shop.yaml | jq .diagnostics")]
+pub(crate) struct Validate {
+    /// Workflow files; `-` is standard input
+    #[arg(required = true)]
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// The plugins that come with the engine, with their rights
+    #[command(after_help = "Example:\n  yuanli plugin list --json | jq '.items[].name'")]
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Runs, newest first
+    List(List),
+    /// A run with its stages, what they gave and why they failed
+    Show(Select),
+    /// What the stages of a run wrote
+    Logs(Logs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  yuanli runs list --limit 5")]
+pub(crate) struct List {
+    /// The most runs to list
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Where to go on: the `next` of the page before
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  yuanli runs show last")]
+pub(crate) struct Select {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  yuanli runs logs last\n  yuanli runs logs 01kb --stage build")]
+pub(crate) struct Logs {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// Only this stage
+    #[arg(long)]
+    pub(crate) stage: Option<String>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, such as tag=v2".to_owned()),
+    }
+}

@@ -1,0 +1,32 @@
+//! The commands.
+
+pub(crate) mod plugin;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod validate;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use yuanli_server::{Engine, Library, Locations};
+
+use crate::arguments::Global;
+
+/// The data directory: by flag or environment, else in the user's data home.
+fn data(global: &Global) -> anyhow::Result<PathBuf> {
+    if let Some(data) = &global.data {
+        return Ok(data.clone());
+    }
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    let home = home.context("neither HOME nor XDG_DATA_HOME is set: name a folder with --data")?;
+    Ok(home.join("yuanli"))
+}
+
+async fn engine(global: &Global) -> anyhow::Result<Engine> {
+    Engine::open(&Locations { data: data(global)? }).await
+}
+
+fn library(global: &Global) -> anyhow::Result<Library> {
+    Library::open(&data(global)?)
+}

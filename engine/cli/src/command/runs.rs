@@ -1,0 +1,114 @@
+//! `yuanli runs`.
+
+use yuanli_api_types::{Run, Stage};
+use yuanli_server::{Engine, Selected};
+
+use crate::arguments::{Global, List, Logs, Select};
+use crate::exit::{Exit, Misuse};
+use crate::output;
+use crate::view::plain_line;
+
+pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
+    let engine = super::engine(global).await?;
+    let page = engine.list(arguments.after.as_deref(), arguments.limit.into()).await;
+    let page = page.map_err(|e| if arguments.after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
+    if global.json {
+        output::json(&page)?;
+        return Ok(Exit::Done);
+    }
+    let rows = page.items.into_iter().map(|run| {
+        let took = run.duration_ms.map(output::duration).unwrap_or_default();
+        vec![run.id, run.workflow, run.status.name().to_owned(), output::time(&run.created_at), took]
+    });
+    output::table(&["RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "TOOK"], rows)?;
+    if let Some(next) = page.next {
+        eprintln!("more: yuanli runs list --after {next}");
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn show(global: &Global, arguments: Select) -> anyhow::Result<Exit> {
+    let engine = super::engine(global).await?;
+    let run = select(&engine, &arguments.run).await?;
+    let Some(run) = engine.show(run).await? else {
+        return Err(Misuse(format!("run {run} has no events")).into());
+    };
+    if global.json {
+        output::json(&run)?;
+        return Ok(Exit::Done);
+    }
+    show_run(&run)?;
+    Ok(Exit::Done)
+}
+
+fn show_run(run: &Run) -> anyhow::Result<()> {
+    let row = &run.summary;
+    output::line(format_args!("run       {}", row.id))?;
+    output::line(format_args!("workflow  {} ({})", row.workflow, output::short_digest(&row.version)))?;
+    let took = row.duration_ms.map(|took| format!(" in {}", output::duration(took))).unwrap_or_default();
+    output::line(format_args!("status    {}{took}", row.status.name()))?;
+    output::line(format_args!("created   {} UTC", output::time(&row.created_at)))?;
+    for (name, value) in &run.inputs {
+        output::line(format_args!("input     {name} = {value}"))?;
+    }
+    output::line("")?;
+    let rows = run.stages.iter().map(|stage| {
+        let took = stage.attempts.last().and_then(|attempt| attempt.duration_ms);
+        let plugin = format!("{} ({})", stage.pinned.plugin, output::short_digest(&stage.pinned.component));
+        let took = took.map(output::duration).unwrap_or_default();
+        vec![stage.pinned.name.clone(), stage.status.name().to_owned(), took, plugin, stage.pinned.needs.join(", ")]
+    });
+    output::table(&["STAGE", "STATUS", "TOOK", "PLUGIN", "NEEDS"], rows)?;
+    for stage in &run.stages {
+        show_end(stage)?;
+    }
+    Ok(())
+}
+
+fn show_end(stage: &Stage) -> anyhow::Result<()> {
+    let name = &stage.pinned.name;
+    if let Some(failure) = &stage.failure {
+        output::line(format_args!("\n{name} failed ({}): {}", failure.kind, failure.message))?;
+    }
+    if let Some(reason) = &stage.skipped {
+        output::line(format_args!("\n{name} was skipped: {reason}"))?;
+    }
+    if let Some(outputs) = stage.outputs.as_ref().and_then(|outputs| outputs.as_object()) {
+        if !outputs.is_empty() {
+            output::line(format_args!("\n{name} gave:"))?;
+        }
+        for (key, value) in outputs {
+            output::line(format_args!("  {key} = {value}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn logs(global: &Global, arguments: Logs) -> anyhow::Result<Exit> {
+    let engine = super::engine(global).await?;
+    let run = select(&engine, &arguments.run).await?;
+    if let Some(wanted) = &arguments.stage {
+        let stages = engine.show(run).await?.map(|run| run.stages).unwrap_or_default();
+        let names: Vec<&str> = stages.iter().map(|stage| stage.pinned.name.as_str()).collect();
+        if !names.contains(&wanted.as_str()) {
+            let known = names.join(", ");
+            return Err(Misuse(format!("run {run} has no stage `{wanted}`; it has {known}")).into());
+        }
+    }
+    let tell = |line| if global.json { output::json(&line) } else { output::line(plain_line(&line)) };
+    engine.logs(run, arguments.stage.as_deref(), tell).await?;
+    Ok(Exit::Done)
+}
+
+async fn select(engine: &Engine, text: &str) -> anyhow::Result<yuanli_server::RunId> {
+    match engine.select(text).await? {
+        Selected::One(run) => Ok(run),
+        Selected::None if text == "last" => Err(Misuse("there is no run yet".to_owned()).into()),
+        Selected::None => {
+            Err(Misuse(format!("there is no run `{text}`; `yuanli runs list` shows what there is")).into())
+        }
+        Selected::Several => {
+            Err(Misuse(format!("several runs begin with `{text}`: give more of the id")).into())
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How the process ends.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The exit codes of every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// The run, or the check, failed.
+    Failed,
+    /// It was called wrongly, or the document is wrong.
+    Usage,
+    /// The engine, or what it depends on, cannot be reached.
+    Unreachable,
+    /// It was interrupted from outside.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// Something that the user can mend by calling differently.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// Says what went wrong, in one line, and picks the exit code.
+pub(crate) fn report(outcome: anyhow::Result<Exit>) -> Exit {
+    let error = match outcome {
+        Ok(exit) => return exit,
+        Err(error) => error,
+    };
+    let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    // Whoever reads our output has enough of it, as in `yuanli runs logs last | head`.
+    if error.chain().any(is_closed_pipe) {
+        return Exit::Done;
+    }
+    // Nothing is left to be told when standard error is closed as well.
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+    if error.is::<Misuse>() { Exit::Usage } else { Exit::Unreachable }
+}

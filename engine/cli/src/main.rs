@@ -1,0 +1,51 @@
+//! `yuanli`: one binary for workflows and the engine under them.
+//!
+//! `arguments.rs` is what can be typed, `command/` does it, `view/` shows a run while it lasts. What is printed by
+//! `--json` are the bodies of `api-types`; everything for people goes to standard error, except tables that were
+//! asked for.
+
+mod arguments;
+mod command;
+mod exit;
+mod output;
+mod view;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command, PluginCommand, RunsCommand};
+use crate::exit::Exit;
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    start_diagnostics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(perform(arguments));
+            // Whatever still reads a terminal or a disk is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    exit::report(outcome).into()
+}
+
+async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Arguments { global, command } = arguments;
+    match command {
+        Command::Run(run) => command::run::run(&global, run).await,
+        Command::Validate(validate) => command::validate::validate(&global, validate).await,
+        Command::Plugin { command: PluginCommand::List } => command::plugin::list(&global).await,
+        Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
+        Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
+        Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,
+    }
+}
+
+/// The engine's own log, for whoever debugs it: `YUANLI_LOG=debug`, or by crate, such as `yuanli_wasm=trace`.
+fn start_diagnostics() {
+    let filter = EnvFilter::try_from_env("YUANLI_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

@@ -1,0 +1,230 @@
+//! The connection to a Docker engine: where it is, when it is made, how long a call may take.
+//!
+//! Nothing is connected before the first call. A connection that failed is tried again by the next call, so an engine
+//! that was started later is found without a restart of ours. bollard makes one HTTP connection for each request, so
+//! there is none that could go stale when Docker restarts.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bollard::API_DEFAULT_VERSION;
+use bollard::errors::Error;
+use tokio::sync::Mutex;
+use yuanli_ports::containers::ContainerError;
+
+use crate::fault::{self, Fault};
+
+/// Where Docker's Debian package and its installer put the socket.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long connecting may take. A local engine answers in milliseconds; one that was just started by its systemd
+/// socket takes a second or two.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a call may take whose answer is one document. Creating and starting are the slowest, about 0.5 s each on
+/// an idle machine; the rest is room for a disk that is busy with a build.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long the answer to a streaming request (a log, a wait, a build) may take to begin or to go on: for ever. A
+/// build answers only when its whole context was sent, a quiet container says nothing for hours.
+const STREAM_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Where Docker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `unix://PATH` or `tcp://HOST:PORT`.
+    pub host: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { host: DEFAULT_HOST.to_owned() }
+    }
+}
+
+impl Options {
+    /// What `DOCKER_HOST` says; the default socket when it is unset or empty.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        match std::env::var("DOCKER_HOST") {
+            Ok(host) if !host.is_empty() => Self { host },
+            _ => Self::default(),
+        }
+    }
+}
+
+/// A Docker engine.
+#[derive(Debug)]
+pub struct Docker {
+    options: Options,
+    /// Held while connecting, so that concurrent first calls make one connection.
+    client: Mutex<Option<bollard::Docker>>,
+}
+
+impl Docker {
+    /// An engine that is connected to at first use.
+    #[must_use]
+    pub fn lazy(options: Options) -> Self {
+        Self { options, client: Mutex::new(None) }
+    }
+
+    /// An engine that is known to answer now.
+    ///
+    /// # Errors
+    /// [`ContainerError::Unreachable`] with what was tried and how to start it; [`ContainerError::Invalid`] for a
+    /// host that cannot be understood.
+    pub async fn connect(options: Options) -> Result<Self, ContainerError> {
+        let docker = Self::lazy(options);
+        docker.client().await?;
+        Ok(docker)
+    }
+
+    /// Where it is, for messages.
+    pub(crate) fn host(&self) -> &str {
+        &self.options.host
+    }
+
+    /// The client for calls that have a deadline; connects when there is none yet.
+    pub(crate) async fn client(&self) -> Result<bollard::Docker, ContainerError> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let fresh = self.open().await?;
+        tracing::debug!(host = self.host(), version = %fresh.client_version(), "connected to Docker");
+        Ok(client.insert(fresh).clone())
+    }
+
+    /// The client for requests whose answer is a stream.
+    pub(crate) async fn streaming(&self) -> Result<bollard::Docker, ContainerError> {
+        Ok(self.client().await?.with_timeout(STREAM_DEADLINE))
+    }
+
+    /// Waits for a call, at most [`CALL_DEADLINE`]. `doing` completes "Docker could not …".
+    pub(crate) async fn call<T>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Fault> {
+        self.call_within(CALL_DEADLINE, doing, call).await
+    }
+
+    /// Waits for a call that may take longer than others. The deadline covers the body of the answer too; bollard's
+    /// own ends with the headers.
+    pub(crate) async fn call_within<T>(
+        &self,
+        deadline: Duration,
+        doing: &str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(deadline, call).await {
+            Ok(result) => result.map_err(|error| Fault::new(error, doing, self.host())),
+            Err(_) => Err(Fault::late(deadline, doing, self.host())),
+        }
+    }
+
+    async fn open(&self) -> Result<bollard::Docker, ContainerError> {
+        let doing = "ask for its version";
+        let client =
+            client_for(self.host())?.map_err(|error| fault::unreachable(self.host(), doing, &error))?;
+        let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
+        match negotiated.await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(Fault::new(error, doing, self.host()).into()),
+            Err(_) => Err(ContainerError::Unreachable(format!(
+                "Docker at {} accepted the connection and then said nothing for {} s; look at its log \
+                 (`journalctl -u docker`)",
+                self.host(),
+                CONNECT_DEADLINE.as_secs()
+            ))),
+        }
+    }
+}
+
+/// A client for a host, not connected yet. The outer error is a host that cannot be understood.
+fn client_for(host: &str) -> Result<Result<bollard::Docker, Error>, ContainerError> {
+    let seconds = CALL_DEADLINE.as_secs();
+    match host.split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => {
+            Ok(bollard::Docker::connect_with_unix(host, seconds, API_DEFAULT_VERSION))
+        }
+        Some(("tcp" | "http", address)) if is_address(address) => {
+            Ok(bollard::Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION))
+        }
+        Some((scheme @ ("ssh" | "https" | "npipe" | "fd"), _)) => Err(ContainerError::Invalid(format!(
+            "DOCKER_HOST is `{host}`, and `{scheme}://` is not supported yet: use `unix:///path/to/docker.sock` or \
+             `tcp://host:port` (a remote engine is reached safely with `ssh -L /tmp/docker.sock:/var/run/docker.sock \
+             HOST` and `unix:///tmp/docker.sock`)"
+        ))),
+        _ => Err(ContainerError::Invalid(format!(
+            "DOCKER_HOST is `{host}`, which is no address of a Docker engine: use `unix:///path/to/docker.sock` or \
+             `tcp://host:port`"
+        ))),
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn error(host: &str) -> ContainerError {
+        Docker::connect(Options { host: host.to_owned() }).await.expect_err(host)
+    }
+
+    #[tokio::test]
+    async fn a_host_that_cannot_be_used_is_refused_with_the_ones_that_can() {
+        for host in [
+            "ssh://me@host",
+            "https://host:2376",
+            "unix://relative",
+            "tcp://host",
+            "tcp://h/x:1",
+            "docker",
+            "",
+        ] {
+            let error = error(host).await;
+            assert!(matches!(error, ContainerError::Invalid(_)), "{host}: {error:?}");
+            assert!(error.to_string().contains("unix:///path/to/docker.sock"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_named_with_how_to_start_it() {
+        for host in ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"] {
+            let error = error(host).await;
+            let ContainerError::Unreachable(text) = &error else { panic!("{error:?}") };
+            assert!(text.contains(host) && text.contains("systemctl start docker"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_comes_later_is_found_without_a_new_handle() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("docker.sock");
+        let docker = Docker::lazy(Options { host: format!("unix://{}", socket.display()) });
+        assert!(docker.client().await.is_err());
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        let server = std::thread::spawn(move || answer_version(&listener));
+        assert!(docker.client().await.is_ok());
+        server.join().expect("a server that answered");
+        assert!(docker.client().await.is_ok(), "the connection that worked is kept");
+    }
+
+    /// Answers one request as an engine does that is asked for its version.
+    fn answer_version(listener: &std::os::unix::net::UnixListener) {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).expect("a request") > 0);
+        let body = r#"{"ApiVersion":"1.41"}"#;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("an answer");
+    }
+}

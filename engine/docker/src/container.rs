@@ -1,0 +1,337 @@
+//! Containers that run to their end.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::errors::Error;
+use bollard::models::ContainerStateStatusEnum;
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions,
+    WaitContainerOptions,
+};
+use futures::StreamExt;
+use yuanli_model::{AttemptId, EngineId};
+use yuanli_ports::Containers;
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
+
+use crate::connection::{CALL_DEADLINE, Docker};
+use crate::fault::{BAD_REQUEST, CONFLICT, Fault, NOT_FOUND};
+use crate::output::{Frame, Output};
+use crate::{image, label, request};
+
+/// How long the followed log may be silent after its container ended before it is given up; what is missing is read
+/// again anyway. Docker 20.10 sometimes forgets to end it.
+const LOG_QUIET: Duration = Duration::from_secs(2);
+
+/// How many entries at the end of an ended container's log are read again. Docker loses a few at most, and finds the
+/// last thousand from the end of the file in about a millisecond.
+const TAIL_FRAMES: usize = 1_000;
+
+/// How many containers are removed at the same time. Docker removes them nearly one after the other anyway; this
+/// hides the round trips.
+const CONCURRENT_REMOVALS: usize = 8;
+
+/// How long a removal that is already under way may take, and how often it is looked at.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
+const REMOVAL_POLL: Duration = Duration::from_millis(20);
+
+#[async_trait]
+impl Containers for Docker {
+    async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        let container = self.create(request).await?;
+        let client = self.client().await?;
+        let started = self.call("start the container", client.start_container(&container.0, None)).await;
+        let Err(fault) = started else { return Ok(container) };
+        let error = explain_start(fault, request);
+        if let Err(left) = self.remove_container(&container).await {
+            tracing::warn!(container = container.0, %left, "a container that did not start is left");
+        }
+        Err(error)
+    }
+
+    async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
+        check_id(container)?;
+        self.require_started(container).await?;
+        let mut output = Output::new(on_line);
+        self.read_log(container, &mut output).await?;
+        self.read_rest(container, &mut output).await?;
+        output.finish();
+        self.exit(container).await
+    }
+
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
+        check_id(container)?;
+        // Docker counts whole seconds; rounding up never takes time away from the container.
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        let options = StopContainerOptions { t: Some(seconds), signal: None };
+        let deadline = CALL_DEADLINE.saturating_add(grace);
+        let client = self.streaming().await?;
+        let call = client.stop_container(&container.0, Some(options));
+        match self.call_within(deadline, "stop the container", call).await {
+            Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
+        check_id(container)?;
+        self.remove_container(container).await
+    }
+
+    async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
+        let client = self.client().await?;
+        let filters = Some(label::filter(engine, attempt));
+        let options = ListContainersOptions { all: true, filters, ..ListContainersOptions::default() };
+        let found = self.call("list containers", client.list_containers(Some(options))).await?;
+        let ids = found.into_iter().filter_map(|summary| summary.id).map(ContainerId);
+        let removals = futures::stream::iter(ids).map(|id| async move { self.remove_container(&id).await });
+        let results: Vec<_> = removals.buffer_unordered(CONCURRENT_REMOVALS).collect().await;
+        // One that cannot be removed must not keep the others: the first error is told after all were tried.
+        let removed = results.iter().filter(|result| result.is_ok()).count();
+        results.into_iter().collect::<Result<(), ContainerError>>()?;
+        Ok(removed as u64)
+    }
+}
+
+impl Docker {
+    async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        let body = request::create_body(request)?;
+        let name = request.operation.to_string();
+        let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
+        let client = self.client().await?;
+        match self.call("create a container", client.create_container(Some(options), body)).await {
+            Ok(created) => Ok(ContainerId(created.id)),
+            Err(Fault::Refused { status: NOT_FOUND, .. }) => Err(image::missing(&request.image)),
+            Err(Fault::Refused { status: CONFLICT, message, .. }) => {
+                Err(ContainerError::Engine(format!("a container named `{name}` exists already: {message}")))
+            }
+            Err(fault) => Err(explain_start(fault, request)),
+        }
+    }
+
+    /// A `wait` for a container that was never started answers 0 at once, so it is looked at first.
+    async fn require_started(&self, container: &ContainerId) -> Result<(), ContainerError> {
+        match self.state(container).await?.status {
+            Some(ContainerStateStatusEnum::CREATED) => Err(ContainerError::Invalid(format!(
+                "the container {} was created and never started, so there is nothing to follow",
+                container.0
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands on the log while it grows; returns when the container has ended. A log that breaks off is no error:
+    /// what is missing is read from the cursor on once the container has ended.
+    async fn read_log(&self, container: &ContainerId, output: &mut Output<'_>) -> Result<(), ContainerError> {
+        let client = self.streaming().await?;
+        let mut frames = client.logs(&container.0, Some(log_options(true, "all")));
+        let mut ended = pin!(self.ended(container));
+        let mut has_ended = false;
+        loop {
+            tokio::select! {
+                biased;
+                frame = frames.next() => match frame {
+                    Some(Ok(frame)) => match Frame::new(frame) {
+                        Some(frame) => output.accept(&frame),
+                        None => break,
+                    },
+                    Some(Err(_)) | None => break,
+                },
+                result = &mut ended, if !has_ended => {
+                    result?;
+                    has_ended = true;
+                }
+                () = tokio::time::sleep(LOG_QUIET), if has_ended => break,
+            }
+        }
+        if has_ended { Ok(()) } else { ended.await }
+    }
+
+    /// Reads what a followed log left out. Engines before 23 end it as soon as the container ends, whether or not the
+    /// last lines were sent (moby issue 43860); a connection may also have been cut.
+    async fn read_rest(
+        &self,
+        container: &ContainerId,
+        output: &mut Output<'_>,
+    ) -> Result<(), ContainerError> {
+        let tail = self.tail(container, &TAIL_FRAMES.to_string()).await?;
+        if output.resume(&tail, tail.len() < TAIL_FRAMES) {
+            return Ok(());
+        }
+        drop(tail);
+        // Hours of log may be missing, or one line of many megabytes ends it: read it all.
+        let all = self.tail(container, "all").await?;
+        output.resume(&all, true);
+        Ok(())
+    }
+
+    async fn tail(&self, container: &ContainerId, tail: &str) -> Result<Vec<Frame>, ContainerError> {
+        let client = self.streaming().await?;
+        let mut entries = client.logs(&container.0, Some(log_options(false, tail)));
+        let mut frames = Vec::new();
+        while let Some(entry) = entries.next().await {
+            let entry =
+                entry.map_err(|error| self.gone_or(error, "read the log of the container", container))?;
+            let frame = Frame::new(entry).ok_or_else(|| {
+                ContainerError::Engine(format!(
+                    "Docker could not read the log of the container {} to its end; the file under it may be damaged",
+                    container.0
+                ))
+            })?;
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    /// Returns when the container has ended.
+    async fn ended(&self, container: &ContainerId) -> Result<(), ContainerError> {
+        let client = self.streaming().await?;
+        let options = WaitContainerOptions { condition: "not-running".to_owned() };
+        let answer = client.wait_container(&container.0, Some(options)).next().await;
+        match answer {
+            // bollard makes an error of an exit code that is not 0; the code itself is read afterwards.
+            Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => Ok(()),
+            Some(Err(error)) => Err(self.gone_or(error, "wait for the container", container)),
+            None => Err(ContainerError::Unreachable(format!(
+                "Docker at {} broke off the connection while the container {} was running; it may be restarting",
+                self.host(),
+                container.0
+            ))),
+        }
+    }
+
+    async fn exit(&self, container: &ContainerId) -> Result<Exit, ContainerError> {
+        let state = self.state(container).await?;
+        let code = state.exit_code.ok_or_else(|| {
+            ContainerError::Engine(format!("Docker did not say how the container {} ended", container.0))
+        })?;
+        Ok(Exit { code, is_out_of_memory: state.oom_killed.unwrap_or(false) })
+    }
+
+    async fn state(
+        &self,
+        container: &ContainerId,
+    ) -> Result<bollard::models::ContainerState, ContainerError> {
+        let client = self.client().await?;
+        let inspected =
+            self.call("inspect the container", client.inspect_container(&container.0, None)).await;
+        match inspected {
+            Ok(found) => Ok(found.state.unwrap_or_default()),
+            Err(fault) if fault.status() == Some(NOT_FOUND) => Err(gone(container)),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    pub(crate) async fn remove_container(&self, container: &ContainerId) -> Result<(), ContainerError> {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        let client = self.client().await?;
+        let call = client.remove_container(&container.0, Some(options));
+        match self.call("remove the container", call).await {
+            Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(()),
+            // Somebody else is removing it: done when it is gone.
+            Err(fault) if fault.status() == Some(CONFLICT) => {
+                if self.is_gone_within(REMOVAL_DEADLINE, container).await? {
+                    Ok(())
+                } else {
+                    Err(fault.into())
+                }
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Whether the container is gone, after waiting for it for a while.
+    pub(crate) async fn is_gone_within(
+        &self,
+        deadline: Duration,
+        container: &ContainerId,
+    ) -> Result<bool, ContainerError> {
+        let until = tokio::time::Instant::now() + deadline;
+        loop {
+            match self.state(container).await {
+                Err(ContainerError::NotFound(_)) => return Ok(true),
+                Err(error) => return Err(error),
+                Ok(_) if tokio::time::Instant::now() >= until => return Ok(false),
+                Ok(_) => tokio::time::sleep(REMOVAL_POLL).await,
+            }
+        }
+    }
+
+    fn gone_or(&self, error: Error, doing: &str, container: &ContainerId) -> ContainerError {
+        match Fault::new(error, doing, self.host()) {
+            fault if fault.status() == Some(NOT_FOUND) => gone(container),
+            fault => fault.into(),
+        }
+    }
+}
+
+fn log_options(follow: bool, tail: &str) -> LogsOptions {
+    LogsOptions {
+        follow,
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        tail: tail.to_owned(),
+        ..LogsOptions::default()
+    }
+}
+
+fn gone(container: &ContainerId) -> ContainerError {
+    ContainerError::NotFound(format!(
+        "the container {} is not there; it was removed by somebody, or Docker's data was",
+        container.0
+    ))
+}
+
+/// Ids become part of a request's path, where bollard resolves `..`.
+fn check_id(container: &ContainerId) -> Result<(), ContainerError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if container.0.starts_with(|c: char| c.is_ascii_alphanumeric()) && container.0.chars().all(is_plain) {
+        Ok(())
+    } else {
+        Err(ContainerError::Invalid(format!("`{}` is no id of a container", container.0)))
+    }
+}
+
+/// Why a container could not be created or started, with what was asked for.
+fn explain_start(fault: Fault, request: &ContainerRequest) -> ContainerError {
+    let Fault::Refused { status: status @ (BAD_REQUEST | 500), message, .. } = &fault else {
+        return fault.into();
+    };
+    let image = &request.image;
+    let program = program(request);
+    let has = |text: &str| message.contains(text);
+    if has("executable file not found") || has("no such file or directory") && has("exec") {
+        return ContainerError::Invalid(format!(
+            "the command `{program}` cannot be run: the image `{image}` has no such program ({message})"
+        ));
+    }
+    if has("permission denied") && has("exec") {
+        return ContainerError::Invalid(format!(
+            "the command `{program}` cannot be run: it is not executable in the image `{image}` ({message})"
+        ));
+    }
+    if has("No command specified") {
+        return ContainerError::Invalid(format!(
+            "the image `{image}` says no command to run and none was given: give one"
+        ));
+    }
+    if has("unable to find user") || has("unable to find group") {
+        return ContainerError::Invalid(format!(
+            "the user `{}` is not in the image `{image}`: give the number (`uid` or `uid:gid`) instead ({message})",
+            request.user.as_deref().unwrap_or_default()
+        ));
+    }
+    if *status == BAD_REQUEST {
+        return ContainerError::Invalid(format!("a container of `{image}` cannot be made: {message}"));
+    }
+    fault.into()
+}
+
+/// The program that was to run, as far as the request says it.
+fn program(request: &ContainerRequest) -> &str {
+    let entry = request.entrypoint.as_ref().and_then(|entry| entry.first());
+    entry.or(request.command.first()).map_or("(the image's own)", String::as_str)
+}

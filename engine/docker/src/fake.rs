@@ -1,0 +1,351 @@
+//! A Docker engine in memory, for tests: containers that do what a script says, images that are only names.
+//!
+//! It keeps the promises of [`Containers`] and [`Images`]; `tests/contract.rs` holds it and the real engine to the same
+//! ones. What it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at
+//! once with code 0 and no output.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream};
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
+use yuanli_ports::images::{BuildRequest, Image};
+use yuanli_ports::{Cancellation, Containers, Images};
+
+use crate::{image, reference, request};
+
+/// The exit code of a container that was ended by SIGKILL.
+const KILLED: i64 = 137;
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Prints these lines and ends with this code.
+    Ends {
+        /// What it prints.
+        lines: Vec<(Stream, String)>,
+        /// Its exit code.
+        code: i64,
+    },
+    /// Prints these lines and runs until it is stopped; then it is killed, as a program is that ignores SIGTERM.
+    RunsUntilStopped {
+        /// What it prints.
+        lines: Vec<(Stream, String)>,
+    },
+    /// Prints these lines and is ended for using too much memory.
+    RunsOutOfMemory {
+        /// What it prints.
+        lines: Vec<(Stream, String)>,
+    },
+    /// Cannot be started.
+    FailsToStart(ContainerError),
+}
+
+/// What a build does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildBehaviour {
+    /// Says these lines and makes an image.
+    Succeeds {
+        /// What the builder says.
+        lines: Vec<String>,
+    },
+    /// Says these lines and fails.
+    Fails {
+        /// What the builder says.
+        lines: Vec<String>,
+        /// What comes of it.
+        error: ContainerError,
+    },
+    /// Says these lines and goes on until it is cancelled.
+    RunsUntilCancelled {
+        /// What the builder says.
+        lines: Vec<String>,
+    },
+}
+
+/// Something that was asked of the fake, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// [`Images::build`].
+    Build(BuildRequest),
+    /// [`Containers::start`].
+    Start(ContainerRequest),
+    /// [`Containers::stop`], with its grace time.
+    Stop(ContainerId, Duration),
+    /// [`Containers::remove`].
+    Remove(ContainerId),
+    /// [`Containers::remove_all`].
+    RemoveAll(EngineId, Option<AttemptId>),
+}
+
+/// The engine.
+#[derive(Debug, Default)]
+pub struct FakeDocker {
+    state: Mutex<State>,
+    /// Rung when a container ends or goes away.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Image ids by name and by id.
+    images: BTreeMap<String, Image>,
+    /// What commands do, by the image's name and the command.
+    scripts: HashMap<(String, Vec<String>), Behaviour>,
+    build: Option<BuildBehaviour>,
+    containers: BTreeMap<String, Container>,
+    calls: Vec<Call>,
+    /// Set while the engine is "down".
+    outage: Option<String>,
+}
+
+#[derive(Debug)]
+struct Container {
+    operation: OperationId,
+    lines: Vec<(Stream, String)>,
+    exit: Option<Exit>,
+}
+
+impl FakeDocker {
+    /// An engine with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an image on it.
+    pub fn add_image(&self, name: &str) {
+        let id = Digest::of(name.as_bytes()).to_string();
+        self.state().put_image(Image { id, tags: vec![full_name(name)], size: 1, labels: Vec::new() });
+    }
+
+    /// Says what a command does in an image. Applies to containers that are started later.
+    pub fn script(&self, image: &str, command: &[&str], behaviour: Behaviour) {
+        let command = command.iter().map(|&part| part.to_owned()).collect();
+        self.state().scripts.insert((full_name(image), command), behaviour);
+    }
+
+    /// Says what builds do from now on; before that they succeed silently.
+    pub fn script_builds(&self, behaviour: BuildBehaviour) {
+        self.state().build = Some(behaviour);
+    }
+
+    /// Makes every call fail as if the engine could not be reached, or mends it.
+    pub fn set_outage(&self, message: Option<&str>) {
+        self.state().outage = message.map(str::to_owned);
+    }
+
+    /// What was asked of it so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// The names of the containers that are there, ended ones too, sorted.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        self.state().containers.keys().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a call; fails while there is an outage.
+    fn called(&self, call: Option<Call>) -> Result<MutexGuard<'_, State>, ContainerError> {
+        let mut state = self.state();
+        state.calls.extend(call);
+        match &state.outage {
+            Some(message) => Err(ContainerError::Unreachable(message.clone())),
+            None => Ok(state),
+        }
+    }
+}
+
+impl State {
+    /// Puts an image here, or gives the one of that id more names. Names are taken from whichever image had them.
+    fn put_image(&mut self, mut image: Image) {
+        for tag in &image.tags {
+            self.remove_tag(tag);
+        }
+        if let Some(present) = self.images.get(&image.id) {
+            image.tags.extend(present.tags.iter().cloned());
+        }
+        for name in image.tags.iter().chain([&image.id]) {
+            self.images.insert(name.clone(), image.clone());
+        }
+    }
+
+    fn image(&self, name: &str) -> Result<&Image, ContainerError> {
+        reference::check(name)?;
+        self.images
+            .get(name)
+            .or_else(|| self.images.get(&full_name(name)))
+            .ok_or_else(|| image::missing(name))
+    }
+
+    /// Takes a name away from whichever image has it; the image goes with its last name.
+    fn remove_tag(&mut self, tag: &str) {
+        let Some(mut image) = self.images.remove(tag) else { return };
+        image.tags.retain(|other| other != tag);
+        self.images.remove(&image.id);
+        if !image.tags.is_empty() {
+            for name in image.tags.iter().chain([&image.id]) {
+                self.images.insert(name.clone(), image.clone());
+            }
+        }
+    }
+
+    fn remove_container(&mut self, id: &str) -> bool {
+        self.containers.remove(id).is_some()
+    }
+}
+
+/// A name with its tag, as Docker lists it; ids stay as they are.
+fn full_name(name: &str) -> String {
+    reference::parse_tag(name)
+        .map_or_else(|_| name.to_owned(), |(repository, tag)| format!("{repository}:{tag}"))
+}
+
+#[async_trait]
+impl Containers for FakeDocker {
+    async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        let mut state = self.called(Some(Call::Start(request.clone())))?;
+        // The same checks as for the real engine.
+        request::create_body(request)?;
+        state.image(&request.image)?;
+        let name = request.operation.to_string();
+        if state.containers.contains_key(&name) {
+            return Err(ContainerError::Engine(format!("a container named `{name}` exists already")));
+        }
+        let key = (full_name(&request.image), request.command.clone());
+        let exit = |code, is_out_of_memory| Some(Exit { code, is_out_of_memory });
+        let (lines, exit) = match state.scripts.get(&key).cloned() {
+            None => (Vec::new(), exit(0, false)),
+            Some(Behaviour::Ends { lines, code }) => (lines, exit(code, false)),
+            Some(Behaviour::RunsUntilStopped { lines }) => (lines, None),
+            Some(Behaviour::RunsOutOfMemory { lines }) => (lines, exit(KILLED, true)),
+            Some(Behaviour::FailsToStart(error)) => return Err(error),
+        };
+        state
+            .containers
+            .insert(name.clone(), Container { operation: request.operation.clone(), lines, exit });
+        Ok(ContainerId(name))
+    }
+
+    async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
+        let mut handed = 0;
+        loop {
+            let changed = self.changed.notified();
+            let (lines, exit) = {
+                let state = self.called(None)?;
+                let found = state.containers.get(&container.0).ok_or_else(|| {
+                    ContainerError::NotFound(format!("the container {} is not there", container.0))
+                })?;
+                (found.lines[handed..].to_vec(), found.exit)
+            };
+            handed += lines.len();
+            lines.into_iter().for_each(|(stream, text)| on_line(stream, text));
+            match exit {
+                Some(exit) => return Ok(exit),
+                None => changed.await,
+            }
+        }
+    }
+
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
+        let mut state = self.called(Some(Call::Stop(container.clone(), grace)))?;
+        if let Some(found) = state.containers.get_mut(&container.0) {
+            found.exit.get_or_insert(Exit { code: KILLED, is_out_of_memory: false });
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
+        self.called(Some(Call::Remove(container.clone())))?.remove_container(&container.0);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
+        let mut state = self.called(Some(Call::RemoveAll(engine, attempt.cloned())))?;
+        let before = state.containers.len();
+        state.containers.retain(|_, Container { operation, .. }| {
+            operation.engine != engine || attempt.is_some_and(|attempt| operation.attempt != *attempt)
+        });
+        self.changed.notify_waiters();
+        Ok((before - state.containers.len()) as u64)
+    }
+}
+
+#[async_trait]
+impl Images for FakeDocker {
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        progress: &(dyn Fn(String) + Send + Sync),
+        cancel: &Cancellation,
+    ) -> Result<Image, ContainerError> {
+        let behaviour = self.called(Some(Call::Build(request.clone())))?.build.clone();
+        if cancel.is_cancelled() {
+            return Err(ContainerError::Cancelled);
+        }
+        for tag in &request.tags {
+            reference::parse_tag(tag)?;
+        }
+        let context = crate::context::Context::open(&request.context, &request.dockerfile)?;
+        let lines = match behaviour {
+            None => Vec::new(),
+            Some(BuildBehaviour::Succeeds { lines }) => lines,
+            Some(BuildBehaviour::Fails { lines, error }) => {
+                lines.into_iter().for_each(progress);
+                return Err(error);
+            }
+            Some(BuildBehaviour::RunsUntilCancelled { lines }) => {
+                lines.into_iter().for_each(progress);
+                cancel.cancelled().await;
+                return Err(ContainerError::Cancelled);
+            }
+        };
+        lines.into_iter().for_each(progress);
+        let dockerfile = std::fs::read(request.context.join(context.dockerfile())).unwrap_or_default();
+        let mut labels = request.labels.clone();
+        labels.sort();
+        let recipe = format!("{:?}", (dockerfile, &request.target, &request.arguments, &labels));
+        let tags = request.tags.iter().map(|tag| full_name(tag)).collect();
+        let image = Image { id: Digest::of(recipe.as_bytes()).to_string(), tags, size: 1, labels };
+        self.state().put_image(image.clone());
+        Ok(image)
+    }
+
+    async fn inspect(&self, image: &str) -> Result<Image, ContainerError> {
+        self.called(None)?.image(image).cloned()
+    }
+
+    async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {
+        let mut state = self.called(None)?;
+        reference::parse_tag(tag)?;
+        let mut image = state.image(image)?.clone();
+        image.tags.push(full_name(tag));
+        state.put_image(image);
+        Ok(())
+    }
+
+    async fn remove(&self, image: &str) -> Result<(), ContainerError> {
+        let mut state = self.called(None)?;
+        reference::check(image)?;
+        let Ok(found) = state.image(image).cloned() else { return Ok(()) };
+        let is_id = found.id == image;
+        if is_id {
+            found.tags.iter().for_each(|tag| state.remove_tag(tag));
+            state.images.remove(&found.id);
+        } else {
+            state.remove_tag(&full_name(image));
+        }
+        Ok(())
+    }
+}

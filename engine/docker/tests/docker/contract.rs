@@ -1,0 +1,205 @@
+//! One set of promises, held by the fake and by the real engine.
+
+use std::time::Duration;
+
+use yuanli_docker::Docker;
+use yuanli_docker::fake::{Behaviour, FakeDocker};
+use yuanli_model::{AttemptId, EngineId, Stream};
+use yuanli_ports::containers::{ContainerError, ContainerId, Exit};
+use yuanli_ports::{Cancellation, Containers, Images};
+
+use crate::support::{self, BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
+
+/// Something that implements both ports, and can be told beforehand what a command will do.
+trait Subject: Send + Sync {
+    fn containers(&self) -> &dyn Containers;
+    fn images(&self) -> &dyn Images;
+    /// A command that does this in [`BUSYBOX`].
+    fn command(&self, behaviour: &Behaviour) -> Vec<String>;
+}
+
+struct Real(Docker);
+
+impl Subject for Real {
+    fn containers(&self) -> &dyn Containers {
+        &self.0
+    }
+
+    fn images(&self) -> &dyn Images {
+        &self.0
+    }
+
+    fn command(&self, behaviour: &Behaviour) -> Vec<String> {
+        let print = |lines: &[(Stream, String)]| -> String {
+            let target = |stream| if stream == Stream::Stderr { " >&2" } else { "" };
+            lines.iter().map(|(stream, text)| format!("echo '{text}'{};", target(*stream))).collect()
+        };
+        let script = match behaviour {
+            Behaviour::Ends { lines, code } => format!("{} exit {code}", print(lines)),
+            Behaviour::RunsUntilStopped { lines } => format!("{} sleep 600", print(lines)),
+            Behaviour::FailsToStart(_) => return vec!["/nosuch".to_owned()],
+            Behaviour::RunsOutOfMemory { .. } => {
+                unreachable!("needs a limit, which the contract does not set")
+            }
+        };
+        ["sh", "-c", &script].map(str::to_owned).to_vec()
+    }
+}
+
+impl Subject for FakeDocker {
+    fn containers(&self) -> &dyn Containers {
+        self
+    }
+
+    fn images(&self) -> &dyn Images {
+        self
+    }
+
+    fn command(&self, behaviour: &Behaviour) -> Vec<String> {
+        let command = vec![format!("{behaviour:?}")];
+        self.script(BUSYBOX, &[&command[0]], behaviour.clone());
+        command
+    }
+}
+
+fn request(
+    subject: &dyn Subject,
+    engine: EngineId,
+    behaviour: &Behaviour,
+) -> yuanli_ports::containers::ContainerRequest {
+    let command = subject.command(behaviour);
+    support::request(engine, BUSYBOX, &command.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+async fn start(subject: &dyn Subject, engine: EngineId, behaviour: &Behaviour) -> ContainerId {
+    subject.containers().start(&request(subject, engine, behaviour)).await.expect("a container")
+}
+
+/// The whole contract.
+async fn check(subject: &dyn Subject) {
+    let engine = fresh_engine();
+    containers_hand_over_their_lines_and_code(subject, engine).await;
+    a_container_that_cannot_start_leaves_nothing(subject, engine).await;
+    a_name_is_given_once(subject, engine).await;
+    stopping_and_removing_can_be_repeated(subject, engine).await;
+    everything_of_an_attempt_is_removed_and_no_more(subject, engine).await;
+    images_are_named_and_unnamed(subject).await;
+    builds_can_be_refused_and_cancelled(subject).await;
+}
+
+async fn containers_hand_over_their_lines_and_code(subject: &dyn Subject, engine: EngineId) {
+    for code in [0, 3] {
+        let lines = vec![(Stream::Stdout, "one".to_owned()), (Stream::Stdout, "zwei ü".to_owned())];
+        let container = start(subject, engine, &Behaviour::Ends { lines: lines.clone(), code }).await;
+        let exit = Exit { code, is_out_of_memory: false };
+        assert_eq!(follow(subject.containers(), &container).await, Ok((lines.clone(), exit)));
+        // What has ended can be followed again, from the first line.
+        assert_eq!(follow(subject.containers(), &container).await, Ok((lines, exit)));
+        subject.containers().remove(&container).await.expect("removed");
+        let gone = follow(subject.containers(), &container).await;
+        assert!(matches!(gone, Err(ContainerError::NotFound(_))), "{gone:?}");
+    }
+}
+
+async fn a_container_that_cannot_start_leaves_nothing(subject: &dyn Subject, engine: EngineId) {
+    let failure = Behaviour::FailsToStart(ContainerError::Invalid("no such program".to_owned()));
+    let failed = subject.containers().start(&request(subject, engine, &failure)).await;
+    assert!(matches!(failed, Err(ContainerError::Invalid(_))), "{failed:?}");
+    let missing = support::request(engine, "yuanli-test-nosuch", &["sh"]);
+    let failed = subject.containers().start(&missing).await;
+    assert!(matches!(failed, Err(ContainerError::NotFound(_))), "{failed:?}");
+    let bad = support::request(engine, "../containers/x", &["sh"]);
+    let failed = subject.containers().start(&bad).await;
+    assert!(matches!(failed, Err(ContainerError::Invalid(_))), "{failed:?}");
+    assert_eq!(subject.containers().remove_all(engine, None).await, Ok(0));
+}
+
+async fn a_name_is_given_once(subject: &dyn Subject, engine: EngineId) {
+    let request = request(subject, engine, &Behaviour::Ends { lines: Vec::new(), code: 0 });
+    let container = subject.containers().start(&request).await.expect("a container");
+    let again = subject.containers().start(&request).await;
+    assert!(matches!(again, Err(ContainerError::Engine(_))), "{again:?}");
+    subject.containers().remove(&container).await.expect("removed");
+}
+
+async fn stopping_and_removing_can_be_repeated(subject: &dyn Subject, engine: EngineId) {
+    let container = start(subject, engine, &Behaviour::RunsUntilStopped { lines: Vec::new() }).await;
+    let containers = subject.containers();
+    let stop = async {
+        containers.stop(&container, Duration::ZERO).await.expect("stopped");
+        containers.stop(&container, Duration::ZERO).await.expect("stopped before");
+    };
+    let (followed, ()) = tokio::join!(follow(containers, &container), stop);
+    assert_eq!(followed, Ok((Vec::new(), Exit { code: 137, is_out_of_memory: false })));
+    containers.remove(&container).await.expect("removed");
+    containers.remove(&container).await.expect("removed before");
+    containers.stop(&container, Duration::ZERO).await.expect("nothing to stop");
+}
+
+async fn everything_of_an_attempt_is_removed_and_no_more(subject: &dyn Subject, engine: EngineId) {
+    let running = Behaviour::RunsUntilStopped { lines: Vec::new() };
+    let other_engine = fresh_engine();
+    let mut attempts = Vec::new();
+    for (engine, number) in [(engine, 1), (engine, 1), (engine, 2), (other_engine, 1)] {
+        let mut request = request(subject, engine, &running);
+        request.operation.attempt.attempt = number;
+        subject.containers().start(&request).await.expect("a container");
+        attempts.push(request.operation.attempt);
+    }
+    let remove =
+        async |engine, attempt: Option<&AttemptId>| subject.containers().remove_all(engine, attempt).await;
+    assert_eq!(remove(engine, Some(&attempts[0])).await, Ok(2));
+    assert_eq!(remove(engine, Some(&attempts[0])).await, Ok(0));
+    assert_eq!(remove(engine, None).await, Ok(1));
+    assert_eq!(remove(other_engine, None).await, Ok(1));
+}
+
+async fn images_are_named_and_unnamed(subject: &dyn Subject) {
+    let images = subject.images();
+    let name = |version| format!("yuanli-test-{}:{version}", fresh_engine());
+    let (first, second) = (name("one"), name("two"));
+    let folder = context(&[("Dockerfile", "FROM scratch\nCOPY a /\n"), ("a", &first)]);
+    let request = build_request(folder.path(), Some(&first));
+    let built = images.build(&request, &|_| (), &Cancellation::new()).await.expect("an image");
+    assert_eq!(built.tags, [first.as_str()]);
+    images.tag(&first, &second).await.expect("one more name");
+    let found = images.inspect(&second).await.expect("the image");
+    assert_eq!((&found.id, found.tags.len()), (&built.id, 2));
+    images.remove(&first).await.expect("a name less");
+    images.remove(&first).await.expect("it is gone");
+    assert!(matches!(images.inspect(&first).await, Err(ContainerError::NotFound(_))));
+    assert_eq!(images.inspect(&built.id).await.expect("the image").tags, [second.as_str()]);
+    images.remove(&second).await.expect("the last name");
+    assert!(matches!(images.inspect(&built.id).await, Err(ContainerError::NotFound(_))));
+    assert!(matches!(images.inspect("../containers/json").await, Err(ContainerError::Invalid(_))));
+    assert!(matches!(images.tag(&second, "x").await, Err(ContainerError::NotFound(_))));
+}
+
+async fn builds_can_be_refused_and_cancelled(subject: &dyn Subject) {
+    let folder = context(&[("Dockerfile", "FROM scratch\n")]);
+    let cancel = Cancellation::new();
+    let mut bad = build_request(folder.path(), Some("Not A Name"));
+    assert!(matches!(subject.images().build(&bad, &|_| (), &cancel).await, Err(ContainerError::Invalid(_))));
+    bad = build_request(folder.path(), None);
+    bad.dockerfile = "nosuch".to_owned();
+    assert!(matches!(subject.images().build(&bad, &|_| (), &cancel).await, Err(ContainerError::Invalid(_))));
+    cancel.cancel();
+    let good = build_request(folder.path(), None);
+    assert_eq!(subject.images().build(&good, &|_| (), &cancel).await, Err(ContainerError::Cancelled));
+}
+
+#[tokio::test]
+async fn the_real_engine_keeps_the_contract() {
+    with_docker(|_bench: std::sync::Arc<Bench>| async move {
+        check(&Real(Docker::lazy(yuanli_docker::Options::from_environment()))).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract() {
+    let fake = FakeDocker::new();
+    fake.add_image(BUSYBOX);
+    check(&fake).await;
+    assert_eq!(fake.containers(), Vec::<String>::new());
+}

@@ -1,0 +1,9 @@
+//! The crate against a real Docker engine, and its fake against the same promises.
+//!
+//! Needs a Docker engine and Debian's `busybox-static`; without them the tests fail and say so. The image that they
+//! run is made from busybox by our own build and stays on the engine as `yuanli-test-busybox`.
+
+mod build;
+mod contract;
+mod run;
+mod support;

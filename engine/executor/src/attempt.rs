@@ -1,0 +1,129 @@
+//! What is done for one attempt, beside its plugin: its workspace, its log, its report.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError};
+
+use futures::FutureExt;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use yuanli_model::{AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Stream, Workflow};
+use yuanli_ports::plugins::Attempt;
+use yuanli_ports::workspaces::WorkspaceError;
+use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
+
+use crate::executor::Shared;
+use crate::owner::{Message, Owner};
+use crate::task::panic_text;
+
+/// What the task of an attempt works with.
+struct Work {
+    shared: Arc<Shared>,
+    workflow: Arc<Workflow>,
+    attempt: AttemptId,
+    position: usize,
+    component: Digest,
+    config: Value,
+    origin: Arc<yuanli_ports::plugins::Origin>,
+    needs: Vec<Digest>,
+    log: Arc<dyn AttemptLog>,
+    cancel: Cancellation,
+}
+
+/// Starts an attempt in a task of its own, which reports to the owner's mailbox.
+pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
+    let workflow = Arc::clone(owner.run.workflow());
+    let Some(position) = workflow.position(&attempt.stage) else {
+        // `apply` has accepted the start of an attempt of this stage.
+        unreachable!("stage `{}` was started and does not exist", attempt.stage);
+    };
+    let log = owner.shared.ports.logs.open(&attempt);
+    owner.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.clone(), Arc::clone(&log));
+    let work = Work {
+        shared: Arc::clone(&owner.shared),
+        position,
+        component: owner.run.component(position),
+        config,
+        origin: Arc::clone(&owner.origin),
+        needs: owner.run.workspaces(position),
+        log,
+        cancel: owner.cancel.child_token(),
+        workflow,
+        attempt,
+    };
+    let mailbox = owner.to_mailbox.clone();
+    owner.shared.tasks.spawn("attempt", work.report(mailbox));
+}
+
+impl Work {
+    async fn report(self, mailbox: mpsc::UnboundedSender<Message>) {
+        let attempt = self.attempt.clone();
+        let outcome = match AssertUnwindSafe(self.run()).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => AttemptOutcome::Failed(Failure::permanent(
+                "engine-panic",
+                format!("the engine has a bug: {}; please report it", panic_text(panic.as_ref())),
+            )),
+        };
+        if let AttemptOutcome::Failed(failure) = &outcome {
+            self.write(Level::Error, format!("{}: {}", failure.kind, failure.message));
+        }
+        let log = self.log.finish().await;
+        let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
+        // The owner is gone when the store failed; the next engine finds the run as it was.
+        let _ = mailbox.send(Message::Ended { attempt, outcome, log });
+    }
+
+    async fn run(&self) -> AttemptOutcome {
+        let workspaces = &self.shared.ports.workspaces;
+        let workspace = match workspaces.begin(&self.attempt, &self.needs, &self.workflow).await {
+            Ok(workspace) => workspace,
+            Err(error) => return AttemptOutcome::Failed(of_workspace(&error)),
+        };
+        match self.shared.ports.plugins.run(self.plugin_attempt(Arc::clone(&workspace))).await {
+            Ok(outputs) => match workspace.publish().await {
+                Ok(published) => AttemptOutcome::Succeeded { outputs, workspace: published },
+                Err(error) => AttemptOutcome::Failed(of_workspace(&error)),
+            },
+            Err(failure) => {
+                if let Err(error) = workspace.discard().await {
+                    self.write(Level::Warn, format!("not cleaned up: {error}"));
+                }
+                match failure.class {
+                    FailureClass::Cancelled if self.cancel.is_cancelled() => AttemptOutcome::Cancelled,
+                    _ => AttemptOutcome::Failed(failure),
+                }
+            }
+        }
+    }
+
+    fn plugin_attempt(&self, workspace: Arc<dyn AttemptWorkspace>) -> Attempt {
+        let stage = &self.workflow.stages()[self.position];
+        Attempt {
+            id: self.attempt.clone(),
+            workflow: self.workflow.name().clone(),
+            component: self.component,
+            grants: stage.grants.clone(),
+            config: self.config.clone(),
+            timeout: stage.timeout.unwrap_or(self.shared.options.timeout),
+            started: self.shared.ports.clock.now(),
+            origin: Arc::clone(&self.origin),
+            workspace,
+            log: Arc::clone(&self.log),
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    fn write(&self, level: Level, text: String) {
+        let at = self.shared.ports.clock.now();
+        self.log.append(LogLine { at, stream: Stream::Engine, level, text, fields: Vec::new() });
+    }
+}
+
+fn of_workspace(error: &WorkspaceError) -> Failure {
+    match error {
+        WorkspaceError::Conflict(conflict) => Failure::permanent("workspace-conflict", conflict.to_string()),
+        WorkspaceError::Io { .. } | WorkspaceError::Missing(_) => {
+            Failure::transient("workspace", error.to_string())
+        }
+    }
+}

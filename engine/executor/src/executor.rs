@@ -1,0 +1,305 @@
+//! The handle: start runs, cancel them, watch them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use yuanli_flow::{Command, Illegal, Run, step};
+use yuanli_model::run::PinnedStage;
+use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
+use yuanli_ports::plugins::Origin;
+use yuanli_ports::store::{Batch, StoreError};
+use yuanli_ports::{AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
+
+use crate::follower::Follower;
+use crate::history::{History, Summary};
+use crate::owner::{Message, Owner};
+use crate::record::{Broken, envelope, key, v1};
+use crate::task::Tasks;
+
+/// What the executor reaches.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// Where runs are kept.
+    pub store: Arc<dyn Store>,
+    /// Where logs are kept.
+    pub logs: Arc<dyn Logs>,
+    /// Where workspaces are made.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// What runs plugins.
+    pub plugins: Arc<dyn Plugins>,
+    /// The one clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What holds for every run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long an attempt may take whose stage does not say so. Default one hour.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// A run to be started.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The workflow.
+    pub workflow: Arc<Workflow>,
+    /// The text that it came from; its digest is the workflow's version.
+    pub text: Bytes,
+    /// The checked inputs, with defaults.
+    pub inputs: IndexMap<InputName, Value>,
+    /// The component of each stage, in the order of the document.
+    pub components: Vec<Digest>,
+    /// Where its file lies.
+    pub origin: Origin,
+}
+
+/// Why something about a run was not done.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// What is stored cannot be read.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// It does not fit the state of the run.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// No such run is active.
+    #[error("run {0} is not active")]
+    NotActive(RunId),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Log(#[from] yuanli_ports::logs::LogError),
+    /// The workflow's text is too long for the store.
+    #[error("the workflow's text has {0} bytes, which is too much")]
+    TooLong(usize),
+}
+
+/// Drives runs. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the owners of runs, their attempts and their followers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ports: Ports,
+    pub(crate) options: Options,
+    pub(crate) history: History,
+    pub(crate) tasks: Tasks,
+    active: Mutex<HashMap<RunId, Active>>,
+    /// Workflow versions whose text is known to be stored.
+    stored: Mutex<std::collections::HashSet<Digest>>,
+}
+
+/// What others know of an active run.
+#[derive(Debug, Clone)]
+struct Active {
+    mailbox: mpsc::UnboundedSender<Message>,
+    /// How many of its events are durable.
+    durable: watch::Receiver<u32>,
+    /// The logs of the attempts that run.
+    logs: OpenLogs,
+}
+
+/// The logs of the attempts of a run that have not ended.
+pub(crate) type OpenLogs = Arc<Mutex<HashMap<AttemptId, Arc<dyn AttemptLog>>>>;
+
+/// Parts that a workflow's text is stored in: small values are what stores are good at.
+const TEXT_PART_BYTES: usize = 64 * 1024;
+/// Longest text of a workflow, so that it fits one commit; `lang` refuses longer documents before.
+const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
+
+impl Executor {
+    /// An executor over these ports.
+    #[must_use]
+    pub fn new(ports: Ports, options: Options) -> Self {
+        let history = History::new(Arc::clone(&ports.store));
+        let shared = Shared {
+            ports,
+            options,
+            history,
+            tasks: Tasks::default(),
+            active: Mutex::default(),
+            stored: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What is stored of runs.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.shared.history
+    }
+
+    /// The tasks of this executor.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
+    }
+
+    /// Starts a run. It is durable, with its first attempts decided on, when this returns.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing was started.
+    pub async fn start(&self, submission: Submission) -> Result<RunId, Error> {
+        let clock = &self.shared.ports.clock;
+        let (id, now) = (clock.new_run_id(), clock.now());
+        let version = Digest::of(&submission.text);
+        let created = RunEvent::Created {
+            workflow: submission.workflow.name().clone(),
+            version,
+            inputs: submission.inputs,
+            stages: pin(&submission.workflow, &submission.components),
+        };
+        let mut run = Run::new(id, Arc::clone(&submission.workflow), &created)?;
+        let mut events = vec![created];
+        events.extend(step(&mut run, Command::Advance)?);
+
+        let summary =
+            Summary { id, workflow: submission.workflow.name().clone(), version, created: now, ended: None };
+        let mut batch = Batch::default();
+        batch.require_absent(key::run(id));
+        batch.put(key::open(id), Bytes::new());
+        self.put_text(&mut batch, version, &submission.text)?;
+        let owner = Owner::new(Arc::clone(&self.shared), run, summary, submission.origin);
+        owner.begin(batch, now, events).await?;
+        self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(version);
+        Ok(id)
+    }
+
+    /// Asks for the end of a run. Returns at once; the run ends when its attempts have.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`].
+    pub fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
+        let mailbox = self.shared.active(run).ok_or(Error::NotActive(run))?.mailbox;
+        let command = Command::Cancel { reason: reason.to_owned() };
+        mailbox.send(Message::Command(command)).map_err(|_| Error::NotActive(run))
+    }
+
+    /// What happened in a run and what happens, from its first event to its end.
+    #[must_use]
+    pub fn follow(&self, run: RunId) -> Follower {
+        Follower::new(Arc::clone(&self.shared), run)
+    }
+
+    /// Ends the runs that an engine before this one has left open: what ran in them is lost. Returns their ids.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn recover(&self) -> Result<Vec<RunId>, Error> {
+        let open = self.shared.history.open().await?;
+        for &id in &open {
+            self.interrupt(id).await?;
+        }
+        Ok(open)
+    }
+
+    async fn interrupt(&self, id: RunId) -> Result<(), Error> {
+        let shared = &self.shared;
+        let missing = || Error::Broken(Broken::damaged("run", format!("{id} is open and has no events")));
+        let (mut run, events) = shared.history.run(id).await?.ok_or_else(missing)?;
+        let summary = shared.history.summary(id).await?.ok_or_else(missing)?;
+        let next = events.last().map_or(0, |last| last.number + 1);
+        let decided = step(&mut run, Command::Interrupt)?;
+        let now = shared.ports.clock.now();
+        let mut batch = Batch::default();
+        put_events(&mut batch, id, next, now, &decided);
+        put_end(&mut batch, &summary, now, &run);
+        shared.ports.store.commit(batch).await?;
+        if let Err(error) = shared.ports.workspaces.remove(id).await {
+            tracing::warn!(run = %id, %error, "the workspaces of an interrupted run are left");
+        }
+        Ok(())
+    }
+
+    fn put_text(&self, batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(Error::TooLong(text.len()));
+        }
+        if self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).contains(&version) {
+            return Ok(());
+        }
+        for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
+            batch.put(key::workflow(&version, number), text.slice_ref(part));
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(crate) fn register(
+        &self,
+        run: RunId,
+        mailbox: mpsc::UnboundedSender<Message>,
+        durable: watch::Receiver<u32>,
+        logs: OpenLogs,
+    ) {
+        let active = Active { mailbox, durable, logs };
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, active);
+    }
+
+    pub(crate) fn unregister(&self, run: RunId) {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+    }
+
+    fn active(&self, run: RunId) -> Option<Active> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+
+    /// The progress of an active run, for its followers.
+    pub(crate) fn progress(&self, run: RunId) -> Option<(watch::Receiver<u32>, OpenLogs)> {
+        self.active(run).map(|active| (active.durable, active.logs))
+    }
+}
+
+fn pin(workflow: &Workflow, components: &[Digest]) -> Vec<PinnedStage> {
+    let stage = |(stage, component): (&yuanli_model::Stage, &Digest)| PinnedStage {
+        name: stage.name.clone(),
+        plugin: stage.uses.to_string(),
+        component: *component,
+        needs: stage.needs.clone(),
+    };
+    workflow.stages().iter().zip(components).map(stage).collect()
+}
+
+/// Most events of one stored value; more become several values of one commit.
+const EVENTS_PER_VALUE: usize = 16;
+
+/// Adds the events of a transition, the first of which has number `next`.
+pub(crate) fn put_events(
+    batch: &mut Batch,
+    run: RunId,
+    next: u32,
+    now: yuanli_model::Timestamp,
+    events: &[RunEvent],
+) {
+    let mut number = next;
+    for part in events.chunks(EVENTS_PER_VALUE) {
+        batch.put(key::event(run, number), envelope::seal(&v1::Transition::of(now, part)));
+        number += part.len() as u32;
+    }
+}
+
+/// Adds what the end of a run changes, if it has ended.
+pub(crate) fn put_end(batch: &mut Batch, summary: &Summary, now: yuanli_model::Timestamp, run: &Run) {
+    if let Some(outcome) = run.outcome() {
+        let ended = Summary { ended: Some((now, outcome)), ..summary.clone() };
+        batch.put(key::run(summary.id), envelope::seal(&v1::Run::of(&ended)));
+        batch.delete(key::open(summary.id));
+    }
+}

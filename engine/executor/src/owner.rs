@@ -1,0 +1,181 @@
+//! The task that owns an active run: its state, and the order of deciding, committing and doing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+use yuanli_flow::{Command, Effect, Run, effects, step};
+use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, Timestamp};
+use yuanli_ports::Cancellation;
+use yuanli_ports::logs::StoredLog;
+use yuanli_ports::plugins::Origin;
+use yuanli_ports::store::Batch;
+
+use crate::attempt;
+use crate::executor::{Error, OpenLogs, Shared, put_end, put_events};
+use crate::history::Summary;
+use crate::record::{envelope, key, v1};
+
+/// What a run's mailbox takes.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From outside.
+    Command(Command),
+    /// From an attempt, at its end.
+    Ended {
+        attempt: AttemptId,
+        outcome: AttemptOutcome,
+        /// Where its log is; `None` when it could not be kept.
+        log: Option<StoredLog>,
+    },
+}
+
+/// Most messages that go into one commit: bounds the size of a batch.
+const MESSAGES_PER_COMMIT: usize = 256;
+
+/// The owner of a run.
+pub(crate) struct Owner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) run: Run,
+    pub(crate) origin: Arc<Origin>,
+    summary: Summary,
+    /// The number of the next event.
+    next: u32,
+    /// Not bounded: what comes in is bounded by the attempts of the run, each of which ends once, and by people.
+    mailbox: mpsc::UnboundedReceiver<Message>,
+    pub(crate) to_mailbox: mpsc::UnboundedSender<Message>,
+    durable: watch::Sender<u32>,
+    pub(crate) logs: OpenLogs,
+    pub(crate) cancel: Cancellation,
+}
+
+impl Owner {
+    pub(crate) fn new(shared: Arc<Shared>, run: Run, summary: Summary, origin: Origin) -> Self {
+        let (to_mailbox, mailbox) = mpsc::unbounded_channel();
+        Self {
+            shared,
+            run,
+            origin: Arc::new(origin),
+            summary,
+            next: 0,
+            mailbox,
+            to_mailbox,
+            durable: watch::Sender::new(0),
+            logs: Arc::new(Mutex::new(HashMap::new())),
+            cancel: Cancellation::new(),
+        }
+    }
+
+    /// Makes the first events durable, with what `batch` holds beside them, and begins the task.
+    pub(crate) async fn begin(
+        mut self,
+        mut batch: Batch,
+        now: Timestamp,
+        events: Vec<RunEvent>,
+    ) -> Result<(), Error> {
+        batch.put(key::run(self.summary.id), envelope::seal(&v1::Run::of(&self.summary)));
+        self.commit(batch, now, &events).await?;
+        let (id, durable) = (self.summary.id, self.durable.subscribe());
+        self.shared.register(id, self.to_mailbox.clone(), durable, Arc::clone(&self.logs));
+        let tasks = self.shared.tasks.clone();
+        let is_over = self.perform(&events);
+        tasks.spawn("run", async move {
+            if !is_over {
+                self.work().await;
+            }
+            self.end().await;
+        });
+        Ok(())
+    }
+
+    /// Handles messages until the run is over.
+    async fn work(&mut self) {
+        let mut messages = Vec::new();
+        loop {
+            // Never 0: the owner holds a sender itself.
+            self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT).await;
+            match self.transition(&mut messages).await {
+                Ok(events) => {
+                    if self.perform(&events) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    // The state in memory is ahead of the store and is thrown away with this task. The next engine
+                    // finds the run open, as it was when the store last answered.
+                    tracing::error!(run = %self.summary.id, %error, "the run is given up until the engine is started again");
+                    self.cancel.cancel();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Decides on all messages and makes what follows durable, as one commit.
+    async fn transition(&mut self, messages: &mut Vec<Message>) -> Result<Vec<RunEvent>, Error> {
+        let mut batch = Batch::default();
+        let mut events = Vec::new();
+        let mut ended = Vec::new();
+        for message in messages.drain(..) {
+            let command = match message {
+                Message::Command(command) => command,
+                Message::Ended { attempt, outcome, log } => {
+                    if let Some(log) = log.filter(|log| !is_empty(log)) {
+                        batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
+                    }
+                    ended.push(attempt.clone());
+                    Command::EndAttempt { attempt, outcome }
+                }
+            };
+            match step(&mut self.run, command) {
+                Ok(decided) => events.extend(decided),
+                // A cancel that crossed the end of the run, for example. Nothing follows from it.
+                Err(illegal) => tracing::debug!(run = %self.summary.id, %illegal, "a command came too late"),
+            }
+        }
+        if !events.is_empty() {
+            let now = self.shared.ports.clock.now();
+            put_end(&mut batch, &self.summary, now, &self.run);
+            self.commit(batch, now, &events).await?;
+        }
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().for_each(|attempt| {
+            logs.remove(attempt);
+        });
+        Ok(events)
+    }
+
+    async fn commit(&mut self, mut batch: Batch, now: Timestamp, events: &[RunEvent]) -> Result<(), Error> {
+        put_events(&mut batch, self.summary.id, self.next, now, events);
+        self.shared.ports.store.commit(batch).await?;
+        self.next += events.len() as u32;
+        Ok(())
+    }
+
+    /// Does what follows from events that are durable, then tells the followers. Says whether the run is over.
+    fn perform(&mut self, events: &[RunEvent]) -> bool {
+        let mut is_over = false;
+        for effect in effects(events) {
+            match effect {
+                Effect::StartAttempt { attempt, config } => attempt::start(self, attempt, config),
+                Effect::StopAttempts => self.cancel.cancel(),
+                Effect::Release { .. } => is_over = true,
+            }
+        }
+        self.durable.send_replace(self.next);
+        is_over
+    }
+
+    /// Gives back what was kept for the run.
+    async fn end(self) {
+        let id = self.summary.id;
+        if let Err(error) = self.shared.ports.workspaces.remove(id).await {
+            tracing::warn!(run = %id, %error, "the workspaces of a run are left");
+        }
+        self.shared.unregister(id);
+    }
+}
+
+fn is_empty(log: &StoredLog) -> bool {
+    matches!(log, StoredLog::Inline(bytes) if bytes.is_empty())
+}

@@ -1,0 +1,135 @@
+//! Typed keys: big-endian, so that their order is that of what they name.
+
+use yuanli_model::{AttemptId, Digest, RunId, StageName};
+use yuanli_ports::store::Key;
+
+use super::envelope::Broken;
+
+/// The first byte of a key says what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Space {
+    Run = 1,
+    Open = 2,
+    Event = 3,
+    Log = 4,
+    Workflow = 5,
+}
+
+impl Space {
+    const fn prefix(self) -> [u8; 1] {
+        [self as u8]
+    }
+}
+
+const ID_BYTES: usize = 16;
+
+pub(crate) fn run(run: RunId) -> Key {
+    of_run(Space::Run, run, &[])
+}
+
+/// All runs.
+pub(crate) const RUNS: [u8; 1] = Space::Run.prefix();
+
+/// The run of a key of [`run`] or [`open`].
+pub(crate) fn parse_run(key: &Key) -> Result<RunId, Broken> {
+    let id = key.as_bytes().get(1..).and_then(|bytes| <[u8; ID_BYTES]>::try_from(bytes).ok());
+    let id = id.ok_or_else(|| Broken::damaged("key", "it names no run"))?;
+    Ok(RunId::from_u128(u128::from_be_bytes(id)))
+}
+
+pub(crate) fn open(run: RunId) -> Key {
+    of_run(Space::Open, run, &[])
+}
+
+/// All runs that have not ended.
+pub(crate) const OPEN: [u8; 1] = Space::Open.prefix();
+
+/// The events of a run from this number on.
+pub(crate) fn event(run: RunId, number: u32) -> Key {
+    of_run(Space::Event, run, &number.to_be_bytes())
+}
+
+/// The number of a key of [`event`].
+pub(crate) fn parse_event(key: &Key) -> Result<u32, Broken> {
+    let number = key.as_bytes().get(1 + ID_BYTES..).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    number.map(u32::from_be_bytes).ok_or_else(|| Broken::damaged("key", "it names no event"))
+}
+
+/// All events of a run.
+pub(crate) fn events(run: RunId) -> Key {
+    of_run(Space::Event, run, &[])
+}
+
+pub(crate) fn log(attempt: &AttemptId) -> Key {
+    let AttemptId { run, stage, instance, attempt } = attempt;
+    let mut rest = terminated(stage);
+    rest.extend(instance.to_be_bytes());
+    rest.extend(attempt.to_be_bytes());
+    of_run(Space::Log, *run, &rest)
+}
+
+/// One part of the text of a workflow version.
+pub(crate) fn workflow(version: &Digest, part: u32) -> Key {
+    let mut bytes = workflow_parts(version);
+    bytes.extend(part.to_be_bytes());
+    Key::new(bytes)
+}
+
+/// All parts of the text of a workflow version.
+pub(crate) fn workflow_parts(version: &Digest) -> Vec<u8> {
+    let mut bytes = Space::Workflow.prefix().to_vec();
+    bytes.extend(version.as_bytes());
+    bytes
+}
+
+fn of_run(space: Space, run: RunId, rest: &[u8]) -> Key {
+    let mut bytes = Vec::with_capacity(1 + ID_BYTES + rest.len());
+    bytes.extend(space.prefix());
+    bytes.extend(run.as_u128().to_be_bytes());
+    bytes.extend(rest);
+    Key::new(bytes)
+}
+
+/// Names hold no zero byte, so one behind a name keeps the order of names of different length.
+fn terminated(stage: &StageName) -> Vec<u8> {
+    let mut bytes = stage.as_str().as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attempt() -> impl Strategy<Value = AttemptId> {
+        (any::<u128>(), "[a-z][a-z0-9_-]{0,5}", any::<u32>(), any::<u32>()).prop_map(
+            |(run, stage, instance, attempt)| AttemptId {
+                run: RunId::from_u128(run),
+                stage: stage.parse().expect("a name"),
+                instance,
+                attempt,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_ordered_like_what_they_name(a in attempt(), b in attempt(), m in any::<u32>(), n in any::<u32>()) {
+            prop_assert_eq!(a.cmp(&b), log(&a).cmp(&log(&b)));
+            prop_assert_eq!(a.run.cmp(&b.run), run(a.run).cmp(&run(b.run)));
+            prop_assert_eq!((a.run, m).cmp(&(b.run, n)), event(a.run, m).cmp(&event(b.run, n)));
+        }
+
+        #[test]
+        fn keys_round_trip(id in any::<u128>(), number in any::<u32>()) {
+            let id = RunId::from_u128(id);
+            prop_assert_eq!(parse_run(&run(id)), Ok(id));
+            prop_assert_eq!(parse_run(&open(id)), Ok(id));
+            prop_assert_eq!(parse_event(&event(id, number)), Ok(number));
+            prop_assert!(event(id, number).as_bytes().starts_with(events(id).as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A parsed expression.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue};
+use cel::parser::ParseErrors;
+use cel::{Env, IdedExpr};
+
+use crate::error::{Error, Kind, shorten};
+use crate::limit;
+use crate::reference::{self, Reference};
+
+/// The standard functions and macros of CEL; making them takes longer than a small evaluation.
+pub(crate) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// The function around each list that a comprehension walks; `@` cannot begin a name in CEL.
+pub(crate) const METER: &str = "@meter";
+
+/// A parsed expression: its syntax and its limits are checked, its names are not.
+pub struct Program {
+    source: String,
+    operators: usize,
+    /// `None` only while it is dropped.
+    root: Option<IdedExpr>,
+    references: Vec<Reference>,
+    is_metered: bool,
+}
+
+/// Parses an expression, the text between `${{` and `}}`.
+///
+/// # Errors
+/// See [`Kind::Syntax`] and [`Kind::Limit`]; the place is given where it is known.
+pub fn parse(source: &str) -> Result<Program, Error> {
+    let operators = limit::check(source).map_err(|error| error.within(source))?;
+    limit::with_stack(operators, || {
+        let parser = ENV.parser().max_recursion_depth(u16::MAX);
+        let (mut root, positions) =
+            parser.parse_with_source_info(source).map_err(|errors| in_our_words(&errors, source))?;
+        let depth = reference::comprehension_depth(&root);
+        if depth > limit::MAX_COMPREHENSIONS {
+            return Err(Error::new(
+                Kind::Limit,
+                format!(
+                    "{depth} comprehensions stand inside each other, the most is {}",
+                    limit::MAX_COMPREHENSIONS
+                ),
+            )
+            .with_help("do one part in a stage of its own, and use its outputs"));
+        }
+        let references = reference::collect(&root, &positions, source);
+        let is_metered = depth > 0;
+        if is_metered {
+            meter(&mut root);
+        }
+        Ok(Program { source: source.to_owned(), operators, root: Some(root), references, is_metered })
+    })
+    .map_err(|error| error.within(source))
+}
+
+impl Program {
+    /// The text it was parsed from.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The static paths that it reads, in the order of the source. Names bound by comprehensions are not among them.
+    #[must_use]
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    pub(crate) fn operators(&self) -> usize {
+        self.operators
+    }
+
+    pub(crate) fn root(&self) -> Option<&IdedExpr> {
+        self.root.as_ref()
+    }
+
+    /// Whether it has comprehensions, so that evaluation needs [`METER`].
+    pub(crate) fn is_metered(&self) -> bool {
+        self.is_metered
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Dropping a tree recurses as deep as the tree is.
+        let root = self.root.take();
+        let _ = limit::with_stack(self.operators, move || {
+            drop(root);
+            Ok(())
+        });
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// Puts [`METER`] around each list that a comprehension walks: it is called once for each walk, before the first
+/// item, with the list, the nodes of the body, and whether the body can copy data that is not the item.
+fn meter(expr: &mut IdedExpr) {
+    if let Expr::Comprehension(comprehension) = &mut expr.expr {
+        let nodes = reference::count_nodes(&comprehension.loop_step) + 1;
+        let copies = has_free_names(comprehension);
+        let list = std::mem::take(&mut comprehension.iter_range);
+        let literal = |value| IdedExpr { id: list.id, expr: Expr::Literal(value) };
+        let nodes = literal(LiteralValue::Int(i64::try_from(nodes).unwrap_or(i64::MAX).into()));
+        let copies = literal(LiteralValue::Boolean(copies.into()));
+        let id = list.id;
+        let call = CallExpr { func_name: METER.to_owned(), target: None, args: vec![list, nodes, copies] };
+        comprehension.iter_range = IdedExpr { id, expr: Expr::Call(call) };
+    }
+    for child in children_mut(&mut expr.expr) {
+        meter(child);
+    }
+}
+
+fn has_free_names(comprehension: &ComprehensionExpr) -> bool {
+    fn any(expr: &IdedExpr, own: &[&str]) -> bool {
+        match &expr.expr {
+            Expr::Ident(name) => !own.contains(&name.as_str()),
+            other => reference::children(other).into_iter().any(|child| any(child, own)),
+        }
+    }
+    let mut own = vec![comprehension.iter_var.as_str(), comprehension.accu_var.as_str()];
+    own.extend(comprehension.iter_var2.as_deref());
+    any(&comprehension.loop_step, &own)
+}
+
+fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
+    use cel::common::ast::EntryExpr;
+    fn of_entry(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
+        match entry {
+            EntryExpr::StructField(field) => vec![&mut field.value],
+            EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+        }
+    }
+    match expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),
+        Expr::Comprehension(inner) => {
+            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &mut **inner;
+            vec![iter_range, accu_init, loop_cond, loop_step, result]
+        }
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Select(select) => vec![&mut select.operand],
+        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| of_entry(&mut entry.expr)).collect(),
+        Expr::Struct(made) => made.entries.iter_mut().flat_map(|entry| of_entry(&mut entry.expr)).collect(),
+    }
+}
+
+/// How messages of the grammar begin.
+const GRAMMAR: &str = "Syntax error: ";
+
+/// The first mistake that the parser found; those after it are mostly echoes of it.
+fn in_our_words(errors: &ParseErrors, source: &str) -> Error {
+    // What the grammar says comes before what the tree builder makes of the half-read rest.
+    let by_grammar = errors.errors.iter().find(|error| error.msg.starts_with(GRAMMAR));
+    let Some(first) = by_grammar.or(errors.errors.first()) else {
+        return Error::new(Kind::Syntax, "this is no expression");
+    };
+    let said = first.msg.trim_start_matches(GRAMMAR);
+    let quoted = said.split('\'').nth(1).unwrap_or_default().to_owned();
+    let at = offset(source, first.pos);
+    let message = if said.contains("'<EOF>'") && !said.starts_with("extraneous") {
+        "the expression ends where something is missing".to_owned()
+    } else if said.starts_with("token recognition error") {
+        let quoted = said.split_once('\'').map_or(quoted.as_str(), |(_, rest)| rest.trim_end_matches('\''));
+        if quoted.starts_with(['"', '\'']) {
+            "a string has no closing quote".to_owned()
+        } else {
+            format!("`{}` means nothing in an expression", shorten(quoted))
+        }
+    } else if said.starts_with("extraneous input") || said.starts_with("mismatched input") {
+        format!("`{quoted}` was not expected here")
+    } else if said.starts_with("no viable alternative") {
+        format!(
+            "the expression cannot be read from `{}` on",
+            source[at.min(source.len())..].chars().take(12).collect::<String>()
+        )
+    } else if let Some(word) = said.strip_prefix("reserved identifier: ") {
+        format!("`{word}` is a reserved word of the expression language")
+    } else {
+        shorten(said)
+    };
+    let length = source[at..].chars().next().map_or(0, char::len_utf8);
+    Error::new(Kind::Syntax, message).at(at..at + length)
+}
+
+/// The byte at the parser's line and column, both from 1, the column in characters.
+fn offset(source: &str, (line, column): (isize, isize)) -> usize {
+    let (Ok(line), Ok(column)) = (usize::try_from(line - 1), usize::try_from(column - 1)) else { return 0 };
+    let begin: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
+    source[begin..].char_indices().nth(column).map_or(source.len(), |(at, _)| begin + at)
+}

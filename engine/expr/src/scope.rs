@@ -1,0 +1,109 @@
+//! The variables of an expression, borrowed: nothing is copied but what an expression reads.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use yuanli_model::{InputName, StageName};
+
+/// The names of the variables that an expression can use.
+pub const ROOTS: [&str; 3] = ["inputs", "stages", "run"];
+
+/// What the stages before gave.
+pub trait Outputs {
+    /// The outputs of the stage of that name, when it has succeeded.
+    fn of(&self, stage: &str) -> Option<&Value>;
+
+    /// The names of the stages that have outputs; asked only when an expression uses `stages` as a whole, or to name
+    /// the nearest one to a wrong name.
+    fn stages(&self) -> Vec<&str>;
+}
+
+impl Outputs for IndexMap<StageName, Value> {
+    fn of(&self, stage: &str) -> Option<&Value> {
+        let name: StageName = stage.parse().ok()?;
+        self.get(&name)
+    }
+
+    fn stages(&self) -> Vec<&str> {
+        self.keys().map(StageName::as_str).collect()
+    }
+}
+
+/// No stage has outputs yet.
+impl Outputs for () {
+    fn of(&self, _: &str) -> Option<&Value> {
+        None
+    }
+
+    fn stages(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// The variables of an expression.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// `inputs`: the inputs of the run, defaults filled in.
+    pub inputs: &'a IndexMap<InputName, Value>,
+    /// `stages`: a map from the name of a stage to `{outputs: …}`.
+    pub stages: &'a dyn Outputs,
+    /// `run`: what is known of the run itself, such as its `id` and `workflow`.
+    pub run: &'a Map<String, Value>,
+}
+
+impl std::fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope").field("inputs", &self.inputs).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// What a path leads to.
+pub(crate) enum Found<'a> {
+    /// A value, and how many elements of the path it took to get there: the rest selects inside something that is no
+    /// map, and is left to the evaluator.
+    Value(&'a Value, usize),
+    /// A variable, or a stage, that is a map made of several values.
+    Whole,
+    /// The element of that index does not exist; these do.
+    Missing(usize, Vec<&'a str>),
+}
+
+impl<'a> Scope<'a> {
+    /// Follows `path`, whose first element is the name of a variable.
+    pub(crate) fn find(&self, path: &[String]) -> Found<'a> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            ["inputs" | "stages" | "run"] => Found::Whole,
+            ["inputs", name, ..] => match self.inputs.iter().find(|(key, _)| key.as_str() == *name) {
+                Some((_, value)) => descend(value, &path, 2),
+                None => Found::Missing(1, self.inputs.keys().map(InputName::as_str).collect()),
+            },
+            ["run", ..] => descend_map(self.run, &path, 1),
+            ["stages", name, rest @ ..] => match (self.stages.of(name), rest.first()) {
+                (None, _) => Found::Missing(1, self.stages.stages()),
+                (Some(_), None) => Found::Whole,
+                (Some(value), Some(&"outputs")) => descend(value, &path, 3),
+                (Some(_), Some(_)) => Found::Missing(2, vec!["outputs"]),
+            },
+            _ => Found::Missing(0, ROOTS.to_vec()),
+        }
+    }
+}
+
+fn descend<'a>(value: &'a Value, path: &[&str], done: usize) -> Found<'a> {
+    match value {
+        Value::Object(map) if path.len() > done => descend_map(map, path, done),
+        _ => Found::Value(value, done),
+    }
+}
+
+fn descend_map<'a>(map: &'a Map<String, Value>, path: &[&str], done: usize) -> Found<'a> {
+    let mut map = map;
+    for (index, name) in path.iter().enumerate().skip(done) {
+        match map.get(*name) {
+            None => return Found::Missing(index, map.keys().map(String::as_str).collect()),
+            Some(Value::Object(inner)) if index + 1 < path.len() => map = inner,
+            Some(value) => return Found::Value(value, index + 1),
+        }
+    }
+    Found::Whole
+}

@@ -1,0 +1,44 @@
+//! The run of a workflow as pure decisions: no I/O, no clock, no async.
+//!
+//! [`decide`] looks at the state of a run and a [`Command`] and says which events follow; [`Run::apply`] records an
+//! event in the state; [`effects`] says what has to be done in the outside world once events are durable. Conditions
+//! and expressions are evaluated by `decide` and written into events, so an old history means the same under a newer
+//! engine. [`step`] is the three in the order in which the owner of a run uses them; start reading there.
+
+mod command;
+mod decide;
+mod effect;
+mod run;
+mod stage;
+
+pub use command::Command;
+pub use decide::decide;
+pub use effect::{Effect, effects};
+pub use run::{Illegal, Run};
+pub use stage::StageStatus;
+
+use yuanli_model::RunEvent;
+
+/// Decides on a command and on all that follows from it, and records it in `run`.
+///
+/// The state is ahead of the store when this returns: its owner shows it to nobody, and throws it away when the
+/// events cannot be made durable. Commands that come together are stepped one after the other and committed as one.
+///
+/// # Errors
+/// [`Illegal`] when the command does not fit the state, such as the end of an attempt that is not running; the state
+/// is as it was.
+pub fn step(run: &mut Run, command: Command) -> Result<Vec<RunEvent>, Illegal> {
+    let mut events = Vec::new();
+    let mut next = Some(command);
+    while let Some(command) = next.take() {
+        let decided = decide(run, command)?;
+        for event in &decided {
+            run.apply(event)?;
+        }
+        if !decided.is_empty() {
+            next = Some(Command::Advance);
+        }
+        events.extend(decided);
+    }
+    Ok(events)
+}

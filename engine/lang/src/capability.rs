@@ -1,0 +1,30 @@
+//! Rights: what a plugin imports against what the stage grants it.
+
+use yuanli_model::{Capability, PluginDescription};
+
+use crate::diagnostic::{Code, Diagnostics};
+use crate::stage::Draft;
+
+/// Reports rights that the plugin imports and the stage does not grant, and grants that it has no use for.
+pub(crate) fn check(stage: &Draft<'_>, plugin: &PluginDescription, diagnostics: &mut Diagnostics<'_>) {
+    for (granted, span) in &stage.grants {
+        if !plugin.capabilities.contains(granted) {
+            let message = format!("plugin `{}` does not ask for the right `{granted}`", plugin.name);
+            diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
+        }
+    }
+    let is_granted = |right: &Capability| stage.grants.iter().any(|(granted, _)| granted == right);
+    let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
+    let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
+    let Some((_, span)) = stage.uses.as_ref().filter(|_| !plugin.is_builtin && !missing.is_empty()) else {
+        return;
+    };
+    let in_words =
+        missing.iter().map(|right| format!("{} (`{right}`)", right.in_words())).collect::<Vec<_>>();
+    let message =
+        format!("plugin `{}` was not granted the right to {}", plugin.name, in_words.join(", and to "));
+    diagnostics.error_with(Code::NotGranted, *span, message, || {
+        let names = needed.by_ref().map(Capability::name).collect::<Vec<_>>().join(", ");
+        Some(format!("if you trust it with that, let stage `{}` have `grants: [{names}]`", stage.key))
+    });
+}

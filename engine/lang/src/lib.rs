@@ -1,0 +1,30 @@
+//! From the text of a workflow to a validated one, with diagnostics that teach.
+//!
+//! Pure: plugins come in as a [`Catalog`] that the caller has filled before, see [`references`]. Everything that is
+//! wrong with a file is found at once, and every mistake has a code, a place, one line in the author's words and, where
+//! it is known, the way to mend it. Start reading in [`compile`]; the language itself is in `document`, `stage` and
+//! `input`.
+
+mod capability;
+mod catalog;
+mod compile;
+mod diagnostic;
+mod document;
+mod duration;
+mod expression;
+mod input;
+mod key;
+mod needs;
+mod node;
+mod plugin;
+mod report;
+mod schema;
+mod schema_fault;
+mod stage;
+mod value;
+mod yaml;
+
+pub use catalog::Catalog;
+pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references};
+pub use diagnostic::{Code, Diagnostic, MAX_DIAGNOSTICS, Severity, Span};
+pub use report::{RenderOptions, render};

@@ -1,0 +1,407 @@
+//! One expected-output file for each diagnostic code, in `snapshots/`. `INSTA_UPDATE=always` writes them anew.
+
+mod support;
+
+use std::fmt::Write as _;
+
+use yuanli_lang::{Code, MAX_DIAGNOSTICS, MAX_STAGES, MAX_TEXT, Severity};
+
+use support::{compiled, shown};
+
+/// Every document must have a diagnostic of that code; what all of them show is the expected output.
+#[track_caller]
+fn check(code: Code, documents: &[&str]) {
+    let mut output = String::new();
+    for (number, document) in documents.iter().enumerate() {
+        let compilation = compiled(document);
+        let codes: Vec<Code> = compilation.diagnostics.iter().map(|found| found.code).collect();
+        assert!(codes.contains(&code), "{code} is not among {codes:?} of:\n{document}");
+        let has_error = compilation.diagnostics.iter().any(|found| found.severity == Severity::Error);
+        assert_eq!(compilation.workflow.is_none(), has_error, "{document}");
+        let _ = writeln!(output, "-- {} --\n{}", number + 1, shown(document));
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(code.to_string(), output));
+}
+
+/// A document with these stages.
+fn stages(stages: &str) -> String {
+    format!("name: shop\ninputs: {{ tag: dev, fast: true }}\nstages:\n{stages}")
+}
+
+/// A document with one stage `build` that has this `with`, written in block form.
+fn build(with: &str) -> String {
+    stages(&format!("  build:\n    uses: build\n    with:\n{with}"))
+}
+
+#[test]
+fn wf001_syntax() {
+    check(
+        Code::Syntax,
+        &[
+            "name: shop\nstages: {a: [}\n",
+            "name: shop\n  stages: x\n",
+            "name: \"shop\nstages:\n  a: { uses: script }\n",
+            "name: shop\nstages:\n\ta: { uses: script }\n",
+            "name: *nowhere\n",
+            "name: shop\nstages: {}\n---\nname: two\n",
+            "name: 1e999\n",
+            "? [a, b]\n: 1\n",
+            "~: 1\n",
+        ],
+    );
+}
+
+#[test]
+fn wf002_too_large() {
+    let deep = format!("name: {}1{}\n", "[".repeat(500), "]".repeat(500));
+    let bomb = bomb();
+    let nested = nested_aliases();
+    let long = format!("# {}\n", "x".repeat(MAX_TEXT));
+    for document in [&deep, &bomb, &nested, &long] {
+        let found = &compiled(document).diagnostics[0];
+        assert_eq!(found.code, Code::TooLarge, "{}", found.message);
+    }
+    check(Code::TooLarge, &[&bomb, &nested]);
+}
+
+/// Nine levels of nine aliases each: 9^9 values, were they made.
+fn bomb() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        let _ = writeln!(text, "a{level}: &a{level} [{aliases}]");
+    }
+    text
+}
+
+/// No level is deep in the text; what the aliases make of them is.
+fn nested_aliases() -> String {
+    let (open, close) = ("[".repeat(60), "]".repeat(60));
+    let mut text = format!("a0: &a0 {open}1{close}\n");
+    for level in 1..40 {
+        let _ = writeln!(text, "a{level}: &a{level} {open}*a{}{close}", level - 1);
+    }
+    text
+}
+
+#[test]
+fn wf003_wrong_kind() {
+    check(
+        Code::WrongKind,
+        &[
+            "",
+            "- a\n- b\n",
+            "just words\n",
+            "name: [shop]\ndescription: 3\ninputs: [a]\nstages: 7\n",
+            &stages("  a: script\n  b: [x]\n  c: { uses: script, needs: [a, b] }\n"),
+            &stages("  a:\n    uses: 3\n    with: [x]\n    needs: { b: c }\n    grants: 3\n"),
+            &stages("  a: { uses: script, needs: [1, [x]] }\n"),
+        ],
+    );
+}
+
+#[test]
+fn wf004_missing_key() {
+    check(
+        Code::MissingKey,
+        &[
+            "description: nothing else\n",
+            "name: shop\n",
+            "stages: { a: { uses: script } }\n",
+            &stages("  a: {}\n  b:\n    needs: a\n"),
+            "name: shop\ninputs: { a: {} }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf005_unknown_key() {
+    check(
+        Code::UnknownKey,
+        &[
+            "name: shop\nstage: {}\nstages:\n  a: { uses: script }\n",
+            &stages("  a:\n    uses: script\n    need: b\n    wiht: {}\n    colour: red\n"),
+            "name: shop\ninputs: { a: { type: string, defualt: x } }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf006_coming_key() {
+    check(
+        Code::ComingKey,
+        &[
+            "name: shop\non: { schedule: '0 3 * * *' }\nstages:\n  a:\n    uses: script\n    retry: { attempts: 3 }\n    if: x\n",
+            "name: shop\ninputs: { a: { type: string, required: true } }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf007_duplicate_key() {
+    check(
+        Code::DuplicateKey,
+        &[
+            "name: shop\nstages:\n  a: { uses: script }\n  b:\n    uses: script\n    with: { x: 1, x: 2 }\n  a: { uses: build }\nname: two\n",
+        ],
+    );
+}
+
+#[test]
+fn wf008_invalid_name() {
+    check(
+        Code::InvalidName,
+        &[
+            "name: My Shop\nstages:\n  Build.Image: { uses: script }\n  1st: { uses: script }\n  true: { uses: script }\n",
+            "name: shop\ninputs: { Tag: x, \"\": y }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf009_invalid_duration() {
+    check(
+        Code::InvalidDuration,
+        &[&stages(
+            "  a: { uses: script, timeout: 90 }\n  b: { uses: script, timeout: 10 minutes }\n  c: { uses: script, timeout: 0s }\n  d: { uses: script, timeout: 400d }\n  e: { uses: script, timeout: [1s] }\n",
+        )],
+    );
+}
+
+#[test]
+fn wf010_invalid_input_type() {
+    check(
+        Code::InvalidInputType,
+        &[
+            "name: shop\ninputs:\n  a: { type: text }\n  b: { type: integer }\n  c: { type: strnig }\n  d: { type: colour }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf011_wrong_default() {
+    check(
+        Code::WrongDefault,
+        &[
+            "name: shop\ninputs:\n  a: { type: string, default: 1.10 }\n  b: { type: number, default: \"3\" }\n  c: { type: boolean, default: yes }\n  d:\n  e: [1]\n  f: { default: [1] }\nstages: { a: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf012_no_stages() {
+    check(Code::NoStages, &["name: shop\nstages: {}\n", "name: shop\nstages:\n"]);
+}
+
+#[test]
+fn wf013_unknown_need() {
+    check(
+        Code::UnknownNeed,
+        &[&stages(
+            "  build: { uses: script }\n  test:\n    uses: script\n    needs: [biuld, deploy]\n  ship: { uses: script, needs: tset }\n",
+        )],
+    );
+}
+
+#[test]
+fn wf014_cycle() {
+    check(
+        Code::Cycle,
+        &[
+            &stages(
+                "  a:\n    uses: script\n    needs: c\n  b:\n    uses: script\n    needs: a\n  c:\n    uses: script\n    needs: [b]\n",
+            ),
+            &stages(
+                "  a: { uses: script, needs: [a, b] }\n  b: { uses: script, needs: a }\n  c: { uses: script, needs: d }\n  d: { uses: script, needs: c }\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wf015_unknown_plugin() {
+    check(
+        Code::UnknownPlugin,
+        &[&stages(
+            "  a: { uses: biuld }\n  b: { uses: teleport }\n  c: { uses: ./gone.wasm }\n  d: { uses: Build }\n  e: { uses: deploy.wasm }\n",
+        )],
+    );
+}
+
+#[test]
+fn wf016_not_granted() {
+    check(
+        Code::NotGranted,
+        &[&stages("  a: { uses: ./deploy.wasm }\n  b:\n    uses: ./deploy.wasm\n    grants: images\n")],
+    );
+}
+
+#[test]
+fn wf017_unknown_capability() {
+    check(Code::UnknownCapability, &[&stages("  a: { uses: script, grants: [image, root] }\n")]);
+}
+
+#[test]
+fn wf018_needless_grant() {
+    check(
+        Code::NeedlessGrant,
+        &[&stages("  a: { uses: ./deploy.wasm, grants: [images, containers, source] }\n")],
+    );
+}
+
+#[test]
+fn wf019_expression_syntax() {
+    let long = format!("      context: ${{{{ {} }}}}\n      image: x\n", "!".repeat(501));
+    let nested = "${{ [1].map(a, [1].map(b, [1].map(c, c))) }}";
+    check(
+        Code::ExpressionSyntax,
+        &[
+            &build("      context: ${{ inputs.tag\n      image: x\n"),
+            &build("      context: ${{ inputs.tag + }}\n      image: \"shop:${{ 'a }}\"\n"),
+            &build("      context: ./app/${{ }}\n      image: a${{ inputs.tag }}b${{ a b }}\n"),
+            &build(
+                "      context: \"a\\tb ${{ a # b }}\"\n      image: |\n        two\n        lines ${{ for }}\n",
+            ),
+            &build(&format!("      context: {nested}\n      image: x\n")),
+        ],
+    );
+    let limit = &compiled(&build(&long)).diagnostics[0];
+    assert_eq!((limit.code, limit.line), (Code::ExpressionSyntax, 7));
+}
+
+#[test]
+fn wf020_unknown_variable() {
+    check(
+        Code::UnknownVariable,
+        &[&build("      context: ${{ input.tag }}\n      image: \"${{ env.HOME }}/${{ dev }}\"\n")],
+    );
+}
+
+#[test]
+fn wf021_unknown_input() {
+    check(
+        Code::UnknownInput,
+        &[
+            &build("      context: ${{ inputs.tga }}\n      image: ${{ inputs.platform }}\n"),
+            "name: shop\ninputs: { base-image: x }\nstages: { a: { uses: script, with: { x: \"${{ inputs.base-image }}\" } } }\n",
+        ],
+    );
+}
+
+#[test]
+fn wf022_unknown_stage() {
+    check(
+        Code::UnknownStage,
+        &[
+            &stages(
+                "  build: { uses: script }\n  a: { uses: script, needs: build, with: { x: \"${{ stages.biuld.outputs.x }}\" } }\n",
+            ),
+            &stages(
+                "  my-build: { uses: script }\n  a:\n    uses: script\n    needs: my-build\n    with:\n      x: \"${{ stages.my-build.outputs.x }}\"\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wf023_not_needed() {
+    check(
+        Code::NotNeeded,
+        &[
+            &stages(
+                "  a: { uses: script }\n  b:\n    uses: script\n    with: { x: \"${{ stages.a.outputs.x }}\" }\n",
+            ),
+            &stages(
+                "  a: { uses: script }\n  b: { uses: script }\n  c:\n    uses: script\n    needs: a\n    with: { x: \"${{ stages.b.outputs.x }}\" }\n",
+            ),
+            &stages(
+                "  a:\n    uses: script\n    with: { x: \"${{ stages.b.outputs.x + stages.a.outputs.x }}\" }\n  b: { uses: script, needs: a }\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wf024_unknown_output() {
+    check(
+        Code::UnknownOutput,
+        &[&stages(
+            "  build: { uses: build, with: { context: ., image: x } }\n  a:\n    uses: script\n    needs: build\n    with:\n      a: ${{ stages.build.outputs.imgae }}\n      b: ${{ stages.build.output.image }}\n      c: ${{ stages.build.outputs.size.kilobytes }}\n      d: ${{ stages.build.outputs.image-id }}\n      e: ${{ stages.build.outputs.colour }}\n",
+        )],
+    );
+}
+
+#[test]
+fn wf025_wrong_config() {
+    check(
+        Code::WrongConfig,
+        &[
+            &stages("  build: { uses: build }\n"),
+            &build("      contxt: ./app\n      image: 3\n      colour: red\n"),
+            &build(
+                "      context: [./app]\n      image: ''\n      platform: linux/amd46\n      args: { level: 3, ok: x }\n",
+            ),
+            &build(
+                "      context: .\n      image: x\n      dockerfile: 3\n      secrets:\n        - name: a\n        - path: b\n        - { name: c, pth: d }\n      cache: { size: 0, form: x }\n",
+            ),
+            &build("      context: .\n      image: x\n      cache: always\n      secrets: one\n"),
+            &stages(
+                "  t: { uses: test, with: { image: x, command: [], attempts: 1.5 } }\n  u: { uses: test, with: { image: x, command: ./run } }\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wf026_too_many_stages() {
+    let many: String = (0..=MAX_STAGES).map(|number| format!("  s{number}: {{ uses: script }}\n")).collect();
+    let diagnostics = compiled(&stages(&many)).diagnostics;
+    assert_eq!(diagnostics.len(), 1);
+    let options = yuanli_lang::RenderOptions { color: false, unicode: true, width: 110 };
+    let start: String = stages(&many).lines().take(6).map(|line| line.to_owned() + "\n").collect();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    let drawn = yuanli_lang::render(support::FILE, &start, &diagnostics, options);
+    settings.bind(|| insta::assert_snapshot!(diagnostics[0].code.to_string(), drawn));
+}
+
+#[test]
+fn wf027_broken_plugin() {
+    check(Code::BrokenPlugin, &[&stages("  a: { uses: ./broken.wasm }\n  b: { uses: ./broken.wasm }\n")]);
+}
+
+#[test]
+fn wf028_more() {
+    let many: String =
+        (0..1000).map(|number| format!("  s{number}: {{ uses: script, need: a }}\n")).collect();
+    let diagnostics = compiled(&stages(&many)).diagnostics;
+    assert_eq!(diagnostics.len(), MAX_DIAGNOSTICS + 1);
+    let last = diagnostics.last().expect("there are some");
+    assert_eq!((last.code, last.message.as_str()), (Code::More, "800 more mistakes are not shown"));
+}
+
+#[test]
+fn every_code_has_its_number_and_its_file() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+    for (index, code) in Code::ALL.iter().enumerate() {
+        assert_eq!(code.to_string(), format!("WF{:03}", index + 1));
+        let file = format!("{folder}/{code}.snap");
+        assert!(*code == Code::More || std::fs::exists(&file).unwrap_or(false), "{file} is missing");
+    }
+}
+
+#[test]
+fn a_terminal_without_unicode_and_one_with_colours_get_what_they_can_show() {
+    let text = stages("  a: { uses: biuld }\n");
+    let diagnostics = compiled(&text).diagnostics;
+    let drawn = |color, unicode| {
+        let options = yuanli_lang::RenderOptions { color, unicode, width: 60 };
+        yuanli_lang::render(support::FILE, &text, &diagnostics, options)
+    };
+    assert!(drawn(false, false).is_ascii());
+    assert!(drawn(true, true).contains('\u{1b}') && !drawn(false, true).contains('\u{1b}'));
+}

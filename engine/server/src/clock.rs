@@ -1,0 +1,51 @@
+//! The one clock of the process.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ulid::{Generator, Ulid};
+use yuanli_model::{EngineId, RunId, Timestamp};
+use yuanli_ports::Clock;
+
+/// The system's clock, and ids made from it.
+#[derive(Default)]
+pub struct SystemClock {
+    generator: Mutex<Generator>,
+}
+
+impl SystemClock {
+    /// An id that no engine has had.
+    #[must_use]
+    pub fn new_engine_id(&self) -> EngineId {
+        EngineId::from_u128(self.fresh().0)
+    }
+
+    fn fresh(&self) -> Ulid {
+        let mut generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
+        let generated = generator.generate_from_datetime(now());
+        // 2^80 ids in one millisecond are not made; the answer to it is right all the same.
+        generated.unwrap_or_else(|overflow| overflow.commit_overflow_increment())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the one clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn new_run_id(&self) -> RunId {
+        RunId::from_u128(self.fresh().0)
+    }
+}
+
+impl std::fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SystemClock")
+    }
+}

@@ -1,0 +1,176 @@
+//! A workflow's file, read and compiled.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use serde_json::Value;
+use yuanli_api_types as api;
+use yuanli_lang::{Catalog, Compilation, RenderOptions, Severity};
+use yuanli_model::workflow::InvalidInput;
+use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Workflow};
+use yuanli_ports::Plugins;
+use yuanli_ports::plugins::{Origin, PluginError};
+
+use crate::library::Library;
+
+/// The name of a document that comes from standard input.
+const STDIN: &str = "-";
+
+/// A workflow's file with what was found in it.
+#[derive(Debug)]
+pub struct Document {
+    name: String,
+    text: String,
+    pub(crate) origin: Origin,
+    compilation: Compilation,
+    plugins: Resolved,
+}
+
+/// Why a document cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It has errors; see [`Document::render`].
+    Invalid,
+    /// These inputs are missing or wrong.
+    Inputs(Vec<InvalidInput>),
+}
+
+/// A document that can be run, with its inputs.
+pub(crate) struct Runnable {
+    pub(crate) workflow: Arc<Workflow>,
+    pub(crate) text: String,
+    pub(crate) inputs: IndexMap<InputName, Value>,
+    pub(crate) components: Vec<Digest>,
+    pub(crate) origin: Origin,
+}
+
+/// The plugins that a document uses, as they were found.
+#[derive(Debug, Default)]
+struct Resolved {
+    names: Vec<String>,
+    found: HashMap<PluginReference, Result<Arc<PluginDescription>, String>>,
+}
+
+impl Catalog for Resolved {
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
+        let unknown = || Err(format!("there is no plugin `{reference}`"));
+        self.found.get(reference).cloned().unwrap_or_else(unknown)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+}
+
+impl Library {
+    /// Reads a file (`-`: standard input) and finds everything that is wrong with it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or this machine fails; what is wrong *in* the file is no error here.
+    pub async fn read(&self, file: &str) -> anyhow::Result<Document> {
+        let text = read(file).await?;
+        let origin = origin(file).with_context(|| format!("the folder of `{file}`"))?;
+        let mut plugins = Resolved { names: self.plugins.names(), found: HashMap::new() };
+        for reference in yuanli_lang::references(&text) {
+            let resolved = match self.plugins.resolve(&reference, &origin).await {
+                Err(PluginError::Local(why)) => anyhow::bail!(why),
+                Err(error) => Err(error.to_string()),
+                Ok(description) => Ok(description),
+            };
+            plugins.found.insert(reference, resolved);
+        }
+        let compilation = yuanli_lang::compile(file, &text, &plugins);
+        Ok(Document { name: file.to_owned(), text, origin, compilation, plugins })
+    }
+}
+
+impl Document {
+    /// Whether it can be run.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.compilation.workflow.is_some()
+    }
+
+    /// Whether anything is to be said about it.
+    #[must_use]
+    pub fn has_diagnostics(&self) -> bool {
+        !self.compilation.diagnostics.is_empty()
+    }
+
+    /// What is to be said about it, for a person, with excerpts.
+    #[must_use]
+    pub fn render(&self, has_color: bool, width: usize) -> String {
+        let options = RenderOptions { color: has_color, unicode: true, width };
+        yuanli_lang::render(&self.name, &self.text, &self.compilation.diagnostics, options)
+    }
+
+    /// What is to be said about it, as data.
+    #[must_use]
+    pub fn validation(&self) -> api::Validation {
+        let diagnostic = |found: &yuanli_lang::Diagnostic| api::Diagnostic {
+            code: found.code.to_string(),
+            severity: match found.severity {
+                Severity::Error => api::Severity::Error,
+                Severity::Warning => api::Severity::Warning,
+            },
+            message: found.message.clone(),
+            line: found.line,
+            column: found.column,
+            help: found.help.clone(),
+        };
+        api::Validation {
+            file: self.name.clone(),
+            valid: self.is_valid(),
+            diagnostics: self.compilation.diagnostics.iter().map(diagnostic).collect(),
+        }
+    }
+
+    /// The document with the inputs that were given as text, each parsed as the type that the workflow declares.
+    pub(crate) fn into_runnable(self, given: Vec<(String, String)>) -> Result<Runnable, Refused> {
+        let workflow = self.compilation.workflow.ok_or(Refused::Invalid)?;
+        let typed = |(name, text): (String, String)| {
+            let input = workflow.inputs().iter().find(|(input, _)| input.as_str() == name);
+            // A text that is no value of the type stays text; binding it then says what is wrong.
+            let value = input.and_then(|(_, input)| input.kind.parse(&text)).unwrap_or(Value::String(text));
+            (name, value)
+        };
+        let inputs = workflow.bind(given.into_iter().map(typed).collect()).map_err(Refused::Inputs)?;
+        let component = |stage: &yuanli_model::Stage| match self.plugins.found.get(&stage.uses) {
+            Some(Ok(description)) => Ok(description.digest),
+            // `lang` gives no workflow with a plugin that was not found.
+            Some(Err(_)) | None => Err(Refused::Invalid),
+        };
+        let components = workflow.stages().iter().map(component).collect::<Result<_, _>>()?;
+        Ok(Runnable { workflow: Arc::new(workflow), text: self.text, inputs, components, origin: self.origin })
+    }
+}
+
+async fn read(file: &str) -> anyhow::Result<String> {
+    let bytes = if file == STDIN {
+        let all = tokio::task::spawn_blocking(|| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+        });
+        all.await?.context("standard input cannot be read")?
+    } else {
+        tokio::fs::read(file).await.with_context(|| format!("`{file}` cannot be read"))?
+    };
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        anyhow::anyhow!("`{file}` is no UTF-8 text: the byte at offset {at} is not valid")
+    })
+}
+
+/// Where a file lies: its folder, and the git work tree around it if there is one.
+fn origin(file: &str) -> std::io::Result<Origin> {
+    let folder = match Path::new(file).parent() {
+        Some(parent) if file != STDIN && !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let folder = folder.canonicalize()?;
+    let root = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&folder).to_owned();
+    Ok(Origin { folder, root })
+}

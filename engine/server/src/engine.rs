@@ -1,0 +1,233 @@
+//! An engine: the owner of a data directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use yuanli_api_types as api;
+use yuanli_docker::Docker;
+use yuanli_executor::{Executor, Follower, Options, Ports, Submission};
+use yuanli_model::{AttemptId, RunId};
+use yuanli_ports::{Containers, Logs};
+use yuanli_store::{DataDirectory, Embedded, FileLogs};
+use yuanli_workspace::FileWorkspaces;
+
+use crate::body;
+use crate::clock::SystemClock;
+use crate::document::{Document, Refused};
+use crate::library::{Library, outside};
+
+/// Where an engine keeps what.
+#[derive(Debug, Clone)]
+pub struct Locations {
+    /// The data directory.
+    pub data: PathBuf,
+}
+
+/// Bytes of a log that are read at once.
+const LOG_PAGE_BYTES: usize = 256 * 1024;
+
+/// An engine. Owns its data directory until it is closed.
+#[derive(Debug)]
+pub struct Engine {
+    executor: Executor,
+    library: Library,
+    logs: Arc<FileLogs>,
+    docker: Arc<Docker>,
+    directory: DataDirectory,
+}
+
+/// What a text that was to name a run stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selected {
+    /// This run.
+    One(RunId),
+    /// No run.
+    None,
+    /// More than one.
+    Several,
+}
+
+/// What happens in a run, as bodies.
+#[derive(Debug)]
+pub struct Updates(Follower);
+
+impl Engine {
+    /// Opens a data directory, which is made when it is not there, and becomes its only engine.
+    ///
+    /// # Errors
+    /// When another engine owns it, or it cannot be read or written; the message says which.
+    pub async fn open(locations: &Locations) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock::default());
+        let directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
+        let store = Arc::new(Embedded::open(&directory.store())?);
+        let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
+        let library =
+            Library::with(&locations.data, outside(directory.engine(), Arc::clone(&clock), Arc::clone(&docker)))?;
+        let logs = Arc::new(FileLogs::new(directory.logs()));
+        let ports = Ports {
+            store,
+            logs: logs.clone(),
+            workspaces: Arc::new(FileWorkspaces::new(directory.work())),
+            plugins: library.plugins.clone(),
+            clock,
+        };
+        let executor = Executor::new(ports, Options::default());
+        Ok(Self { executor, library, logs, docker, directory })
+    }
+
+    /// Plugins and documents.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Ends what an engine before this one left open, and removes the containers that it left. Returns the runs.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
+        let open = self.executor.recover().await?;
+        if !open.is_empty()
+            && let Err(error) = self.docker.remove_all(self.directory.engine(), None).await
+        {
+            tracing::debug!(%error, "containers of interrupted runs could not be looked for");
+        }
+        Ok(open.iter().map(ToString::to_string).collect())
+    }
+
+    /// Starts a run; it is durable when this returns.
+    ///
+    /// # Errors
+    /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
+    pub async fn start(
+        &self,
+        document: Document,
+        inputs: Vec<(String, String)>,
+    ) -> anyhow::Result<Result<RunId, Refused>> {
+        let runnable = match document.into_runnable(inputs) {
+            Ok(runnable) => runnable,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let submission = Submission {
+            workflow: runnable.workflow,
+            text: runnable.text.into(),
+            inputs: runnable.inputs,
+            components: runnable.components,
+            origin: runnable.origin,
+        };
+        Ok(Ok(self.executor.start(submission).await?))
+    }
+
+    /// Asks for the end of a run.
+    pub fn cancel(&self, run: RunId, reason: &str) {
+        if let Err(error) = self.executor.cancel(run, reason) {
+            tracing::debug!(%run, %error, "nothing to cancel");
+        }
+    }
+
+    /// What happens in a run, from its beginning to its end.
+    #[must_use]
+    pub fn follow(&self, run: RunId) -> Updates {
+        Updates(self.executor.follow(run))
+    }
+
+    /// The run that an id, or the beginning of one, names; `last` is the newest.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn select(&self, text: &str) -> anyhow::Result<Selected> {
+        let history = self.executor.history();
+        let found = match text {
+            "last" => history.list(None, 1).await?.iter().map(|run| run.id).collect(),
+            prefix => history.find(prefix).await?,
+        };
+        Ok(match found[..] {
+            [] => Selected::None,
+            [run] => Selected::One(run),
+            _ => Selected::Several,
+        })
+    }
+
+    /// Runs, newest first, at most `limit`, from a cursor on.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the cursor is none.
+    pub async fn list(&self, cursor: Option<&str>, limit: usize) -> anyhow::Result<api::List<api::RunSummary>> {
+        let before = cursor.map(str::parse).transpose().context("the cursor")?;
+        let mut rows = self.executor.history().list(before, limit.saturating_add(1)).await?;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| has_more).map(|last| last.id.to_string());
+        Ok(api::List { items: rows.iter().map(body::summary).collect(), next })
+    }
+
+    /// A run with its stages.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn show(&self, run: RunId) -> anyhow::Result<Option<api::Run>> {
+        let history = self.executor.history();
+        let (Some(summary), Some((run, events))) = (history.summary(run).await?, history.run(run).await?) else {
+            return Ok(None);
+        };
+        Ok(Some(body::run(&summary, &run, &events)))
+    }
+
+    /// The lines that the attempts of a run (or of one stage) wrote, attempt by attempt, in the order in which they
+    /// began.
+    ///
+    /// # Errors
+    /// When the store or a log cannot be read; what `tell` gives.
+    pub async fn logs(
+        &self,
+        run: RunId,
+        stage: Option<&str>,
+        mut tell: impl FnMut(api::LogLine) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for attempt in self.attempts(run, stage).await? {
+            let Some(stored) = self.executor.history().log(&attempt).await? else { continue };
+            let mut offset = 0;
+            loop {
+                let page = self.logs.read(&attempt, Some(&stored), offset, LOG_PAGE_BYTES).await?;
+                if page.lines.is_empty() {
+                    break;
+                }
+                offset = page.next;
+                page.lines.iter().try_for_each(|line| tell(body::line(&attempt, line)))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempts(&self, run: RunId, stage: Option<&str>) -> anyhow::Result<Vec<AttemptId>> {
+        let events = self.executor.history().events(run, 0).await?;
+        let started = |recorded: yuanli_executor::Recorded| match recorded.event {
+            yuanli_model::RunEvent::AttemptStarted { attempt, .. } => Some(attempt),
+            _ => None,
+        };
+        let is_wanted = |attempt: &AttemptId| stage.is_none_or(|stage| attempt.stage.as_str() == stage);
+        Ok(events.into_iter().filter_map(started).filter(is_wanted).collect())
+    }
+
+    /// Waits for everything that was begun, and gives the data directory back.
+    pub async fn close(self) {
+        self.executor.tasks().join().await;
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Updates {
+    /// The next thing that happened; `None` after the end of the run.
+    ///
+    /// # Errors
+    /// When the store or a log cannot be read, or nobody drives the run any more.
+    pub async fn next(&mut self) -> anyhow::Result<Option<api::Update>> {
+        Ok(self.0.next().await?.as_ref().map(body::update))
+    }
+}

@@ -1,0 +1,5 @@
+//! The crate with the real git and real folders. Needs `git`; nothing leaves this machine.
+
+mod folder;
+mod git;
+mod support;

@@ -1,0 +1,113 @@
+//! Logs of attempts: JSON lines, in memory while they are short, in a file of their own when they are not.
+
+mod attempt;
+mod line;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use async_trait::async_trait;
+use yuanli_model::AttemptId;
+use yuanli_ports::logs::{LogError, LogPage, StoredLog};
+use yuanli_ports::{AttemptLog, Logs};
+
+use attempt::OpenLog;
+
+/// Logs below a folder.
+#[derive(Debug)]
+pub struct FileLogs {
+    folder: PathBuf,
+    /// Logs whose handles live. Ended entries go when a log is opened and there are many.
+    open: Mutex<HashMap<AttemptId, Weak<OpenLog>>>,
+}
+
+/// Entries of the table beyond which dead ones are looked for.
+const TABLE_SWEEP: usize = 1024;
+
+impl FileLogs {
+    /// Logs below a folder, which is made when the first long log is.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, open: Mutex::default() }
+    }
+
+    fn live(&self, attempt: &AttemptId) -> Option<Arc<OpenLog>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(attempt).and_then(Weak::upgrade)
+    }
+}
+
+/// The file of an attempt's long log: `<run>/<stage>.<instance>.<attempt>.jsonl`.
+fn path(folder: &Path, attempt: &AttemptId) -> PathBuf {
+    let AttemptId { run, stage, instance, attempt } = attempt;
+    folder.join(run.to_string()).join(format!("{stage}.{instance}.{attempt}.jsonl"))
+}
+
+#[async_trait]
+impl Logs for FileLogs {
+    fn open(&self, attempt: &AttemptId) -> Arc<dyn AttemptLog> {
+        let log = Arc::new(OpenLog::new(attempt.clone(), path(&self.folder, attempt)));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= TABLE_SWEEP && open.len().is_power_of_two() {
+            open.retain(|_, log| log.strong_count() > 0);
+        }
+        open.insert(attempt.clone(), Arc::downgrade(&log));
+        log
+    }
+
+    async fn read(
+        &self,
+        attempt: &AttemptId,
+        stored: Option<&StoredLog>,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<LogPage, LogError> {
+        let bytes = match stored {
+            Some(StoredLog::Inline(bytes)) => part(bytes, offset, max_bytes).to_vec(),
+            Some(StoredLog::File { bytes }) => {
+                let path = path(&self.folder, attempt);
+                let file = File::open(&path).map_err(|e| io(attempt, "read", &e))?;
+                read_at(&file, offset, max_bytes, *bytes).map_err(|e| io(attempt, "read", &e))?
+            }
+            None => match self.live(attempt) {
+                Some(log) => log.read(offset, max_bytes)?,
+                None => return Ok(LogPage { lines: Vec::new(), next: offset }),
+            },
+        };
+        line::parse(attempt, offset, &bytes)
+    }
+}
+
+/// A part of a log that ends with a line, from an offset on: about `max_bytes`, at least one line.
+fn part(bytes: &[u8], offset: u64, max_bytes: usize) -> &[u8] {
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    match rest.get(max_bytes..).and_then(|beyond| beyond.iter().position(|byte| *byte == b'\n')) {
+        Some(end) => &rest[..=max_bytes + end],
+        None => rest,
+    }
+}
+
+/// The same of a file of which `size` bytes count.
+fn read_at(file: &File, offset: u64, max_bytes: usize, size: u64) -> std::io::Result<Vec<u8>> {
+    let mut wanted = max_bytes as u64;
+    loop {
+        let length = usize::try_from(size.saturating_sub(offset).min(wanted)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset)?;
+        match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                bytes.truncate(end + 1);
+                return Ok(bytes);
+            }
+            // A line that is longer than a page: read more until its end is there.
+            None if offset + (length as u64) < size => wanted *= 2,
+            None => return Ok(bytes),
+        }
+    }
+}
+
+fn io(attempt: &AttemptId, action: &'static str, error: &std::io::Error) -> LogError {
+    LogError::Io { attempt: Box::new(attempt.clone()), action, reason: error.to_string() }
+}

@@ -1,0 +1,305 @@
+//! The component host through its port: good guests, bad guests, and what is left after them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{BUILTINS, Bench, Case, digest};
+use yuanli_docker::fake::{Behaviour, Call};
+use yuanli_model::{Capability, FailureClass, Level, PluginReference, Stream};
+use yuanli_ports::containers::ContainerError;
+use yuanli_ports::plugins::PluginError;
+use yuanli_ports::{Cancellation, Plugins};
+use yuanli_test_guests::{NOOP, PROBE};
+use yuanli_wasm::{Class, Limits};
+
+#[tokio::test]
+async fn a_guest_gives_its_outputs() {
+    let bench = Bench::new();
+    let outputs = json!({ "text": "a", "list": [1, 2.5, null], "map": { "b": true } });
+    let ended = bench.run(json!({ "do": "give", "outputs": outputs })).await;
+    assert_eq!(*ended.outputs(), outputs);
+}
+
+#[tokio::test]
+async fn a_wrong_config_is_refused_with_its_place() {
+    let bench = Bench::new();
+    let failure = bench.run(json!({ "do": "give", "outputs": 3 })).await.failure().clone();
+    assert_eq!(failure.kind, "invalid-config");
+    let failure = bench.run(json!({ "do": "large", "bytes": "many" })).await.failure().clone();
+    assert_eq!((failure.kind.as_str(), failure.class), ("invalid-config", FailureClass::Permanent));
+}
+
+#[tokio::test]
+async fn failures_are_data() {
+    let bench = Bench::new();
+    let check = async |class: &str, expected: FailureClass| {
+        let config = json!({ "do": "fail", "class": class, "kind": "k", "message": "m" });
+        let failure = bench.run(config).await.failure().clone();
+        assert_eq!((failure.class, failure.kind.as_str(), failure.message.as_str()), (expected, "k", "m"));
+    };
+    check("permanent", FailureClass::Permanent).await;
+    check("transient", FailureClass::Transient).await;
+    check("throttled", FailureClass::Throttled { retry_after: Some(Duration::from_secs(3)) }).await;
+    check("interrupted", FailureClass::Interrupted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_guests_end_clearly_and_leave_the_host_as_it_was() {
+    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_millis(300), output_bytes: 1 << 20 };
+    let bench = Bench::with(limits, &BUILTINS);
+    let check = async |config: Value, kind: &str, says: &str| {
+        let ended = bench.run(config).await;
+        let failure = ended.failure();
+        assert_eq!(failure.kind, kind, "{failure:?}");
+        assert!(failure.message.contains(says), "{failure:?}");
+    };
+    check(json!({ "do": "loop" }), "cpu-limit", "300ms of processor time").await;
+    check(json!({ "do": "memory" }), "memory-limit", "may have 67108864").await;
+    check(json!({ "do": "recurse" }), "trap", "calls itself too deeply").await;
+    check(json!({ "do": "panic", "message": "oh" }), "trap", "panicked or aborted").await;
+    check(json!({ "do": "exit" }), "trap", "").await;
+    check(json!({ "do": "large", "bytes": 2 << 20 }), "output-limit", "at most 1048576").await;
+    let ended = bench.run(json!({ "do": "panic", "message": "last words" })).await;
+    assert!(ended.texts().iter().any(|text| text.contains("last words")), "{:?}", ended.texts());
+    // The host still works, and other guests went on meanwhile.
+    bench.run(json!({ "do": "give", "outputs": {} })).await.outputs();
+}
+
+#[tokio::test]
+async fn wall_clock_time_counts_also_in_host_calls() {
+    let bench = Bench::new();
+    bench.docker.add_image("busy");
+    bench.docker.script("busy", &[], Behaviour::RunsUntilStopped { lines: vec![] });
+    let case = Case { timeout: Duration::from_millis(100), ..Case::default() };
+    let config = json!({ "do": "container", "image": "busy", "command": [], "wait": true });
+    let ended = bench.run_case(config, case).await;
+    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("timeout", &FailureClass::Transient));
+    assert_eq!(bench.docker.containers(), Vec::<String>::new(), "nothing is left");
+    assert!(bench.docker.calls().iter().any(|call| matches!(call, Call::Stop(_, grace) if !grace.is_zero())));
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_stops_its_containers() {
+    let bench = Bench::new();
+    bench.docker.add_image("busy");
+    let lines = vec![(Stream::Stdout, "begun".to_owned())];
+    bench.docker.script("busy", &[], Behaviour::RunsUntilStopped { lines });
+    let cancel = Cancellation::new();
+    let case = Case { cancel: cancel.clone(), ..Case::default() };
+    let config = json!({ "do": "container", "image": "busy", "command": [], "wait": true });
+    let both = async {
+        tokio::join!(bench.run_case(config, case), async {
+            while bench.docker.containers().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        })
+    };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("it ends");
+    assert_eq!(ended.failure().class, FailureClass::Cancelled);
+    assert_eq!(bench.docker.containers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_container_that_nobody_waits_for_ends_with_the_attempt() {
+    let bench = Bench::new();
+    bench.docker.add_image("busy");
+    bench.docker.script("busy", &[], Behaviour::RunsUntilStopped { lines: vec![] });
+    let config = json!({ "do": "container", "image": "busy", "command": [], "wait": false });
+    bench.run(config).await.outputs();
+    assert_eq!(bench.docker.containers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_container_gives_its_exit_code_and_its_output() {
+    let bench = Bench::new();
+    bench.docker.add_image("tool");
+    let line = |stream, text: &str| (stream, text.to_owned());
+    let lines = vec![line(Stream::Stdout, "one"), line(Stream::Stderr, "two"), line(Stream::Stdout, "three")];
+    bench.docker.script("tool", &["x"], Behaviour::Ends { lines, code: 3 });
+    let config = json!({ "do": "container", "image": "tool", "command": ["x"], "wait": true });
+    let ended = bench.run(config).await;
+    assert_eq!(*ended.outputs(), json!({ "code": 3, "again": 3, "tail": ["two", "three"] }));
+    assert_eq!(ended.texts(), ["one", "two", "three"]);
+    assert_eq!(ended.lines[1].stream, Stream::Stderr);
+    let Some(Call::Start(request)) = bench.docker.calls().into_iter().find(|call| matches!(call, Call::Start(_)))
+    else {
+        panic!("nothing was started");
+    };
+    assert_eq!(request.operation.position, 1);
+    assert_eq!(request.mounts[0].host, ended.workspace);
+}
+
+#[tokio::test]
+async fn errors_of_docker_reach_the_guest_as_data() {
+    let bench = Bench::new();
+    let config = json!({ "do": "container", "image": "missing", "command": [], "wait": true });
+    let ended = bench.run(config).await;
+    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("not-found", &FailureClass::Permanent));
+    bench.docker.set_outage(Some("Docker cannot be reached"));
+    let config = json!({ "do": "container", "image": "missing", "command": [], "wait": true });
+    let ended = bench.run(config).await;
+    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("unreachable", &FailureClass::Transient));
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_start_is_an_error() {
+    let bench = Bench::new();
+    bench.docker.add_image("tool");
+    let broken = Behaviour::FailsToStart(ContainerError::Invalid("no such command".to_owned()));
+    bench.docker.script("tool", &["x"], broken);
+    let config = json!({ "do": "container", "image": "tool", "command": ["x"], "wait": true });
+    let failure = bench.run(config).await.failure().clone();
+    assert_eq!((failure.kind.as_str(), failure.message.as_str()), ("invalid-container", "no such command"));
+}
+
+#[tokio::test]
+async fn handles_are_bounded() {
+    let bench = Bench::new();
+    bench.docker.add_image("tool");
+    let ended = bench.run(json!({ "do": "handles", "image": "tool" })).await;
+    assert_eq!(ended.outputs()["held"], 1024);
+    assert_eq!(bench.docker.containers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn output_of_the_guest_becomes_lines() {
+    let ended = Bench::new().run(json!({ "do": "talk" })).await;
+    let seen: Vec<(Stream, Level, &str)> =
+        ended.lines.iter().map(|line| (line.stream, line.level, line.text.as_str())).collect();
+    let expected = [
+        (Stream::Stdout, Level::Info, "to stdout"),
+        (Stream::Plugin, Level::Info, "a group"),
+        (Stream::Plugin, Level::Warn, "inside"),
+        (Stream::Plugin, Level::Info, ""),
+        (Stream::Plugin, Level::Debug, "two"),
+        (Stream::Plugin, Level::Debug, "lines"),
+        (Stream::Stderr, Level::Info, "to stderr, without an end"),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(ended.lines[4].fields, [("key".to_owned(), "value".to_owned())]);
+}
+
+#[tokio::test]
+async fn progress_is_kept_at_its_beginning_and_its_end() {
+    let ended = Bench::new().run(json!({ "do": "progress", "steps": 1000 })).await;
+    assert_eq!(ended.texts(), ["1 of 1000 steps", "1000 of 1000 steps"]);
+}
+
+#[tokio::test]
+async fn the_context_tells_which_attempt_it_is() {
+    let ended = Bench::new().run(json!({ "do": "context" })).await;
+    let outputs = ended.outputs();
+    assert_eq!((&outputs["stage"], &outputs["attempt"], &outputs["workflow"]), (&json!("probe"), &json!(1), &json!("w")));
+    assert_eq!(outputs["deadline"], 31_000);
+    assert_eq!(outputs["cancelled"], false);
+    assert!(outputs["key"].as_str().unwrap().ends_with("-probe-0-1-1"), "{outputs}");
+}
+
+#[tokio::test]
+async fn files_stay_in_the_workspace() {
+    let bench = Bench::new();
+    let ended = bench.run(json!({ "do": "files" })).await;
+    let outputs = ended.outputs();
+    assert_eq!((&outputs["read"], &outputs["listed"], &outputs["left"]), (&json!("hello"), &json!(2), &json!(false)));
+    assert_eq!(outputs["found"], json!(["a/b.txt", "a/c.txt"]));
+    let refused = outputs["refused"].as_str().unwrap();
+    assert!(refused.starts_with("Error::Outside(") && refused.contains("Error::NotFound("), "{refused}");
+    assert_eq!(std::fs::read_to_string(ended.workspace.join("a/b.txt")).unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_link_does_not_lead_out_of_the_workspace() {
+    let bench = Bench::new();
+    let secret = bench.folder.path().join("secret");
+    std::fs::write(&secret, "s").unwrap();
+    let read = json!({ "do": "read", "path": "planted" });
+    let ended = bench.run_case(read, Case { link: Some(secret.clone()), ..Case::default() }).await;
+    assert_eq!(ended.failure().kind, "outside", "{:?}", ended.failure());
+    let write = json!({ "do": "write", "path": "planted/x", "text": "t" });
+    let folder = bench.folder.path().to_owned();
+    bench.run_case(write, Case { link: Some(folder.clone()), ..Case::default() }).await.failure();
+    assert!(!folder.join("x").exists());
+    let inside = json!({ "do": "write", "path": "planted", "text": "t" });
+    bench.run_case(inside, Case { link: Some("real".into()), ..Case::default() }).await.outputs();
+}
+
+#[tokio::test]
+async fn wasi_reaches_nothing() {
+    let ended = Bench::new().run(json!({ "do": "escape" })).await;
+    let outputs = ended.outputs();
+    assert_eq!((&outputs["environment"], &outputs["passwd"]), (&json!(0), &json!(false)));
+    assert!(outputs["connect"].is_string(), "{outputs}");
+}
+
+#[tokio::test]
+async fn an_image_is_built_from_the_workspace() {
+    let bench = Bench::new();
+    let source = bench.folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let failure = bench.run(json!({ "do": "build", "image": "x:1" })).await.failure().clone();
+    assert_eq!(failure.class, FailureClass::Permanent, "there is no Dockerfile: {failure:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_from_a_file_needs_its_grants() {
+    let bench = Bench::with(Limits::default(), &[]);
+    std::fs::write(bench.folder.path().join("probe.wasm"), PROBE.component).unwrap();
+    let reference = PluginReference::File("./probe.wasm".to_owned());
+    let described = bench.host.resolve(&reference, &bench.origin).await.unwrap();
+    assert_eq!((described.name.as_str(), described.is_builtin, described.digest), ("probe", false, digest(PROBE)));
+    assert_eq!(described.capabilities, Capability::ALL);
+    let config = json!({ "do": "give", "outputs": {} });
+    let refused = bench.run_case(config.clone(), Case::default()).await;
+    assert_eq!(refused.failure().kind, "not-granted");
+    assert!(refused.failure().message.contains("workspace, source, images, containers"), "{:?}", refused.failure());
+    // The file may go: the component was kept when it was resolved.
+    std::fs::remove_file(bench.folder.path().join("probe.wasm")).unwrap();
+    let granted = Case { grants: Capability::ALL.to_vec(), ..Case::default() };
+    bench.run_case(config, granted).await.outputs();
+}
+
+#[tokio::test]
+async fn what_is_no_plugin_is_refused_with_a_sentence() {
+    let bench = Bench::new();
+    let check = async |name: &str, bytes: &[u8], says: &str| {
+        std::fs::write(bench.folder.path().join(name), bytes).unwrap();
+        let reference = PluginReference::File(format!("./{name}"));
+        let error = bench.host.resolve(&reference, &bench.origin).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    check("text.wasm", b"not wasm", "it is no WebAssembly component").await;
+    check("core.wasm", b"\0asm\x01\0\0\0", "it is a core WebAssembly module").await;
+    check("empty.wasm", b"\0asm\x0d\0\x01\0", "it is no stage of contract 0.1").await;
+    check("cut.wasm", &PROBE.component[..1000], "it is no WebAssembly component").await;
+    let missing = bench.host.resolve(&PluginReference::File("./none.wasm".into()), &bench.origin).await;
+    assert!(matches!(missing, Err(PluginError::Unknown(_))), "{missing:?}");
+    let missing = bench.host.resolve(&PluginReference::Named("none".into()), &bench.origin).await;
+    assert!(matches!(missing, Err(PluginError::Unknown(_))), "{missing:?}");
+}
+
+#[tokio::test]
+async fn every_function_of_the_contract_has_a_class() {
+    let bench = Bench::new();
+    let functions = bench.host.functions();
+    // The probe imports every interface; that it can be instantiated shows that nothing is missing.
+    bench.run(json!({ "do": "give", "outputs": {} })).await.outputs();
+    let class = |name: &str| functions.iter().find(|function| function.name == name).map(|function| function.class);
+    assert_eq!(class("write"), Some(Class::Silent));
+    assert_eq!(class("is-cancelled"), Some(Class::Read));
+    assert_eq!(class("start"), Some(Class::Effect));
+    assert_eq!(class("[method]container.wait"), Some(Class::Read));
+}
+
+#[tokio::test]
+async fn more_attempts_than_slots_wait_for_their_turn() {
+    let bench = Bench::new();
+    let attempts = (0..200).map(|_| bench.run_case(json!({}), Case { component: digest(NOOP), ..Case::default() }));
+    for ended in futures::future::join_all(attempts).await {
+        ended.outputs();
+    }
+}

@@ -1,0 +1,189 @@
+//! A host over ports that live in memory or in a temporary folder.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tempfile::TempDir;
+use yuanli_docker::fake::FakeDocker;
+use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, LogLine, RunId, Timestamp};
+use yuanli_ports::logs::{LogError, StoredLog};
+use yuanli_ports::plugins::{Attempt, Origin};
+use yuanli_ports::workspaces::WorkspaceError;
+use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins};
+use yuanli_source::SourceTrees;
+use yuanli_test_guests::{Embedded, NOOP, PROBE};
+use yuanli_wasm::{Builtin, Host, Limits, Options, Outside};
+
+/// The guests, as if they came with the engine.
+pub(crate) static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| vec![builtin(NOOP), builtin(PROBE)]);
+
+pub(crate) fn digest(guest: Embedded) -> Digest {
+    Digest::from_bytes(guest.digest)
+}
+
+fn builtin(guest: Embedded) -> Builtin {
+    Builtin { name: guest.name, digest: digest(guest), component: guest.component }
+}
+
+/// A host with what it reaches.
+pub(crate) struct Bench {
+    pub(crate) host: Arc<Host>,
+    pub(crate) docker: Arc<FakeDocker>,
+    pub(crate) folder: TempDir,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// What can be different about an attempt.
+pub(crate) struct Case {
+    pub(crate) component: Digest,
+    pub(crate) grants: Vec<Capability>,
+    pub(crate) timeout: Duration,
+    pub(crate) cancel: Cancellation,
+    /// Where a link named `planted` in the workspace leads.
+    pub(crate) link: Option<PathBuf>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            component: digest(PROBE),
+            grants: Vec::new(),
+            timeout: Duration::from_secs(30),
+            cancel: Cancellation::new(),
+            link: None,
+        }
+    }
+}
+
+/// How an attempt ended and what it wrote.
+pub(crate) struct Ended {
+    pub(crate) outcome: Result<Value, Failure>,
+    pub(crate) lines: Vec<LogLine>,
+    pub(crate) workspace: PathBuf,
+}
+
+impl Ended {
+    pub(crate) fn failure(&self) -> &Failure {
+        self.outcome.as_ref().expect_err("the attempt was to fail")
+    }
+
+    pub(crate) fn outputs(&self) -> &Value {
+        match &self.outcome {
+            Ok(outputs) => outputs,
+            Err(failure) => panic!("the attempt was to succeed: {failure:?}"),
+        }
+    }
+
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        self.lines.iter().map(|line| line.text.as_str()).collect()
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(Limits::default(), &BUILTINS)
+    }
+
+    pub(crate) fn with(limits: Limits, builtins: &'static [Builtin]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // One cache for all tests: compiling the guests once is enough.
+        let cache = std::env::temp_dir().join("yuanli-wasm-tests-cache");
+        let docker = Arc::new(FakeDocker::default());
+        let outside = Outside {
+            engine: EngineId::from_u128(7),
+            clock: Arc::new(FixedClock),
+            containers: docker.clone(),
+            images: docker.clone(),
+            sources: Arc::new(SourceTrees::default()),
+        };
+        let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };
+        let host = Arc::new(Host::new(options, outside).expect("a host"));
+        let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
+        Self { host, docker, folder, origin: Arc::new(origin) }
+    }
+
+    pub(crate) async fn run(&self, config: Value) -> Ended {
+        self.run_case(config, Case::default()).await
+    }
+
+    pub(crate) async fn run_case(&self, config: Value, case: Case) -> Ended {
+        let workspace = tempfile::tempdir_in(self.folder.path()).expect("a folder").keep();
+        if let Some(target) = case.link {
+            std::os::unix::fs::symlink(target, workspace.join("planted")).expect("a link");
+        }
+        let log = Arc::new(MemoryLog::default());
+        let attempt = Attempt {
+            id: AttemptId {
+                run: RunId::from_u128(1),
+                stage: "probe".parse().expect("a name"),
+                instance: 0,
+                attempt: 1,
+            },
+            workflow: "w".parse().expect("a name"),
+            component: case.component,
+            grants: case.grants,
+            config,
+            timeout: case.timeout,
+            started: Timestamp::from_millis(1_000),
+            origin: Arc::clone(&self.origin),
+            workspace: Arc::new(Folder(workspace.clone())),
+            log: log.clone(),
+            cancel: case.cancel,
+        };
+        let outcome = self.host.run(attempt).await;
+        let lines = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ended { outcome, lines, workspace }
+    }
+}
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000)
+    }
+
+    fn new_run_id(&self) -> RunId {
+        RunId::from_u128(1)
+    }
+}
+
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+#[async_trait]
+impl AttemptWorkspace for Folder {
+    async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
+        Ok(self.0.clone())
+    }
+
+    async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
+        Ok(None)
+    }
+
+    async fn discard(&self) -> Result<(), WorkspaceError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct MemoryLog(Mutex<Vec<LogLine>>);
+
+#[async_trait]
+impl AttemptLog for MemoryLog {
+    fn append(&self, line: LogLine) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    async fn grown(&self, _: u64) -> u64 {
+        0
+    }
+
+    async fn finish(&self) -> Result<StoredLog, LogError> {
+        Ok(StoredLog::Inline(bytes::Bytes::new()))
+    }
+}

@@ -1,0 +1,184 @@
+//! The workspace of one attempt: untouched until somebody asks for its folder, over when published or discarded.
+//!
+//! Futures may be dropped at any `.await` while the work they began goes on in its thread. The lock on [`Phase`] is
+//! held in those threads for as long as they work, so that what comes next finds a whole folder or none.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use yuanli_model::workspace::Manifest;
+use yuanli_model::{AttemptId, Digest};
+use yuanli_ports::AttemptWorkspace;
+use yuanli_ports::workspaces::WorkspaceError;
+
+use crate::depot::Depot;
+use crate::materialise::{Made, materialise};
+use crate::survey::Survey;
+use crate::{Beginning, Manifests, blocking, fault, removal};
+
+/// A workspace whose folder is a plain one.
+#[derive(Debug)]
+pub(crate) struct FolderWorkspace {
+    inner: Arc<Inner>,
+    /// Callers that come while the folder is made wait for it here, not each in a thread.
+    folder: OnceCell<PathBuf>,
+    /// Set before the folder is made: a stage that never asks for it costs no thread and no lock.
+    is_asked_for: AtomicBool,
+}
+
+/// What the threads that work on it share.
+#[derive(Debug)]
+struct Inner {
+    attempt: AttemptId,
+    beginning: Beginning,
+    depot: Depot,
+    manifests: Arc<Manifests>,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// There is no folder.
+    Untouched,
+    /// The folder is there.
+    Open(Made),
+    /// What was in it is kept under this digest, and the folder is gone.
+    Published(Option<Digest>),
+    /// What was in it is lost.
+    Discarded,
+}
+
+impl FolderWorkspace {
+    pub(crate) fn new(
+        attempt: AttemptId,
+        beginning: Beginning,
+        depot: Depot,
+        manifests: Arc<Manifests>,
+    ) -> Self {
+        let phase = Mutex::new(Phase::Untouched);
+        let inner = Arc::new(Inner { attempt, beginning, depot, manifests, phase });
+        Self { inner, folder: OnceCell::new(), is_asked_for: AtomicBool::new(false) }
+    }
+
+    fn is_asked_for(&self) -> bool {
+        self.is_asked_for.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl AttemptWorkspace for FolderWorkspace {
+    async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
+        self.is_asked_for.store(true, Ordering::SeqCst);
+        let make = || {
+            let inner = Arc::clone(&self.inner);
+            blocking(move || inner.make())
+        };
+        self.folder.get_or_try_init(make).await.cloned()
+    }
+
+    async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
+        let beginning = &self.inner.beginning;
+        if !self.is_asked_for() && (beginning.digest.is_some() || beginning.manifest.is_empty()) {
+            return Ok(beginning.digest);
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.publish()).await
+    }
+
+    async fn discard(&self) -> Result<(), WorkspaceError> {
+        if !self.is_asked_for() {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.discard()).await
+    }
+}
+
+impl Inner {
+    fn make(&self) -> Result<PathBuf, WorkspaceError> {
+        let folder = self.folder();
+        let mut phase = self.phase();
+        match &*phase {
+            // Untouched -> Open: the first call for the folder.
+            Phase::Untouched => {
+                *phase = Phase::Open(materialise(&self.beginning.manifest, &self.depot, &folder)?);
+                Ok(folder)
+            }
+            // Open -> Open: an earlier call was dropped while its thread worked.
+            Phase::Open(_) => Ok(folder),
+            Phase::Published(_) | Phase::Discarded => {
+                Err(fault::other("made", "", "the attempt it belongs to is over"))
+            }
+        }
+    }
+
+    fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
+        let mut phase = self.phase();
+        let published = match &*phase {
+            // Untouched -> Published: what was merged is what is left.
+            Phase::Untouched => self.keep(Arc::clone(&self.beginning.manifest))?,
+            // Open -> Published: the folder may hold anything now.
+            Phase::Open(made) => {
+                let folder = self.folder();
+                let left = self.survey(made)?;
+                let published = self.keep(Arc::new(left))?;
+                removal::remove(&folder)?;
+                published
+            }
+            Phase::Published(published) => return Ok(*published),
+            Phase::Discarded => return Err(fault::other("read", "", "it was discarded")),
+        };
+        *phase = Phase::Published(published);
+        Ok(published)
+    }
+
+    fn discard(&self) -> Result<(), WorkspaceError> {
+        let mut phase = self.phase();
+        match &*phase {
+            // Untouched -> Discarded: making the folder may have failed half-way.
+            // Open -> Discarded: what was written is of no use.
+            Phase::Untouched | Phase::Open(_) => {
+                removal::remove(&self.folder())?;
+                *phase = Phase::Discarded;
+            }
+            Phase::Published(_) | Phase::Discarded => {}
+        }
+        Ok(())
+    }
+
+    fn survey(&self, made: &Made) -> Result<Manifest, WorkspaceError> {
+        let survey = Survey {
+            folder: &self.folder(),
+            depot: &self.depot,
+            before: &self.beginning.manifest,
+            made,
+            stage: &self.attempt.stage,
+        };
+        survey.take()
+    }
+
+    fn keep(&self, manifest: Arc<Manifest>) -> Result<Option<Digest>, WorkspaceError> {
+        if manifest.is_empty() {
+            return Ok(None);
+        }
+        if self.beginning.digest.is_some() && manifest == self.beginning.manifest {
+            return Ok(self.beginning.digest);
+        }
+        let digest = self.depot.keep_manifest(&manifest)?;
+        self.manifests.insert(self.attempt.run, digest, manifest);
+        Ok(Some(digest))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.depot.attempt(&self.attempt)
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        // A phase is set after its work is done: after a panic it still says what is there, and `materialise`
+        // begins by clearing what a broken one left.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

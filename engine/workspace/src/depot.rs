@@ -1,0 +1,178 @@
+//! The folder of one run: contents and manifests by digest, written once and never changed.
+//!
+//! Everything appears under its name whole (written aside, then renamed), so a file that exists with the right size
+//! is taken for what its name says.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use yuanli_model::workspace::Manifest;
+use yuanli_model::{AttemptId, Digest};
+use yuanli_ports::workspaces::WorkspaceError;
+
+use crate::{fault, record};
+
+/// Nobody writes what is kept, whatever a guest or a person does with a copy of it.
+const KEPT: u32 = 0o444;
+
+/// How much of a file is in memory at once, in bytes: large enough that system calls do not count.
+const CHUNK: usize = 128 * 1024;
+
+/// What one run keeps.
+#[derive(Debug, Clone)]
+pub(crate) struct Depot {
+    path: PathBuf,
+}
+
+impl Depot {
+    /// The depot in `path`; no file is touched.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The folder of the run.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the folders of attempts lie.
+    pub(crate) fn attempts(&self) -> PathBuf {
+        self.path.join("attempts")
+    }
+
+    /// The folder of one attempt.
+    pub(crate) fn attempt(&self, id: &AttemptId) -> PathBuf {
+        // A stage's name has no dot, so two attempts never share a folder.
+        self.attempts().join(format!("{}.{}.{}", id.stage, id.instance, id.attempt))
+    }
+
+    /// Where the content of a file lies.
+    pub(crate) fn blob(&self, content: &Digest) -> PathBuf {
+        self.blobs().join(content.hex())
+    }
+
+    /// Reads what [`Self::keep_manifest`] wrote.
+    pub(crate) fn manifest(&self, digest: &Digest) -> Result<Manifest, WorkspaceError> {
+        let path = self.manifest_path(digest);
+        let name = self.name(&path);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(WorkspaceError::Missing(*digest)),
+            result => result.map_err(fault::at("read", name))?,
+        };
+        if Digest::of(&bytes) != *digest {
+            return Err(fault::other("read", name, "its content was changed, it does not match its name"));
+        }
+        record::decode(&bytes).map_err(|reason| fault::other("read", name, reason))
+    }
+
+    /// Keeps a manifest and says under which digest.
+    pub(crate) fn keep_manifest(&self, manifest: &Manifest) -> Result<Digest, WorkspaceError> {
+        let bytes = record::encode(manifest).map_err(|error| fault::other("written", "", error))?;
+        let digest = Digest::of(&bytes);
+        let path = self.manifest_path(&digest);
+        if !is_kept(&path, bytes.len() as u64) {
+            write_aside(&self.path.join("manifests"), |file| file.write_all(&bytes))
+                .and_then(|(aside, ())| keep(aside, &path))
+                .map_err(fault::at("written", self.name(&path)))?;
+        }
+        Ok(digest)
+    }
+
+    /// Keeps the content of a regular file: its digest and size. `was` is what lay there before.
+    pub(crate) fn keep_file(&self, file: &Path, was: Option<&Digest>) -> io::Result<(Digest, u64)> {
+        let mut file = open(file)?;
+        if let Some(was) = was {
+            // Often a file was only touched: to find that out nothing need be written.
+            let (content, size) = hash(&mut file, &mut io::sink())?;
+            if content == *was {
+                return Ok((content, size));
+            }
+            file.rewind()?;
+        }
+        // Hashed is what was copied, not what the file holds a moment later.
+        let (aside, (content, size)) = write_aside(&self.blobs(), |aside| {
+            match reflink_copy::reflink_file(&file, aside) {
+                Ok(()) => hash(aside, &mut io::sink()),
+                Err(_) => hash(&mut file, aside),
+            }
+        })?;
+        let path = self.blob(&content);
+        if !is_kept(&path, size) {
+            keep(aside, &path)?;
+        }
+        Ok((content, size))
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
+    fn manifest_path(&self, digest: &Digest) -> PathBuf {
+        self.path.join("manifests").join(format!("{}.json", digest.hex()))
+    }
+
+    fn name<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.path).unwrap_or(path)
+    }
+}
+
+/// Opens what was a regular file when it was looked at. Should it have become a link or a pipe since, opening fails
+/// or returns at once: nothing is read from outside and nobody waits for a writer.
+fn open(file: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(file)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it changed while it was read"))
+    }
+}
+
+fn hash(from: &mut File, copy: &mut impl Write) -> io::Result<(Digest, u64)> {
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok((Digest::from_bytes(hasher.finalize().into()), size)),
+            Ok(read) => {
+                hasher.update(&chunk[..read]);
+                copy.write_all(&chunk[..read])?;
+                size += read as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_kept(path: &Path, size: u64) -> bool {
+    // A smaller file is what a crash of the machine left of one that was not yet on the disk.
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+fn write_aside<T>(
+    folder: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<T>,
+) -> io::Result<(NamedTempFile, T)> {
+    let mut aside = match NamedTempFile::new_in(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            NamedTempFile::new_in(folder)?
+        }
+        result => result?,
+    };
+    let written = write(aside.as_file_mut())?;
+    Ok((aside, written))
+}
+
+fn keep(aside: NamedTempFile, path: &Path) -> io::Result<()> {
+    aside.as_file().set_permissions(Permissions::from_mode(KEPT))?;
+    aside.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Does what its config says, also what a good guest never does. Imports every interface of the contract.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use yuanli_sdk::prelude::*;
+use yuanli_sdk::serde_json::{Value, json};
+
+struct Probe;
+
+/// What to do.
+#[derive(Deserialize, JsonSchema)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+enum Config {
+    /// Gives these outputs.
+    Give { outputs: BTreeMap<String, Value> },
+    /// Runs for ever.
+    Loop,
+    /// Takes memory until there is no more.
+    Memory,
+    /// Calls itself until the stack is full.
+    Recurse,
+    /// Panics.
+    Panic { message: String },
+    /// Ends its process.
+    Exit,
+    /// Fails as it is told.
+    Fail { class: String, kind: String, message: String },
+    /// Gives outputs of this size.
+    Large { bytes: usize },
+    /// Writes to standard output and error and to the log.
+    Talk,
+    /// Tells what the context says.
+    Context,
+    /// Writes a file, reads it back, lists, removes.
+    Files,
+    /// Reads a file and gives its text.
+    Read { path: String },
+    /// Writes a file.
+    Write { path: String, text: String },
+    /// Starts a container and waits for it, or does not.
+    Container { image: String, command: Vec<String>, wait: bool },
+    /// Starts containers until it is refused.
+    Handles { image: String },
+    /// Builds an image.
+    Build { image: String },
+    /// Fetches a folder.
+    Folder { path: String },
+    /// Reports progress this many times.
+    Progress { steps: u64 },
+    /// Reads the environment and a file of the host.
+    Escape,
+}
+
+impl Stage for Probe {
+    const NAME: &str = "probe";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &str = "Does what its config says";
+
+    type Config = Config;
+    type Outputs = BTreeMap<String, Value>;
+
+    fn run(config: Config) -> Result<Self::Outputs, Failure> {
+        let outputs = match config {
+            Config::Give { outputs } => return Ok(outputs),
+            Config::Loop => spin(),
+            Config::Memory => hoard(),
+            Config::Recurse => json!({ "depth": recurse(0) }),
+            Config::Panic { message } => panic!("{message}"),
+            Config::Exit => std::process::exit(7),
+            Config::Fail { class, kind, message } => return Err(Failure::new(parse(&class), kind, message)),
+            Config::Large { bytes } => json!({ "text": "x".repeat(bytes) }),
+            Config::Talk => talk(),
+            Config::Context => tell_context(),
+            Config::Files => files()?,
+            Config::Read { path } => json!({ "text": workspace::read_text(&path)? }),
+            Config::Write { path, text } => {
+                workspace::write(&path, text)?;
+                json!({})
+            }
+            Config::Container { image, command, wait } => container(&image, command, wait)?,
+            Config::Handles { image } => handles(&image),
+            Config::Build { image } => build(image)?,
+            Config::Folder { path } => json!({ "files": source::folder(&path, "")?.files }),
+            Config::Progress { steps } => {
+                (1..=steps).for_each(|step| log::progress(step, Some(steps), "steps"));
+                json!({})
+            }
+            Config::Escape => escape(),
+        };
+        match outputs {
+            Value::Object(outputs) => Ok(outputs.into_iter().collect()),
+            other => Err(Failure::permanent("probe", format!("no outputs: {other}"))),
+        }
+    }
+}
+
+fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = std::hint::black_box(turns.wrapping_add(1));
+    }
+}
+
+fn hoard() -> ! {
+    let mut all = Vec::new();
+    loop {
+        all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+#[allow(unconditional_recursion, reason = "that is what it is for")]
+fn recurse(depth: u64) -> u64 {
+    let here = std::hint::black_box([depth; 64]);
+    recurse(here[3] + 1) + here[5]
+}
+
+fn parse(class: &str) -> FailureClass {
+    match class {
+        "transient" => FailureClass::Transient,
+        "throttled" => FailureClass::Throttled(Some(std::time::Duration::from_secs(3))),
+        "cancelled" => FailureClass::Cancelled,
+        "interrupted" => FailureClass::Interrupted,
+        _ => FailureClass::Permanent,
+    }
+}
+
+fn talk() -> Value {
+    println!("to stdout");
+    eprint!("to stderr, without an end");
+    log::group("a group", || log::warn("inside"));
+    log::write(log::Level::Debug, "two\nlines", &[("key", "value")]);
+    json!({})
+}
+
+fn tell_context() -> Value {
+    let current = context::current();
+    json!({
+        "run": current.run,
+        "workflow": current.workflow,
+        "stage": current.stage,
+        "attempt": current.attempt,
+        "deadline": context::deadline(),
+        "cancelled": context::is_cancelled(),
+        "key": context::effect_key(),
+    })
+}
+
+fn files() -> Result<Value, Failure> {
+    workspace::write("a/b.txt", "hello")?;
+    workspace::write("a/c.txt", "again")?;
+    let read = workspace::read_text("a/../a/b.txt")?;
+    let listed = workspace::list("a")?.len();
+    let found: Vec<String> = workspace::glob("**/*.txt")?.into_iter().map(|entry| entry.path).collect();
+    workspace::remove("a/c.txt")?;
+    let left = workspace::inspect("a/c.txt")?.is_some();
+    let mut refused = String::new();
+    for path in ["../outside", "/etc/passwd", "missing"] {
+        match workspace::read(path) {
+            Ok(_) => refused.push_str("READ "),
+            Err(error) => {
+                let _ = write!(refused, "{error:?}; ");
+            }
+        }
+    }
+    Ok(json!({ "read": read, "listed": listed, "found": found, "left": left, "refused": refused }))
+}
+
+fn container(image: &str, command: Vec<String>, wait: bool) -> Result<Value, Failure> {
+    let request = containers::Request {
+        workspace: Some(containers::WorkspaceMount { target: "/workspace".to_owned(), read_only: false }),
+        ..containers::request(image, command)
+    };
+    let container = containers::start(&request)?;
+    if !wait {
+        return Ok(json!({}));
+    }
+    let exit = container.wait()?;
+    Ok(json!({ "code": exit.code, "again": container.wait()?.code, "tail": container.tail(2) }))
+}
+
+fn handles(image: &str) -> Value {
+    let mut held = Vec::new();
+    loop {
+        match containers::start(&containers::request(image, Vec::new())) {
+            Ok(container) => held.push(container),
+            Err(error) => return json!({ "held": held.len(), "error": format!("{error:?}") }),
+        }
+    }
+}
+
+fn build(image: String) -> Result<Value, Failure> {
+    let built = images::build(&images::BuildRequest {
+        context: String::new(),
+        dockerfile: "Dockerfile".to_owned(),
+        tags: vec![image.clone()],
+        target: None,
+        arguments: Vec::new(),
+        labels: Vec::new(),
+        no_cache: false,
+        options: Vec::new(),
+    })?;
+    images::tag(&built.id, "probe:again")?;
+    let seen = images::inspect(&image)?;
+    images::remove("probe:again")?;
+    Ok(json!({ "id": built.id, "same": seen.id == built.id }))
+}
+
+fn escape() -> Value {
+    json!({
+        "environment": std::env::vars().count(),
+        "arguments": std::env::args().count(),
+        "passwd": std::fs::read("/etc/passwd").is_ok(),
+        "connect": std::net::TcpStream::connect("127.0.0.1:1").map_err(|e| e.kind().to_string()).err(),
+    })
+}
+
+yuanli_sdk::export!(Probe);
