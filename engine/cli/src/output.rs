@@ -23,7 +23,7 @@ pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
 /// A table without borders. Cells are wrapped to the width of a terminal; in a pipe a row is a line.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }

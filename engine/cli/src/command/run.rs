@@ -8,7 +8,6 @@ use yuanli_server::{Document, Refused};
 
 use crate::arguments::{Global, Run};
 use crate::exit::{Exit, Misuse};
-use crate::view::View;
 use crate::{output, view};
 
 pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit> {
