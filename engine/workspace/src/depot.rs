@@ -61,7 +61,9 @@ impl Depot {
         let path = self.manifest_path(digest);
         let name = self.name(&path);
         let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(WorkspaceError::Missing(*digest)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(WorkspaceError::Missing(*digest));
+            }
             result => result.map_err(fault::at("read", name))?,
         };
         if Digest::of(&bytes) != *digest {
@@ -95,12 +97,11 @@ impl Depot {
             file.rewind()?;
         }
         // Hashed is what was copied, not what the file holds a moment later.
-        let (aside, (content, size)) = write_aside(&self.blobs(), |aside| {
-            match reflink_copy::reflink_file(&file, aside) {
+        let (aside, (content, size)) =
+            write_aside(&self.blobs(), |aside| match reflink_copy::reflink_file(&file, aside) {
                 Ok(()) => hash(aside, &mut io::sink()),
                 Err(_) => hash(&mut file, aside),
-            }
-        })?;
+            })?;
         let path = self.blob(&content);
         if !is_kept(&path, size) {
             keep(aside, &path)?;
@@ -126,11 +127,7 @@ impl Depot {
 fn open(file: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(file)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it changed while it was read"))
-    }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it changed while it was read")) }
 }
 
 fn hash(from: &mut File, copy: &mut impl Write) -> io::Result<(Digest, u64)> {

@@ -15,16 +15,19 @@ pub(crate) fn other(action: &'static str, path: impl AsRef<Path>, reason: impl D
 
 /// Turns an error of the system into ours; for use with `map_err`.
 pub(crate) fn at(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> WorkspaceError {
+    move |error| other(action, path, error)
+}
+
+/// The same for what stages leave: their containers often run as root where the engine does not.
+pub(crate) fn left(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> WorkspaceError {
     move |error| match error.kind() {
-        // The usual way here: a container runs as root and the engine does not.
-        ErrorKind::PermissionDenied => other(
-            action,
-            path,
-            format!(
-                "{error}; it belongs to another user or its mode forbids it: \
-                 let the stage leave files that the engine's user may read"
-            ),
-        ),
+        ErrorKind::PermissionDenied => {
+            let reason = format!(
+                "{error}; a container made it as another user, or its mode forbids it: \
+                 let the stage leave files that the user of the engine may read and remove"
+            );
+            other(action, path, reason)
+        }
         _ => other(action, path, error),
     }
 }

@@ -53,7 +53,10 @@ pub(crate) fn encode(manifest: &Manifest) -> serde_json::Result<Vec<u8>> {
         let writer = Cow::Owned(entry.writer.as_str().to_owned());
         (Cow::Owned(path.clone()), EntryV1 { writer, node })
     };
-    serde_json::to_vec(&ManifestV1 { version: VERSION, entries: manifest.entries.iter().map(entry).collect() })
+    serde_json::to_vec(&ManifestV1 {
+        version: VERSION,
+        entries: manifest.entries.iter().map(entry).collect(),
+    })
 }
 
 /// Reads what [`encode`] of this or an earlier version wrote; the error says what is wrong with it.

@@ -18,9 +18,9 @@ pub(crate) fn remove(folder: &Path) -> Result<(), WorkspaceError> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             // Package managers make read-only folders on purpose (the module cache of Go is one).
             open_up(folder, folder)?;
-            gone(fs::remove_dir_all(folder)).map_err(fault::at("removed", ""))
+            gone(fs::remove_dir_all(folder)).map_err(fault::left("removed", ""))
         }
-        result => gone(result).map_err(fault::at("removed", "")),
+        result => gone(result).map_err(fault::left("removed", "")),
     }
 }
 
@@ -33,7 +33,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 
 /// Lets the owner change every folder below; the error names the first one that belongs to somebody else.
 fn open_up(folder: &Path, top: &Path) -> Result<(), WorkspaceError> {
-    let fail = || fault::at("removed", folder.strip_prefix(top).unwrap_or(folder));
+    let fail = || fault::left("removed", folder.strip_prefix(top).unwrap_or(folder));
     let mode = fs::symlink_metadata(folder).map_err(fail())?.permissions().mode();
     if mode & OWNER_ALL != OWNER_ALL {
         fs::set_permissions(folder, Permissions::from_mode(mode | OWNER_ALL)).map_err(fail())?;

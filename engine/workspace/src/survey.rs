@@ -68,12 +68,7 @@ impl Survey<'_> {
         Entry { node, writer: self.stage.clone() }
     }
 
-    fn node(
-        &self,
-        path: &str,
-        sight: &Sight,
-        before: Option<&Node>,
-    ) -> Result<Option<Node>, WorkspaceError> {
+    fn node(&self, path: &str, sight: &Sight, before: Option<&Node>) -> Result<Option<Node>, WorkspaceError> {
         match sight {
             Sight::File(metadata) => self.file(path, metadata, before).map(Some),
             Sight::Link => self.link(path).map(Some),
@@ -93,13 +88,13 @@ impl Survey<'_> {
             _ => None,
         };
         let kept = self.depot.keep_file(&self.folder.join(path), was);
-        let (content, size) = kept.map_err(fault::at("read", path))?;
+        let (content, size) = kept.map_err(fault::left("kept", path))?;
         let is_executable = metadata.permissions().mode() & EXECUTE != 0;
         Ok(Node::File { content, size, is_executable })
     }
 
     fn link(&self, path: &str) -> Result<Node, WorkspaceError> {
-        let target = fs::read_link(self.folder.join(path)).map_err(fault::at("read", path))?;
+        let target = fs::read_link(self.folder.join(path)).map_err(fault::left("read", path))?;
         match target.into_os_string().into_string() {
             Ok(target) => Ok(Node::Link { target }),
             Err(_) => Err(fault::other("read", path, "the target of this link is not UTF-8")),
@@ -143,7 +138,9 @@ fn relative(folder: &Path, path: &Path) -> Result<String, WorkspaceError> {
 fn unreadable(folder: &Path, error: walkdir::Error) -> WorkspaceError {
     let path = error.path().unwrap_or(folder);
     let path = path.strip_prefix(folder).unwrap_or(path).to_owned();
-    fault::at("read", path)(error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links")))
+    fault::left("read", path)(
+        error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links")),
+    )
 }
 
 /// What cannot be kept, in words that say what to do.

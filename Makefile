@@ -1,0 +1,27 @@
+# The two commands that do everything are `make demo` and `make test`.
+
+.PHONY: help demo test lint bench
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Build the engine and watch it build and test a small web service
+	scripts/setup
+	cargo build --release --locked --package yuanli-cli
+	scripts/demo
+
+test: ## Run all tests, with a real Docker engine
+	scripts/setup
+	cargo test --locked
+
+lint: ## Check formatting, lints and documentation
+	scripts/setup --build-only
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+bench: ## Print every figure that the project promises, with its conditions
+	scripts/setup
+	cargo build --release --locked --package yuanli-cli
+	cargo run --release --locked --package yuanli-bench

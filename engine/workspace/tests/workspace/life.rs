@@ -1,0 +1,126 @@
+//! When folders are made, by whom, and when they are gone.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use yuanli_model::Digest;
+use yuanli_ports::Workspaces;
+use yuanli_ports::workspaces::WorkspaceError;
+use yuanli_workspace::FileWorkspaces;
+
+use crate::support::{Diamond, RUN, write};
+
+#[tokio::test]
+async fn nothing_is_made_for_a_stage_that_asks_for_nothing() {
+    let diamond = Diamond::new();
+    let workspace = diamond.begin("source", &[]).await.expect("a workspace");
+    assert_eq!(workspace.publish().await, Ok(None));
+    let workspace = diamond.begin("source", &[]).await.expect("a workspace");
+    workspace.discard().await.expect("nothing to discard");
+    assert_eq!(fs::read_dir(diamond.root.path()).expect("a folder").count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_into_which_nothing_was_put_leaves_nothing() {
+    let diamond = Diamond::new();
+    assert_eq!(diamond.try_stage("source", &[], |_| {}).await, Ok(None));
+    assert_eq!(diamond.manifests(), 0);
+}
+
+#[tokio::test]
+async fn publishing_twice_says_the_same() {
+    let diamond = Diamond::new();
+    let workspace = diamond.begin("source", &[]).await.expect("a workspace");
+    write(&workspace.folder().await.expect("a folder"), "a", "1");
+    let first = workspace.publish().await.expect("it is kept");
+    assert!(first.is_some());
+    assert_eq!(workspace.publish().await, Ok(first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_get_one_folder() {
+    let diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
+    let workspace = diamond.begin("left", &[source]).await.expect("a workspace");
+    let callers = (0..16).map(|_| {
+        let workspace = workspace.clone();
+        tokio::task::spawn(async move {
+            let folder = workspace.folder().await.expect("a folder");
+            let text = fs::read_to_string(folder.join("a")).expect("the folder is whole");
+            assert_eq!(text, "1");
+            folder
+        })
+    });
+    let mut folders = Vec::new();
+    for caller in callers.collect::<Vec<_>>() {
+        folders.push(caller.await.expect("no panic"));
+    }
+    folders.dedup();
+    assert_eq!(folders.len(), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_call_leaves_a_whole_folder_or_none() {
+    let diamond = Diamond::new();
+    let fill = |folder: &Path| (0..500).for_each(|i| write(folder, &format!("f{i}"), "1"));
+    let source = diamond.stage("source", &[], fill).await;
+    let workspace = diamond.begin("left", &[source]).await.expect("a workspace");
+    // Asked once and dropped: the thread that makes the folder goes on.
+    tokio::select! {
+        biased;
+        _ = workspace.folder() => {}
+        () = std::future::ready(()) => {}
+    }
+    let folder = workspace.folder().await.expect("a folder");
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 500);
+    workspace.discard().await.expect("it is removed");
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn what_a_crashed_engine_left_in_the_folder_is_not_published() {
+    let diamond = Diamond::new();
+    let workspace = diamond.begin("source", &[]).await.expect("a workspace");
+    write(&workspace.folder().await.expect("a folder"), "half", "…");
+    drop(workspace);
+    assert_eq!(diamond.try_stage("source", &[], |_| {}).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_removed() {
+    let diamond = Diamond::new();
+    let published = diamond
+        .stage("source", &[], |folder| {
+            write(folder, "cache/deep/a", "1");
+            for path in ["cache/deep", "cache"] {
+                fs::set_permissions(folder.join(path), Permissions::from_mode(0o555)).expect("a mode");
+            }
+        })
+        .await;
+    assert_eq!(diamond.files("left", &[published]).await, "cache/ cache/deep/ cache/deep/a=1");
+}
+
+#[tokio::test]
+async fn another_engine_reads_what_was_published() {
+    let mut diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
+    diamond.workspaces = FileWorkspaces::new(diamond.root.path().join("work"));
+    assert_eq!(diamond.files("left", &[source]).await, "a=1");
+    let gone = Digest::of(b"never published");
+    assert_eq!(diamond.begin("left", &[gone]).await.err(), Some(WorkspaceError::Missing(gone)));
+}
+
+#[tokio::test]
+async fn a_removed_run_is_gone_from_disk_and_memory() {
+    let diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
+    let blobs = diamond.run_folder().join("blobs");
+    for blob in fs::read_dir(blobs).expect("a folder").map(|blob| blob.expect("an entry")) {
+        assert_eq!(blob.metadata().expect("a file").permissions().mode() & 0o777, 0o444);
+    }
+    diamond.workspaces.remove(RUN).await.expect("it is removed");
+    assert!(!diamond.run_folder().exists());
+    assert_eq!(diamond.begin("left", &[source]).await.err(), Some(WorkspaceError::Missing(source)));
+    diamond.workspaces.remove(RUN).await.expect("nothing to remove is no error");
+}

@@ -1,0 +1,84 @@
+//! Interrupted, killed: what is left, and what the next start makes of it.
+
+use std::io::Read;
+use std::process::{Child, Command};
+
+use crate::support::{Ended, Place, docker, wait_until};
+
+fn sleeper(place: &Place) -> String {
+    docker::make_image();
+    let image = docker::IMAGE;
+    place.write(
+        "sleep.yaml",
+        format!(
+            "name: sleep\nstages:\n  nap: {{ uses: command, with: {{ image: {image}, command: [/bin/sh, -c, \"echo asleep; sleep 600\"] }} }}\n  \
+             next: {{ uses: script, needs: nap, with: {{}} }}\n"
+        ),
+    )
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+fn wait_for_container(place: &Place) {
+    wait_until("the container runs", || {
+        place.path("data/engine.json").exists() && !docker::containers(&place.engine()).is_empty()
+    });
+}
+
+/// Starts the sleeper and waits until its output arrives, so that it is in the middle of its stage.
+fn start_and_wait(place: &Place) -> Child {
+    let file = sleeper(place);
+    let mut child = place.start(&["run", &file]);
+    wait_for_container(place);
+    let err = child.stderr.as_mut().unwrap();
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&seen).contains("asleep") {
+        assert_eq!(err.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&seen));
+        seen.push(byte[0]);
+    }
+    child
+}
+
+#[test]
+fn ctrl_c_cancels_the_run_and_stops_its_container() {
+    let place = Place::new();
+    let child = start_and_wait(&place);
+    signal(&child, "-INT");
+    let ended = Ended::of(child.wait_with_output().unwrap()).expect(130, &["stopping the run", "cancelled"]);
+    assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
+    let run = place.json(&["runs", "show", ended.out.trim()]);
+    assert_eq!(run["status"], "cancelled");
+    assert_eq!((&run["stages"][0]["status"], &run["stages"][1]["status"]), (&"cancelled".into(), &"skipped".into()));
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let place = Place::new();
+    let child = start_and_wait(&place);
+    signal(&child, "-INT");
+    signal(&child, "-INT");
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    // Both signals may be seen as one when they come this close: then the run is cancelled as by the first.
+    assert_eq!(ended.code, 130, "{ended:?}");
+}
+
+#[test]
+fn after_a_kill_the_next_start_closes_the_run_and_removes_its_container() {
+    let place = Place::new();
+    let mut child = start_and_wait(&place);
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    assert_eq!(docker::containers(&place.engine()).len(), 1, "nobody was there to remove it");
+    let run = place.json(&["runs", "show", "last"]);
+    assert_eq!(run["status"], "running", "looking does not change anything");
+    let file = place.write("w.yaml", "name: w\nstages:\n  a: { uses: script, with: {} }\n");
+    let id = run["id"].as_str().unwrap();
+    place.yuanli(&["run", &file]).expect(0, &[&format!("run {id} was interrupted")]);
+    assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
+    let run = place.json(&["runs", "show", id]);
+    assert_eq!((&run["status"], &run["stages"][0]["failure"]["class"]), (&"failed".into(), &"interrupted".into()));
+}

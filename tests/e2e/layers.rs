@@ -1,0 +1,90 @@
+//! The folders and layers of the architecture, compared with what the crates really depend on.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::root;
+
+const PURE: [&str; 4] = ["expr", "flow", "lang", "model"];
+const ADAPTERS: [&str; 5] = ["docker", "source", "store", "wasm", "workspace"];
+
+/// What a crate may depend on, of this workspace, outside of its tests.
+fn allowed(name: &str) -> Vec<&str> {
+    match name {
+        "model" | "api-types" | "embed" => vec![],
+        "expr" => vec!["model"],
+        "flow" | "lang" => vec!["model", "expr"],
+        "ports" => vec!["model"],
+        "wasm" => vec!["ports", "model", "bindings"],
+        adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
+        "bindings" | "sdk" => vec![],
+        "executor" => [PURE.as_slice(), &["ports"]].concat(),
+        "server" => [PURE.as_slice(), &ADAPTERS, &["ports", "executor", "api-types", "plugins"]].concat(),
+        "cli" => vec!["api-types", "server"],
+        "plugins" | "test-guests" => vec!["embed"],
+        plugin if plugin.starts_with("plugin-") || plugin.starts_with("test-guest-") => vec!["sdk"],
+        // Tests and benchmarks look at everything.
+        "bench" => vec!["*"],
+        other => panic!("`{other}` has no place in the architecture: give it one here and in docs/ARCHITECTURE.md"),
+    }
+}
+
+/// Crates of others that only these may know.
+const KNOWN_TO: [(&str, &[&str]); 5] = [
+    ("sled", &["store"]),
+    ("bollard", &["docker"]),
+    ("wasmtime", &["wasm", "bindings", "bench"]),
+    ("cel", &["expr"]),
+    ("serde-saphyr", &["lang"]),
+];
+
+/// Crate -> what it depends on outside of its tests, without the `yuanli-` in front.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(root());
+    let metadata: Value = serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    let short = |name: &Value| name.as_str().unwrap().trim_start_matches("yuanli-").to_owned();
+    let of = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        dependencies.filter(|dependency| dependency["kind"] != "dev").map(|dependency| short(&dependency["name"])).collect()
+    };
+    metadata["packages"].as_array().unwrap().iter().map(|package| (short(&package["name"]), of(package))).collect()
+}
+
+#[test]
+fn crates_depend_on_each_other_as_the_architecture_says() {
+    let all = dependencies();
+    for (name, dependencies) in &all {
+        let allowed = allowed(name);
+        for dependency in dependencies.iter().filter(|dependency| all.contains_key(*dependency)) {
+            assert!(
+                allowed.contains(&"*") || allowed.contains(&dependency.as_str()),
+                "`{name}` depends on `{dependency}`, which its layer may not"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_library_is_known_to_its_adapter_only() {
+    for (name, dependencies) in dependencies() {
+        for (library, known_to) in KNOWN_TO {
+            if dependencies.iter().any(|dependency| dependency == library) {
+                assert!(known_to.contains(&name.as_str()), "`{name}` knows {library}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_crates_do_no_io_and_have_no_async() {
+    for (name, dependencies) in dependencies() {
+        if PURE.contains(&name.as_str()) {
+            for impure in ["tokio", "async-trait", "tempfile", "chrono", "rustix", "libc"] {
+                assert!(!dependencies.iter().any(|dependency| dependency == impure), "`{name}` depends on {impure}");
+            }
+        }
+    }
+}

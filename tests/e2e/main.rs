@@ -1,0 +1,12 @@
+//! The real binary, as its users meet it: real files, real Docker, real signals. One test binary, one link step.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod crash;
+mod documents;
+mod examples;
+mod history;
+mod layers;
+mod plugins;
+mod runs;
+mod support;
