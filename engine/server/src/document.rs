@@ -160,7 +160,8 @@ async fn read(file: &str) -> anyhow::Result<String> {
     };
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        anyhow::anyhow!("`{file}` is no UTF-8 text: the byte at offset {at} is not valid")
+        let message = format!("`{file}` is no UTF-8 text: the byte at offset {at} is not valid");
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message).into()
     })
 }
 
