@@ -52,7 +52,10 @@ fn ctrl_c_cancels_the_run_and_stops_its_container() {
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
     let run = place.json(&["runs", "show", ended.out.trim()]);
     assert_eq!(run["status"], "cancelled");
-    assert_eq!((&run["stages"][0]["status"], &run["stages"][1]["status"]), (&"cancelled".into(), &"skipped".into()));
+    assert_eq!(
+        (&run["stages"][0]["status"], &run["stages"][1]["status"]),
+        (&"cancelled".into(), &"skipped".into())
+    );
 }
 
 #[test]
@@ -80,5 +83,8 @@ fn after_a_kill_the_next_start_closes_the_run_and_removes_its_container() {
     place.yuanli(&["run", &file]).expect(0, &[&format!("run {id} was interrupted")]);
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
     let run = place.json(&["runs", "show", id]);
-    assert_eq!((&run["status"], &run["stages"][0]["failure"]["class"]), (&"failed".into(), &"interrupted".into()));
+    assert_eq!(
+        (&run["status"], &run["stages"][0]["failure"]["class"]),
+        (&"failed".into(), &"interrupted".into())
+    );
 }

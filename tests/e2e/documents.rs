@@ -34,7 +34,10 @@ fn all_mistakes_of_a_file_are_told_with_place_and_fix() {
         .map(|found| (found["line"].as_u64().unwrap(), found["code"].as_str().unwrap()))
         .collect();
     assert_eq!(found.len(), 4, "{found:?}");
-    assert!(found.iter().all(|(line, code)| [6, 7, 10, 11].contains(line) && code.starts_with("WF")), "{found:?}");
+    assert!(
+        found.iter().all(|(line, code)| [6, 7, 10, 11].contains(line) && code.starts_with("WF")),
+        "{found:?}"
+    );
     assert_eq!(place.json(&["runs", "list"])["items"].as_array().unwrap().len(), 0, "nothing was run");
 }
 
@@ -82,7 +85,9 @@ fn a_data_directory_in_use_is_refused_with_its_owner() {
     let lock = std::fs::File::create(place.path("data/lock")).unwrap();
     std::io::Write::write_all(&mut &lock, b"process 42 on host (`yuanli run x`)").unwrap();
     lock.lock().unwrap();
-    place.yuanli(&["runs", "list"]).expect(3, &["is in use by process 42 on host (`yuanli run x`)", "--data"]);
+    place
+        .yuanli(&["runs", "list"])
+        .expect(3, &["is in use by process 42 on host (`yuanli run x`)", "--data"]);
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn shop_is_built_and_tested() {
     let place = Place::new();
     let tag = format!("e2e-{}", std::process::id());
     let file = examples().join("shop/shop.yaml");
-    let ended = place.yuanli(&["run", file.to_str().unwrap(), "--input", &format!("tag={tag}")]).expect(0, &[]);
+    let ended =
+        place.yuanli(&["run", file.to_str().unwrap(), "--input", &format!("tag={tag}")]).expect(0, &[]);
     let run = place.json(&["runs", "show", ended.out.trim()]);
     let stages = run["stages"].as_array().unwrap();
     assert!(stages.iter().all(|stage| stage["status"] == "succeeded"), "{run}");
@@ -45,7 +46,9 @@ fn shop_is_built_and_tested() {
     let id = docker::run(&["image", "inspect", "--format", "{{.Id}}", &format!("shop:{tag}")]);
     assert_eq!(outputs("image")["id"], id.trim());
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
-    assert!(!place.path("data/work").exists() || std::fs::read_dir(place.path("data/work")).unwrap().count() == 0);
+    assert!(
+        !place.path("data/work").exists() || std::fs::read_dir(place.path("data/work")).unwrap().count() == 0
+    );
     for image in ["shop", "shop-tests"] {
         docker::run(&["image", "rm", &format!("{image}:{tag}")]);
     }

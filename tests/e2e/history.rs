@@ -6,7 +6,8 @@ use crate::support::{Place, examples};
 
 fn hello(place: &Place, name: &str) -> String {
     let file = examples().join("hello/hello.yaml");
-    let ended = place.yuanli(&["run", file.to_str().unwrap(), "--input", &format!("name={name}")]).expect(0, &[]);
+    let ended =
+        place.yuanli(&["run", file.to_str().unwrap(), "--input", &format!("name={name}")]).expect(0, &[]);
     ended.out.trim().to_owned()
 }
 
@@ -15,11 +16,15 @@ fn runs_are_listed_shown_and_read_later() {
     let place = Place::new();
     let ids: Vec<String> = ["Ada", "Grace", "Barbara"].map(|name| hello(&place, name)).into();
     let listed = place.json(&["runs", "list"]);
-    let listed: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
+    let listed: Vec<&str> =
+        listed["items"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
     assert_eq!(listed, [&ids[2], &ids[1], &ids[0]], "newest first");
     let shown = place.json(&["runs", "show", &ids[1]]);
     assert_eq!((&shown["status"], &shown["inputs"]["name"]), (&"succeeded".into(), &"Grace".into()));
-    assert!(shown["stages"].as_array().unwrap().iter().all(|stage| stage["status"] == "succeeded"), "{shown}");
+    assert!(
+        shown["stages"].as_array().unwrap().iter().all(|stage| stage["status"] == "succeeded"),
+        "{shown}"
+    );
     assert!(shown["created_at"].as_str().unwrap().ends_with('Z'));
     let logs = place.yuanli(&["runs", "logs", &ids[0]]).expect(0, &[]);
     assert!(logs.out.contains("Hello, Ada!"), "{logs:?}");

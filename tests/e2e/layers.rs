@@ -27,7 +27,9 @@ fn allowed(name: &str) -> Vec<&str> {
         plugin if plugin.starts_with("plugin-") || plugin.starts_with("test-guest-") => vec!["sdk"],
         // Tests and benchmarks look at everything.
         "bench" => vec!["*"],
-        other => panic!("`{other}` has no place in the architecture: give it one here and in docs/ARCHITECTURE.md"),
+        other => {
+            panic!("`{other}` has no place in the architecture: give it one here and in docs/ARCHITECTURE.md")
+        }
     }
 }
 
@@ -48,9 +50,17 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
     let short = |name: &Value| name.as_str().unwrap().trim_start_matches("yuanli-").to_owned();
     let of = |package: &Value| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
-        dependencies.filter(|dependency| dependency["kind"] != "dev").map(|dependency| short(&dependency["name"])).collect()
+        dependencies
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(|dependency| short(&dependency["name"]))
+            .collect()
     };
-    metadata["packages"].as_array().unwrap().iter().map(|package| (short(&package["name"]), of(package))).collect()
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (short(&package["name"]), of(package)))
+        .collect()
 }
 
 #[test]
@@ -83,7 +93,10 @@ fn pure_crates_do_no_io_and_have_no_async() {
     for (name, dependencies) in dependencies() {
         if PURE.contains(&name.as_str()) {
             for impure in ["tokio", "async-trait", "tempfile", "rustix", "libc"] {
-                assert!(!dependencies.iter().any(|dependency| dependency == impure), "`{name}` depends on {impure}");
+                assert!(
+                    !dependencies.iter().any(|dependency| dependency == impure),
+                    "`{name}` depends on {impure}"
+                );
             }
         }
     }

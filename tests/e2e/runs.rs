@@ -44,7 +44,10 @@ fn stages_that_change_one_path_differently_cannot_be_joined() {
 #[test]
 fn a_failed_command_is_told_with_its_exit_code_and_last_words() {
     let place = Place::new();
-    let text = format!("name: w\nstages:\n  a: {{ uses: command, with: {} }}\n", in_busybox("echo bad luck >&2; exit 3"));
+    let text = format!(
+        "name: w\nstages:\n  a: {{ uses: command, with: {} }}\n",
+        in_busybox("echo bad luck >&2; exit 3")
+    );
     let file = place.write("w.yaml", text);
     let ended = place.yuanli(&["run", &file]).expect(1, &["exit code 3", "bad luck"]);
     let run = place.json(&["runs", "show", ended.out.trim()]);
@@ -55,8 +58,10 @@ fn a_failed_command_is_told_with_its_exit_code_and_last_words() {
 #[test]
 fn a_stage_over_its_time_is_ended_with_its_container() {
     let place = Place::new();
-    let text =
-        format!("name: w\nstages:\n  a: {{ uses: command, timeout: 2s, with: {} }}\n", in_busybox("sleep 600"));
+    let text = format!(
+        "name: w\nstages:\n  a: {{ uses: command, timeout: 2s, with: {} }}\n",
+        in_busybox("sleep 600")
+    );
     let file = place.write("w.yaml", text);
     place.yuanli(&["run", &file]).expect(1, &["timeout", "longer than 2s"]);
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
@@ -88,7 +93,8 @@ fn without_docker_the_stage_says_how_to_start_it() {
 #[test]
 fn a_missing_image_is_told() {
     let place = Place::new();
-    let file = place.write("w.yaml", "name: w\nstages:\n  a: { uses: command, with: { image: \"none:such\" } }\n");
+    let file =
+        place.write("w.yaml", "name: w\nstages:\n  a: { uses: command, with: { image: \"none:such\" } }\n");
     place.yuanli(&["run", &file]).expect(1, &["none:such", "not-found"]);
 }
 

@@ -68,7 +68,8 @@ impl Place {
     }
 
     pub(crate) fn engine(&self) -> String {
-        let identity: Value = serde_json::from_slice(&std::fs::read(self.path("data/engine.json")).unwrap()).unwrap();
+        let identity: Value =
+            serde_json::from_slice(&std::fs::read(self.path("data/engine.json")).unwrap()).unwrap();
         identity["engine"].as_str().unwrap().to_owned()
     }
 }
@@ -146,9 +147,13 @@ pub(crate) mod docker {
         }
         let place = Place::new();
         std::fs::create_dir_all(place.path("context/bin")).unwrap();
-        std::fs::copy("/bin/busybox", place.path("context/bin/busybox")).expect("busybox-static is installed");
+        std::fs::copy("/bin/busybox", place.path("context/bin/busybox"))
+            .expect("busybox-static is installed");
         std::os::unix::fs::symlink("busybox", place.path("context/bin/sh")).unwrap();
-        place.write("context/Dockerfile", "FROM scratch\nCOPY bin /bin\nRUN [\"/bin/busybox\", \"mkdir\", \"/tmp\"]\n");
+        place.write(
+            "context/Dockerfile",
+            "FROM scratch\nCOPY bin /bin\nRUN [\"/bin/busybox\", \"mkdir\", \"/tmp\"]\n",
+        );
         let workflow = format!(
             "name: image\nstages:\n  source: {{ uses: source, with: {{ path: context }} }}\n  image: {{ uses: build, \
              needs: source, with: {{ image: \"{IMAGE}\" }} }}\n"

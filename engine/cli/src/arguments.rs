@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
-#[command(name = "yuanli", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "yuanli", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

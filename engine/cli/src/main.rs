@@ -10,13 +10,18 @@ mod exit;
 mod output;
 mod view;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Command, PluginCommand, RunsCommand};
 use crate::exit::Exit;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args_os().len() == 1 {
+        // Whoever types only the name wants to know what there is.
+        let _ = Arguments::command().print_help();
+        return Exit::Usage.into();
+    }
     let arguments = Arguments::parse();
     start_diagnostics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

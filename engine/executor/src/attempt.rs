@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError};
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use yuanli_model::{AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Stream, Workflow};
+use yuanli_model::{
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Stream, Workflow,
+};
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use futures::future::{select_all, BoxFuture};
 use futures::FutureExt;
+use futures::future::{BoxFuture, select_all};
 use tokio::sync::watch;
 use yuanli_model::{AttemptId, LogLine, RunEvent, RunId};
 use yuanli_ports::AttemptLog;
@@ -122,10 +122,13 @@ impl Follower {
     async fn read_open_logs(&mut self) -> Result<bool, Error> {
         for open in &mut self.open {
             if open.live.is_some() {
-                let page = self.shared.ports.logs.read(&open.attempt, None, open.offset, LOG_PAGE_BYTES).await?;
+                let page =
+                    self.shared.ports.logs.read(&open.attempt, None, open.offset, LOG_PAGE_BYTES).await?;
                 open.offset = page.next;
                 let attempt = &open.attempt;
-                self.ready.extend(page.lines.into_iter().map(|line| Update::Line { attempt: attempt.clone(), line }));
+                self.ready.extend(
+                    page.lines.into_iter().map(|line| Update::Line { attempt: attempt.clone(), line }),
+                );
             }
         }
         Ok(!self.ready.is_empty())
@@ -144,7 +147,8 @@ impl Follower {
             }
             open.offset = page.next;
             let attempt = &open.attempt;
-            self.ready.extend(page.lines.into_iter().map(|line| Update::Line { attempt: attempt.clone(), line }));
+            self.ready
+                .extend(page.lines.into_iter().map(|line| Update::Line { attempt: attempt.clone(), line }));
         }
     }
 

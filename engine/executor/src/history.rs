@@ -88,7 +88,8 @@ impl History {
     /// # Errors
     /// See [`Error`].
     pub async fn find(&self, prefix: &str) -> Result<Vec<RunId>, Error> {
-        let (Ok(first), Ok(last)) = (pad(prefix, '0').parse::<RunId>(), pad(prefix, 'z').parse::<RunId>()) else {
+        let (Ok(first), Ok(last)) = (pad(prefix, '0').parse::<RunId>(), pad(prefix, 'z').parse::<RunId>())
+        else {
             return Ok(Vec::new());
         };
         let range = Range {

@@ -81,7 +81,9 @@ impl Run {
         let RunEvent::Created { inputs, stages: pinned, .. } = created else {
             return Err(Illegal::Created);
         };
-        let is_same = |(pinned, stage): (&yuanli_model::run::PinnedStage, &yuanli_model::Stage)| pinned.name == stage.name;
+        let is_same = |(pinned, stage): (&yuanli_model::run::PinnedStage, &yuanli_model::Stage)| {
+            pinned.name == stage.name
+        };
         if pinned.len() != workflow.stages().len() || !pinned.iter().zip(workflow.stages()).all(is_same) {
             return Err(Illegal::OtherStages);
         }

@@ -85,7 +85,9 @@ impl StageStatus {
             // Waiting -> Skipped: a need was not met, or the run is being cancelled.
             (Self::Waiting { .. }, StageEvent::Skipped(reason)) => Some(Self::Skipped((*reason).clone())),
             // Running -> Succeeded, Failed, Cancelled: the attempt that runs came to its end.
-            (Self::Running { attempt: running }, StageEvent::Ended { attempt, outcome }) if running == attempt => {
+            (Self::Running { attempt: running }, StageEvent::Ended { attempt, outcome })
+                if running == attempt =>
+            {
                 Some(match outcome {
                     AttemptOutcome::Succeeded { .. } => Self::Succeeded,
                     AttemptOutcome::Failed(failure) => Self::Failed(failure.clone()),

@@ -119,7 +119,9 @@ fn event(event: &RunEvent) -> api::EventKind {
 
 fn ended(attempt: &AttemptId, outcome: &AttemptOutcome) -> api::EventKind {
     let (status, outputs, why) = match outcome {
-        AttemptOutcome::Succeeded { outputs, .. } => (api::StageStatus::Succeeded, Some(outputs.clone()), None),
+        AttemptOutcome::Succeeded { outputs, .. } => {
+            (api::StageStatus::Succeeded, Some(outputs.clone()), None)
+        }
         AttemptOutcome::Failed(reason) => (api::StageStatus::Failed, None, Some(failure(reason))),
         AttemptOutcome::Cancelled => (api::StageStatus::Cancelled, None, None),
     };

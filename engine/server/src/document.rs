@@ -144,7 +144,13 @@ impl Document {
             Some(Err(_)) | None => Err(Refused::Invalid),
         };
         let components = workflow.stages().iter().map(component).collect::<Result<_, _>>()?;
-        Ok(Runnable { workflow: Arc::new(workflow), text: self.text, inputs, components, origin: self.origin })
+        Ok(Runnable {
+            workflow: Arc::new(workflow),
+            text: self.text,
+            inputs,
+            components,
+            origin: self.origin,
+        })
     }
 }
 

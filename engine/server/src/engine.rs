@@ -62,8 +62,10 @@ impl Engine {
         let directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
         let store = Arc::new(Embedded::open(&directory.store())?);
         let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
-        let library =
-            Library::with(&locations.data, outside(directory.engine(), Arc::clone(&clock), Arc::clone(&docker)))?;
+        let library = Library::with(
+            &locations.data,
+            outside(directory.engine(), Arc::clone(&clock), Arc::clone(&docker)),
+        )?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let ports = Ports {
             store,
@@ -153,7 +155,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be read, or the cursor is none.
-    pub async fn list(&self, cursor: Option<&str>, limit: usize) -> anyhow::Result<api::List<api::RunSummary>> {
+    pub async fn list(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> anyhow::Result<api::List<api::RunSummary>> {
         let before = cursor.map(str::parse).transpose().context("the cursor")?;
         let mut rows = self.executor.history().list(before, limit.saturating_add(1)).await?;
         let has_more = rows.len() > limit;
@@ -168,7 +174,8 @@ impl Engine {
     /// When the store cannot be read.
     pub async fn show(&self, run: RunId) -> anyhow::Result<Option<api::Run>> {
         let history = self.executor.history();
-        let (Some(summary), Some((run, events))) = (history.summary(run).await?, history.run(run).await?) else {
+        let (Some(summary), Some((run, events))) = (history.summary(run).await?, history.run(run).await?)
+        else {
             return Ok(None);
         };
         Ok(Some(body::run(&summary, &run, &events)))

@@ -37,7 +37,11 @@ impl Library {
     /// When this machine does not let the component host start.
     pub fn open(data: &Path) -> anyhow::Result<Self> {
         // Nothing is run from a library alone, so no operation carries this id.
-        let outside = outside(EngineId::from_u128(0), Arc::new(SystemClock::default()), Arc::new(Docker::lazy(yuanli_docker::Options::from_environment())));
+        let outside = outside(
+            EngineId::from_u128(0),
+            Arc::new(SystemClock::default()),
+            Arc::new(Docker::lazy(yuanli_docker::Options::from_environment())),
+        );
         Self::with(data, outside)
     }
 
@@ -57,7 +61,13 @@ impl Library {
 }
 
 pub(crate) fn outside(engine: EngineId, clock: Arc<SystemClock>, docker: Arc<Docker>) -> Outside {
-    Outside { engine, clock, containers: docker.clone(), images: docker, sources: Arc::new(SourceTrees::default()) }
+    Outside {
+        engine,
+        clock,
+        containers: docker.clone(),
+        images: docker,
+        sources: Arc::new(SourceTrees::default()),
+    }
 }
 
 fn body(plugin: &PluginDescription) -> api::Plugin {

@@ -82,7 +82,8 @@ impl DataDirectory {
             Ok(text) => parse(&identity, path, &text)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let engine = fresh();
-                write_whole(path, &identity, &Identity { format: FORMAT, engine: engine.to_string() }).map_err(io)?;
+                write_whole(path, &identity, &Identity { format: FORMAT, engine: engine.to_string() })
+                    .map_err(io)?;
                 engine
             }
             Err(e) => return Err(io(e)),
@@ -133,7 +134,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
             let mut owner = String::new();
             // Who it is only helps; that somebody has it is known.
             let _ = file.read_to_string(&mut owner);
-            let owner = if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
+            let owner =
+                if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
             return Err(OpenError::InUse { path: path.to_owned(), owner });
         }
         Err(error) => return Err(io(error.into())),

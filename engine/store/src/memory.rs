@@ -48,7 +48,8 @@ impl Store for Memory {
             return Ok(Vec::new());
         }
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let entries = state.entries.range((range.start, range.end)).map(|(key, entry)| (key.clone(), entry.clone()));
+        let entries =
+            state.entries.range((range.start, range.end)).map(|(key, entry)| (key.clone(), entry.clone()));
         Ok(if range.is_reverse {
             entries.rev().take(range.limit).collect()
         } else {

@@ -1,6 +1,8 @@
 //! What holds for every store: which batches are taken, and what preconditions mean.
 
-use yuanli_ports::store::{Batch, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Precondition, Revision, StoreError, Write};
+use yuanli_ports::store::{
+    Batch, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Precondition, Revision, StoreError, Write,
+};
 
 /// Refuses what no store takes.
 pub(crate) fn check(batch: &Batch) -> Result<(), StoreError> {
@@ -11,7 +13,9 @@ pub(crate) fn check(batch: &Batch) -> Result<(), StoreError> {
         };
         let key_bytes = key.as_bytes().len();
         if key_bytes == 0 || key_bytes > MAX_KEY_BYTES {
-            return Err(StoreError::Refused(format!("a key has {key_bytes} bytes; 1 to {MAX_KEY_BYTES} are allowed")));
+            return Err(StoreError::Refused(format!(
+                "a key has {key_bytes} bytes; 1 to {MAX_KEY_BYTES} are allowed"
+            )));
         }
         if value_bytes > MAX_VALUE_BYTES {
             let message = format!("a value has {value_bytes} bytes; at most {MAX_VALUE_BYTES} are allowed");

@@ -66,7 +66,11 @@ async fn a_batch_applies_its_writes_in_order_and_whole_or_not_at_all() {
         let conflict = StoreError::Conflict { precondition: Precondition::Absent(key("b")) };
         assert_eq!(store.commit(refused).await, Err(conflict));
         assert_eq!(store.get(&key("c")).await, Ok(None));
-        assert_eq!(store.commit(Batch::default()).await, Ok(Revision(2)), "a refused batch takes no revision");
+        assert_eq!(
+            store.commit(Batch::default()).await,
+            Ok(Revision(2)),
+            "a refused batch takes no revision"
+        );
     })
     .await;
 }
@@ -179,7 +183,10 @@ async fn a_damaged_store_is_an_error_and_no_panic() {
     drop(store);
     let config = folder.path().join("conf");
     std::fs::write(config, "no configuration").unwrap();
-    assert!(matches!(Embedded::open(folder.path()), Err(StoreError::Damaged(_) | StoreError::Unavailable(_))));
+    assert!(matches!(
+        Embedded::open(folder.path()),
+        Err(StoreError::Damaged(_) | StoreError::Unavailable(_))
+    ));
 }
 
 /// One step of a random history.
@@ -229,7 +236,8 @@ async fn history_matches_a_map(store: Arc<dyn Store>, batches: &[Vec<Step>]) {
         }
     }
     let stored = store.scan(Range::prefix(&[], 100)).await.unwrap();
-    let stored: Vec<_> = stored.into_iter().map(|(key, e)| (key.as_bytes().to_vec(), e.value.to_vec())).collect();
+    let stored: Vec<_> =
+        stored.into_iter().map(|(key, e)| (key.as_bytes().to_vec(), e.value.to_vec())).collect();
     assert_eq!(stored, model.into_iter().collect::<Vec<_>>());
 }
 

@@ -30,7 +30,10 @@ fn a_newer_or_damaged_one_is_refused_with_a_sentence() {
         let error = DataDirectory::open(folder.path(), || EngineId::from_u128(7)).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     };
-    check(r#"{"format": 99, "engine": "0000000000000000000000000z"}"#, "has format 99; this engine reads up to 1");
+    check(
+        r#"{"format": 99, "engine": "0000000000000000000000000z"}"#,
+        "has format 99; this engine reads up to 1",
+    );
     check(r#"{"format": 1, "engine": "x"}"#, "is no engine id");
     check("{", "is damaged");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use yuanli_model::{AttemptId, Level, LogLine, RunId, Stream, Timestamp};
-use yuanli_ports::logs::{LogPage, MAX_INLINE_BYTES, StoredLog};
 use yuanli_ports::Logs;
+use yuanli_ports::logs::{LogPage, MAX_INLINE_BYTES, StoredLog};
 use yuanli_store::FileLogs;
 
 fn attempt() -> AttemptId {

@@ -47,7 +47,8 @@ impl Host {
             return Err(Failure::new(FailureClass::Interrupted, "shutdown", "the engine is shutting down"));
         };
         let attempt = Arc::new(attempt);
-        let (guest, begun, output) = Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &self.limits);
+        let (guest, begun, output) =
+            Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &self.limits);
         let called = {
             let _awake = self.ticker.keep_awake();
             let call = self.call(guest, &code, &config);
@@ -125,7 +126,9 @@ impl Host {
             let last_output = futures::future::join_all(running.iter().map(|container| container.ended()));
             let _ = timeout(LAST_OUTPUT, last_output).await;
         }
-        for removed in futures::future::join_all(left.iter().map(|container| containers.remove(&container.id))).await {
+        for removed in
+            futures::future::join_all(left.iter().map(|container| containers.remove(&container.id))).await
+        {
             warn(&lines, removed);
         }
         if was_cut_off {

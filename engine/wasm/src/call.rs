@@ -87,14 +87,17 @@ impl<'a> Interface<'a> {
         R: ComponentNamedList + Lower + Send + 'static,
     {
         self.declare(name, class);
-        self.instance.func_wrap_async(name, move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
-            Box::new(async move {
-                let answer = function(begin(store.data_mut(), name, class)?, parameters).await;
-                // Time that went by in here is not the guest's: its next tick begins now.
-                store.as_context_mut().set_epoch_deadline(1);
-                Ok(answer)
-            })
-        })?;
+        self.instance.func_wrap_async(
+            name,
+            move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
+                Box::new(async move {
+                    let answer = function(begin(store.data_mut(), name, class)?, parameters).await;
+                    // Time that went by in here is not the guest's: its next tick begins now.
+                    store.as_context_mut().set_epoch_deadline(1);
+                    Ok(answer)
+                })
+            },
+        )?;
         Ok(self)
     }
 

@@ -185,7 +185,8 @@ impl Catalog {
     }
 
     async fn run_describe(&self, digest: &Digest) -> Result<StoredDescription, PluginError> {
-        let invalid = |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
+        let invalid =
+            |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
         let instance = self.instance(digest).await?;
         let mut store = Store::new(&self.engine, Guest::sealed(&Limits::DESCRIBE));
         bound(&mut store, Limits::DESCRIBE.cpu);

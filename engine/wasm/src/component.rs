@@ -61,7 +61,9 @@ fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(binary) {
         match payload.map_err(malformed)? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Unusable::CoreModule),
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return Err(Unusable::CoreModule);
+            }
             // Modules and components inside have imports of their own, which the outer one fills.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
@@ -136,8 +138,14 @@ mod tests {
         check("yuanli:containers/containers@0.1.0", "containers");
         check("yuanli:stage/types@0.1.0", "none");
         check("wasi:cli/stdout@0.2.6", "none");
-        check("wasi:http/types@0.2.0", "it imports `wasi:http/types@0.2.0`; outgoing requests through wasi:http are refused");
-        check("yuanli:log/other@0.1.0", "it imports `yuanli:log/other@0.1.0`, which this engine does not offer");
+        check(
+            "wasi:http/types@0.2.0",
+            "it imports `wasi:http/types@0.2.0`; outgoing requests through wasi:http are refused",
+        );
+        check(
+            "yuanli:log/other@0.1.0",
+            "it imports `yuanli:log/other@0.1.0`, which this engine does not offer",
+        );
         check("yuanli:log/log@0.0.9", "it imports `yuanli:log/log@0.0.9`, which this engine does not offer");
         check("env", "it imports `env`, which this engine does not offer");
         check(

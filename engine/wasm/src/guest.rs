@@ -107,7 +107,11 @@ impl Begun {
 
 impl Guest {
     /// The store of an attempt.
-    pub(crate) fn new(attempt: Arc<Attempt>, outside: Arc<Outside>, limits: &Limits) -> (Self, Arc<Begun>, [ByteLines; 2]) {
+    pub(crate) fn new(
+        attempt: Arc<Attempt>,
+        outside: Arc<Outside>,
+        limits: &Limits,
+    ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
         let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&outside.clock));
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.clone(), stream));
         let begun = Arc::new(Begun::default());

@@ -51,7 +51,11 @@ pub struct Options {
 
 impl Options {
     /// The defaults, with these folders and plugins.
-    pub fn new(components: impl Into<PathBuf>, cache: impl Into<PathBuf>, builtins: &'static [Builtin]) -> Self {
+    pub fn new(
+        components: impl Into<PathBuf>,
+        cache: impl Into<PathBuf>,
+        builtins: &'static [Builtin],
+    ) -> Self {
         let (components, cache) = (components.into(), cache.into());
         Self { components, cache, builtins, instances: 64, limits: Limits::default() }
     }
@@ -76,7 +80,8 @@ impl Host {
     /// # Errors
     /// [`PluginError::Local`] when this machine does not let wasmtime set itself up.
     pub fn new(options: Options, outside: Outside) -> Result<Self, PluginError> {
-        let local = |e: wasmtime::Error| PluginError::Local(format!("the component host cannot start: {e:#}"));
+        let local =
+            |e: wasmtime::Error| PluginError::Local(format!("the component host cannot start: {e:#}"));
         let instances = options.instances.max(1);
         let engine = engine(instances, &options.limits).map_err(local)?;
         let ticker = Ticker::start(&engine).map_err(|e| local(wasmtime::Error::new(e)))?;
@@ -93,7 +98,15 @@ impl Host {
             options.builtins,
         );
         let slots = Semaphore::new(instances as usize);
-        Ok(Self { engine, ticker, catalog, outside: Arc::new(outside), limits: options.limits, slots, functions })
+        Ok(Self {
+            engine,
+            ticker,
+            catalog,
+            outside: Arc::new(outside),
+            limits: options.limits,
+            slots,
+            functions,
+        })
     }
 
     /// Every host function with its class, in the order of declaration.
@@ -104,7 +117,9 @@ impl Host {
 
     async fn read_file(&self, path: &str, origin: &Origin) -> Result<Arc<PluginDescription>, PluginError> {
         let about = |e: PluginError| match e {
-            PluginError::Invalid(why) => PluginError::Invalid(format!("`{path}` cannot be used as a plugin: {why}")),
+            PluginError::Invalid(why) => {
+                PluginError::Invalid(format!("`{path}` cannot be used as a plugin: {why}"))
+            }
             other => other,
         };
         let binary = tokio::fs::read(origin.folder.join(path)).await.map_err(|e| match e.kind() {
@@ -124,7 +139,8 @@ impl Host {
 #[async_trait]
 impl Plugins for Host {
     async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
-        let described = self.catalog.builtins().iter().map(|builtin| self.catalog.description(&builtin.digest));
+        let described =
+            self.catalog.builtins().iter().map(|builtin| self.catalog.description(&builtin.digest));
         try_join_all(described).await
     }
 

@@ -37,7 +37,13 @@ impl Lines {
 
     /// One line without fields, as containers and builds write them.
     pub(crate) fn output(&self, stream: Stream, text: String) {
-        self.log.append(LogLine { at: self.clock.now(), stream, level: Level::Info, text, fields: Vec::new() });
+        self.log.append(LogLine {
+            at: self.clock.now(),
+            stream,
+            level: Level::Info,
+            text,
+            fields: Vec::new(),
+        });
     }
 }
 

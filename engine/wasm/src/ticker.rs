@@ -32,7 +32,8 @@ impl Ticker {
         let work = move || {
             loop {
                 // No strong count is held while asleep: its absence is how the end is noticed.
-                let Some(busy) = Weak::upgrade(&weak).map(|running| running.load(Ordering::Acquire) > 0) else {
+                let Some(busy) = Weak::upgrade(&weak).map(|running| running.load(Ordering::Acquire) > 0)
+                else {
                     return;
                 };
                 if busy {

@@ -77,7 +77,10 @@ async fn wall_clock_time_counts_also_in_host_calls() {
     let case = Case { timeout: Duration::from_millis(100), ..Case::default() };
     let config = json!({ "do": "container", "image": "busy", "command": [], "wait": true });
     let ended = bench.run_case(config, case).await;
-    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("timeout", &FailureClass::Transient));
+    assert_eq!(
+        (ended.failure().kind.as_str(), &ended.failure().class),
+        ("timeout", &FailureClass::Transient)
+    );
     assert_eq!(bench.docker.containers(), Vec::<String>::new(), "nothing is left");
     assert!(bench.docker.calls().iter().any(|call| matches!(call, Call::Stop(_, grace) if !grace.is_zero())));
 }
@@ -126,7 +129,8 @@ async fn a_container_gives_its_exit_code_and_its_output() {
     assert_eq!(*ended.outputs(), json!({ "code": 3, "again": 3, "tail": ["two", "three"] }));
     assert_eq!(ended.texts(), ["one", "two", "three"]);
     assert_eq!(ended.lines[1].stream, Stream::Stderr);
-    let Some(Call::Start(request)) = bench.docker.calls().into_iter().find(|call| matches!(call, Call::Start(_)))
+    let Some(Call::Start(request)) =
+        bench.docker.calls().into_iter().find(|call| matches!(call, Call::Start(_)))
     else {
         panic!("nothing was started");
     };
@@ -139,11 +143,17 @@ async fn errors_of_docker_reach_the_guest_as_data() {
     let bench = Bench::new();
     let config = json!({ "do": "container", "image": "missing", "command": [], "wait": true });
     let ended = bench.run(config).await;
-    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("not-found", &FailureClass::Permanent));
+    assert_eq!(
+        (ended.failure().kind.as_str(), &ended.failure().class),
+        ("not-found", &FailureClass::Permanent)
+    );
     bench.docker.set_outage(Some("Docker cannot be reached"));
     let config = json!({ "do": "container", "image": "missing", "command": [], "wait": true });
     let ended = bench.run(config).await;
-    assert_eq!((ended.failure().kind.as_str(), &ended.failure().class), ("unreachable", &FailureClass::Transient));
+    assert_eq!(
+        (ended.failure().kind.as_str(), &ended.failure().class),
+        ("unreachable", &FailureClass::Transient)
+    );
 }
 
 #[tokio::test]
@@ -194,7 +204,10 @@ async fn progress_is_kept_at_its_beginning_and_its_end() {
 async fn the_context_tells_which_attempt_it_is() {
     let ended = Bench::new().run(json!({ "do": "context" })).await;
     let outputs = ended.outputs();
-    assert_eq!((&outputs["stage"], &outputs["attempt"], &outputs["workflow"]), (&json!("probe"), &json!(1), &json!("w")));
+    assert_eq!(
+        (&outputs["stage"], &outputs["attempt"], &outputs["workflow"]),
+        (&json!("probe"), &json!(1), &json!("w"))
+    );
     assert_eq!(outputs["deadline"], 31_000);
     assert_eq!(outputs["cancelled"], false);
     assert!(outputs["key"].as_str().unwrap().ends_with("-probe-0-1-1"), "{outputs}");
@@ -205,7 +218,10 @@ async fn files_stay_in_the_workspace() {
     let bench = Bench::new();
     let ended = bench.run(json!({ "do": "files" })).await;
     let outputs = ended.outputs();
-    assert_eq!((&outputs["read"], &outputs["listed"], &outputs["left"]), (&json!("hello"), &json!(2), &json!(false)));
+    assert_eq!(
+        (&outputs["read"], &outputs["listed"], &outputs["left"]),
+        (&json!("hello"), &json!(2), &json!(false))
+    );
     assert_eq!(outputs["found"], json!(["a/b.txt", "a/c.txt"]));
     let refused = outputs["refused"].as_str().unwrap();
     assert!(refused.starts_with("Error::Outside(") && refused.contains("Error::NotFound("), "{refused}");
@@ -251,12 +267,19 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     std::fs::write(bench.folder.path().join("probe.wasm"), PROBE.component).unwrap();
     let reference = PluginReference::File("./probe.wasm".to_owned());
     let described = bench.host.resolve(&reference, &bench.origin).await.unwrap();
-    assert_eq!((described.name.as_str(), described.is_builtin, described.digest), ("probe", false, digest(PROBE)));
+    assert_eq!(
+        (described.name.as_str(), described.is_builtin, described.digest),
+        ("probe", false, digest(PROBE))
+    );
     assert_eq!(described.capabilities, Capability::ALL);
     let config = json!({ "do": "give", "outputs": {} });
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
-    assert!(refused.failure().message.contains("workspace, source, images, containers"), "{:?}", refused.failure());
+    assert!(
+        refused.failure().message.contains("workspace, source, images, containers"),
+        "{:?}",
+        refused.failure()
+    );
     // The file may go: the component was kept when it was resolved.
     std::fs::remove_file(bench.folder.path().join("probe.wasm")).unwrap();
     let granted = Case { grants: Capability::ALL.to_vec(), ..Case::default() };
@@ -288,7 +311,8 @@ async fn every_function_of_the_contract_has_a_class() {
     let functions = bench.host.functions();
     // The probe imports every interface; that it can be instantiated shows that nothing is missing.
     bench.run(json!({ "do": "give", "outputs": {} })).await.outputs();
-    let class = |name: &str| functions.iter().find(|function| function.name == name).map(|function| function.class);
+    let class =
+        |name: &str| functions.iter().find(|function| function.name == name).map(|function| function.class);
     assert_eq!(class("write"), Some(Class::Silent));
     assert_eq!(class("is-cancelled"), Some(Class::Read));
     assert_eq!(class("start"), Some(Class::Effect));
@@ -298,7 +322,8 @@ async fn every_function_of_the_contract_has_a_class() {
 #[tokio::test]
 async fn more_attempts_than_slots_wait_for_their_turn() {
     let bench = Bench::new();
-    let attempts = (0..200).map(|_| bench.run_case(json!({}), Case { component: digest(NOOP), ..Case::default() }));
+    let attempts =
+        (0..200).map(|_| bench.run_case(json!({}), Case { component: digest(NOOP), ..Case::default() }));
     for ended in futures::future::join_all(attempts).await {
         ended.outputs();
     }

@@ -75,8 +75,11 @@ impl Stage for Command {
         }
         if !config.success_codes.contains(&exit.code) {
             let last = container.tail(1).pop().map(|line| format!(": {line}")).unwrap_or_default();
-            return Err(Failure::permanent("exit-code", format!("the command ended with exit code {}{last}", exit.code))
-                .with("exit-code", exit.code.to_string()));
+            return Err(Failure::permanent(
+                "exit-code",
+                format!("the command ended with exit code {}{last}", exit.code),
+            )
+            .with("exit-code", exit.code.to_string()));
         }
         Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms })
     }

@@ -48,7 +48,11 @@ impl Stage for Script {
         }
         let broken: Vec<&str> =
             config.assert.iter().filter(|claim| !claim.that).map(|claim| claim.message.as_str()).collect();
-        if broken.is_empty() { Ok(config.outputs) } else { Err(Failure::permanent("assertion", broken.join("; "))) }
+        if broken.is_empty() {
+            Ok(config.outputs)
+        } else {
+            Err(Failure::permanent("assertion", broken.join("; ")))
+        }
     }
 }
 

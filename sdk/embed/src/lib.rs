@@ -43,7 +43,9 @@ pub fn embed(root: &str, guests: &[Guest<'_>]) {
     let variable = |name: &str| PathBuf::from(env::var_os(name).expect("cargo sets it for build scripts"));
     let root = variable("CARGO_MANIFEST_DIR").join(root);
     let out = variable("OUT_DIR");
-    for watched in ["sdk/rust", "wit", "Cargo.lock", "Cargo.toml"].into_iter().chain(guests.iter().map(|g| g.folder)) {
+    for watched in
+        ["sdk/rust", "wit", "Cargo.lock", "Cargo.toml"].into_iter().chain(guests.iter().map(|g| g.folder))
+    {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
     // OUT_DIR is <target>/<profile>/build/<package>/out.
@@ -52,7 +54,8 @@ pub fn embed(root: &str, guests: &[Guest<'_>]) {
     let mut list = String::from("&[\n");
     for guest in guests {
         let component = target.join(TARGET).join(PROFILE).join(format!("{}.wasm", guest.name));
-        let digest: [u8; 32] = Sha256::digest(fs::read(&component).expect("cargo has just written it")).into();
+        let digest: [u8; 32] =
+            Sha256::digest(fs::read(&component).expect("cargo has just written it")).into();
         let name = guest.name;
         list += &format!(
             "    Embedded {{ name: {name:?}, digest: {digest:?}, component: include_bytes!({component:?}) }},\n"
@@ -73,5 +76,8 @@ fn compile(root: &Path, target: &Path, guests: &[Guest<'_>]) {
         cargo.env_remove(variable);
     });
     let status = cargo.status().expect("cargo can be started");
-    assert!(status.success(), "guests could not be compiled; if the target is missing: rustup target add {TARGET}");
+    assert!(
+        status.success(),
+        "guests could not be compiled; if the target is missing: rustup target add {TARGET}"
+    );
 }

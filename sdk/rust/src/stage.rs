@@ -43,7 +43,10 @@ pub fn describe<S: Stage>() -> bindings::Description {
         config_schema: schema::<S::Config>(false),
         outputs_schema: schema::<S::Outputs>(true),
         secrets: Vec::new(),
-        capabilities: S::CAPABILITIES.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect(),
+        capabilities: S::CAPABILITIES
+            .iter()
+            .map(|(name, why)| ((*name).to_owned(), (*why).to_owned()))
+            .collect(),
         details: Vec::new(),
     }
 }
@@ -67,6 +70,7 @@ pub fn run<S: Stage>(config: &str) -> Result<String, bindings::Failure> {
 }
 
 fn parse<S: Stage>(config: &str) -> Result<S::Config, Failure> {
-    serde_json::from_str(config)
-        .map_err(|e| Failure::permanent("invalid-config", format!("the config of `{}` is wrong: {e}", S::NAME)))
+    serde_json::from_str(config).map_err(|e| {
+        Failure::permanent("invalid-config", format!("the config of `{}` is wrong: {e}", S::NAME))
+    })
 }

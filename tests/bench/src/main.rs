@@ -1,1 +1,125 @@
-fn main() {}
+//! Prints every figure that the project promises, with the conditions under which it was measured.
+//!
+//! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
+//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone), `idle`. All time
+//! is read in `measure`, all tables are made in `report`.
+//!
+//! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
+
+mod attempt;
+mod bare;
+mod commits;
+mod engine;
+mod idle;
+mod instance;
+mod machine;
+mod measure;
+mod process;
+mod report;
+mod runs;
+mod stages;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use tempfile::TempDir;
+
+use crate::machine::Machine;
+use crate::report::{Figure, Report};
+
+/// What can be typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "yuanli-bench",
+    about = "Prints every figure that the project promises, with its conditions"
+)]
+struct Arguments {
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Measure only this; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Name>,
+    /// How long each throughput is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0)]
+    seconds: f64,
+}
+
+/// The figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Whole commands and the size of the binary
+    Process,
+    /// A fresh instance and `run`, beside bare wasmtime
+    Instance,
+    /// Durable runs per second
+    Runs,
+    /// 40 stages in sequence and in parallel
+    Stages,
+    /// The store alone
+    Commits,
+    /// What an engine costs that has nothing to do
+    Idle,
+}
+
+/// What every figure works with.
+pub(crate) struct Bench {
+    /// A folder on the disk of the build, removed at the end.
+    folder: TempDir,
+    /// How long each throughput is measured.
+    pub(crate) window: Duration,
+}
+
+impl Bench {
+    /// A new folder on the measured disk.
+    pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<std::path::PathBuf> {
+        let folder = tempfile::Builder::new().prefix(name).tempdir_in(self.folder.path())?;
+        Ok(folder.keep())
+    }
+}
+
+/// Worker threads of the engine that is measured.
+const WORKERS: usize = 2;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let program = std::env::current_exe()?;
+    let build = program.parent().context("this program lies in no folder")?;
+    // Beside the binary, because folders for temporary files are often in memory.
+    let folder = tempfile::Builder::new().prefix("yuanli-bench-").tempdir_in(build)?;
+    let machine = Machine::look(folder.path(), WORKERS)?;
+    let bench = Arc::new(Bench { folder, window: Duration::from_secs_f64(arguments.seconds) });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let mut report = Report::new(machine, !arguments.json);
+    for &name in Name::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(&name) {
+            continue;
+        }
+        eprintln!(
+            "measuring: {}",
+            name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+        );
+        let figure = if name == Name::Process {
+            process::measure(&bench, build)?
+        } else {
+            // On a worker, as in an engine: the first thread of a program is none.
+            let bench = Arc::clone(&bench);
+            runtime.block_on(runtime.spawn(async move { in_process(name, &bench).await }))??
+        };
+        report.add(figure);
+    }
+    report.end()
+}
+
+async fn in_process(name: Name, bench: &Bench) -> anyhow::Result<Figure> {
+    match name {
+        Name::Process => anyhow::bail!("commands are not measured in process"),
+        Name::Instance => instance::measure(bench).await,
+        Name::Runs => runs::measure(bench).await,
+        Name::Stages => stages::measure(bench).await,
+        Name::Commits => commits::measure(bench).await,
+        Name::Idle => idle::measure(bench).await,
+    }
+}

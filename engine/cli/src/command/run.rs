@@ -83,7 +83,11 @@ fn tell(global: &Global, document: &Document) -> anyhow::Result<Option<Exit>> {
 
 /// A file that cannot be read is the caller's mistake, not the engine's.
 pub(crate) fn unreadable(error: anyhow::Error) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<io::Error>()) { Misuse(format!("{error:#}")).into() } else { error }
+    if error.chain().any(|cause| cause.is::<io::Error>()) {
+        Misuse(format!("{error:#}")).into()
+    } else {
+        error
+    }
 }
 
 /// Ctrl-C, and the polite end that a service manager sends.
@@ -104,4 +108,3 @@ impl Interrupts {
         }
     }
 }
-

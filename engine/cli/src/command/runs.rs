@@ -11,7 +11,8 @@ use crate::view::plain_line;
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
     let engine = super::engine(global).await?;
     let page = engine.list(arguments.after.as_deref(), arguments.limit.into()).await;
-    let page = page.map_err(|e| if arguments.after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
+    let page =
+        page.map_err(|e| if arguments.after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
     if global.json {
         output::json(&page)?;
         return Ok(Exit::Done);
@@ -56,7 +57,13 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
         let took = stage.attempts.last().and_then(|attempt| attempt.duration_ms);
         let plugin = format!("{} ({})", stage.pinned.plugin, output::short_digest(&stage.pinned.component));
         let took = took.map(output::duration).unwrap_or_default();
-        vec![stage.pinned.name.clone(), stage.status.name().to_owned(), took, plugin, stage.pinned.needs.join(", ")]
+        vec![
+            stage.pinned.name.clone(),
+            stage.status.name().to_owned(),
+            took,
+            plugin,
+            stage.pinned.needs.join(", "),
+        ]
     });
     output::table(&["STAGE", "STATUS", "TOOK", "PLUGIN", "NEEDS"], rows)?;
     for stage in &run.stages {

@@ -78,6 +78,10 @@ impl Terminal {
         if !is_kept {
             return Ok(());
         }
+        if line.stream == "engine" && line.level == "error" {
+            // Why it failed comes after what it wrote before.
+            self.print_last_lines(&line.stage)?;
+        }
         let text = match line.level.as_str() {
             "error" => self.paint(Color::Red, &text),
             "warn" => self.paint(Color::Yellow, &text),
@@ -85,6 +89,12 @@ impl Terminal {
             _ => text,
         };
         self.print(&format!("  {:width$}  {text}", line.stage, width = self.name_width))
+    }
+
+    fn print_last_lines(&mut self, stage: &str) -> anyhow::Result<()> {
+        let lines = self.running.get_mut(stage).map(|running| std::mem::take(&mut running.last_lines));
+        let width = self.name_width;
+        lines.into_iter().flatten().try_for_each(|line| self.print(&format!("  {stage:width$}  {line}")))
     }
 
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
@@ -133,14 +143,13 @@ impl Terminal {
             StageStatus::Failed => ("✗", Color::Red),
             _ => ("-", Color::Yellow),
         };
-        if status == StageStatus::Failed {
-            for line in &running.last_lines {
-                self.print(&format!("  {stage:width$}  {line}", width = self.name_width))?;
-            }
-        }
         let kind = kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
         let mark = self.paint(color, mark);
-        self.print(&format!("{mark} {stage:width$}  {}{kind}, {took}", status.name(), width = self.name_width))
+        self.print(&format!(
+            "{mark} {stage:width$}  {}{kind}, {took}",
+            status.name(),
+            width = self.name_width
+        ))
     }
 
     fn finish(&mut self, status: RunStatus, at: &str) -> anyhow::Result<()> {

@@ -141,7 +141,8 @@ impl Transition {
 
     pub(crate) fn into_events(self, run: RunId, first: u32) -> Result<Vec<Recorded>, Broken> {
         let at = Timestamp::from_millis(self.at_ms);
-        let recorded = |(number, event): (u32, Event)| Ok(Recorded { run, number, at, event: event.into_model(run)? });
+        let recorded =
+            |(number, event): (u32, Event)| Ok(Recorded { run, number, at, event: event.into_model(run)? });
         (first..).zip(self.events).map(recorded).collect()
     }
 }
@@ -184,13 +185,13 @@ impl Event {
                     stages: stages.into_iter().map(Pinned::into_model).collect::<Result<_, _>>()?,
                 }
             }
-            Self::AttemptStarted { attempt, config } => model::RunEvent::AttemptStarted {
-                attempt: attempt.into_model(run)?,
-                config: json(&config)?,
-            },
-            Self::AttemptEnded { attempt, end } => {
-                model::RunEvent::AttemptEnded { attempt: attempt.into_model(run)?, outcome: end.into_model()? }
+            Self::AttemptStarted { attempt, config } => {
+                model::RunEvent::AttemptStarted { attempt: attempt.into_model(run)?, config: json(&config)? }
             }
+            Self::AttemptEnded { attempt, end } => model::RunEvent::AttemptEnded {
+                attempt: attempt.into_model(run)?,
+                outcome: end.into_model()?,
+            },
             Self::StageSkipped { stage, need } => model::RunEvent::StageSkipped {
                 stage: parse("event", &stage)?,
                 reason: match need {

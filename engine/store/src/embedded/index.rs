@@ -67,7 +67,9 @@ impl Index {
         let stored = self.db.get(REVISION).map_err(|e| of_sled(&e))?;
         stored.map_or(Ok(0), |bytes| {
             let bytes = <[u8; REVISION_BYTES]>::try_from(bytes.as_ref());
-            bytes.map(u64::from_be_bytes).map_err(|_| StoreError::Damaged("the last revision is unreadable".to_owned()))
+            bytes
+                .map(u64::from_be_bytes)
+                .map_err(|_| StoreError::Damaged("the last revision is unreadable".to_owned()))
         })
     }
 

@@ -62,7 +62,9 @@ impl OpenLog {
             return Ok(part(&content.buffer, offset - content.written, max_bytes).to_vec());
         }
         match &content.file {
-            Some(file) => read_at(file, offset, max_bytes, content.written).map_err(|e| self.failed("read", &e)),
+            Some(file) => {
+                read_at(file, offset, max_bytes, content.written).map_err(|e| self.failed("read", &e))
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -97,9 +99,15 @@ impl OpenLog {
         let mut content = self.content();
         content.is_finished = true;
         if content.left_out > 0 {
-            let text = format!("{} more lines were left out: a log has at most {MAX_LOG_BYTES} bytes", content.left_out);
+            let text = format!(
+                "{} more lines were left out: a log has at most {MAX_LOG_BYTES} bytes",
+                content.left_out
+            );
             let (at, fields) = (content.last, Vec::new());
-            line::write(&LogLine { at, stream: Stream::Engine, level: Level::Warn, text, fields }, &mut content.buffer);
+            line::write(
+                &LogLine { at, stream: Stream::Engine, level: Level::Warn, text, fields },
+                &mut content.buffer,
+            );
         }
         let kept = if content.file.is_none() && content.buffer.len() <= MAX_INLINE_BYTES {
             Ok(Kept::Inline(content.buffer.clone().into()))

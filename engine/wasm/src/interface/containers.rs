@@ -93,7 +93,8 @@ fn follow(state: &State, id: ContainerId) -> Running {
         };
         let ended = outside.containers.follow(&id, &on_line).await;
         let duration_ms = outside.clock.now().since(started).as_millis() as u64;
-        let exit = ended.map(|exit| Exit { code: exit.code, out_of_memory: exit.is_out_of_memory, duration_ms });
+        let exit =
+            ended.map(|exit| Exit { code: exit.code, out_of_memory: exit.is_out_of_memory, duration_ms });
         // Nobody may be left to hear it.
         let _ = done.send(Some(exit.map_err(of_port)));
     });
@@ -158,7 +159,9 @@ fn of_port(error: ContainerError) -> Error {
     match error {
         ContainerError::Unreachable(message) => Error::Unreachable(message),
         ContainerError::NotFound(message) => Error::NotFound(message),
-        ContainerError::Invalid(message) | ContainerError::BuildFailed { message, .. } => Error::Invalid(message),
+        ContainerError::Invalid(message) | ContainerError::BuildFailed { message, .. } => {
+            Error::Invalid(message)
+        }
         ContainerError::Engine(message) => Error::Engine(message),
         ContainerError::Cancelled => Error::Other("the run was cancelled".to_owned()),
     }

@@ -10,8 +10,14 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
     Interface::open(linker, "yuanli:context/context@0.1.0", declared)?
         .call("current", Class::Silent, |state: &mut State, (): ()| (current(state),))?
         .call("deadline", Class::Silent, |state: &mut State, (): ()| (deadline(state),))?
-        .call("is-cancelled", Class::Read, |state: &mut State, (): ()| (state.attempt.cancel.is_cancelled(),))?
-        .call("effect-key", Class::Silent, |state: &mut State, (): ()| (state.next_operation().to_string(),))?;
+        .call(
+            "is-cancelled",
+            Class::Read,
+            |state: &mut State, (): ()| (state.attempt.cancel.is_cancelled(),),
+        )?
+        .call("effect-key", Class::Silent, |state: &mut State, (): ()| {
+            (state.next_operation().to_string(),)
+        })?;
     Ok(())
 }
 

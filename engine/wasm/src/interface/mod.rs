@@ -1,7 +1,6 @@
 //! The host interfaces, one module each. A module declares its functions in one place, `link`, and translates
 //! between the contract's types and the ports.
 
-
 pub(crate) mod containers;
 mod context;
 pub(crate) mod images;

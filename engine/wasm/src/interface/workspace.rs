@@ -22,7 +22,9 @@ const MAX_ENTRIES: usize = 100_000;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:workspace/workspace@0.1.0", declared)?
-        .call_async("read", Class::Read, |state, (path,): (String,)| on_files(state, move |dir| read(dir, &path)))?
+        .call_async("read", Class::Read, |state, (path,): (String,)| {
+            on_files(state, move |dir| read(dir, &path))
+        })?
         .call_async("write", Class::Effect, |state, (path, content): (String, Vec<u8>)| {
             on_files(state, move |dir| write(dir, &path, &content))
         })?
@@ -207,10 +209,14 @@ fn of_io(path: &str, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => not_found(path),
         // cap-std refuses a path that leaves its folder with this kind.
-        io::ErrorKind::PermissionDenied if error.to_string().contains("escape") || error.raw_os_error().is_none() => {
+        io::ErrorKind::PermissionDenied
+            if error.to_string().contains("escape") || error.raw_os_error().is_none() =>
+        {
             Error::Outside(format!("`{path}` leads out of the workspace"))
         }
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Error::WrongKind(format!("`{path}`: {error}")),
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            Error::WrongKind(format!("`{path}`: {error}"))
+        }
         _ => Error::Io(format!("`{path}`: {error}")),
     }
 }

@@ -1,0 +1,82 @@
+//! The no-op guest with wasmtime and nothing else: what an attempt could cost at least.
+
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use yuanli_bindings::StagePre;
+use yuanli_test_guests::NOOP;
+
+/// Instances that the pool has room for, as many as the host's.
+const INSTANCES: u32 = 64;
+/// Most memory of one instance, as the host's.
+const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Memory that stays with a slot of the pool, as the host's.
+const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+
+/// A component that is ready to be instantiated.
+pub(crate) struct Bare {
+    engine: Engine,
+    instance: StagePre<State>,
+}
+
+struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl Bare {
+    pub(crate) fn new() -> wasmtime::Result<Self> {
+        let engine = engine()?;
+        let component = Component::from_binary(&engine, NOOP.component)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        // The guest's library imports the log for its last words; a guest that does nothing never gets there.
+        linker.define_unknown_imports_as_traps(&component)?;
+        let instance = StagePre::new(linker.instantiate_pre(&component)?)?;
+        Ok(Self { engine, instance })
+    }
+
+    /// A new store and instance, one call of `run`, and the end of both.
+    pub(crate) async fn run(&self, config: &str) -> wasmtime::Result<String> {
+        let state = State { wasi: WasiCtxBuilder::new().build(), table: ResourceTable::new() };
+        let mut store = Store::new(&self.engine, state);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = self.instance.instantiate_async(&mut store).await?;
+        let outcome = instance.call_run(&mut store, config).await?;
+        outcome.map_err(|failure| wasmtime::Error::msg(failure.message))
+    }
+}
+
+/// What the host configures, written out once more: the comparison is of what is done for an attempt, not of settings.
+fn engine() -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * 40)
+        .max_core_instances_per_component(100)
+        .total_memories(INSTANCES * 2)
+        .max_memories_per_component(8)
+        .total_tables(INSTANCES * 20)
+        .max_tables_per_component(40)
+        .total_stacks(INSTANCES * 2)
+        .table_elements(100_000)
+        .max_component_instance_size(4 * 1024 * 1024)
+        .max_core_instance_size(4 * 1024 * 1024)
+        .max_memory_size(MEMORY_BYTES)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .async_stack_keep_resident(KEEP_RESIDENT_BYTES);
+    let mut config = Config::new();
+    config
+        .wasm_component_model_async(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .epoch_interruption(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}

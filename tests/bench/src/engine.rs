@@ -1,0 +1,102 @@
+//! An engine in process, over the real ports, and workflows of the no-op guest.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use anyhow::Context;
+use bytes::Bytes;
+use indexmap::IndexMap;
+use yuanli_docker::Docker;
+use yuanli_executor::{Executor, Options, Ports, Submission, Update};
+use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Template, Workflow};
+use yuanli_ports::plugins::Origin;
+use yuanli_server::SystemClock;
+use yuanli_source::SourceTrees;
+use yuanli_store::{Embedded, FileLogs};
+use yuanli_test_guests::NOOP;
+use yuanli_wasm::{Builtin, Host, Outside};
+use yuanli_workspace::FileWorkspaces;
+
+/// How the stages of a workflow stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Each needs the one before it.
+    Sequence,
+    /// None needs another.
+    Parallel,
+}
+
+static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
+    vec![Builtin { name: NOOP.name, digest: Digest::from_bytes(NOOP.digest), component: NOOP.component }]
+});
+
+/// The host with its cache below `folder`.
+pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
+    let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
+    let outside = Outside {
+        engine: EngineId::from_u128(1),
+        clock: Arc::new(SystemClock::default()),
+        containers: docker.clone(),
+        images: docker,
+        sources: Arc::new(SourceTrees::default()),
+    };
+    let options = yuanli_wasm::Options::new(folder.join("plugins"), folder.join("cache"), &BUILTINS);
+    Host::new(options, outside).context("the component host")
+}
+
+/// An engine that keeps everything below `folder`.
+pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
+    let ports = Ports {
+        store: Arc::new(Embedded::open(&folder.join("store"))?),
+        logs: Arc::new(FileLogs::new(folder.join("logs"))),
+        workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
+        plugins: Arc::new(host(folder)?),
+        clock: Arc::new(SystemClock::default()),
+    };
+    Ok(Executor::new(ports, Options::default()))
+}
+
+/// A run of a workflow of `stages` no-op stages.
+pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submission> {
+    let name = |position: usize| format!("stage-{position}").parse().context("a name");
+    let stage = |position: usize| {
+        let needs = match shape {
+            Shape::Sequence if position > 0 => vec![name(position - 1)?],
+            Shape::Sequence | Shape::Parallel => Vec::new(),
+        };
+        Ok(Stage {
+            name: name(position)?,
+            uses: PluginReference::Named(NOOP.name.to_owned()),
+            with: Template::Map(IndexMap::new()),
+            needs,
+            grants: Vec::new(),
+            timeout: None,
+        })
+    };
+    let stages = (0..stages).map(stage).collect::<anyhow::Result<Vec<_>>>()?;
+    let components = vec![Digest::from_bytes(NOOP.digest); stages.len()];
+    let text: String = stages.iter().map(|stage| format!("  {}: {{ uses: noop }}\n", stage.name)).collect();
+    let workflow = Workflow::new("bench".parse().context("a name")?, None, IndexMap::new(), stages)?;
+    Ok(Submission {
+        workflow: Arc::new(workflow),
+        text: Bytes::from(format!("name: bench\nstages:\n{text}")),
+        inputs: IndexMap::new(),
+        components,
+        origin: Origin { folder: ".".into(), root: ".".into() },
+    })
+}
+
+/// Starts a run and follows it until its end is durable.
+pub(crate) async fn run(executor: &Executor, submission: Submission) -> anyhow::Result<()> {
+    let run = executor.start(submission).await?;
+    let mut follower = executor.follow(run);
+    while let Some(update) = follower.next().await? {
+        if let Update::Event(recorded) = update
+            && let RunEvent::Finished { outcome } = recorded.event
+        {
+            anyhow::ensure!(outcome == Outcome::Succeeded, "a run ended as {outcome:?}");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("a run has no end")
+}
