@@ -1,5 +1,7 @@
 //! What expressions come out as, and what people are told when they do not.
 
+#![allow(clippy::disallowed_methods, reason = "tests and measurements meet the real clock and runtime")]
+
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;

@@ -1,5 +1,7 @@
 //! Prints how long documents of some sizes take: `cargo run --release -p yuanli-lang --example measure`.
 
+#![allow(clippy::disallowed_methods, reason = "tests and measurements meet the real clock and runtime")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -328,3 +328,29 @@ async fn more_attempts_than_slots_wait_for_their_turn() {
         ended.outputs();
     }
 }
+
+#[tokio::test]
+async fn a_damaged_cache_is_made_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let bench = || Bench::with_cache(Limits::default(), &BUILTINS, cache.path().to_owned());
+    let noop = || Case { component: digest(NOOP), ..Case::default() };
+    bench().run_case(json!({}), noop()).await.outputs();
+    let files = || {
+        let version = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
+        std::fs::read_dir(version).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>()
+    };
+    assert_eq!(files().len(), 2, "compiled code and a description");
+    for damage in [0, 40, 5000] {
+        for file in files() {
+            let mut bytes = std::fs::read(&file).unwrap();
+            let position = damage.min(bytes.len() - 1);
+            bytes[position] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+        bench().run_case(json!({}), noop()).await.outputs();
+    }
+    for file in files() {
+        std::fs::write(file, b"").unwrap();
+    }
+    bench().run_case(json!({}), noop()).await.outputs();
+}

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::Bench;
 use crate::engine::{self, Shape};
 use crate::measure::millis;
@@ -17,32 +15,45 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
     // Idle is what comes after work, not before it.
     engine::run(&executor, engine::submission(1, Shape::Sequence)?).await?;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let (before, switches) = (processor_time(), switches()?);
+    let before = Used::look()?;
     tokio::time::sleep(IDLE).await;
-    let (used, woken) = (processor_time() - before, self::switches()? - switches);
+    let after = Used::look()?;
     let seconds = IDLE.as_secs_f64();
     Ok(Figure {
         name: "idle",
         conditions: format!("an engine in process after one run, {seconds} s"),
         rows: vec![
-            Row::plain("processor time", millis(used) / seconds, "ms/s"),
-            Row::plain("times that a thread woke up", woken as f64 / seconds, "1/s"),
+            Row::plain("processor time", millis(after.time.saturating_sub(before.time)) / seconds, "ms/s"),
+            Row::plain(
+                "times that a thread woke up",
+                after.waits.saturating_sub(before.waits) as f64 / seconds,
+                "1/s",
+            ),
         ],
     })
 }
 
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+/// What the threads of this process have used so far.
+struct Used {
+    time: Duration,
+    /// How often one of them waited for something.
+    waits: u64,
 }
 
-/// How often the threads of this process gave up their processor so far.
-fn switches() -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
-        let lines = status.lines().filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        sum += lines.filter_map(|count| count.trim().parse::<u64>().ok()).sum::<u64>();
+impl Used {
+    fn look() -> anyhow::Result<Self> {
+        let mut used = Self { time: Duration::ZERO, waits: 0 };
+        for thread in std::fs::read_dir("/proc/self/task")? {
+            let thread = thread?.path();
+            // One that has ended meanwhile counts for nothing.
+            let read = |file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
+            let schedule = read("schedstat");
+            let nanos = schedule.split(' ').next().and_then(|nanos| nanos.parse().ok());
+            used.time += Duration::from_nanos(nanos.unwrap_or_default());
+            let status = read("status");
+            let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            used.waits += waits.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
+        }
+        Ok(used)
     }
-    Ok(sum)
 }

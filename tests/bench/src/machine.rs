@@ -36,7 +36,7 @@ impl Machine {
             processor: field("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism()?.get(),
             memory_gib: (kib / 1024.0 / 1024.0 * 10.0).round() / 10.0,
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             file_system: file_system(&folder.canonicalize()?),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
             workers,

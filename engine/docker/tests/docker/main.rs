@@ -3,6 +3,8 @@
 //! Needs a Docker engine and Debian's `busybox-static`; without them the tests fail and say so. The image that they
 //! run is made from busybox by our own build and stays on the engine as `yuanli-test-busybox`.
 
+#![allow(clippy::disallowed_methods, reason = "tests and measurements meet the real clock and runtime")]
+
 mod build;
 mod contract;
 mod run;

@@ -88,9 +88,12 @@ impl Bench {
     }
 
     pub(crate) fn with(limits: Limits, builtins: &'static [Builtin]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         // One cache for all tests: compiling the guests once is enough.
-        let cache = std::env::temp_dir().join("yuanli-wasm-tests-cache");
+        Self::with_cache(limits, builtins, std::env::temp_dir().join("yuanli-wasm-tests-cache"))
+    }
+
+    pub(crate) fn with_cache(limits: Limits, builtins: &'static [Builtin], cache: PathBuf) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         let docker = Arc::new(FakeDocker::default());
         let outside = Outside {
             engine: EngineId::from_u128(7),
