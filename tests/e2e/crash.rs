@@ -5,6 +5,9 @@ use std::process::{Child, Command};
 
 use crate::support::{Ended, Place, docker, wait_until};
 
+/// A workflow that any start of an engine can run.
+const NOTHING: &str = "name: w\nstages:\n  a: { uses: script, with: {} }\n";
+
 fn sleeper(place: &Place) -> String {
     docker::make_image();
     let image = docker::IMAGE;
@@ -67,6 +70,13 @@ fn a_second_ctrl_c_leaves_at_once() {
     let ended = Ended::of(child.wait_with_output().unwrap());
     // Both signals may be seen as one when they come this close: then the run is cancelled as by the first.
     assert_eq!(ended.code, 130, "{ended:?}");
+    let file = place.write("w.yaml", NOTHING);
+    place.yuanli(&["run", &file]).expect(0, &[]);
+    assert_eq!(
+        docker::containers(&place.engine()),
+        Vec::<String>::new(),
+        "the next start removes what was left"
+    );
 }
 
 #[test]
@@ -78,7 +88,7 @@ fn after_a_kill_the_next_start_closes_the_run_and_removes_its_container() {
     assert_eq!(docker::containers(&place.engine()).len(), 1, "nobody was there to remove it");
     let run = place.json(&["runs", "show", "last"]);
     assert_eq!(run["status"], "running", "looking does not change anything");
-    let file = place.write("w.yaml", "name: w\nstages:\n  a: { uses: script, with: {} }\n");
+    let file = place.write("w.yaml", NOTHING);
     let id = run["id"].as_str().unwrap();
     place.yuanli(&["run", &file]).expect(0, &[&format!("run {id} was interrupted")]);
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());

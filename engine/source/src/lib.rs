@@ -1,7 +1,7 @@
 //! Source trees: a git repository at one revision, or a folder of this machine, as plain files.
 //!
 //! git is the `git` program, not a library: it brings the user's own credentials, ssh keys, proxies and certificates
-//! and speaks to every server that they use. [`git`] fetches, [`folder`] copies; start reading in either.
+//! and speaks to every server that they use. `git` fetches, `folder` copies; start reading in either.
 //!
 //! Absent on purpose: submodules and the content of Git LFS (both are named in a line of progress), credentials that
 //! are not git's own.

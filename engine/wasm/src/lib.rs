@@ -22,6 +22,6 @@ mod wasi;
 
 pub use call::{Class, Function};
 pub use catalog::Builtin;
-pub use component::inspect;
+pub use component::{Unusable, inspect};
 pub use host::{Host, Options, Outside};
 pub use limits::Limits;
