@@ -1,0 +1,107 @@
+//! Durable first: what is not in the store has not happened.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use yuanli_executor::Error;
+use yuanli_model::{FailureClass, Outcome};
+use yuanli_ports::store::StoreError;
+
+use crate::support::{Act, Bench, failure, outcome, soon, to_the_end};
+
+#[tokio::test]
+async fn no_attempt_starts_and_nobody_is_told_before_the_commit() {
+    let bench = Bench::new(&[]);
+    bench.store.is_held.send_replace(true);
+    let mut start = Box::pin(bench.start(&["a"]));
+    // As far as it gets while the store does not answer.
+    for _ in 0..100 {
+        assert!(start.as_mut().now_or_never().is_none(), "it does not return before the commit");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*bench.plugins.called.borrow(), Vec::<String>::new());
+    bench.store.is_held.send_replace(false);
+    let run = soon(start).await.unwrap();
+    bench.called(1).await;
+    soon(to_the_end(bench.executor.follow(run))).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_next_stage_waits_for_the_commit_of_the_one_before() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let run = bench.start(&["a", "b: a"]).await.unwrap();
+    bench.called(1).await;
+    bench.store.is_held.send_replace(true);
+    bench.plugins.is_gate_open.send_replace(true);
+    let mut follower = bench.executor.follow(run);
+    // The creation and the start of `a` are durable; the end of `a` is not.
+    soon(follower.next()).await.unwrap();
+    soon(follower.next()).await.unwrap();
+    let next = tokio::time::timeout(Duration::from_millis(200), follower.next()).await;
+    assert!(next.is_err(), "it was told {next:?} before it was durable");
+    assert_eq!(*bench.plugins.called.borrow(), ["a"]);
+    bench.store.is_held.send_replace(false);
+    assert_eq!(outcome(&soon(to_the_end(follower)).await.unwrap()), Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn what_arrives_together_is_one_commit() {
+    let stages: Vec<String> = (0..40).map(|number| format!("s{number}")).collect();
+    let acts: Vec<(&str, Act)> = stages.iter().map(|stage| (stage.as_str(), Act::Wait)).collect();
+    let bench = Bench::new(&acts);
+    let lines: Vec<&str> = stages.iter().map(String::as_str).collect();
+    let run = bench.start(&lines).await.unwrap();
+    bench.called(40).await;
+    let before = bench.store.commits.load(Ordering::SeqCst);
+    bench.store.is_held.send_replace(true);
+    bench.plugins.is_gate_open.send_replace(true);
+    // All of them end while the store does not answer, and wait in the mailbox.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    bench.store.is_held.send_replace(false);
+    soon(to_the_end(bench.executor.follow(run))).await.unwrap();
+    let commits = bench.store.commits.load(Ordering::SeqCst) - before;
+    assert!(commits <= 3, "40 ends took {commits} commits");
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_the_first_commit_starts_nothing() {
+    let bench = Bench::new(&[]);
+    let full = StoreError::Unavailable("the disk is full".to_owned());
+    *bench.store.failure.lock().unwrap() = Some(full.clone());
+    assert_eq!(bench.start(&["a"]).await, Err(Error::Store(full)));
+    soon(bench.executor.tasks().join()).await;
+    assert_eq!(*bench.plugins.called.borrow(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_on_the_way_ends_the_run_here_and_followers_hear_of_it() {
+    let bench = Bench::new(&[("a", Act::Wait), ("b", Act::Wait)]);
+    let run = bench.start(&["a", "b", "c: a"]).await.unwrap();
+    bench.called(2).await;
+    let follower = bench.executor.follow(run);
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("the disk is full".to_owned()));
+    bench.plugins.is_gate_open.send_replace(true);
+    assert_eq!(soon(to_the_end(follower)).await, Err(Error::NotActive(run)));
+    soon(bench.executor.tasks().join()).await;
+    assert_eq!(bench.plugins.called.borrow().len(), 2, "`c` was not started");
+}
+
+#[tokio::test]
+async fn a_run_that_was_left_open_is_closed_as_interrupted() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let done = bench.run(&["z"]).await.0;
+    let run = bench.start(&["a", "b: a", "c"]).await.unwrap();
+    bench.called(3).await;
+    // Another engine on the same store, as after a kill; the first one is not asked any more.
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    assert_eq!(next.executor.recover().await.unwrap(), [run]);
+    let updates = soon(to_the_end(next.executor.follow(run))).await.unwrap();
+    assert_eq!(outcome(&updates), Outcome::Failed);
+    assert_eq!(failure(&updates, "a").class, FailureClass::Interrupted);
+    assert_eq!(next.executor.recover().await.unwrap(), [], "it is closed for good");
+    assert!(next.executor.history().summary(done).await.unwrap().unwrap().ended.is_some());
+}

@@ -1,0 +1,252 @@
+//! An engine whose store and plugins are in the test's hands.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use yuanli_executor::{Error, Executor, Follower, Options, Ports, Submission, Update};
+use yuanli_model::{
+    AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
+    PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
+};
+use yuanli_ports::plugins::{Attempt, Origin, PluginError};
+use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::{Clock, Plugins, Store};
+use yuanli_store::{FileLogs, Memory};
+use yuanli_workspace::FileWorkspaces;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it does not take this long")
+}
+
+/// What the plugin of a stage does.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Give(Value),
+    Fail,
+    Panic,
+    /// Waits until the test opens the gate, or the run is cancelled.
+    Wait,
+    /// Writes lines.
+    Say(usize),
+    /// Writes a file and gives the names of all files that are there.
+    Write(&'static str, &'static str),
+}
+
+/// A store in memory that counts, and can be held up or broken.
+#[derive(Debug, Default)]
+pub(crate) struct TestStore {
+    inner: Memory,
+    pub(crate) commits: AtomicU64,
+    /// While `true`, commits wait.
+    pub(crate) is_held: watch::Sender<bool>,
+    pub(crate) failure: Mutex<Option<StoreError>>,
+}
+
+#[async_trait]
+impl Store for TestStore {
+    async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
+        let _ = self.is_held.subscribe().wait_for(|is_held| !is_held).await;
+        if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit(batch).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.inner.scan(range).await
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TestPlugins {
+    acts: Mutex<HashMap<String, Act>>,
+    /// The stages whose plugin was called, in order.
+    pub(crate) called: watch::Sender<Vec<String>>,
+    pub(crate) is_gate_open: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Plugins for TestPlugins {
+    async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
+        Ok(Vec::new())
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn resolve(&self, _: &PluginReference, _: &Origin) -> Result<Arc<PluginDescription>, PluginError> {
+        Err(PluginError::Unknown("tests submit digests".to_owned()))
+    }
+
+    async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {
+        let stage = attempt.id.stage.to_string();
+        self.called.send_modify(|called| called.push(stage.clone()));
+        let act = self.acts.lock().unwrap().get(&stage).cloned().unwrap_or(Act::Give(json!({})));
+        match act {
+            Act::Give(outputs) => Ok(outputs),
+            Act::Fail => Err(Failure::permanent("told", "to fail")),
+            Act::Panic => panic!("a plugin host with a defect"),
+            Act::Wait => {
+                let mut gate = self.is_gate_open.subscribe();
+                tokio::select! {
+                    _ = gate.wait_for(|is_open| *is_open) => Ok(json!({})),
+                    () = attempt.cancel.cancelled() => Err(Failure::new(FailureClass::Cancelled, "cancelled", "")),
+                }
+            }
+            Act::Say(lines) => {
+                for number in 0..lines {
+                    let (at, fields) = (attempt.started, Vec::new());
+                    let (stream, level, text) = (Stream::Plugin, Level::Info, format!("{stage} {number}"));
+                    attempt.log.append(LogLine { at, stream, level, text, fields });
+                    tokio::task::yield_now().await;
+                }
+                Ok(json!({}))
+            }
+            Act::Write(name, text) => {
+                let folder = attempt.workspace.folder().await.unwrap();
+                std::fs::write(folder.join(name), text).unwrap();
+                let mut names: Vec<String> = std::fs::read_dir(&folder)
+                    .unwrap()
+                    .map(|file| file.unwrap().file_name().into_string().unwrap())
+                    .collect();
+                names.sort();
+                Ok(json!({ "files": names }))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn new_run_id(&self) -> RunId {
+        RunId::from_u128(u128::from(self.0.fetch_add(1, Ordering::SeqCst)) << 80)
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) executor: Executor,
+    pub(crate) store: Arc<TestStore>,
+    pub(crate) plugins: Arc<TestPlugins>,
+    folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new(acts: &[(&str, Act)]) -> Self {
+        Self::on(Arc::default(), acts)
+    }
+
+    /// Another engine on the same store.
+    pub(crate) fn on(store: Arc<TestStore>, acts: &[(&str, Act)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plugins = Arc::new(TestPlugins::default());
+        *plugins.acts.lock().unwrap() =
+            acts.iter().map(|(stage, act)| ((*stage).to_owned(), act.clone())).collect();
+        let ports = Ports {
+            store: store.clone(),
+            logs: Arc::new(FileLogs::new(folder.path().join("logs"))),
+            workspaces: Arc::new(FileWorkspaces::new(folder.path().join("work"))),
+            plugins: plugins.clone(),
+            clock: Arc::new(TestClock::default()),
+        };
+        Self { executor: Executor::new(ports, Options::default()), store, plugins, folder }
+    }
+
+    /// Starts a run of stages such as `d: b c`.
+    pub(crate) async fn start(&self, lines: &[&str]) -> Result<RunId, Error> {
+        let stage = |line: &&str| {
+            let (name, needs) = line.split_once(':').unwrap_or((line, ""));
+            Stage {
+                name: name.trim().parse().unwrap(),
+                uses: PluginReference::Named("p".to_owned()),
+                with: Template::Map(IndexMap::new()),
+                needs: needs.split_whitespace().map(|need| need.parse().unwrap()).collect(),
+                grants: Vec::new(),
+                timeout: None,
+            }
+        };
+        let stages: Vec<Stage> = lines.iter().map(stage).collect();
+        let components = vec![Digest::of(b"component"); stages.len()];
+        let folder = self.folder.path().to_owned();
+        let workflow = Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap();
+        let submission = Submission {
+            workflow: Arc::new(workflow),
+            text: Bytes::from(lines.join("\n")),
+            inputs: IndexMap::new(),
+            components,
+            origin: Origin { folder: folder.clone(), root: folder },
+        };
+        self.executor.start(submission).await
+    }
+
+    /// Starts a run and follows it to its end.
+    pub(crate) async fn run(&self, lines: &[&str]) -> (RunId, Vec<Update>) {
+        let run = self.start(lines).await.unwrap();
+        (run, soon(to_the_end(self.executor.follow(run))).await.unwrap())
+    }
+
+    /// Waits until the plugins of that many stages were called.
+    pub(crate) async fn called(&self, count: usize) -> Vec<String> {
+        let mut called = self.plugins.called.subscribe();
+        soon(called.wait_for(|called| called.len() >= count)).await.unwrap().clone()
+    }
+}
+
+pub(crate) async fn to_the_end(mut follower: Follower) -> Result<Vec<Update>, Error> {
+    let mut updates = Vec::new();
+    while let Some(update) = follower.next().await? {
+        updates.push(update);
+    }
+    Ok(updates)
+}
+
+pub(crate) fn outcome(updates: &[Update]) -> Outcome {
+    match updates.last() {
+        Some(Update::Event(recorded)) => match recorded.event {
+            RunEvent::Finished { outcome } => outcome,
+            ref other => panic!("{other:?} comes last"),
+        },
+        other => panic!("{other:?} comes last"),
+    }
+}
+
+/// How the attempt of a stage ended.
+pub(crate) fn end<'a>(updates: &'a [Update], stage: &str) -> &'a AttemptOutcome {
+    let end = |update: &'a Update| match update {
+        Update::Event(recorded) => match &recorded.event {
+            RunEvent::AttemptEnded { attempt, outcome } if attempt.stage.as_str() == stage => Some(outcome),
+            _ => None,
+        },
+        Update::Line { .. } => None,
+    };
+    updates.iter().find_map(end).unwrap_or_else(|| panic!("{stage} did not end"))
+}
+
+pub(crate) fn failure<'a>(updates: &'a [Update], stage: &str) -> &'a Failure {
+    match end(updates, stage) {
+        AttemptOutcome::Failed(failure) => failure,
+        other => panic!("{stage} was to fail: {other:?}"),
+    }
+}
