@@ -1,5 +1,9 @@
 # The two commands that do everything are `make demo` and `make test`.
 
+# The guests are for another target than the rest, so they are not among the default members.
+GUESTS := $(foreach guest,plugin-build plugin-command plugin-script plugin-source plugin-test \
+	test-guest-noop test-guest-probe,--package yuanli-$(guest))
+
 .PHONY: help demo test lint bench
 .DEFAULT_GOAL := help
 
@@ -19,6 +23,7 @@ lint: ## Check formatting, lints and documentation
 	scripts/setup --build-only
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --target wasm32-wasip2 $(GUESTS) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 bench: ## Print every figure that the project promises, with its conditions
