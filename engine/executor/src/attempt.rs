@@ -66,9 +66,6 @@ impl Work {
                 format!("the engine has a bug: {}; please report it", panic_text(panic.as_ref())),
             )),
         };
-        if let AttemptOutcome::Failed(failure) = &outcome {
-            self.write(Level::Error, format!("{}: {}", failure.kind, failure.message));
-        }
         let log = self.log.finish().await;
         let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
         // The owner is gone when the store failed; the next engine finds the run as it was.

@@ -173,8 +173,11 @@ impl Executor {
             Summary { id, workflow: submission.workflow.name().clone(), version, created: now, ended: None };
         let mut batch = Batch::default();
         batch.require_absent(key::run(id));
+        batch.put(key::run(id), envelope::seal(&v1::Run::of(&summary)));
         batch.put(key::open(id), Bytes::new());
         self.put_text(&mut batch, version, &submission.text)?;
+        // A run can end where it begins: when the config of no stage can be evaluated.
+        put_end(&mut batch, &summary, now, &run);
         let owner = Owner::new(Arc::clone(&self.shared), run, summary, submission.origin);
         owner.begin(batch, now, events).await?;
         self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(version);
@@ -215,7 +218,10 @@ impl Executor {
         let (mut run, events) = shared.history.run(id).await?.ok_or_else(missing)?;
         let summary = shared.history.summary(id).await?.ok_or_else(missing)?;
         let next = events.last().map_or(0, |last| last.number + 1);
-        let decided = step(&mut run, Command::Interrupt)?;
+        let decided = match run.outcome() {
+            None => step(&mut run, Command::Interrupt)?,
+            Some(_) => Vec::new(),
+        };
         let now = shared.ports.clock.now();
         let mut batch = Batch::default();
         put_events(&mut batch, id, next, now, &decided);

@@ -69,11 +69,10 @@ impl Owner {
     /// Makes the first events durable, with what `batch` holds beside them, and begins the task.
     pub(crate) async fn begin(
         mut self,
-        mut batch: Batch,
+        batch: Batch,
         now: Timestamp,
         events: Vec<RunEvent>,
     ) -> Result<(), Error> {
-        batch.put(key::run(self.summary.id), envelope::seal(&v1::Run::of(&self.summary)));
         self.commit(batch, now, &events).await?;
         let (id, durable) = (self.summary.id, self.durable.subscribe());
         self.shared.register(id, self.to_mailbox.clone(), durable, Arc::clone(&self.logs));

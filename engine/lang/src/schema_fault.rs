@@ -51,6 +51,10 @@ pub(crate) fn of(error: &ValidationError<'_>, plugin: &PluginDescription) -> Vec
             Some(errors) => errors.iter().flat_map(|inner| of(inner, plugin)).collect(),
             None => vec![neither(context, error, plugin)],
         },
+        Kind::OneOfMultipleValid { .. } => {
+            let subject = subject(pointer, plugin);
+            vec![value_fault(error, format!("{subject} mixes keys of which only one may be given"), None)]
+        }
         Kind::Required { property } => {
             let property = property.as_str().unwrap_or_default();
             vec![missing_key(pointer, property, error, plugin)]
@@ -92,12 +96,27 @@ fn neither(
         }
     }
     let subject = subject(error.instance_path().as_str(), plugin);
-    let message = if wanted.is_empty() {
+    let needed = needed(context);
+    let message = if wanted.is_empty() && !needed.is_empty() {
+        format!("{subject} needs {}", needed.join(" or "))
+    } else if wanted.is_empty() {
         format!("{subject} has none of the forms that plugin `{}` takes", plugin.name)
     } else {
         format!("{subject} must be {}, not {}", wanted.join(" or "), what(error.instance()))
     };
     value_fault(error, message, None)
+}
+
+/// The keys that the alternatives ask for, when that is all that they differ in.
+fn needed(context: &[Vec<ValidationError<'static>>]) -> Vec<String> {
+    let key = |errors: &Vec<ValidationError<'static>>| match errors.as_slice() {
+        [only] => match only.kind() {
+            Kind::Required { property } => property.as_str().map(|key| format!("`{key}`")),
+            _ => None,
+        },
+        _ => None,
+    };
+    context.iter().map(key).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 fn about_value(error: &ValidationError<'_>, plugin: &PluginDescription) -> Fault {

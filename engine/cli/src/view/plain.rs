@@ -53,10 +53,11 @@ impl Plain {
                 self.started.insert(stage.clone(), event.at.clone());
                 format!("[{stage}] started")
             }
-            EventKind::AttemptEnded { stage, status, .. } => {
+            EventKind::AttemptEnded { stage, status, failure, .. } => {
                 let began = self.started.get(stage).unwrap_or(&event.at);
                 let took = output::duration(millis_between(began, &event.at));
-                format!("[{stage}] {} after {took}", status.name())
+                let why = failure.as_ref().map(|failure| format!(" ({}): {}", failure.kind, failure.message));
+                format!("[{stage}] {} after {took}{}", status.name(), why.unwrap_or_default())
             }
             EventKind::StageSkipped { stage, reason } => format!("[{stage}] skipped: {reason}"),
             EventKind::CancelRequested { reason } => format!("cancelling: {reason}"),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use yuanli_api_types::{Event, EventKind, LogLine, RunStatus, StageStatus, Update};
+use yuanli_api_types::{Event, EventKind, Failure, LogLine, RunStatus, StageStatus, Update};
 
 use super::{View, is_own_words, millis_between};
 use crate::output;
@@ -78,10 +78,6 @@ impl Terminal {
         if !is_kept {
             return Ok(());
         }
-        if line.stream == "engine" && line.level == "error" {
-            // Why it failed comes after what it wrote before.
-            self.print_last_lines(&line.stage)?;
-        }
         let text = match line.level.as_str() {
             "error" => self.paint(Color::Red, &text),
             "warn" => self.paint(Color::Yellow, &text),
@@ -89,12 +85,6 @@ impl Terminal {
             _ => text,
         };
         self.print(&format!("  {:width$}  {text}", line.stage, width = self.name_width))
-    }
-
-    fn print_last_lines(&mut self, stage: &str) -> anyhow::Result<()> {
-        let lines = self.running.get_mut(stage).map(|running| std::mem::take(&mut running.last_lines));
-        let width = self.name_width;
-        lines.into_iter().flatten().try_for_each(|line| self.print(&format!("  {stage:width$}  {line}")))
     }
 
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
@@ -110,8 +100,7 @@ impl Terminal {
                 Ok(())
             }
             EventKind::AttemptEnded { stage, status, failure, .. } => {
-                let kind = failure.as_ref().map(|failure| failure.kind.as_str());
-                self.end(stage, *status, &event.at, kind)
+                self.end(stage, *status, &event.at, failure.as_ref())
             }
             EventKind::StageSkipped { stage, reason } => {
                 let text = format!("- {stage:width$}  skipped: {reason}", width = self.name_width);
@@ -134,7 +123,13 @@ impl Terminal {
         self.running.insert(stage.to_owned(), running);
     }
 
-    fn end(&mut self, stage: &str, status: StageStatus, at: &str, kind: Option<&str>) -> anyhow::Result<()> {
+    fn end(
+        &mut self,
+        stage: &str,
+        status: StageStatus,
+        at: &str,
+        failure: Option<&Failure>,
+    ) -> anyhow::Result<()> {
         let Some(running) = self.running.remove(stage) else { return Ok(()) };
         running.bar.finish_and_clear();
         let took = output::duration(millis_between(&running.started, at));
@@ -143,13 +138,22 @@ impl Terminal {
             StageStatus::Failed => ("✗", Color::Red),
             _ => ("-", Color::Yellow),
         };
-        let kind = kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        let width = self.name_width;
+        if failure.is_some() {
+            running
+                .last_lines
+                .iter()
+                .try_for_each(|line| self.print(&format!("  {stage:width$}  {line}")))?;
+        }
+        let kind = failure.map(|failure| format!(" ({})", failure.kind)).unwrap_or_default();
         let mark = self.paint(color, mark);
-        self.print(&format!(
-            "{mark} {stage:width$}  {}{kind}, {took}",
-            status.name(),
-            width = self.name_width
-        ))
+        self.print(&format!("{mark} {stage:width$}  {}{kind}, {took}", status.name()))?;
+        match failure {
+            Some(failure) => {
+                self.print(&self.paint(Color::Red, &format!("  {}", printable(&failure.message))))
+            }
+            None => Ok(()),
+        }
     }
 
     fn finish(&mut self, status: RunStatus, at: &str) -> anyhow::Result<()> {

@@ -105,3 +105,13 @@ async fn a_run_that_was_left_open_is_closed_as_interrupted() {
     assert_eq!(next.executor.recover().await.unwrap(), [], "it is closed for good");
     assert!(next.executor.history().summary(done).await.unwrap().unwrap().ended.is_some());
 }
+
+#[tokio::test]
+async fn a_run_that_ends_where_it_begins_is_closed() {
+    let bench = Bench::new(&[]);
+    let (run, updates) = bench.run(&["a = 1 / 0", "b: a"]).await;
+    assert_eq!(failure(&updates, "a").kind, "expression");
+    assert_eq!(outcome(&updates), Outcome::Failed);
+    assert_eq!(bench.executor.recover().await.unwrap(), []);
+    assert!(bench.executor.history().summary(run).await.unwrap().unwrap().ended.is_some());
+}

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use yuanli_executor::{Error, Executor, Follower, Options, Ports, Submission, Update};
 use yuanli_model::{
-    AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
+    AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
     PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
 };
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
@@ -174,14 +174,17 @@ impl Bench {
         Self { executor: Executor::new(ports, Options::default()), store, plugins, folder }
     }
 
-    /// Starts a run of stages such as `d: b c`.
+    /// Starts a run of stages such as `d: b c`; what stands after `=` is an expression in the stage's config.
     pub(crate) async fn start(&self, lines: &[&str]) -> Result<RunId, Error> {
         let stage = |line: &&str| {
+            let (line, expression) = line.split_once('=').unwrap_or((line, ""));
             let (name, needs) = line.split_once(':').unwrap_or((line, ""));
+            let value = Template::Expression(Expression::new(expression.trim()));
+            let config = (!expression.is_empty()).then(|| ("value".to_owned(), value));
             Stage {
                 name: name.trim().parse().unwrap(),
                 uses: PluginReference::Named("p".to_owned()),
-                with: Template::Map(IndexMap::new()),
+                with: Template::Map(config.into_iter().collect()),
                 needs: needs.split_whitespace().map(|need| need.parse().unwrap()).collect(),
                 grants: Vec::new(),
                 timeout: None,
