@@ -18,7 +18,7 @@ pub const MAX_OPERATORS: usize = 500;
 pub const MAX_COMPREHENSIONS: usize = 2;
 
 /// Most steps of all comprehensions of one evaluation. A step is one item, times the nodes of the body that is
-/// evaluated for it, times one more for each [`STEP_BYTES`] of data that the body could copy when it uses more than the
+/// evaluated for it, times one more for each `STEP_BYTES` of data that the body could copy when it uses more than the
 /// item. So many steps took 60 ms, a walk over 120,000 numbers, and can make at most about 350 MB of copies.
 pub const MAX_STEPS: u64 = 1_000_000;
 

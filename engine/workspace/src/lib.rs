@@ -1,7 +1,7 @@
 //! Workspaces as plain folders: what each stage of a run left, kept by content until the run ends.
 //!
-//! A run has a folder of its own: [`depot`] holds contents and manifests in it, [`attempt`] is the workspace of one
-//! attempt, [`materialise`] makes its folder and [`survey`] finds out what became of it. No file that anybody may
+//! A run has a folder of its own: `depot` holds contents and manifests in it, `attempt` is the workspace of one
+//! attempt, `materialise` makes its folder and `survey` finds out what became of it. No file that anybody may
 //! write is ever shared between two attempts: content is cloned or copied, never hard-linked.
 //!
 //! Absent on purpose: syncing to the disk. Workspaces do not outlive the engine that made them, the runs it leaves
