@@ -25,10 +25,11 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
         let store = Arc::new(Embedded::open(&folder.join("store"))?);
         let (times, sync) = beside_sync(&folder, throughput(&store, callers, bench.window)).await?;
         if rows.is_empty() {
-            let rate = sync.median().as_secs_f64().recip();
-            let bare =
-                Row { count: Some(sync.count()), ..Row::plain("bare append + fdatasync", rate, "commits/s") };
-            rows.push(bare.beside(&sync));
+            for (what, times) in [("overwrite", &sync.overwrite), ("append", &sync.append)] {
+                let rate = times.median().as_secs_f64().recip();
+                let bare = Row::plain(format!("bare {what} + fdatasync"), rate, "syncs/s");
+                rows.push(Row { count: Some(times.count()), ..bare });
+            }
         }
         let rate = times.count() as f64 / bench.window.as_secs_f64();
         let [median, p99] = [times.median(), times.percentile(99)].map(millis);

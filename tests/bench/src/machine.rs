@@ -50,8 +50,8 @@ impl Machine {
         vec![
             format!("{cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}, load {load}"),
             format!("disk: {file_system}; {workers} worker threads; profile: {profile}"),
-            "f: median of 200 times (append 512 bytes, fdatasync) on that disk, half of them just before and half just \
-             after the figure"
+            "f: median of 200 times (write 512 bytes over others, fdatasync) on that disk, half of them just before and \
+             half just after the figure; in brackets the same with appends"
                 .to_owned(),
         ]
     }

@@ -1,7 +1,7 @@
 //! Time, and what many measurements of it come to.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,19 +57,34 @@ impl Samples {
     }
 }
 
-/// Bytes of one append.
-const APPEND_BYTES: usize = 512;
-/// Appends on each side of what is measured.
-const APPENDS: usize = 100;
+/// Bytes of one write that is synced.
+const SYNCED_BYTES: usize = 512;
+/// Writes of each kind on each side of what is measured.
+const WRITES: usize = 100;
 
-/// Times of appending to a file of its own in `folder` with `fdatasync`.
-fn appends(folder: &Path) -> anyhow::Result<Vec<Duration>> {
+/// What one `fdatasync` costs on a disk, after two kinds of write. File systems with a journal differ by an order of
+/// magnitude between them.
+#[derive(Debug, Clone)]
+pub(crate) struct Syncs {
+    /// After writing over what the file had: nothing but data goes to the disk. The `f` of the formulas.
+    pub(crate) overwrite: Samples,
+    /// After appending: the file's new length goes to the disk with it.
+    pub(crate) append: Samples,
+}
+
+/// Times of writing to a file in `folder` with `fdatasync`; the file has its full length before when `is_whole`.
+fn synced_writes(folder: &Path, is_whole: bool) -> anyhow::Result<Vec<Duration>> {
     let path = folder.join("fdatasync");
-    let mut file = File::options().append(true).create(true).open(&path)?;
-    let mut times = Vec::with_capacity(APPENDS);
-    for _ in 0..APPENDS {
+    let mut file = File::create(&path)?;
+    if is_whole {
+        file.write_all(&[b'-'; SYNCED_BYTES * WRITES])?;
+        file.sync_all()?;
+        file.rewind()?;
+    }
+    let mut times = Vec::with_capacity(WRITES);
+    for _ in 0..WRITES {
         let begun = now();
-        file.write_all(&[b'x'; APPEND_BYTES])?;
+        file.write_all(&[b'x'; SYNCED_BYTES])?;
         file.sync_data()?;
         times.push(begun.elapsed());
     }
@@ -81,9 +96,10 @@ fn appends(folder: &Path) -> anyhow::Result<Vec<Duration>> {
 pub(crate) async fn beside_sync<R>(
     folder: &Path,
     work: impl Future<Output = anyhow::Result<R>>,
-) -> anyhow::Result<(R, Samples)> {
-    let mut times = appends(folder)?;
+) -> anyhow::Result<(R, Syncs)> {
+    let (mut overwrite, mut append) = (synced_writes(folder, true)?, synced_writes(folder, false)?);
     let result = work.await?;
-    times.extend(appends(folder)?);
-    Ok((result, Samples::new(times)))
+    overwrite.extend(synced_writes(folder, true)?);
+    append.extend(synced_writes(folder, false)?);
+    Ok((result, Syncs { overwrite: Samples::new(overwrite), append: Samples::new(append) }))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::measure::{Samples, micros, millis};
+use crate::measure::{Samples, Syncs, micros, millis};
 
 /// Something that was measured, in one or more rows.
 #[derive(Debug, Serialize)]
@@ -26,8 +26,10 @@ pub(crate) struct Row {
     pub(crate) count: Option<usize>,
     /// How the single measurements spread, in the words of the row.
     pub(crate) spread: String,
-    /// Milliseconds of one `fdatasync` of the same minute.
+    /// Milliseconds of one `fdatasync` of the same minute, after an overwrite.
     pub(crate) sync_ms: Option<f64>,
+    /// The same after an append.
+    pub(crate) append_sync_ms: Option<f64>,
     pub(crate) aim: Option<Aim>,
 }
 
@@ -71,11 +73,22 @@ impl Row {
 
     /// A value without repetitions.
     pub(crate) fn plain(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { what: what.into(), value, unit, count: None, spread: String::new(), sync_ms: None, aim: None }
+        Self {
+            what: what.into(),
+            value,
+            unit,
+            count: None,
+            spread: String::new(),
+            sync_ms: None,
+            append_sync_ms: None,
+            aim: None,
+        }
     }
 
-    pub(crate) fn beside(self, sync: &Samples) -> Self {
-        Self { sync_ms: Some(millis(sync.median())), ..self }
+    pub(crate) fn beside(self, syncs: &Syncs) -> Self {
+        let [sync_ms, append_sync_ms] =
+            [&syncs.overwrite, &syncs.append].map(|times| Some(millis(times.median())));
+        Self { sync_ms, append_sync_ms, ..self }
     }
 
     pub(crate) fn at_most(self, bound: f64, formula: &'static str) -> Self {
@@ -111,7 +124,9 @@ impl Row {
                 .cloned()
                 .collect::<Vec<_>>()
                 .join(", "),
-            self.sync_ms.map_or_else(String::new, |f| format!("f = {f:.3} ms")),
+            self.sync_ms
+                .zip(self.append_sync_ms)
+                .map_or_else(String::new, |(f, append)| format!("f = {f:.3} ms (append {append:.3})")),
             aim,
             verdict,
         ]

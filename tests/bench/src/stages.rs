@@ -23,7 +23,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
     for (shape, what, syncs, formula) in shapes {
         let folder = bench.fresh("stages")?;
         let (times, sync) = beside_sync(&folder, repeat(&folder, shape)).await?;
-        let aim = syncs * millis(sync.median()) + WORK_MS;
+        let aim = syncs * millis(sync.overwrite.median()) + WORK_MS;
         rows.push(Row::millis(format!("{STAGES} stages {what}"), &times).beside(&sync).at_most(aim, formula));
     }
     let conditions =
