@@ -19,7 +19,7 @@ pub use images::Images;
 pub use logs::{AttemptLog, Logs};
 pub use plugins::Plugins;
 pub use source::Sources;
-pub use store::Store;
+pub use store::{Store, Watch};
 pub use workspaces::{AttemptWorkspace, Workspaces};
 
 /// Asks whoever holds a clone to stop; see [`tokio_util::sync::CancellationToken`].

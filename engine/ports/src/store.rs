@@ -148,6 +148,25 @@ impl Range {
     }
 }
 
+/// What one commit changed, of what is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The commit.
+    pub revision: Revision,
+    /// Its writes to the watched keys, in order; never empty.
+    pub writes: Vec<Write>,
+}
+
+/// Changes as they are committed: each once, in order, none left out.
+#[async_trait]
+pub trait Watch: Send + std::fmt::Debug {
+    /// The next change; waits for it. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Forgotten`] when whoever watches has fallen behind what the store keeps; see [`StoreError`].
+    async fn next(&mut self) -> Result<Change, StoreError>;
+}
+
 /// Why a store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -160,6 +179,13 @@ pub enum StoreError {
     /// The batch is against the rules of the store, such as [`MAX_VALUE_BYTES`]; nothing of it was applied.
     #[error("the store does not take this: {0}")]
     Refused(String),
+    /// The store takes no more for now, such as on a disk that is full; nothing of the batch was applied. It goes on by
+    /// itself when the cause is gone.
+    #[error("the store takes no more for now: {0}")]
+    Exhausted(String),
+    /// Changes from before this revision are not kept any more: read the state, and watch from there.
+    #[error("changes before commit {} are not kept any more", .0.0)]
+    Forgotten(Revision),
     /// The disk or the file under the store failed. What was acknowledged stays; whether *this* batch will be found
     /// after a restart cannot be known.
     #[error("the store cannot write: {0}")]
@@ -194,4 +220,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`StoreError`].
     async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError>;
+
+    /// The revision of the last durable commit; 0 before the first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    async fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// The changes of keys that begin with `prefix`, by the commits after `after`. To follow a state without a gap:
+    /// take the [`Self::revision`], read, watch from that revision; what is seen twice is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Forgotten`], and see [`StoreError`].
+    async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError>;
 }

@@ -60,7 +60,7 @@ impl Engine {
     pub async fn open(locations: &Locations) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::default());
         let directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
-        let store = Arc::new(Embedded::open(&directory.store())?);
+        let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
         let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
         let library = Library::with(
             &locations.data,

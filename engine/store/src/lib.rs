@@ -6,13 +6,22 @@
 //!
 //! Only this crate knows sled.
 
+mod blocks;
 mod directory;
+pub mod disk;
 mod embedded;
+mod export;
+mod fault;
+mod feed;
+mod journal;
 mod log;
 mod memory;
 mod rules;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use directory::{DataDirectory, OpenError};
-pub use embedded::Embedded;
+pub use embedded::{Embedded, Options};
+pub use fault::{Damage, Fault};
 pub use log::FileLogs;
 pub use memory::Memory;

@@ -10,17 +10,24 @@ use bytes::Bytes;
 use futures::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
-use yuanli_ports::Store;
 use yuanli_ports::store::{
     Batch, Entry, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Precondition, Range, Revision, StoreError,
 };
-use yuanli_store::{Embedded, Memory};
+use yuanli_ports::{Store, Watch};
+use yuanli_store::{Embedded, Memory, Options};
 
 /// Runs a check on every store.
 async fn on_every_store(check: impl AsyncFn(Arc<dyn Store>)) {
     check(Arc::new(Memory::default())).await;
     let folder = tempfile::tempdir().unwrap();
-    check(Arc::new(Embedded::open(folder.path()).unwrap())).await;
+    check(Arc::new(Embedded::open(folder.path(), Options::default()).unwrap())).await;
+    let folder = tempfile::tempdir().unwrap();
+    check(Arc::new(Embedded::open(folder.path(), tiny()).unwrap())).await;
+}
+
+/// So small that a few commits fill segments, are written to the index, and are exported.
+fn tiny() -> Options {
+    Options { segment_bytes: 4096, memory_bytes: 1024, journal_bytes: 8192, ..Options::default() }
 }
 
 fn key(text: &str) -> Key {
@@ -163,30 +170,110 @@ async fn what_is_too_large_is_refused_and_what_just_fits_is_kept() {
 
 #[tokio::test]
 async fn an_embedded_store_remembers() {
-    let folder = TempDir::new().unwrap();
-    let store = Embedded::open(folder.path()).unwrap();
-    store.commit(put(&[("a", "1")])).await.unwrap();
-    store.commit(put(&[("b", "2")])).await.unwrap();
-    drop(store);
-    let store = Embedded::open(folder.path()).unwrap();
-    assert_eq!(store.get(&key("a")).await.unwrap().unwrap().revision, Revision(1));
-    assert_eq!(store.commit(put(&[("a", "3")])).await, Ok(Revision(3)));
+    for options in [Options::default, tiny] {
+        let folder = TempDir::new().unwrap();
+        let mut expected = 0;
+        for round in 0..4 {
+            let store = Embedded::open(folder.path(), options()).unwrap();
+            assert_eq!(store.revision().await, Ok(Revision(expected)));
+            for number in 0..expected {
+                let entry = store.get(&key(&format!("{number}"))).await.unwrap().unwrap();
+                assert_eq!(entry.revision, Revision(number + 1), "in round {round}");
+            }
+            assert_eq!(store.scan(Range::prefix(b"", 1000)).await.unwrap().len() as u64, expected);
+            for number in expected..expected + 50 {
+                let value = "v".repeat(number as usize * 200);
+                store.commit(put(&[(&format!("{number}"), &value)])).await.unwrap();
+            }
+            expected += 50;
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_damaged_store_is_an_error_and_no_panic() {
+async fn a_compaction_keeps_what_there_is_and_gives_space_back() {
     let folder = TempDir::new().unwrap();
-    let store = Embedded::open(folder.path()).unwrap();
-    for number in 0..200 {
-        store.commit(put(&[(&format!("key {number}"), &"v".repeat(500))])).await.unwrap();
+    let store = Embedded::open(folder.path(), tiny()).unwrap();
+    for round in 0..20 {
+        for number in 0..50 {
+            store.commit(put(&[(&format!("{number}"), &format!("{round}").repeat(500))])).await.unwrap();
+        }
     }
+    let size = || walk(folder.path());
+    store.compact().await.unwrap();
+    let first = size();
+    let rows = store.scan(Range::prefix(b"", 1000)).await.unwrap();
+    assert_eq!(rows.len(), 50);
+    assert!(rows.iter().all(|(_, entry)| entry.value.starts_with(b"19")));
+    store.commit(put(&[("more", "1")])).await.unwrap();
+    store.compact().await.unwrap();
+    assert!(first < 2 * 1024 * 1024 && size() < 2 * 1024 * 1024, "{first}, {}", size());
     drop(store);
-    let config = folder.path().join("conf");
-    std::fs::write(config, "no configuration").unwrap();
-    assert!(matches!(
-        Embedded::open(folder.path()),
-        Err(StoreError::Damaged(_) | StoreError::Unavailable(_))
-    ));
+    let store = Embedded::open(folder.path(), tiny()).unwrap();
+    assert_eq!(store.scan(Range::prefix(b"", 1000)).await.unwrap().len(), 51);
+}
+
+/// Bytes of the files below a folder.
+fn walk(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|e| if e.path().is_dir() { walk(&e.path()) } else { e.metadata().unwrap().len() }).sum()
+}
+
+/// Changes that are there, up to a commit.
+async fn seen(watch: &mut Box<dyn Watch>, last: Revision) -> Vec<(u64, usize)> {
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|(revision, _)| *revision < last.0) {
+        let change = watch.next().await.unwrap();
+        seen.push((change.revision.0, change.writes.len()));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_watch_tells_every_change_of_its_keys_once_and_in_order() {
+    on_every_store(async |store| {
+        store.commit(put(&[("a1", "1"), ("b1", "1")])).await.unwrap();
+        store.commit(put(&[("b2", "1")])).await.unwrap();
+        let mut early = store.watch(b"a", Revision(0)).await.unwrap();
+        let mut late = store.watch(b"a", Revision(1)).await.unwrap();
+        let mut batch = put(&[("a1", "2"), ("c", "1")]);
+        batch.delete(key("a2"));
+        let last = store.commit(batch).await.unwrap();
+        assert_eq!(seen(&mut early, last).await, [(1, 1), (3, 2)]);
+        assert_eq!(seen(&mut late, last).await, [(3, 2)]);
+        let waiting = late.next();
+        let (change, _) = tokio::join!(waiting, store.commit(put(&[("a3", "1")])));
+        assert_eq!(change.unwrap().revision, Revision(4));
+        assert_eq!(store.revision().await, Ok(Revision(4)));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_falls_behind_misses_nothing_or_is_told() {
+    on_every_store(async |store| {
+        let mut watch = store.watch(b"", Revision(0)).await.unwrap();
+        let commits = 3000;
+        for number in 0..commits {
+            store.commit(put(&[(&format!("{number:06}"), &"v".repeat(100))])).await.unwrap();
+        }
+        let mut expected = 1;
+        loop {
+            match watch.next().await {
+                Ok(change) => assert_eq!(change.revision.0, expected),
+                Err(StoreError::Forgotten(oldest)) => {
+                    assert!(oldest.0 > expected && oldest.0 <= commits + 1);
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            if expected == commits {
+                break;
+            }
+            expected += 1;
+        }
+    })
+    .await;
 }
 
 /// One step of a random history.

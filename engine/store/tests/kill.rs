@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use yuanli_ports::Store;
 use yuanli_ports::store::{Batch, Key, Range};
-use yuanli_store::Embedded;
+use yuanli_store::{Embedded, Options};
 
 /// Set for the child: where it commits.
 const FOLDER: &str = "YUANLI_KILL_TEST_FOLDER";
@@ -24,7 +24,7 @@ fn child_that_commits_pairs() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = std::sync::Arc::new(Embedded::open(Path::new(&folder)).unwrap());
+        let store = std::sync::Arc::new(Embedded::open(Path::new(&folder), Options::default()).unwrap());
         let begin = store.scan(Range::prefix(b"left", usize::MAX)).await.unwrap().len() as u32;
         let next = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(begin * 2 + 100));
         let commit = || {
@@ -76,7 +76,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
 fn check(folder: &Path, acknowledged: &[u32]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let store = Embedded::open(folder).unwrap();
+        let store = Embedded::open(folder, Options::default()).unwrap();
         for &number in acknowledged {
             assert!(store.get(&key("left", number)).await.unwrap().is_some(), "{number} is lost");
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use yuanli_ports::Store;
 use yuanli_ports::store::{Batch, Key};
-use yuanli_store::Embedded;
+use yuanli_store::{Embedded, Options};
 
 use crate::Bench;
 use crate::measure::{Samples, beside_sync, millis, now};
@@ -22,7 +22,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
     let mut rows = Vec::new();
     for callers in CALLERS {
         let folder = bench.fresh("commits")?;
-        let store = Arc::new(Embedded::open(&folder.join("store"))?);
+        let store = Arc::new(Embedded::open(&folder.join("store"), Options::default())?);
         let (times, sync) = beside_sync(&folder, throughput(&store, callers, bench.window)).await?;
         if rows.is_empty() {
             for (what, times) in [("overwrite", &sync.overwrite), ("append", &sync.append)] {

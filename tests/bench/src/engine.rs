@@ -47,7 +47,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
 /// An engine that keeps everything below `folder`.
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
     let ports = Ports {
-        store: Arc::new(Embedded::open(&folder.join("store"))?),
+        store: Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?),
         logs: Arc::new(FileLogs::new(folder.join("logs"))),
         workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
         plugins: Arc::new(host(folder)?),

@@ -1,87 +1,80 @@
 //! sled as an ordered map: keys of users behind one byte, values behind the revision that wrote them.
+//!
+//! Everything in here can be thrown away and made again from exports and journal. sled does best with small values, so
+//! a long one is kept in parts.
 
-use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
 use sled::{Db, IVec};
-use yuanli_ports::store::{Entry, Key, Range, Revision, StoreError, Write};
+use yuanli_ports::store::{Entry, Key, Range, Revision, StoreError};
 
-use crate::memory::is_empty;
+use super::table::Layer;
 
-/// Memory that sled may use for pages. Hot state is small; the rest is read rarely.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Values beyond a quarter of sled's segment lie in files of their own, which sled does not sync.
-const LARGE_VALUE_BYTES: usize = 100 * 1024;
-/// Where sled keeps those.
-const BLOBS: &str = "blobs";
-/// sled's own file.
-const DB: &str = "db";
+/// Longest value that is kept whole, in bytes; a longer one is cut into parts of this size.
+const PART_BYTES: usize = 8 * 1024;
+/// Entries of one batch. sled holds a batch in memory twice, and makes everybody wait for it.
+const BATCH_ENTRIES: usize = 512;
 
 /// First byte of a key in sled.
 const OWN: u8 = 0;
 const USERS: u8 = 1;
+const PARTS: u8 = 2;
+/// The last revision whose layer was written.
 const REVISION: [u8; 2] = [OWN, b'r'];
 const REVISION_BYTES: usize = 8;
+/// What follows the revision of a value.
+const WHOLE: u8 = 0;
+const IN_PARTS: u8 = 1;
 
-/// sled's tree and the files below it. Clones share them.
+/// sled's tree. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     db: Db,
-    file: Arc<File>,
-    folder: PathBuf,
 }
 
 impl Index {
     /// Opens sled on a thread of its own: where its files are damaged it panics, and that is an error here.
-    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let path = folder.to_owned();
         let open = move || {
-            let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+            let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
             catch_unwind(AssertUnwindSafe(|| config.open()))
         };
-        let opened = thread::spawn(open).join();
-        let in_folder = |what: &str| StoreError::Damaged(format!("{}: {what}", folder.display()));
-        let db = match opened {
+        let db = match thread::spawn(open).join() {
             Ok(Ok(Ok(db))) => db,
             Ok(Ok(Err(error))) => return Err(of_sled(&error)),
             Ok(Err(panic)) | Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                return Err(in_folder(text.unwrap_or("sled cannot read its files")));
+                let text = text.unwrap_or("sled cannot read its files");
+                return Err(StoreError::Damaged(format!("{}: {text}", folder.display())));
             }
         };
-        let unavailable = |e| StoreError::Unavailable(format!("{}: {e}", folder.display()));
-        let file = File::open(folder.join(DB)).map_err(unavailable)?;
-        let index = Self { db, file: Arc::new(file), folder: folder.to_owned() };
-        index.sync_folder(folder).map_err(unavailable)?;
-        Ok(index)
+        Ok(Self { db })
     }
 
-    /// The last revision that was committed.
-    pub(crate) fn revision(&self) -> Result<u64, StoreError> {
+    /// The revision of the last layer that was written whole.
+    pub(crate) fn revision(&self) -> Result<Option<u64>, StoreError> {
         let stored = self.db.get(REVISION).map_err(|e| of_sled(&e))?;
-        stored.map_or(Ok(0), |bytes| {
-            let bytes = <[u8; REVISION_BYTES]>::try_from(bytes.as_ref());
-            bytes
-                .map(u64::from_be_bytes)
-                .map_err(|_| StoreError::Damaged("the last revision is unreadable".to_owned()))
-        })
+        Ok(stored
+            .and_then(|bytes| <[u8; REVISION_BYTES]>::try_from(bytes.as_ref()).ok())
+            .map(u64::from_be_bytes))
     }
 
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
         let stored = self.db.get(users(key)).map_err(|e| of_sled(&e))?;
-        stored.map(|value| entry(&value)).transpose()
+        stored.map(|value| self.entry(key, &value)).transpose()
     }
 
-    pub(crate) fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
-        if is_empty(&range) {
-            return Ok(Vec::new());
-        }
+    /// The entries of a range, in its direction; its limit is not looked at.
+    pub(crate) fn scan(
+        &self,
+        range: Range,
+    ) -> impl Iterator<Item = Result<(Key, Entry), StoreError>> + use<> {
         let bound = |bound: Bound<Key>, open: Vec<u8>, is_end: bool| match bound {
             Bound::Included(key) => Bound::Included(users(&key)),
             Bound::Excluded(key) => Bound::Excluded(users(&key)),
@@ -91,53 +84,114 @@ impl Index {
         let start = bound(range.start, vec![USERS], false);
         let end = bound(range.end, vec![USERS + 1], true);
         let mut found = self.db.range((start, end));
-        let next = || if range.is_reverse { found.next_back() } else { found.next() };
-        std::iter::from_fn(next).take(range.limit).map(|row| pair(row.map_err(|e| of_sled(&e))?)).collect()
+        let index = self.clone();
+        std::iter::from_fn(move || {
+            let row = if range.is_reverse { found.next_back() } else { found.next() };
+            row.map(|row| {
+                let (key, value) = row.map_err(|e| of_sled(&e))?;
+                let key = Key::new(key.get(1..).unwrap_or_default().to_vec());
+                let entry = index.entry(&key, &value)?;
+                Ok((key, entry))
+            })
+        })
     }
 
-    /// Applies writes with their revisions, and the last revision, as one; durable when it returns.
-    pub(crate) fn apply(&self, writes: &[(Revision, Vec<Write>)]) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        let mut has_large = false;
-        for (revision, writes) in writes {
-            for write in writes {
-                match write {
-                    Write::Put(key, value) => {
-                        has_large |= value.len() >= LARGE_VALUE_BYTES;
-                        let mut stored = Vec::with_capacity(REVISION_BYTES + value.len());
-                        stored.extend(revision.0.to_be_bytes());
-                        stored.extend_from_slice(value);
-                        batch.insert(users(key), stored);
-                    }
-                    Write::Delete(key) => batch.remove(users(key)),
-                }
-            }
-            batch.insert(&REVISION, &revision.0.to_be_bytes());
-        }
-        self.db.apply_batch(batch).map_err(|e| of_sled(&e))?;
+    /// Writes what a layer says, in parts: whoever may read meanwhile has to look into the layer first.
+    pub(crate) fn write(&self, layer: &Layer, revision: u64) -> Result<(), StoreError> {
+        self.write_entries(layer.iter().map(|(key, entry)| Ok((key.clone(), entry.clone()))))?;
+        self.db.insert(REVISION, &revision.to_be_bytes()).map_err(|e| of_sled(&e))?;
         self.db.flush().map_err(|e| of_sled(&e))?;
-        self.sync(has_large).map_err(|e| StoreError::Unavailable(format!("the disk does not sync: {e}")))
+        Ok(())
     }
 
-    fn sync(&self, has_large: bool) -> std::io::Result<()> {
-        if has_large {
-            let blobs = self.folder.join(BLOBS);
-            for blob in std::fs::read_dir(&blobs)? {
-                match File::open(blob?.path()) {
-                    Ok(blob) => blob.sync_data()?,
-                    // sled has collected it meanwhile.
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(e),
-                }
+    fn write_entries(
+        &self,
+        entries: impl Iterator<Item = Result<(Key, Option<Entry>), StoreError>>,
+    ) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        let mut batched = 0;
+        for entry in entries {
+            let (key, entry) = entry?;
+            self.remove_parts(&key, &mut batch)?;
+            match entry {
+                Some(entry) => put(&key, &entry, &mut batch),
+                None => batch.remove(users(&key)),
             }
-            self.sync_folder(&blobs)?;
+            batched += 1;
+            if batched == BATCH_ENTRIES {
+                self.db.apply_batch(std::mem::take(&mut batch)).map_err(|e| of_sled(&e))?;
+                batched = 0;
+            }
         }
-        self.file.sync_data()
+        self.db.apply_batch(batch).map_err(|e| of_sled(&e))
     }
 
-    #[allow(clippy::unused_self, reason = "reads as what it is where it is called")]
-    fn sync_folder(&self, folder: &Path) -> std::io::Result<()> {
-        File::open(folder)?.sync_all()
+    /// Fills an empty index.
+    pub(crate) fn fill(
+        &self,
+        entries: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
+        revision: u64,
+    ) -> Result<(), StoreError> {
+        self.write_entries(entries.map(|entry| entry.map(|(key, entry)| (key, Some(entry)))))?;
+        self.write(&Layer::new(), revision)
+    }
+
+    /// Removes the parts of the value that a key has, if it has any.
+    fn remove_parts(&self, key: &Key, batch: &mut sled::Batch) -> Result<(), StoreError> {
+        if let Some(stored) = self.db.get(users(key)).map_err(|e| of_sled(&e))?
+            && let Some((_, parts)) = in_parts(&stored)
+        {
+            (0..parts).for_each(|number| batch.remove(part(key, number)));
+        }
+        Ok(())
+    }
+
+    fn entry(&self, key: &Key, stored: &IVec) -> Result<Entry, StoreError> {
+        if let Some((revision, parts)) = in_parts(stored) {
+            let mut value = Vec::with_capacity(parts as usize * PART_BYTES);
+            for number in 0..parts {
+                let missing = || StoreError::Damaged("a part of a value is missing in the index".to_owned());
+                let part = self.db.get(part(key, number)).map_err(|e| of_sled(&e))?;
+                value.extend_from_slice(&part.ok_or_else(missing)?);
+            }
+            return Ok(Entry { value: value.into(), revision });
+        }
+        match stored.split_first_chunk::<REVISION_BYTES>() {
+            Some((revision, [WHOLE, value @ ..])) => Ok(Entry {
+                value: Bytes::copy_from_slice(value),
+                revision: Revision(u64::from_be_bytes(*revision)),
+            }),
+            _ => Err(StoreError::Damaged("the index holds what is no value".to_owned())),
+        }
+    }
+}
+
+fn put(key: &Key, entry: &Entry, batch: &mut sled::Batch) {
+    let mut stored = Vec::with_capacity(REVISION_BYTES + 1 + entry.value.len().min(PART_BYTES));
+    stored.extend(entry.revision.0.to_be_bytes());
+    if entry.value.len() <= PART_BYTES {
+        stored.push(WHOLE);
+        stored.extend_from_slice(&entry.value);
+    } else {
+        let mut parts = 0_u32;
+        for (number, bytes) in (0..).zip(entry.value.chunks(PART_BYTES)) {
+            batch.insert(part(key, number), bytes);
+            parts = number + 1;
+        }
+        stored.push(IN_PARTS);
+        stored.extend(parts.to_be_bytes());
+    }
+    batch.insert(users(key), stored);
+}
+
+/// The revision and the number of parts of a value that is kept in parts.
+fn in_parts(stored: &[u8]) -> Option<(Revision, u32)> {
+    let (revision, rest) = stored.split_first_chunk::<REVISION_BYTES>()?;
+    match rest {
+        [IN_PARTS, parts @ ..] => {
+            Some((Revision(u64::from_be_bytes(*revision)), u32::from_be_bytes(parts.try_into().ok()?)))
+        }
+        _ => None,
     }
 }
 
@@ -148,24 +202,17 @@ fn users(key: &Key) -> Vec<u8> {
     bytes
 }
 
-fn pair((key, value): (IVec, IVec)) -> Result<(Key, Entry), StoreError> {
-    let key = key.get(1..).ok_or_else(|| StoreError::Damaged("a key is empty".to_owned()))?;
-    Ok((Key::new(key.to_vec()), entry(&value)?))
-}
-
-fn entry(stored: &IVec) -> Result<Entry, StoreError> {
-    match stored.split_first_chunk::<REVISION_BYTES>() {
-        Some((revision, value)) => Ok(Entry {
-            value: Bytes::copy_from_slice(value),
-            revision: Revision(u64::from_be_bytes(*revision)),
-        }),
-        None => Err(StoreError::Damaged("a value has no revision".to_owned())),
-    }
+fn part(key: &Key, number: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + key.as_bytes().len() + size_of::<u32>());
+    bytes.push(PARTS);
+    bytes.extend_from_slice(key.as_bytes());
+    bytes.extend(number.to_be_bytes());
+    bytes
 }
 
 fn of_sled(error: &sled::Error) -> StoreError {
     match error {
-        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
-        _ => StoreError::Unavailable(error.to_string()),
+        sled::Error::Corruption { .. } => StoreError::Damaged(format!("the index: {error}")),
+        _ => StoreError::Unavailable(format!("the index: {error}")),
     }
 }

@@ -1,25 +1,40 @@
-//! A store in a folder: sled, written by one thread, synced before it answers.
+//! A store in a folder: a journal that keeps its word, memory for what is new, sled behind both.
 //!
-//! sled alone does not keep the promise of the port: its `flush` does not reach the device. So the one writer applies
-//! what waits as one batch, flushes, syncs sled's file, and only then answers. A killed process loses nothing that was
-//! acknowledged; what damage and power cuts do to sled is for the journal that comes before it.
+//! A commit goes to the one *writer*, which judges what waits in order, writes it to the journal as one frame, syncs,
+//! makes it readable in the *table*, and answers. *Upkeep* moves what is in memory to the *index* (sled), makes exports
+//! of it and gives the journal's old segments back. Opening reads the index, if it can be believed, else the newest
+//! export, and then the journal.
 //!
-//! Readers may see a batch that is applied and not yet synced. Nothing is done because of such a read: effects follow
-//! from a commit's answer, which comes after the sync.
+//! Invariants: the truth is the newest export and all of the journal after it; the index can be thrown away at any
+//! time; what can be read is durable; a read waits for no sync and no flush.
 
+mod checkpoint;
 mod index;
+mod layout;
+mod open;
+mod options;
+mod pressure;
+mod table;
+mod upkeep;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
-use yuanli_ports::Store;
-use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::store::{Batch, Change, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::{Store, Watch};
 
+use crate::feed::{Feed, Past};
+use crate::journal::{self, Files};
 use crate::rules;
-use index::Index;
+use layout::Layout;
+pub use options::Options;
+use pressure::Pressure;
+use table::Table;
+use upkeep::Upkeep;
 use writer::{Commit, Writer};
 
 /// Commits that wait for the writer. More callers than this wait for a place: beyond it, waiting longer is all that a
@@ -29,10 +44,13 @@ const QUEUE: usize = 4096;
 /// A store in a folder.
 #[derive(Debug)]
 pub struct Embedded {
-    index: Index,
+    table: Arc<Table>,
+    feed: Arc<Feed>,
+    pressure: Arc<Pressure>,
     /// `None` once it is being closed.
     commits: Option<mpsc::Sender<Commit>>,
     writer: Option<JoinHandle<()>>,
+    upkeep: Option<JoinHandle<()>>,
 }
 
 impl Embedded {
@@ -40,16 +58,88 @@ impl Embedded {
     /// [`crate::DataDirectory`].
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when sled cannot read what is there, [`StoreError::Unavailable`] when the folder cannot
-    /// be used.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let index = Index::open(folder)?;
-        let revision = index.revision()?;
+    /// [`StoreError::Damaged`] when what was acknowledged cannot be read any more, with file and offset;
+    /// [`StoreError::Unavailable`] when the folder cannot be used.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
+        let layout = Layout::new(folder);
+        let open::Opened { table, journal, files, export, index } = open::open(&layout, &options)?;
+        let table = Arc::new(table);
+        let past = JournalPast { files: Arc::clone(&files), options: options.clone() };
+        let feed = Arc::new(Feed::new(table.revision(), Box::new(past)));
+        let pressure = Arc::new(Pressure::new(options.memory_bytes));
         let (commits, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(index.clone(), revision, queue);
-        let writer = std::thread::Builder::new().name("yuanli-store".to_owned()).spawn(move || writer.work());
-        let writer = writer.map_err(|e| StoreError::Unavailable(format!("no thread for the writer: {e}")))?;
-        Ok(Self { index, commits: Some(commits), writer: Some(writer) })
+        let writer = Writer {
+            table: Arc::clone(&table),
+            journal,
+            feed: Arc::clone(&feed),
+            pressure: Arc::clone(&pressure),
+            queue,
+            buffer: Vec::new(),
+        };
+        let (frozen, memory) = (None, Arc::clone(&table));
+        let upkeep = Upkeep {
+            table: memory,
+            files,
+            pressure: Arc::clone(&pressure),
+            layout,
+            options,
+            index,
+            export,
+            frozen,
+        };
+        let upkeep = spawn("yuanli-upkeep", move || upkeep.work())?;
+        let mut store =
+            Self { table, feed, pressure, commits: Some(commits), writer: None, upkeep: Some(upkeep) };
+        store.writer = Some(spawn("yuanli-store", move || writer.work())?);
+        // What a crash has left in memory may be much.
+        store.pressure.look(&store.table, false);
+        Ok(store)
+    }
+
+    /// Makes the store as small as it can be and returns when that is done. Readers and commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Exhausted`] when there is no room for it; nothing is lost.
+    pub async fn compact(&self) -> Result<(), StoreError> {
+        let pressure = Arc::clone(&self.pressure);
+        tokio::task::spawn_blocking(move || pressure.compact()).await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|e| StoreError::Unavailable(format!("no thread for {name}: {e}")))
+}
+
+/// Commits that are still in the journal.
+#[derive(Debug)]
+struct JournalPast {
+    files: Arc<Files>,
+    options: Options,
+}
+
+impl Past for JournalPast {
+    fn read(&self, after: u64, last: u64) -> Result<Vec<Change>, StoreError> {
+        let forgotten = |oldest: u64| StoreError::Forgotten(Revision(oldest));
+        let oldest = self.files.oldest().unwrap_or(last + 1);
+        if after + 1 < oldest {
+            return Err(forgotten(oldest));
+        }
+        let mut changes = Vec::new();
+        let read =
+            journal::replay(&*self.options.disk, self.files.folder(), after, &mut |revision, writes| {
+                if revision <= last {
+                    changes.push(Change { revision: Revision(revision), writes });
+                }
+            });
+        match read {
+            Ok(_) => Ok(changes),
+            // Segments were given back meanwhile.
+            Err(_) if self.files.oldest().is_some_and(|oldest| after + 1 < oldest) => {
+                Err(forgotten(self.files.oldest().unwrap_or(oldest)))
+            }
+            Err(fault) => Err(fault.into()),
+        }
     }
 }
 
@@ -63,24 +153,38 @@ impl Store for Embedded {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    // Reads go to sled's memory, or to one page of its file: short enough to be done in place.
+    // Reads go to memory, or to one page of a file: short enough to be done in place.
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.index.get(key)
+        self.table.get(key)
     }
 
     async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
-        self.index.scan(range)
+        self.table.scan(range)
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(Revision(self.feed.latest()))
+    }
+
+    async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        Ok(self.feed.watch(prefix, after))
     }
 }
 
 impl Drop for Embedded {
-    /// Waits for the commits that were handed over.
+    /// Waits for the commits that were handed over, and leaves the files so that the next start is quick.
     fn drop(&mut self) {
         self.commits.take();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
             tracing::error!("the store's writer panicked");
+        }
+        self.pressure.close();
+        if let Some(upkeep) = self.upkeep.take()
+            && upkeep.join().is_err()
+        {
+            tracing::error!("the store's upkeep panicked");
         }
     }
 }

@@ -1,0 +1,109 @@
+//! Files of compressed blocks, each with its checksum: exports, and the stream of `yuanli admin export`.
+//!
+//! ```text
+//! block   crc     u32   CRC-32C of what follows
+//!         kind    u32   the caller's; END for the last
+//!         raw     u32   bytes when unpacked
+//!         stored  u32   bytes of the data
+//!         data          one zstd frame
+//! ```
+//!
+//! The last block says how many came before it, so that a file that was cut between two blocks is found out.
+
+use std::io::{self, Read, Write};
+
+/// Kind of the last block.
+const END: u32 = u32::MAX;
+/// Most bytes of a block, unpacked: the largest value and its key with room to spare.
+pub(crate) const MAX_RAW_BYTES: usize = 16 * 1024 * 1024;
+/// Speed matters more than the last percent.
+const LEVEL: i32 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// Writes blocks.
+pub(crate) struct Writer<W> {
+    out: W,
+    blocks: u64,
+}
+
+impl<W: Write> Writer<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, blocks: 0 }
+    }
+
+    /// Writes a block.
+    pub(crate) fn block(&mut self, kind: u32, raw: &[u8]) -> io::Result<()> {
+        let data = zstd::bulk::compress(raw, LEVEL)?;
+        let mut header = [0; HEADER_BYTES];
+        let length = |bytes: &[u8]| {
+            u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+        };
+        header[4..8].copy_from_slice(&kind.to_le_bytes());
+        header[8..12].copy_from_slice(&length(raw)?.to_le_bytes());
+        header[12..].copy_from_slice(&length(&data)?.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[4..]), &data);
+        header[..4].copy_from_slice(&crc.to_le_bytes());
+        self.out.write_all(&header)?;
+        self.out.write_all(&data)?;
+        self.blocks += 1;
+        Ok(())
+    }
+
+    /// Writes the end and gives back what was written to.
+    pub(crate) fn end(mut self) -> io::Result<W> {
+        let blocks = self.blocks.to_le_bytes();
+        self.block(END, &blocks)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+/// Reads blocks.
+pub(crate) struct Reader<R> {
+    input: R,
+    blocks: u64,
+    offset: u64,
+}
+
+impl<R: Read> Reader<R> {
+    /// Blocks that begin `offset` bytes after the beginning of the file.
+    pub(crate) fn new(input: R, offset: u64) -> Self {
+        Self { input, blocks: 0, offset }
+    }
+
+    /// Where the next block begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next block; `None` after the last. What is no block is `InvalidData`.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u32, Vec<u8>)>> {
+        let mut header = [0; HEADER_BYTES];
+        self.input.read_exact(&mut header)?;
+        let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let (crc, kind, raw, stored) = (number(0), number(4), number(8) as usize, number(12) as usize);
+        if raw > MAX_RAW_BYTES || stored > zstd::zstd_safe::compress_bound(MAX_RAW_BYTES) {
+            return Err(invalid("a block is longer than blocks are"));
+        }
+        let mut data = Vec::new();
+        self.input.by_ref().take(stored as u64).read_to_end(&mut data)?;
+        if data.len() != stored {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if crc != crc32c::crc32c_append(crc32c::crc32c(&header[4..]), &data) {
+            return Err(invalid("a block has another checksum than it says"));
+        }
+        let raw = zstd::bulk::decompress(&data, raw)?;
+        self.offset += (HEADER_BYTES + stored) as u64;
+        if kind == END {
+            let is_all = raw == self.blocks.to_le_bytes();
+            return if is_all { Ok(None) } else { Err(invalid("blocks are missing before the last")) };
+        }
+        self.blocks += 1;
+        Ok(Some((kind, raw)))
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

@@ -1,0 +1,164 @@
+//! From the files of a folder to the state of a store.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use yuanli_ports::store::{Revision, StoreError, Write};
+
+use super::checkpoint::Checkpoint;
+use super::index::Index;
+use super::layout::Layout;
+use super::options::Options;
+use super::table::{Lower, Table};
+use crate::disk::{Disk, TEMPORARY};
+use crate::export::{self, Export};
+use crate::fault::Fault;
+use crate::journal::{self, Files, Journal};
+
+/// Commits that are made readable at once while the journal is read.
+const APPLIED_AT_ONCE: usize = 1024;
+
+/// A store that is read, and not yet worked on.
+pub(crate) struct Opened {
+    pub(crate) table: Table,
+    pub(crate) journal: Journal,
+    pub(crate) files: Arc<Files>,
+    /// The newest export and its size.
+    pub(crate) export: Option<(u64, u64)>,
+    /// The number of the index and the last commit that it holds.
+    pub(crate) index: Option<(u64, u64)>,
+}
+
+/// Opens the store of a folder.
+pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreError> {
+    let disk = &*options.disk;
+    for folder in [layout.folder().to_owned(), layout.journal(), layout.exports()] {
+        disk.make_folder(&folder).map_err(|e| Fault::io(&folder, "made", &e))?;
+        sweep(disk, &folder)?;
+    }
+    let export = export::list(disk, &layout.exports())?.last().copied();
+    let exported = export.map_or(0, |(revision, _)| revision);
+    let (home, base) = lower(layout, options, exported)?;
+    let table =
+        Table::new(home.as_ref().map_or(Lower::Nothing, |home| Lower::Index(home.index.clone())), base);
+    let mut ready: Vec<(Revision, Vec<Write>)> = Vec::new();
+    let replayed = journal::replay(disk, &layout.journal(), base, &mut |revision, writes| {
+        ready.push((Revision(revision), writes));
+        if ready.len() == APPLIED_AT_ONCE {
+            table.apply(ready.drain(..));
+        }
+    })?;
+    table.apply(ready);
+    let files =
+        Files::new(Arc::clone(&options.disk), &layout.journal(), options.segment_bytes, replayed.segments);
+    let files = Arc::new(files);
+    let journal = Journal::open(Arc::clone(&files), replayed.next, replayed.tail)?;
+    let index = home.map(|home| (home.number, base));
+    Ok(Opened { table, journal, files, export, index })
+}
+
+/// Removes what was never finished.
+fn sweep(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
+    let files = disk.list(folder).map_err(|e| Fault::io(folder, "read", &e))?;
+    for (name, _) in files.iter().filter(|(name, _)| name.ends_with(TEMPORARY)) {
+        let path = folder.join(name);
+        disk.remove(&path).map_err(|e| Fault::io(&path, "removed", &e))?;
+    }
+    Ok(())
+}
+
+/// The index if it can be believed, else a new one of the newest export; with the last commit that it holds.
+fn lower(layout: &Layout, options: &Options, exported: u64) -> Result<(Option<Home>, u64), StoreError> {
+    let believed = believed(layout, exported);
+    keep_only(layout, believed.as_ref().map(|checkpoint| checkpoint.number))?;
+    if let Some(Checkpoint { number, revision, .. }) = believed {
+        match Index::open(&layout.index(number), options.cache_bytes) {
+            Ok(index) if index.revision()? == Some(revision) => {
+                note(layout, number, revision)?;
+                return Ok((Some(Home { index, number }), revision));
+            }
+            Ok(index) => {
+                let found = index.revision()?;
+                tracing::warn!(?found, expected = revision, "the index is behind and is made again");
+            }
+            Err(error) => tracing::warn!(%error, "the index cannot be opened and is made again"),
+        }
+        keep_only(layout, None)?;
+    }
+    if exported == 0 {
+        return Ok((None, 0));
+    }
+    let home = fill(layout, options, exported, 0)?;
+    note(layout, home.number, exported)?;
+    Ok((Some(home), exported))
+}
+
+/// An index and the number of its folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    pub(crate) index: Index,
+    pub(crate) number: u64,
+}
+
+fn believed(layout: &Layout, exported: u64) -> Option<Checkpoint> {
+    let checkpoint = Checkpoint::read(layout)?;
+    // An older one would need commits that the journal may not have any more.
+    (checkpoint.revision >= exported && checkpoint.is_true(layout).unwrap_or(false)).then_some(checkpoint)
+}
+
+/// Notes up to where an index in use holds the truth.
+pub(crate) fn note(layout: &Layout, number: u64, revision: u64) -> Result<(), StoreError> {
+    let noted = Checkpoint::in_use(layout, number, revision).and_then(|now| now.write(layout));
+    Ok(noted.map_err(|e| Fault::io(&layout.index(number), "written", &e))?)
+}
+
+/// Removes all indexes but one, and the checkpoint with the last.
+pub(crate) fn keep_only(layout: &Layout, kept: Option<u64>) -> Result<(), StoreError> {
+    let remove = || {
+        if kept.is_none() {
+            Checkpoint::remove(layout)?;
+        }
+        let others = layout.indexes()?.into_iter().filter(|number| Some(*number) != kept);
+        others.map(|number| layout.index(number)).try_for_each(fs::remove_dir_all)
+    };
+    Ok(remove().map_err(|e: io::Error| Fault::io(layout.folder(), "written", &e))?)
+}
+
+/// Makes an index of the newest export, if there is one.
+pub(crate) fn fill(
+    layout: &Layout,
+    options: &Options,
+    exported: u64,
+    number: u64,
+) -> Result<Home, StoreError> {
+    let index = Index::open(&layout.index(number), options.cache_bytes)?;
+    if exported > 0 {
+        let export = Export::open(&*options.disk, &layout.exports(), exported)?;
+        index.fill(export.map(|entry| entry.map_err(StoreError::from)), exported)?;
+    }
+    Ok(Home { index, number })
+}
+
+/// Makes an index as of a commit, from the newest export and the journal.
+pub(crate) fn fill_as_of(
+    layout: &Layout,
+    options: &Options,
+    revision: u64,
+    number: u64,
+) -> Result<Home, StoreError> {
+    let disk = &*options.disk;
+    let exported = export::list(disk, &layout.exports())?.last().map_or(0, |(revision, _)| *revision);
+    let home = fill(layout, options, exported, number)?;
+    let since = Table::new(Lower::Nothing, exported);
+    journal::replay(disk, &layout.journal(), exported, &mut |committed, writes| {
+        if committed <= revision {
+            since.apply([(Revision(committed), writes)]);
+        }
+    })?;
+    if let Some((layer, _)) = since.freeze() {
+        home.index.write(&layer, revision)?;
+    }
+    Ok(home)
+}

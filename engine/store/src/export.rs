@@ -1,0 +1,259 @@
+//! Exports: every entry of a store as of one commit, in one file that is written once.
+//!
+//! An export takes the place of all of the journal up to its commit, once it has been read again from the file and
+//! found whole.
+
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use yuanli_ports::store::{Entry, Key, Revision, StoreError};
+
+use crate::blocks;
+use crate::disk::{Disk, DiskFile, TEMPORARY};
+use crate::fault::{Damage, Fault};
+
+const MAGIC: &[u8; 8] = b"yuanliE\0";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+const SUFFIX: &str = ".export";
+/// Kind of a block of entries.
+const ENTRIES: u32 = 1;
+/// Entries are collected to about this many bytes before they are packed.
+const BLOCK_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// An entry as it is stored, version 1.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    revision: u64,
+    #[serde(borrow, with = "serde_bytes")]
+    key: &'a [u8],
+    #[serde(borrow, with = "serde_bytes")]
+    value: &'a [u8],
+}
+
+/// Adds an entry to a block.
+pub(crate) fn add(block: Vec<u8>, key: &Key, entry: &Entry) -> Vec<u8> {
+    let stored = Stored { revision: entry.revision.0, key: key.as_bytes(), value: &entry.value };
+    postcard::to_extend(&stored, block).expect("bytes can be written to memory")
+}
+
+/// The entries of a block.
+pub(crate) fn entries(block: &[u8]) -> Option<Vec<(Key, Entry)>> {
+    let mut rest = block;
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let (stored, after): (Stored<'_>, _) = postcard::take_from_bytes(rest).ok()?;
+        rest = after;
+        let entry =
+            Entry { value: Bytes::copy_from_slice(stored.value), revision: Revision(stored.revision) };
+        found.push((Key::new(stored.key.to_vec()), entry));
+    }
+    Some(found)
+}
+
+/// The exports of a folder with their sizes, oldest first.
+pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<(u64, u64)>, Fault> {
+    let files = disk.list(folder).map_err(|e| Fault::io(folder, "read", &e))?;
+    let revision = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok();
+    Ok(files.into_iter().filter_map(|(file, size)| Some((revision(&file)?, size))).collect())
+}
+
+/// The file of the export of a commit.
+pub(crate) fn path(folder: &Path, revision: u64) -> PathBuf {
+    folder.join(format!("{revision:020}{SUFFIX}"))
+}
+
+/// Why an export is not written.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was to be exported could not be read.
+    Source(StoreError),
+    /// The file failed.
+    File(io::Error),
+}
+
+/// Writes the export of a commit, reads it again, and removes the older ones. Returns its size.
+pub(crate) fn write(
+    disk: &dyn Disk,
+    folder: &Path,
+    revision: u64,
+    source: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
+) -> Result<u64, Failure> {
+    disk.make_folder(folder).map_err(Failure::File)?;
+    let (path, temporary) = (path(folder, revision), folder.join(format!("{revision:020}{TEMPORARY}")));
+    let written = fill(disk, &temporary, revision, source).inspect_err(|_| {
+        // What could not be finished must not take the space that is left.
+        let _ = disk.remove(&temporary);
+    });
+    let (count, size) = written?;
+    let put = || {
+        disk.rename(&temporary, &path)?;
+        disk.sync_folder(folder)
+    };
+    put().map_err(Failure::File)?;
+    let verified = Export::open(disk, folder, revision).and_then(Export::count);
+    match verified {
+        Ok(read) if read == count => {}
+        Ok(read) => {
+            let reason = format!("{} holds {read} of {count} entries", path.display());
+            return Err(Failure::File(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        }
+        Err(fault) => return Err(Failure::File(io::Error::other(fault.to_string()))),
+    }
+    Ok(size)
+}
+
+/// Removes the exports before that of a commit.
+pub(crate) fn retire(disk: &dyn Disk, folder: &Path, revision: u64) -> Result<(), Fault> {
+    for (older, _) in list(disk, folder)?.into_iter().filter(|(other, _)| *other < revision) {
+        let path = path(folder, older);
+        disk.remove(&path).map_err(|e| Fault::io(&path, "removed", &e))?;
+    }
+    Ok(())
+}
+
+fn fill(
+    disk: &dyn Disk,
+    path: &Path,
+    revision: u64,
+    source: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
+) -> Result<(u64, u64), Failure> {
+    let file = disk.create(path).map_err(Failure::File)?;
+    let mut out = Sequential { file: Arc::clone(&file), offset: 0 };
+    out.write_all(&header(revision)).map_err(Failure::File)?;
+    let mut out = blocks::Writer::new(out);
+    let (mut block, mut count) = (Vec::new(), 0);
+    for entry in source {
+        let (key, entry) = entry.map_err(Failure::Source)?;
+        block = add(block, &key, &entry);
+        count += 1;
+        if block.len() >= BLOCK_BYTES {
+            out.block(ENTRIES, &block).map_err(Failure::File)?;
+            block.clear();
+        }
+    }
+    if !block.is_empty() {
+        out.block(ENTRIES, &block).map_err(Failure::File)?;
+    }
+    let out = out.end().map_err(Failure::File)?;
+    file.sync().map_err(Failure::File)?;
+    Ok((count, out.offset))
+}
+
+fn header(revision: u64) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[16..24].copy_from_slice(&revision.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[16..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// An export that is read.
+pub(crate) struct Export {
+    path: PathBuf,
+    blocks: blocks::Reader<BufReader<Sequential>>,
+    ready: std::vec::IntoIter<(Key, Entry)>,
+    is_over: bool,
+}
+
+impl Export {
+    pub(crate) fn open(disk: &dyn Disk, folder: &Path, revision: u64) -> Result<Self, Fault> {
+        let path = path(folder, revision);
+        let file = disk.open(&path).map_err(|e| Fault::io(&path, "opened", &e))?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, Sequential { file, offset: 0 });
+        let mut found = [0; HEADER_BYTES];
+        input.read_exact(&mut found).map_err(|e| fault(&path, 0, &e))?;
+        let version = u32::from_le_bytes(found[8..12].try_into().expect("four bytes"));
+        let expected = header(revision);
+        if found[..8] == expected[..8] && found[12..] == expected[12..] && version > VERSION {
+            return Err(Fault::Newer { path, found: version });
+        }
+        if found != expected {
+            return Err(Damage::new(&path, 0, "its header is not what was written".to_owned()).into());
+        }
+        let blocks = blocks::Reader::new(input, HEADER_BYTES as u64);
+        Ok(Self { path, blocks, ready: Vec::new().into_iter(), is_over: false })
+    }
+
+    /// Reads it to its end and counts its entries.
+    pub(crate) fn count(self) -> Result<u64, Fault> {
+        self.map(|entry| entry.map(|_| 1)).sum()
+    }
+
+    fn fill(&mut self) -> Result<(), Fault> {
+        let offset = self.blocks.offset();
+        let damage = |reason: &str| Damage { path: self.path.clone(), offset, reason: reason.to_owned() };
+        match self.blocks.next().map_err(|e| fault(&self.path, offset, &e))? {
+            Some((ENTRIES, block)) => {
+                let found = entries(&block).ok_or_else(|| damage("a block is whole and holds no entries"))?;
+                self.ready = found.into_iter();
+            }
+            Some((kind, _)) => return Err(damage(&format!("a block is of the unknown kind {kind}")).into()),
+            None => self.is_over = true,
+        }
+        Ok(())
+    }
+}
+
+/// The entries by key. After an error there is nothing more.
+impl Iterator for Export {
+    type Item = Result<(Key, Entry), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.next() {
+                return Some(Ok(entry));
+            }
+            if self.is_over {
+                return None;
+            }
+            if let Err(fault) = self.fill() {
+                self.is_over = true;
+                return Some(Err(fault));
+            }
+        }
+    }
+}
+
+fn fault(path: &Path, offset: u64, error: &io::Error) -> Fault {
+    let reason = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+        io::ErrorKind::InvalidData => error.to_string(),
+        _ => return Fault::io(path, "read", error),
+    };
+    Damage { path: path.to_owned(), offset, reason }.into()
+}
+
+/// A file that is written or read from its beginning to its end.
+pub(crate) struct Sequential {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) offset: u64,
+}
+
+impl Write for Sequential {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Sequential {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.size()?.saturating_sub(self.offset);
+        let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.file.read_at(&mut buffer[..length], self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
+    }
+}

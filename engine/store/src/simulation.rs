@@ -1,0 +1,1 @@
+//! A disk in memory that forgets what was not synced, and fails when it is told to.
