@@ -18,7 +18,7 @@ use yuanli_model::{
 };
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
-use yuanli_ports::{Clock, Plugins, Store};
+use yuanli_ports::{Clock, Plugins, Store, Watch};
 use yuanli_store::{FileLogs, Memory};
 use yuanli_workspace::FileWorkspaces;
 
@@ -70,6 +70,14 @@ impl Store for TestStore {
 
     async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
         self.inner.scan(range).await
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.inner.revision().await
+    }
+
+    async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        self.inner.watch(prefix, after).await
     }
 }
 
