@@ -13,12 +13,13 @@ use yuanli_model::run::PinnedStage;
 use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
-use yuanli_ports::{AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
+use yuanli_ports::{Archive, AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
 
 use crate::follower::Follower;
 use crate::history::{History, Summary};
+use crate::keeper::{Doorbell, Keeper, Retention};
 use crate::owner::{Message, Owner};
-use crate::record::{Broken, envelope, key, v1};
+use crate::record::{Broken, envelope, key, v1, v2};
 use crate::task::Tasks;
 
 /// What the executor reaches.
@@ -26,6 +27,8 @@ use crate::task::Tasks;
 pub struct Ports {
     /// Where runs are kept.
     pub store: Arc<dyn Store>,
+    /// Where finished runs are kept.
+    pub archive: Arc<dyn Archive>,
     /// Where logs are kept.
     pub logs: Arc<dyn Logs>,
     /// Where workspaces are made.
@@ -41,11 +44,13 @@ pub struct Ports {
 pub struct Options {
     /// How long an attempt may take whose stage does not say so. Default one hour.
     pub timeout: Duration,
+    /// How long runs are kept.
+    pub retention: Retention,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60 * 60) }
+        Self { timeout: Duration::from_secs(60 * 60), retention: Retention::default() }
     }
 }
 
@@ -100,6 +105,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) history: History,
     pub(crate) tasks: Tasks,
+    pub(crate) doorbell: Doorbell,
     active: Mutex<HashMap<RunId, Active>>,
     /// Workflow versions whose text is known to be stored.
     stored: Mutex<std::collections::HashSet<Digest>>,
@@ -127,12 +133,13 @@ impl Executor {
     /// An executor over these ports.
     #[must_use]
     pub fn new(ports: Ports, options: Options) -> Self {
-        let history = History::new(Arc::clone(&ports.store));
+        let history = History::new(Arc::clone(&ports.store), Arc::clone(&ports.archive));
         let shared = Shared {
             ports,
             options,
             history,
             tasks: Tasks::default(),
+            doorbell: Doorbell::default(),
             active: Mutex::default(),
             stored: Mutex::default(),
         };
@@ -145,10 +152,24 @@ impl Executor {
         &self.shared.history
     }
 
-    /// The tasks of this executor.
-    #[must_use]
-    pub fn tasks(&self) -> &Tasks {
-        &self.shared.tasks
+    /// Begins to keep the history small: moves ended runs to the archive, removes old ones. Once per executor.
+    pub fn keep_history(&self) {
+        let keeper = Keeper::new(Arc::clone(&self.shared));
+        self.shared.tasks.spawn("keeper", keeper.work());
+    }
+
+    /// Makes the history as small as it can be, and returns when it is.
+    ///
+    /// # Errors
+    /// See [`Error`]; what was done stays.
+    pub async fn tidy_history(&self) -> Result<(), Error> {
+        Keeper::new(Arc::clone(&self.shared)).tidy().await
+    }
+
+    /// Waits for the end of all that was begun; runs go on to their ends.
+    pub async fn close(&self) {
+        self.shared.doorbell.close();
+        self.shared.tasks.join().await;
     }
 
     /// Starts a run. It is durable, with its first attempts decided on, when this returns.
@@ -173,7 +194,7 @@ impl Executor {
             Summary { id, workflow: submission.workflow.name().clone(), version, created: now, ended: None };
         let mut batch = Batch::default();
         batch.require_absent(key::run(id));
-        batch.put(key::run(id), envelope::seal(&v1::Run::of(&summary)));
+        batch.put(key::run(id), envelope::seal(&v2::Run::of(&summary, None)));
         batch.put(key::open(id), Bytes::new());
         self.put_text(&mut batch, version, &submission.text)?;
         // A run can end where it begins: when the config of no stage can be evaluated.
@@ -305,7 +326,8 @@ pub(crate) fn put_events(
 pub(crate) fn put_end(batch: &mut Batch, summary: &Summary, now: yuanli_model::Timestamp, run: &Run) {
     if let Some(outcome) = run.outcome() {
         let ended = Summary { ended: Some((now, outcome)), ..summary.clone() };
-        batch.put(key::run(summary.id), envelope::seal(&v1::Run::of(&ended)));
+        batch.put(key::run(summary.id), envelope::seal(&v2::Run::of(&ended, None)));
         batch.delete(key::open(summary.id));
+        batch.put(key::ended(summary.id), Bytes::new());
     }
 }

@@ -1,6 +1,6 @@
 //! Reading what is stored of runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use yuanli_flow::Run;
@@ -9,12 +9,13 @@ use yuanli_model::{
     AttemptId, Digest, Outcome, PluginReference, RunEvent, RunId, Stage, Template, Timestamp, Workflow,
     WorkflowName,
 };
-use yuanli_ports::Store;
+use yuanli_ports::archive::Place;
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Range, StoreError};
+use yuanli_ports::{Archive, Store};
 
 use crate::executor::Error;
-use crate::record::{Broken, envelope, key, v1};
+use crate::record::{Broken, envelope, key, v1, v2};
 
 /// Entries read from the store at once: bounds the memory of a long history.
 const PAGE: usize = 256;
@@ -51,13 +52,16 @@ pub struct Recorded {
 #[derive(Debug, Clone)]
 pub struct History {
     store: Arc<dyn Store>,
+    archive: Arc<dyn Archive>,
+    /// The run that was read from the archive last: who reads one thing of it reads others.
+    last: Arc<Mutex<Option<(RunId, Arc<v2::Archived>)>>>,
 }
 
 impl History {
-    /// The history that a store holds.
+    /// The history that a store and its archive hold.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn Store>, archive: Arc<dyn Archive>) -> Self {
+        Self { store, archive, last: Arc::default() }
     }
 
     /// Runs, newest first, at most `limit`, only those before `before`.
@@ -71,7 +75,7 @@ impl History {
             None => range,
         };
         let rows = self.store.scan(range).await?;
-        rows.iter().map(|(key, entry)| summary(key::parse_run(key)?, &entry.value)).collect()
+        rows.iter().map(|(key, entry)| Ok(row(key::parse_run(key)?, &entry.value)?.0)).collect()
     }
 
     /// The row of one run.
@@ -80,7 +84,24 @@ impl History {
     /// See [`Error`].
     pub async fn summary(&self, run: RunId) -> Result<Option<Summary>, Error> {
         let entry = self.store.get(&key::run(run)).await?;
-        entry.map(|entry| summary(run, &entry.value)).transpose()
+        entry.map(|entry| Ok(row(run, &entry.value)?.0)).transpose()
+    }
+
+    /// What the archive holds of a run, if it is there.
+    async fn archived(&self, run: RunId) -> Result<Option<Arc<v2::Archived>>, Error> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, archived)) = last.filter(|(last, _)| *last == run) {
+            return Ok(Some(archived));
+        }
+        let Some(entry) = self.store.get(&key::run(run)).await? else { return Ok(None) };
+        let Some(place) = row(run, &entry.value)?.1 else { return Ok(None) };
+        let archived: v2::Archived = envelope::open(&self.archive.read(place).await?)?;
+        if archived.run != run.as_u128().to_be_bytes() {
+            return Err(Broken::damaged("archived run", "it is another run").into());
+        }
+        let archived = Arc::new(archived);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&archived)));
+        Ok(Some(archived))
     }
 
     /// The runs whose id begins with a text, at most two: enough to know whether it names one.
@@ -127,17 +148,28 @@ impl History {
         let mut range = Range::prefix(key::events(run).as_bytes(), PAGE);
         // A transition that begins before `from` may reach beyond it, but readers go on where a transition ended.
         range.start = std::ops::Bound::Included(key::event(run, from));
+        let mut pages = 0;
         loop {
             let page = self.store.scan(range.clone()).await?;
+            pages += 1;
             for (key, entry) in &page {
-                let transition: v1::Transition = envelope::open("event", &entry.value)?;
-                events.extend(transition.into_events(run, key::parse_event(key)?)?);
+                events.extend(transition(run, key::parse_event(key)?, &entry.value)?);
             }
             match page.last() {
                 Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
-                _ => return Ok(events),
+                _ => break,
             }
         }
+        // They may have gone to the archive, also between two pages.
+        let is_over = matches!(events.last(), Some(Recorded { event: RunEvent::Finished { .. }, .. }));
+        if is_over || (pages == 1 && !events.is_empty()) {
+            return Ok(events);
+        }
+        let Some(archived) = self.archived(run).await? else { return Ok(events) };
+        let later = archived.events.iter().filter(|(number, _)| *number >= from);
+        let events =
+            later.map(|(number, value)| transition(run, *number, &value.0)).collect::<Result<Vec<_>, _>>()?;
+        Ok(events.into_iter().flatten().collect())
     }
 
     /// The state of a run as its events tell it, with the events.
@@ -161,8 +193,16 @@ impl History {
     /// # Errors
     /// See [`Error`].
     pub async fn log(&self, attempt: &AttemptId) -> Result<Option<StoredLog>, Error> {
-        let entry = self.store.get(&key::log(attempt)).await?;
-        let log = entry.map(|entry| envelope::open::<v1::Log>("log", &entry.value)).transpose()?;
+        let value = match self.store.get(&key::log(attempt)).await? {
+            Some(entry) => Some(entry.value),
+            None => {
+                let archived = self.archived(attempt.run).await?;
+                let name = key::log_in_run(attempt);
+                let found = archived.as_ref().and_then(|run| run.logs.iter().find(|(key, _)| key.0 == name));
+                found.map(|(_, value)| value.0.clone().into())
+            }
+        };
+        let log = value.map(|value| envelope::open::<v1::Log>(&value)).transpose()?;
         Ok(log.map(v1::Log::into_port))
     }
 
@@ -191,8 +231,13 @@ fn pad(prefix: &str, fill: char) -> String {
     padded
 }
 
-fn summary(id: RunId, value: &[u8]) -> Result<Summary, Error> {
-    Ok(envelope::open::<v1::Run>("run", value)?.into_summary(id)?)
+/// A row of the list of runs, and where the rest of the run is in the archive.
+pub(crate) fn row(id: RunId, value: &[u8]) -> Result<(Summary, Option<Place>), Error> {
+    Ok(envelope::open::<v2::Run>(value)?.into_summary(id)?)
+}
+
+fn transition(run: RunId, first: u32, value: &[u8]) -> Result<Vec<Recorded>, Error> {
+    Ok(envelope::open::<v1::Transition>(value)?.into_events(run, first)?)
 }
 
 /// What a history tells of its workflow: the stages and their needs, without their configs. Enough to follow its

@@ -1,7 +1,8 @@
 //! Drives runs: asks `flow` what follows, makes it durable, then does it.
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
-//! what it starts for each attempt, `follower.rs` how others watch, `record/` how all of it is stored.
+//! what it starts for each attempt, `follower.rs` how others watch, `keeper/` what becomes of ended runs, `record/` how
+//! all of it is stored.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.
@@ -10,6 +11,7 @@ mod attempt;
 mod executor;
 mod follower;
 mod history;
+mod keeper;
 mod owner;
 mod record;
 mod task;
@@ -17,5 +19,5 @@ mod task;
 pub use executor::{Error, Executor, Options, Ports, Submission};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
+pub use keeper::Retention;
 pub use record::Broken;
-pub use task::Tasks;

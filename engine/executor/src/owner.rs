@@ -168,6 +168,9 @@ impl Owner {
     /// Gives back what was kept for the run.
     async fn end(self) {
         let id = self.summary.id;
+        if self.run.outcome().is_some() {
+            self.shared.doorbell.ended();
+        }
         if let Err(error) = self.shared.ports.workspaces.remove(id).await {
             tracing::warn!(run = %id, %error, "the workspaces of a run are left");
         }

@@ -8,11 +8,11 @@ use tracing::Instrument;
 
 /// The tasks of an engine. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks(TaskTracker);
+pub(crate) struct Tasks(TaskTracker);
 
 impl Tasks {
     /// Runs a task beside all others. A panic in it is logged and ends this task only.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let task = async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
                 tracing::error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
@@ -22,7 +22,7 @@ impl Tasks {
     }
 
     /// Waits for the end of all tasks. More may be spawned until then.
-    pub async fn join(&self) {
+    pub(crate) async fn join(&self) {
         self.0.close();
         self.0.wait().await;
     }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
+use crate::Timestamp;
+
 /// Why a text is no id or name; says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
@@ -121,6 +123,14 @@ macro_rules! ulid_id {
             }
         }
     };
+}
+
+impl RunId {
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.timestamp_ms())
+    }
 }
 
 ulid_id!(

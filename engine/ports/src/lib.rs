@@ -4,6 +4,7 @@
 //! (sled, bollard, wasmtime) stands in here. Every trait is safe to use from many tasks; every future may be dropped
 //! at any `.await`: what it began outside is found again by its operation id or label.
 
+pub mod archive;
 pub mod clock;
 pub mod containers;
 pub mod images;
@@ -13,6 +14,7 @@ pub mod source;
 pub mod store;
 pub mod workspaces;
 
+pub use archive::Archive;
 pub use clock::Clock;
 pub use containers::Containers;
 pub use images::Images;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use yuanli_model::{AttemptId, LogLine};
+use yuanli_model::{AttemptId, LogLine, RunId};
 
 /// Longest log that is kept with the attempt's end in the store; a longer one has a file of its own.
 pub const MAX_INLINE_BYTES: usize = 8 * 1024;
@@ -71,6 +71,12 @@ pub trait Logs: Send + Sync + std::fmt::Debug {
         offset: u64,
         max_bytes: usize,
     ) -> Result<LogPage, LogError>;
+
+    /// Removes the long logs of a run that nobody needs any more. Nothing happens when there are none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    async fn remove(&self, run: RunId) -> std::io::Result<()>;
 }
 
 /// The log of one attempt while it runs.

@@ -9,7 +9,7 @@ use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Options, Ports, Submission};
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::{Containers, Logs};
-use yuanli_store::{DataDirectory, Embedded, FileLogs};
+use yuanli_store::{DataDirectory, Embedded, FileArchive, FileLogs, disk};
 use yuanli_workspace::FileWorkspaces;
 
 use crate::body;
@@ -67,8 +67,11 @@ impl Engine {
             outside(directory.engine(), Arc::clone(&clock), Arc::clone(&docker)),
         )?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
+        let archive =
+            FileArchive::open(&directory.history(), Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
         let ports = Ports {
             store,
+            archive: Arc::new(archive),
             logs: logs.clone(),
             workspaces: Arc::new(FileWorkspaces::new(directory.work())),
             plugins: library.plugins.clone(),
@@ -84,12 +87,14 @@ impl Engine {
         &self.library
     }
 
-    /// Ends what an engine before this one left open, and removes the containers that it left. Returns the runs.
+    /// Ends what an engine before this one left open, removes the containers that it left, and begins to keep the
+    /// history. Returns the runs.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
         let open = self.executor.recover().await?;
+        self.executor.keep_history();
         if !open.is_empty()
             && let Err(error) = self.docker.remove_all(self.directory.engine(), None).await
         {
@@ -219,7 +224,7 @@ impl Engine {
 
     /// Waits for everything that was begun, and gives the data directory back.
     pub async fn close(self) {
-        self.executor.tasks().join().await;
+        self.executor.close().await;
     }
 
     /// The data directory.

@@ -33,18 +33,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes a block.
     pub(crate) fn block(&mut self, kind: u32, raw: &[u8]) -> io::Result<()> {
-        let data = zstd::bulk::compress(raw, LEVEL)?;
-        let mut header = [0; HEADER_BYTES];
-        let length = |bytes: &[u8]| {
-            u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
-        };
-        header[4..8].copy_from_slice(&kind.to_le_bytes());
-        header[8..12].copy_from_slice(&length(raw)?.to_le_bytes());
-        header[12..].copy_from_slice(&length(&data)?.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[4..]), &data);
-        header[..4].copy_from_slice(&crc.to_le_bytes());
-        self.out.write_all(&header)?;
-        self.out.write_all(&data)?;
+        self.out.write_all(&pack(kind, raw)?)?;
         self.blocks += 1;
         Ok(())
     }
@@ -56,6 +45,21 @@ impl<W: Write> Writer<W> {
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// One block.
+pub(crate) fn pack(kind: u32, raw: &[u8]) -> io::Result<Vec<u8>> {
+    let data = zstd::bulk::compress(raw, LEVEL)?;
+    let length =
+        |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let mut block = vec![0; HEADER_BYTES];
+    block[4..8].copy_from_slice(&kind.to_le_bytes());
+    block[8..12].copy_from_slice(&length(raw)?.to_le_bytes());
+    block[12..].copy_from_slice(&length(&data)?.to_le_bytes());
+    block.extend(data);
+    let crc = crc32c::crc32c(&block[4..]);
+    block[..4].copy_from_slice(&crc.to_le_bytes());
+    Ok(block)
 }
 
 /// Reads blocks.

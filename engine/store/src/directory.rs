@@ -109,6 +109,12 @@ impl DataDirectory {
         self.path.join("store")
     }
 
+    /// The folder of finished runs.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.path.join("history")
+    }
+
     /// The folder of long logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

@@ -2,10 +2,12 @@
 //!
 //! - [`Memory`] and [`Embedded`] implement [`yuanli_ports::Store`]; `tests/contract.rs` holds both to the same promises.
 //! - [`FileLogs`] implements [`yuanli_ports::Logs`]: short logs in memory until their attempt ends, long ones in files.
+//! - [`FileArchive`] implements [`yuanli_ports::Archive`]: finished runs, packed into segments.
 //! - [`DataDirectory`] is the folder around them: made once, owned by one engine at a time.
 //!
 //! Only this crate knows sled.
 
+mod archive;
 mod blocks;
 mod directory;
 pub mod disk;
@@ -20,6 +22,7 @@ mod rules;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 
+pub use archive::FileArchive;
 pub use directory::{DataDirectory, OpenError};
 pub use embedded::{Embedded, Options};
 pub use fault::{Damage, Fault};

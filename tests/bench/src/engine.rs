@@ -12,7 +12,7 @@ use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, 
 use yuanli_ports::plugins::Origin;
 use yuanli_server::SystemClock;
 use yuanli_source::SourceTrees;
-use yuanli_store::{Embedded, FileLogs};
+use yuanli_store::{Embedded, FileArchive, FileLogs, disk};
 use yuanli_test_guests::NOOP;
 use yuanli_wasm::{Builtin, Host, Outside};
 use yuanli_workspace::FileWorkspaces;
@@ -46,14 +46,19 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
 
 /// An engine that keeps everything below `folder`.
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
+    let archive = folder.join("history");
+    let archive = FileArchive::open(&archive, Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
     let ports = Ports {
         store: Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?),
+        archive: Arc::new(archive),
         logs: Arc::new(FileLogs::new(folder.join("logs"))),
         workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
         plugins: Arc::new(host(folder)?),
         clock: Arc::new(SystemClock::default()),
     };
-    Ok(Executor::new(ports, Options::default()))
+    let executor = Executor::new(ports, Options::default());
+    executor.keep_history();
+    Ok(executor)
 }
 
 /// A run of a workflow of `stages` no-op stages.

@@ -4,19 +4,32 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version that is written now.
-pub(crate) const VERSION: u8 = 1;
+/// A type as it is stored now.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    /// What it is, for a person.
+    const WHAT: &'static str;
+    /// Its version; the one before is still read.
+    const VERSION: u8 = 1;
+
+    /// Reads what an older engine wrote; `None` for versions that were never written.
+    fn older(version: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        let _ = (version, body);
+        None
+    }
+}
 
 /// A stored value that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// Written by a newer engine.
-    #[error("a stored {what} has version {version}; this engine reads up to {VERSION}: use the newer one")]
+    #[error("a stored {what} has version {version}; this engine reads up to {known}: use the newer one")]
     Newer {
         /// What it is.
         what: &'static str,
         /// Its version.
         version: u8,
+        /// The newest version that this engine reads.
+        known: u8,
     },
     /// Not what was written.
     #[error("a stored {what} cannot be read: {reason}")]
@@ -35,17 +48,23 @@ impl Broken {
 }
 
 /// The value in its envelope.
-pub(crate) fn seal<T: Serialize>(value: &T) -> Bytes {
-    let sealed = postcard::to_extend(value, vec![VERSION]);
+pub(crate) fn seal<T: Stored>(value: &T) -> Bytes {
+    let sealed = postcard::to_extend(value, vec![T::VERSION]);
     // Stored types hold texts, numbers and lists of them, which postcard always takes.
     sealed.expect("stored types can be encoded").into()
 }
 
 /// The value of an envelope.
-pub(crate) fn open<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Broken> {
-    match bytes.split_first() {
-        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|e| Broken::damaged(what, e)),
-        Some((&version, _)) if version > VERSION => Err(Broken::Newer { what, version }),
-        Some(_) | None => Err(Broken::damaged(what, "it has no version")),
+pub(crate) fn open<T: Stored>(bytes: &[u8]) -> Result<T, Broken> {
+    let what = T::WHAT;
+    let Some((&version, body)) = bytes.split_first() else {
+        return Err(Broken::damaged(what, "it is empty"));
+    };
+    if version > T::VERSION {
+        return Err(Broken::Newer { what, version, known: T::VERSION });
     }
+    let value =
+        if version == T::VERSION { Some(postcard::from_bytes(body)) } else { T::older(version, body) };
+    let value = value.ok_or_else(|| Broken::damaged(what, format!("version {version} was never written")))?;
+    value.map_err(|e| Broken::damaged(what, e))
 }

@@ -1,6 +1,6 @@
 //! Typed keys: big-endian, so that their order is that of what they name.
 
-use yuanli_model::{AttemptId, Digest, RunId, StageName};
+use yuanli_model::{AttemptId, Digest, RunId, StageName, WorkflowName};
 use yuanli_ports::store::Key;
 
 use super::envelope::Broken;
@@ -14,6 +14,10 @@ enum Space {
     Event = 3,
     Log = 4,
     Workflow = 5,
+    Ended = 6,
+    Kept = 7,
+    Tally = 8,
+    Segment = 9,
 }
 
 impl Space {
@@ -67,6 +71,70 @@ pub(crate) fn log(attempt: &AttemptId) -> Key {
     rest.extend(instance.to_be_bytes());
     rest.extend(attempt.to_be_bytes());
     of_run(Space::Log, *run, &rest)
+}
+
+/// All logs of a run.
+pub(crate) fn logs(run: RunId) -> Key {
+    of_run(Space::Log, run, &[])
+}
+
+/// What follows the run in a key of [`log`] or [`event`].
+pub(crate) fn in_run(key: &Key) -> &[u8] {
+    key.as_bytes().get(1 + ID_BYTES..).unwrap_or_default()
+}
+
+/// The log of an attempt as a key within its run: see [`in_run`].
+pub(crate) fn log_in_run(attempt: &AttemptId) -> Vec<u8> {
+    in_run(&log(attempt)).to_vec()
+}
+
+pub(crate) fn ended(run: RunId) -> Key {
+    of_run(Space::Ended, run, &[])
+}
+
+/// All runs that have ended and are not in the archive.
+pub(crate) const ENDED: [u8; 1] = Space::Ended.prefix();
+
+pub(crate) fn kept(workflow: &WorkflowName, run: RunId) -> Key {
+    let mut bytes = kept_of(workflow);
+    bytes.extend(run.as_u128().to_be_bytes());
+    Key::new(bytes)
+}
+
+/// All runs of a workflow that are in the archive, oldest first.
+pub(crate) fn kept_of(workflow: &WorkflowName) -> Vec<u8> {
+    let mut bytes = Space::Kept.prefix().to_vec();
+    bytes.extend(workflow.as_str().as_bytes());
+    // Names hold no zero byte, so one behind a name keeps the order of names of different length.
+    bytes.push(0);
+    bytes
+}
+
+/// The run of a key of [`kept`].
+pub(crate) fn parse_kept(key: &Key) -> Result<RunId, Broken> {
+    let id = key.as_bytes().last_chunk::<ID_BYTES>();
+    let id = id.ok_or_else(|| Broken::damaged("key", "it names no run"))?;
+    Ok(RunId::from_u128(u128::from_be_bytes(*id)))
+}
+
+pub(crate) fn tally(workflow: &WorkflowName) -> Key {
+    let mut bytes = Space::Tally.prefix().to_vec();
+    bytes.extend(workflow.as_str().as_bytes());
+    Key::new(bytes)
+}
+
+/// All workflows that have runs in the archive.
+pub(crate) const TALLIES: [u8; 1] = Space::Tally.prefix();
+
+/// The workflow of a key of [`tally`].
+pub(crate) fn parse_tally(key: &Key) -> Result<WorkflowName, Broken> {
+    let name = key.as_bytes().get(1..).and_then(|name| std::str::from_utf8(name).ok());
+    let name = name.and_then(|name| name.parse().ok());
+    name.ok_or_else(|| Broken::damaged("key", "it names no workflow"))
+}
+
+pub(crate) fn segment(number: u64) -> Key {
+    Key::new([&Space::Segment.prefix()[..], &number.to_be_bytes()].concat())
 }
 
 /// One part of the text of a workflow version.

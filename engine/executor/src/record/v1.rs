@@ -11,26 +11,26 @@ use yuanli_model::run::PinnedStage;
 use yuanli_model::{self as model, Digest, RunId, Timestamp};
 use yuanli_ports::logs::StoredLog;
 
-use super::envelope::Broken;
-use crate::history::{Recorded, Summary};
+use super::envelope::{Broken, Stored};
+use crate::history::Recorded;
 
-/// A row of the list of runs.
+/// A row of the list of runs; [`super::v2::Run`] took its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
-    workflow: String,
-    version: [u8; 32],
-    created_ms: u64,
-    ended: Option<Ended>,
+    pub(super) workflow: String,
+    pub(super) version: [u8; 32],
+    pub(super) created_ms: u64,
+    pub(super) ended: Option<Ended>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Ended {
-    at_ms: u64,
-    outcome: Outcome,
+pub(super) struct Ended {
+    pub(super) at_ms: u64,
+    pub(super) outcome: Outcome,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Outcome {
+pub(super) enum Outcome {
     Succeeded,
     Failed,
     Cancelled,
@@ -93,31 +93,16 @@ pub(crate) enum Log {
     File { bytes: u64 },
 }
 
-impl Run {
-    pub(crate) fn of(summary: &Summary) -> Self {
-        Self {
-            workflow: summary.workflow.to_string(),
-            version: *summary.version.as_bytes(),
-            created_ms: summary.created.as_millis(),
-            ended: summary
-                .ended
-                .map(|(at, outcome)| Ended { at_ms: at.as_millis(), outcome: Outcome::of(outcome) }),
-        }
-    }
+impl Stored for Transition {
+    const WHAT: &'static str = "event";
+}
 
-    pub(crate) fn into_summary(self, id: RunId) -> Result<Summary, Broken> {
-        Ok(Summary {
-            id,
-            workflow: parse("run", &self.workflow)?,
-            version: Digest::from_bytes(self.version),
-            created: Timestamp::from_millis(self.created_ms),
-            ended: self.ended.map(|ended| (Timestamp::from_millis(ended.at_ms), ended.outcome.into_model())),
-        })
-    }
+impl Stored for Log {
+    const WHAT: &'static str = "log";
 }
 
 impl Outcome {
-    const fn of(outcome: model::Outcome) -> Self {
+    pub(super) const fn of(outcome: model::Outcome) -> Self {
         match outcome {
             model::Outcome::Succeeded => Self::Succeeded,
             model::Outcome::Failed => Self::Failed,
@@ -125,7 +110,7 @@ impl Outcome {
         }
     }
 
-    const fn into_model(self) -> model::Outcome {
+    pub(super) const fn into_model(self) -> model::Outcome {
         match self {
             Self::Succeeded => model::Outcome::Succeeded,
             Self::Failed => model::Outcome::Failed,
@@ -313,7 +298,10 @@ impl Log {
     }
 }
 
-fn parse<T: std::str::FromStr<Err: ToString>>(what: &'static str, text: &str) -> Result<T, Broken> {
+pub(super) fn parse<T: std::str::FromStr<Err: ToString>>(
+    what: &'static str,
+    text: &str,
+) -> Result<T, Broken> {
     text.parse().map_err(|e: T::Err| Broken::damaged(what, e))
 }
 

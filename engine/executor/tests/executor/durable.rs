@@ -73,7 +73,7 @@ async fn a_store_that_refuses_the_first_commit_starts_nothing() {
     let full = StoreError::Unavailable("the disk is full".to_owned());
     *bench.store.failure.lock().unwrap() = Some(full.clone());
     assert_eq!(bench.start(&["a"]).await, Err(Error::Store(full)));
-    soon(bench.executor.tasks().join()).await;
+    soon(bench.executor.close()).await;
     assert_eq!(*bench.plugins.called.borrow(), Vec::<String>::new());
 }
 
@@ -86,7 +86,7 @@ async fn a_store_that_fails_on_the_way_ends_the_run_here_and_followers_hear_of_i
     *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("the disk is full".to_owned()));
     bench.plugins.is_gate_open.send_replace(true);
     assert_eq!(soon(to_the_end(follower)).await, Err(Error::NotActive(run)));
-    soon(bench.executor.tasks().join()).await;
+    soon(bench.executor.close()).await;
     assert_eq!(bench.plugins.called.borrow().len(), 2, "`c` was not started");
 }
 

@@ -54,7 +54,7 @@ async fn followers_see_everything_once_and_in_order_whenever_they_come() {
         let (early, other) = (bench.executor.follow(run), bench.executor.follow(run));
         let (early, other) = soon(async { tokio::join!(to_the_end(early), to_the_end(other)) }).await;
         let late = soon(to_the_end(bench.executor.follow(run))).await.unwrap();
-        soon(bench.executor.tasks().join()).await;
+        soon(bench.executor.close()).await;
         let much_later = soon(to_the_end(bench.executor.follow(run))).await.unwrap();
         for updates in [early.unwrap(), other.unwrap(), late, much_later] {
             check(&updates, lines);
@@ -68,7 +68,7 @@ async fn a_follower_that_does_not_read_holds_nothing_up() {
     let run = bench.start(&["a"]).await.unwrap();
     let mut slow = bench.executor.follow(run);
     soon(slow.next()).await.unwrap();
-    soon(bench.executor.tasks().join()).await;
+    soon(bench.executor.close()).await;
     let mut updates = soon(to_the_end(slow)).await.unwrap();
     let first = soon(bench.executor.follow(run).next()).await.unwrap().unwrap();
     updates.insert(0, first);

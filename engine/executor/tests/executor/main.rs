@@ -6,5 +6,6 @@
 mod durable;
 mod follow;
 mod history;
+mod keeper;
 mod run;
 mod support;

@@ -43,7 +43,7 @@ async fn a_cancel_ends_the_run_and_later_ones_are_refused() {
     let updates = soon(to_the_end(bench.executor.follow(run))).await.unwrap();
     assert_eq!(outcome(&updates), Outcome::Cancelled);
     assert_eq!(*end(&updates, "a"), AttemptOutcome::Cancelled);
-    soon(bench.executor.tasks().join()).await;
+    soon(bench.executor.close()).await;
     assert!(bench.executor.cancel(run, "again").is_err());
 }
 

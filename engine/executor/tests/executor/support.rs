@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use yuanli_executor::{Error, Executor, Follower, Options, Ports, Submission, Update};
+use yuanli_executor::{Error, Executor, Follower, Options, Ports, Retention, Submission, Update};
 use yuanli_model::{
     AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
     PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
@@ -19,7 +19,7 @@ use yuanli_model::{
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::{Clock, Plugins, Store, Watch};
-use yuanli_store::{FileLogs, Memory};
+use yuanli_store::{FileArchive, FileLogs, Memory, disk};
 use yuanli_workspace::FileWorkspaces;
 
 /// How long anything may take before a test gives up.
@@ -154,32 +154,48 @@ impl Clock for TestClock {
     }
 }
 
+/// So small that a few runs fill a segment of the archive.
+const SEGMENT_BYTES: u64 = 1024;
+
 pub(crate) struct Bench {
     pub(crate) executor: Executor,
     pub(crate) store: Arc<TestStore>,
+    pub(crate) archive: Arc<FileArchive>,
     pub(crate) plugins: Arc<TestPlugins>,
-    folder: TempDir,
+    pub(crate) folder: Arc<TempDir>,
 }
 
 impl Bench {
     pub(crate) fn new(acts: &[(&str, Act)]) -> Self {
-        Self::on(Arc::default(), acts)
+        Self::with(Arc::default(), Arc::new(tempfile::tempdir().unwrap()), acts, Options::default())
+    }
+
+    /// One that keeps its history so.
+    pub(crate) fn keeping(acts: &[(&str, Act)], retention: Retention) -> Self {
+        let options = Options { retention, ..Options::default() };
+        Self::with(Arc::default(), Arc::new(tempfile::tempdir().unwrap()), acts, options)
     }
 
     /// Another engine on the same store.
     pub(crate) fn on(store: Arc<TestStore>, acts: &[(&str, Act)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::with(store, Arc::new(tempfile::tempdir().unwrap()), acts, Options::default())
+    }
+
+    fn with(store: Arc<TestStore>, folder: Arc<TempDir>, acts: &[(&str, Act)], options: Options) -> Self {
         let plugins = Arc::new(TestPlugins::default());
         *plugins.acts.lock().unwrap() =
             acts.iter().map(|(stage, act)| ((*stage).to_owned(), act.clone())).collect();
+        let history = folder.path().join("history");
+        let archive = Arc::new(FileArchive::open(&history, Arc::new(disk::Local), SEGMENT_BYTES).unwrap());
         let ports = Ports {
             store: store.clone(),
+            archive: archive.clone(),
             logs: Arc::new(FileLogs::new(folder.path().join("logs"))),
             workspaces: Arc::new(FileWorkspaces::new(folder.path().join("work"))),
             plugins: plugins.clone(),
             clock: Arc::new(TestClock::default()),
         };
-        Self { executor: Executor::new(ports, Options::default()), store, plugins, folder }
+        Self { executor: Executor::new(ports, options), store, archive, plugins, folder }
     }
 
     /// Starts a run of stages such as `d: b c`; what stands after `=` is an expression in the stage's config.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use yuanli_model::AttemptId;
+use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::logs::{LogError, LogPage, StoredLog};
 use yuanli_ports::{AttemptLog, Logs};
 
@@ -77,6 +77,15 @@ impl Logs for FileLogs {
             },
         };
         line::parse(attempt, offset, &bytes)
+    }
+
+    async fn remove(&self, run: RunId) -> std::io::Result<()> {
+        let folder = self.folder.join(run.to_string());
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+        match removed.map_err(std::io::Error::other)? {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 }
 

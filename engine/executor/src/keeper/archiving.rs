@@ -1,0 +1,149 @@
+//! Moving ended runs to the archive.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use yuanli_model::{RunId, WorkflowName};
+use yuanli_ports::archive::{MAX_RECORD_BYTES, Place};
+use yuanli_ports::logs::StoredLog;
+use yuanli_ports::store::{Batch, Entry, Key, Range, Revision};
+
+use super::{BATCH_RUNS, Keeper};
+use crate::executor::Error;
+use crate::history::{Summary, row};
+use crate::record::envelope::Stored;
+use crate::record::v2::{Archived, Kept, Packed, Records, Tally};
+use crate::record::{envelope, key, v1, v2};
+
+/// Most entries that one commit takes away, unless a single run has more: bounds the size of a frame of the journal.
+const BATCH_ENTRIES: usize = 4096;
+/// Entries of a run that are read at once.
+const PAGE: usize = 256;
+
+/// An ended run as the store holds it.
+struct Moving {
+    summary: Summary,
+    revision: Revision,
+    record: Bytes,
+    kept: Kept,
+    /// The keys of its events and logs.
+    keys: Vec<Key>,
+}
+
+impl Keeper {
+    /// Moves a batch of ended runs to the archive when at least `enough` wait. Says whether it did.
+    pub(super) async fn archive_batch(&self, enough: usize) -> Result<bool, Error> {
+        let waiting = self.waiting(BATCH_RUNS).await?;
+        self.shared.doorbell.waiting.store(waiting.len(), Ordering::Relaxed);
+        if waiting.len() < enough.max(1) {
+            return Ok(false);
+        }
+        let mut batch = Batch::default();
+        let mut moving: Vec<Moving> = Vec::new();
+        let mut entries = 0;
+        for run in waiting {
+            if let Some(run) = self.read(run, &mut batch).await? {
+                entries += run.keys.len();
+                moving.push(run);
+            }
+            if entries >= BATCH_ENTRIES {
+                break;
+            }
+        }
+        let records = moving.iter().map(|run| run.record.clone()).collect();
+        let places = self.shared.ports.archive.append(records).await?;
+        let mut workflows: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
+        for (run, place) in moving.iter().zip(&places) {
+            put_moved(&mut batch, run, *place);
+            let more = workflows.entry(run.summary.workflow.clone()).or_default();
+            *more = Tally { runs: more.runs + 1, bytes: more.bytes + run.kept.bytes };
+        }
+        for (workflow, more) in workflows {
+            let tally: Tally = self.value(&key::tally(&workflow)).await?;
+            let tally = Tally { runs: tally.runs + more.runs, bytes: tally.bytes + more.bytes };
+            batch.put(key::tally(&workflow), envelope::seal(&tally));
+        }
+        self.put_written(&mut batch, &places).await?;
+        self.shared.ports.store.commit(batch).await?;
+        let moved = moving.len();
+        tracing::debug!(moved, "runs were moved to the archive");
+        Ok(true)
+    }
+
+    /// Reads all of a run. One that cannot be moved stops waiting, and stays in the store.
+    async fn read(&self, run: RunId, batch: &mut Batch) -> Result<Option<Moving>, Error> {
+        let store = &self.shared.ports.store;
+        let Some(entry) = store.get(&key::run(run)).await? else {
+            batch.delete(key::ended(run));
+            return Ok(None);
+        };
+        let (summary, place) = row(run, &entry.value)?;
+        let events = self.all(Range::prefix(key::events(run).as_bytes(), PAGE)).await?;
+        let logs = self.all(Range::prefix(key::logs(run).as_bytes(), PAGE)).await?;
+        let mut archived =
+            Archived { run: run.as_u128().to_be_bytes(), events: Vec::new(), logs: Vec::new() };
+        let mut keys = Vec::with_capacity(events.len() + logs.len());
+        for (key, entry) in events {
+            archived.events.push((key::parse_event(&key)?, Packed(entry.value.to_vec())));
+            keys.push(key);
+        }
+        let mut files = 0;
+        for (key, entry) in logs {
+            if let StoredLog::File { bytes } = envelope::open::<v1::Log>(&entry.value)?.into_port() {
+                files += bytes;
+            }
+            archived.logs.push((Packed(key::in_run(&key).to_vec()), Packed(entry.value.to_vec())));
+            keys.push(key);
+        }
+        let record = envelope::seal(&archived);
+        if place.is_some() || record.len() > MAX_RECORD_BYTES {
+            batch.delete(key::ended(run));
+            return Ok(None);
+        }
+        let kept = Kept { bytes: record.len() as u64 + files, has_files: files > 0 };
+        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys }))
+    }
+
+    async fn all(&self, mut range: Range) -> Result<Vec<(Key, Entry)>, Error> {
+        let mut found = Vec::new();
+        loop {
+            let page = self.shared.ports.store.scan(range.clone()).await?;
+            let is_last = page.len() < PAGE;
+            found.extend(page);
+            match found.last() {
+                Some((last, _)) if !is_last => range = range.after(last.clone()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Counts records that are new in their segments. Only the keeper changes these counts.
+    pub(super) async fn put_written(&self, batch: &mut Batch, places: &[Place]) -> Result<(), Error> {
+        let mut segments: BTreeMap<u64, u64> = BTreeMap::new();
+        places.iter().for_each(|place| *segments.entry(place.segment).or_default() += 1);
+        for (segment, more) in segments {
+            let records: Records = self.value(&key::segment(segment)).await?;
+            let records = Records { written: records.written + more, alive: records.alive + more };
+            batch.put(key::segment(segment), envelope::seal(&records));
+        }
+        Ok(())
+    }
+
+    /// The value of a key; nothing counted where there is none.
+    pub(super) async fn value<T: Stored + Default>(&self, key: &Key) -> Result<T, Error> {
+        let entry = self.shared.ports.store.get(key).await?;
+        Ok(entry.map(|entry| envelope::open(&entry.value)).transpose()?.unwrap_or_default())
+    }
+}
+
+fn put_moved(batch: &mut Batch, run: &Moving, place: Place) {
+    let id = run.summary.id;
+    batch.require_unchanged(key::run(id), run.revision);
+    batch.put(key::run(id), envelope::seal(&v2::Run::of(&run.summary, Some(place))));
+    batch.put(key::kept(&run.summary.workflow, id), envelope::seal(&run.kept));
+    batch.delete(key::ended(id));
+    run.keys.iter().for_each(|key| {
+        batch.delete(key.clone());
+    });
+}

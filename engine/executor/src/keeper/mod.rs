@@ -1,0 +1,100 @@
+//! What becomes of runs that have ended: they move to the archive, and in time they are removed.
+//!
+//! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
+//! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes, `space.rs` gives the
+//! archive's space back.
+//!
+//! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
+//! entry that names it.
+
+mod archiving;
+mod retention;
+mod space;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use yuanli_ports::Cancellation;
+use yuanli_ports::store::Range;
+
+use crate::executor::{Error, Shared};
+use crate::record::key;
+pub use retention::Retention;
+
+/// Ended runs that wait for the archive until they are moved there together: small enough to be read from memory in
+/// no time, large enough to be packed well.
+pub(crate) const BATCH_RUNS: usize = 256;
+/// How often age is looked at, and what failed is tried again.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// How others speak to the keeper.
+#[derive(Debug, Default)]
+pub(crate) struct Doorbell {
+    waiting: AtomicUsize,
+    wake: Notify,
+    closing: Cancellation,
+}
+
+impl Doorbell {
+    /// A run has ended.
+    pub(crate) fn ended(&self) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) + 1 >= BATCH_RUNS {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Ends the keeper's task after the step that it is at.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+}
+
+/// Keeps the history of an engine.
+pub(crate) struct Keeper {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Works until the executor is closed.
+    pub(crate) async fn work(self) {
+        let closing = self.shared.doorbell.closing.clone();
+        loop {
+            if let Err(error) = self.round(&closing).await {
+                tracing::warn!(%error, "the history is not tidied; it will be tried again");
+            }
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = self.shared.doorbell.wake.notified() => {}
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+        }
+    }
+
+    /// Does all there is to do, a step at a time.
+    async fn round(&self, closing: &Cancellation) -> Result<(), Error> {
+        while !closing.is_cancelled() && self.archive_batch(BATCH_RUNS).await? {}
+        while !closing.is_cancelled() && self.remove_some().await? {}
+        while !closing.is_cancelled() && self.free_some().await? {}
+        Ok(())
+    }
+
+    /// Moves every ended run to the archive, removes what retention says, and makes the archive as small as it can be.
+    pub(crate) async fn tidy(&self) -> Result<(), Error> {
+        while self.archive_batch(1).await? {}
+        while self.remove_some().await? {}
+        while self.free_some().await? {}
+        Ok(())
+    }
+
+    /// Ended runs that wait for the archive, oldest first, at most `limit`.
+    async fn waiting(&self, limit: usize) -> Result<Vec<yuanli_model::RunId>, Error> {
+        let rows = self.shared.ports.store.scan(Range::prefix(&key::ENDED, limit)).await?;
+        rows.iter().map(|(key, _)| Ok(key::parse_run(key)?)).collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Removing runs that nobody needs any more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use yuanli_model::{RunId, Timestamp, WorkflowName};
+use yuanli_ports::store::{Batch, Range};
+
+use super::Keeper;
+use crate::executor::Error;
+use crate::history::row;
+use crate::record::v2::{Kept, Records, Tally};
+use crate::record::{envelope, key};
+
+/// Most runs that one commit removes: small, so that other commits do not wait.
+const STEP_RUNS: usize = 256;
+/// Workflows that are looked at at once.
+const PAGE: usize = 256;
+
+/// How long the runs of a workflow are kept after they have ended. Whatever is exceeded first removes the oldest. Runs
+/// that have ended just now are counted once some hundred of them wait for the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Counted from the start of a run. Default 90 days.
+    pub age: Option<Duration>,
+    /// The most runs of a workflow. Default 10,000.
+    pub runs: Option<u64>,
+    /// The most bytes of events and logs of a workflow's runs, before they are packed. Default 1 GiB.
+    pub bytes: Option<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            age: Some(Duration::from_secs(90 * 24 * 60 * 60)),
+            runs: Some(10_000),
+            bytes: Some(1024 * 1024 * 1024),
+        }
+    }
+}
+
+impl Retention {
+    /// Nothing is ever removed.
+    #[must_use]
+    pub fn forever() -> Self {
+        Self { age: None, runs: None, bytes: None }
+    }
+
+    /// Whether the oldest of the runs that a workflow has is one too many.
+    fn is_over(&self, tally: Tally, created: Timestamp, now: Timestamp) -> bool {
+        let is_old = |age: Duration| created.as_millis() + age.as_millis() as u64 <= now.as_millis();
+        self.age.is_some_and(is_old)
+            || self.runs.is_some_and(|runs| tally.runs > runs)
+            || self.bytes.is_some_and(|bytes| tally.bytes > bytes)
+    }
+}
+
+impl Keeper {
+    /// Removes some runs of one workflow that has too many. Says whether there was one.
+    pub(super) async fn remove_some(&self) -> Result<bool, Error> {
+        let mut range = Range::prefix(&key::TALLIES, PAGE);
+        loop {
+            let page = self.shared.ports.store.scan(range.clone()).await?;
+            for (key, entry) in &page {
+                let (workflow, tally) = (key::parse_tally(key)?, envelope::open(&entry.value)?);
+                if self.remove_some_of(&workflow, tally).await? {
+                    return Ok(true);
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    async fn remove_some_of(&self, workflow: &WorkflowName, mut tally: Tally) -> Result<bool, Error> {
+        let (store, now) = (&self.shared.ports.store, self.shared.ports.clock.now());
+        let retention = self.shared.options.retention;
+        let oldest = store.scan(Range::prefix(&key::kept_of(workflow), STEP_RUNS)).await?;
+        let mut batch = Batch::default();
+        let mut dead: BTreeMap<u64, u64> = BTreeMap::new();
+        let (mut removed, mut with_files) = (0, Vec::new());
+        for (kept_key, entry) in &oldest {
+            let run = key::parse_kept(kept_key)?;
+            if !retention.is_over(tally, run.created(), now) {
+                break;
+            }
+            let kept: Kept = envelope::open(&entry.value)?;
+            tally =
+                Tally { runs: tally.runs.saturating_sub(1), bytes: tally.bytes.saturating_sub(kept.bytes) };
+            batch.delete(kept_key.clone());
+            if let Some(entry) = store.get(&key::run(run)).await? {
+                if let (_, Some(place)) = row(run, &entry.value)? {
+                    *dead.entry(place.segment).or_default() += 1;
+                }
+                batch.delete(key::run(run));
+            }
+            removed += 1;
+            with_files.extend(kept.has_files.then_some(run));
+        }
+        if removed == 0 {
+            return Ok(false);
+        }
+        match tally.runs {
+            0 => batch.delete(key::tally(workflow)),
+            _ => batch.put(key::tally(workflow), envelope::seal(&tally)),
+        };
+        for (segment, dead) in dead {
+            let records: Records = self.value(&key::segment(segment)).await?;
+            let records = Records { alive: records.alive.saturating_sub(dead), ..records };
+            batch.put(key::segment(segment), envelope::seal(&records));
+        }
+        store.commit(batch).await?;
+        self.remove_files(&with_files).await;
+        tracing::debug!(%workflow, removed, "old runs were removed");
+        Ok(true)
+    }
+
+    async fn remove_files(&self, runs: &[RunId]) {
+        for run in runs {
+            if let Err(error) = self.shared.ports.logs.remove(*run).await {
+                tracing::warn!(%run, %error, "the logs of a removed run are left; `yuanli admin check` finds them");
+            }
+        }
+    }
+}

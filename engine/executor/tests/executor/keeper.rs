@@ -1,0 +1,154 @@
+//! What becomes of runs that have ended.
+
+use std::time::Duration;
+
+use yuanli_executor::Retention;
+use yuanli_model::{AttemptId, Outcome, RunId};
+use yuanli_ports::store::{Range, StoreError};
+use yuanli_ports::{Archive, Logs, Store};
+use yuanli_store::FileLogs;
+
+use crate::support::{Act, Bench, outcome, soon, to_the_end};
+
+/// Entries of the store that are neither rows of runs nor texts of workflows.
+async fn others(bench: &Bench) -> usize {
+    let rows = bench.store.scan(Range::prefix(&[], 10_000)).await.unwrap();
+    rows.iter().filter(|(key, _)| ![1, 5].contains(&key.as_bytes()[0])).count()
+}
+
+async fn runs(bench: &Bench) -> Vec<RunId> {
+    let runs = bench.executor.history().list(None, 10_000).await.unwrap();
+    runs.iter().rev().map(|run| run.id).collect()
+}
+
+#[tokio::test]
+async fn a_run_reads_the_same_from_the_archive() {
+    let bench = Bench::new(&[("bad", Act::Fail), ("log", Act::Say(3)), ("long", Act::Say(2000))]);
+    let mut before = Vec::new();
+    for lines in [["a", "b: a"], ["bad", "c: bad"], ["log", "long: log"]] {
+        before.push(bench.run(&lines).await.0);
+    }
+    let history = bench.executor.history();
+    let mut expected = Vec::new();
+    for run in &before {
+        expected.push((history.summary(*run).await.unwrap(), history.events(*run, 0).await.unwrap()));
+    }
+    let attempt =
+        |stage: &str| AttemptId { run: before[2], stage: stage.parse().unwrap(), instance: 0, attempt: 1 };
+    let logs = [history.log(&attempt("log")).await.unwrap(), history.log(&attempt("long")).await.unwrap()];
+    assert!(logs.iter().all(Option::is_some));
+
+    bench.executor.tidy_history().await.unwrap();
+
+    assert_eq!(bench.archive.segments().await.unwrap().len(), 1);
+    // One is kept per run, one tally of the workflow, one entry of the segment: no events, no logs, nothing waiting.
+    assert_eq!(others(&bench).await, 3 + 1 + 1);
+    for (run, (summary, events)) in before.iter().zip(&expected) {
+        assert_eq!(history.summary(*run).await.unwrap(), *summary);
+        assert_eq!(history.events(*run, 0).await.unwrap(), *events);
+        assert_eq!(history.events(*run, 2).await.unwrap(), events[2..]);
+        let (state, _) = history.run(*run).await.unwrap().unwrap();
+        assert_eq!(state.outcome(), summary.as_ref().unwrap().ended.map(|(_, outcome)| outcome));
+    }
+    assert_eq!(history.log(&attempt("log")).await.unwrap(), logs[0]);
+    assert_eq!(history.log(&attempt("long")).await.unwrap(), logs[1]);
+    assert_eq!(runs(&bench).await, before);
+    // Who comes late sees it as if it were there.
+    let updates = soon(to_the_end(bench.executor.follow(before[1]))).await.unwrap();
+    assert_eq!(outcome(&updates), Outcome::Failed);
+}
+
+#[tokio::test]
+async fn the_newest_runs_of_a_workflow_are_kept() {
+    let bench = Bench::keeping(&[], Retention { runs: Some(3), ..Retention::forever() });
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        all.push(bench.run(&["a"]).await.0);
+    }
+    bench.executor.tidy_history().await.unwrap();
+    assert_eq!(runs(&bench).await, all[7..]);
+    let gone = bench.executor.history();
+    assert_eq!(gone.summary(all[0]).await.unwrap(), None);
+    assert_eq!(gone.events(all[0], 0).await.unwrap(), []);
+    assert!(gone.run(all[9]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn old_runs_and_runs_that_take_too_much_are_removed_with_their_logs() {
+    // The clock of the tests goes on by a millisecond whenever it is asked.
+    let bench =
+        Bench::keeping(&[], Retention { age: Some(Duration::from_millis(40)), ..Retention::forever() });
+    let first = bench.run(&["a"]).await.0;
+    for _ in 0..20 {
+        bench.run(&["a"]).await;
+    }
+    bench.executor.tidy_history().await.unwrap();
+    let left = runs(&bench).await;
+    assert!(!left.contains(&first) && !left.is_empty() && left.len() < 21, "{left:?}");
+
+    let bench = Bench::keeping(
+        &[("long", Act::Say(2000))],
+        Retention { bytes: Some(300_000), ..Retention::forever() },
+    );
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(bench.run(&["long"]).await.0);
+    }
+    let folder = |run: &RunId| bench.folder.path().join("logs").join(run.to_string());
+    assert!(all.iter().all(|run| folder(run).exists()));
+    bench.executor.tidy_history().await.unwrap();
+    let left = runs(&bench).await;
+    assert!(left.len() < 4 && left.ends_with(&all[3..]), "{} of 4 are left", left.len());
+    assert!(all.iter().all(|run| folder(run).exists() == left.contains(run)));
+    let logs = FileLogs::new(bench.folder.path().join("logs"));
+    logs.remove(all[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn segments_go_when_nothing_in_them_is_alive_and_sparse_ones_are_written_again() {
+    let bench = Bench::keeping(&[], Retention { runs: Some(12), ..Retention::forever() });
+    let mut all = Vec::new();
+    for round in 0..6 {
+        for _ in 0..10 {
+            all.push(bench.run(&["a", "b: a"]).await.0);
+        }
+        bench.executor.tidy_history().await.unwrap();
+        let segments = bench.archive.segments().await.unwrap();
+        // 12 are alive: all of the last ten, which are one segment, and two of those before.
+        assert!(segments.len() <= 3, "{} segments in round {round}", segments.len());
+    }
+    assert_eq!(runs(&bench).await, all[48..]);
+    for run in &all[48..] {
+        let (state, _) = bench.executor.history().run(*run).await.unwrap().unwrap();
+        assert_eq!(state.outcome(), Some(Outcome::Succeeded));
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_committed_is_moved_later_and_once() {
+    let bench = Bench::new(&[]);
+    let all = [bench.run(&["a"]).await.0, bench.run(&["a"]).await.0];
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Exhausted("the disk is full".to_owned()));
+    bench.executor.tidy_history().await.unwrap_err();
+    assert!(bench.executor.history().run(all[0]).await.unwrap().is_some(), "nothing went before its commit");
+    *bench.store.failure.lock().unwrap() = None;
+    bench.executor.tidy_history().await.unwrap();
+    assert_eq!(others(&bench).await, 2 + 1 + 1);
+    assert!(bench.executor.history().run(all[0]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_running_engine_moves_runs_by_itself() {
+    let bench = Bench::new(&[]);
+    bench.executor.keep_history();
+    for _ in 0..256 {
+        bench.run(&["a"]).await;
+    }
+    let is_moved = async {
+        while bench.archive.segments().await.unwrap().is_empty() || others(&bench).await > 256 + 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(is_moved).await;
+    soon(bench.executor.close()).await;
+}
