@@ -155,7 +155,7 @@ impl Clock for TestClock {
 }
 
 /// So small that a few runs fill a segment of the archive.
-const SEGMENT_BYTES: u64 = 1024;
+const SEGMENT_BYTES: u64 = 256;
 
 pub(crate) struct Bench {
     pub(crate) executor: Executor,
@@ -200,6 +200,11 @@ impl Bench {
 
     /// Starts a run of stages such as `d: b c`; what stands after `=` is an expression in the stage's config.
     pub(crate) async fn start(&self, lines: &[&str]) -> Result<RunId, Error> {
+        self.start_of("w", lines).await
+    }
+
+    /// The same of a workflow with another name.
+    pub(crate) async fn start_of(&self, workflow: &str, lines: &[&str]) -> Result<RunId, Error> {
         let stage = |line: &&str| {
             let (line, expression) = line.split_once('=').unwrap_or((line, ""));
             let (name, needs) = line.split_once(':').unwrap_or((line, ""));
@@ -217,7 +222,7 @@ impl Bench {
         let stages: Vec<Stage> = lines.iter().map(stage).collect();
         let components = vec![Digest::of(b"component"); stages.len()];
         let folder = self.folder.path().to_owned();
-        let workflow = Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap();
+        let workflow = Workflow::new(workflow.parse().unwrap(), None, IndexMap::new(), stages).unwrap();
         let submission = Submission {
             workflow: Arc::new(workflow),
             text: Bytes::from(lines.join("\n")),
