@@ -115,9 +115,9 @@ async fn segments_go_when_nothing_in_them_is_alive_and_sparse_ones_are_written_a
             if *workflow == "rare" { rare.push(run) } else { busy.push(run) }
         }
         bench.executor.tidy_history().await.unwrap();
-        // Every round fills a segment, of which one run is kept for long.
+        // Every round fills a segment, of which one run is kept for long; two of those fill a segment of their own.
         let segments = bench.archive.segments().await.unwrap();
-        assert!(segments.len() <= 3, "{} segments in round {round}", segments.len());
+        assert!(segments.len() <= 7, "{} segments in round {round}", segments.len());
     }
     let left = runs(&bench).await;
     assert_eq!(left.len(), rare.len() + 12);
