@@ -59,8 +59,9 @@ impl Engine {
     /// When another engine owns it, or it cannot be read or written; the message says which.
     pub async fn open(locations: &Locations) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::default());
-        let directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
+        let mut directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
         let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
+        directory.note_store()?;
         let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
         let library = Library::with(
             &locations.data,

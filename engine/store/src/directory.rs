@@ -2,15 +2,25 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use yuanli_model::EngineId;
+use yuanli_ports::store::StoreError;
 
-/// The version of the layout that this engine writes.
-const FORMAT: u32 = 1;
+use crate::disk::{Local, write_whole};
+use crate::upgrade;
+
+/// What says what a folder is.
+const IDENTITY: &str = "engine.json";
+const STORE: &str = "store";
+const MACHINE_ID: &str = "/etc/machine-id";
+/// The oldest layout that can be upgraded.
+const OLDEST_FORMAT: u32 = 1;
+/// The version of the layout that this engine writes. 1 had sled alone as its store.
+const FORMAT: u32 = 2;
 
 /// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,14 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// Its store cannot be brought to the layout of this engine; it is as it was.
+    #[error("the data directory {} cannot be upgraded: {error}", path.display())]
+    Upgrade {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        error: StoreError,
+    },
     /// The file system failed.
     #[error("the data directory {} cannot be used: {error}", path.display())]
     Io {
@@ -53,17 +71,34 @@ pub enum OpenError {
 }
 
 /// What says what a folder is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     format: u32,
     engine: String,
+    /// Whether a store was made in it: one that is not there any more is missed.
+    #[serde(default)]
+    has_store: bool,
+    /// Where it lies. Another place means that it is a copy, which must not act for the one it is a copy of.
+    #[serde(default)]
+    home: Option<Home>,
+}
+
+/// What tells a folder from its copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Home {
+    /// The machine's id; empty where there is none.
+    machine: String,
+    file_system: u64,
+    inode: u64,
 }
 
 /// A data directory that this process owns until it is dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
+    identity: Identity,
     engine: EngineId,
+    is_copy: bool,
     /// Holds the lock; the system gives it back however the process ends.
     _lock: File,
 }
@@ -77,18 +112,82 @@ impl DataDirectory {
         let io = |error| OpenError::Io { path: path.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
         let lock = lock(path)?;
-        let identity = path.join("engine.json");
-        let engine = match fs::read(&identity) {
-            Ok(text) => parse(&identity, path, &text)?,
+        let home = Home::of(path).map_err(io)?;
+        let file = path.join(IDENTITY);
+        let mut identity = match fs::read(&file) {
+            Ok(text) => parse(&file, path, &text)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let engine = fresh();
-                write_whole(path, &identity, &Identity { format: FORMAT, engine: engine.to_string() })
-                    .map_err(io)?;
-                engine
+                let identity = Self::found(path, &fresh().to_string(), home.clone())?;
+                write_identity(path, &identity).map_err(io)?;
+                identity
             }
             Err(e) => return Err(io(e)),
         };
-        Ok(Self { path: path.to_owned(), engine, _lock: lock })
+        if identity.format < FORMAT {
+            upgrade(path, &mut identity, home.clone())?;
+        }
+        // Also what an upgrade has left that was interrupted at its end.
+        upgrade::remove_old(&path.join(STORE)).map_err(io)?;
+        let damaged = |reason: String| OpenError::Damaged { path: file.clone(), reason };
+        let engine =
+            identity.engine.parse().map_err(|e: yuanli_model::id::InvalidId| damaged(e.to_string()))?;
+        let is_copy = identity.home.as_ref().is_some_and(|noted| *noted != home);
+        let directory = Self { path: path.to_owned(), identity, engine, is_copy, _lock: lock };
+        directory.check_store()?;
+        Ok(directory)
+    }
+
+    /// The identity of a folder that has none: a new one, unless there is a store that it is missing for.
+    fn found(path: &Path, engine: &str, home: Home) -> Result<Identity, OpenError> {
+        if has_files(&path.join(STORE).join("journal")) || has_files(&path.join(STORE).join("exports")) {
+            let reason =
+                format!("it is missing, and there is a store beside it: put `{IDENTITY}` back, or adopt it");
+            return Err(OpenError::Damaged { path: path.join(IDENTITY), reason });
+        }
+        Ok(Identity { format: FORMAT, engine: engine.to_owned(), has_store: false, home: Some(home) })
+    }
+
+    fn check_store(&self) -> Result<(), OpenError> {
+        let store = self.store();
+        if self.identity.has_store && !has_files(&store.join("journal")) && !has_files(&store.join("exports"))
+        {
+            let reason = "there was a store, and it is gone".to_owned();
+            return Err(OpenError::Damaged { path: store, reason });
+        }
+        Ok(())
+    }
+
+    /// Notes that there is a store now.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn note_store(&mut self) -> Result<(), OpenError> {
+        if !self.identity.has_store {
+            self.identity.has_store = true;
+            let io = |error| OpenError::Io { path: self.path.clone(), error };
+            write_identity(&self.path, &self.identity).map_err(io)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was copied, moved to another disk or restored. It must then do nothing outside: what it holds may be
+    /// going on elsewhere.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
+    /// Makes a copy an engine of its own.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn adopt(&mut self, engine: EngineId) -> Result<(), OpenError> {
+        let io = |error| OpenError::Io { path: self.path.clone(), error };
+        let home = Home::of(&self.path).map_err(io)?;
+        self.identity = Identity { engine: engine.to_string(), home: Some(home), ..self.identity.clone() };
+        write_identity(&self.path, &self.identity).map_err(io)?;
+        (self.engine, self.is_copy) = (engine, false);
+        Ok(())
     }
 
     /// Where it is.
@@ -106,7 +205,7 @@ impl DataDirectory {
     /// The folder of the store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.path.join("store")
+        self.path.join(STORE)
     }
 
     /// The folder of finished runs.
@@ -164,20 +263,45 @@ fn myself() -> String {
     format!("process {} on {host} (`{}`)", std::process::id(), command.join(" "))
 }
 
-fn parse(file: &Path, path: &Path, text: &[u8]) -> Result<EngineId, OpenError> {
+fn parse(file: &Path, path: &Path, text: &[u8]) -> Result<Identity, OpenError> {
     let damaged = |reason: String| OpenError::Damaged { path: file.to_owned(), reason };
     let identity: Identity = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
-    if identity.format > FORMAT {
-        return Err(OpenError::Newer { path: path.to_owned(), found: identity.format });
+    match identity.format {
+        FORMAT | OLDEST_FORMAT => Ok(identity),
+        found if found > FORMAT => Err(OpenError::Newer { path: path.to_owned(), found }),
+        found => Err(damaged(format!("there never was a format {found}"))),
     }
-    identity.engine.parse().map_err(|e: yuanli_model::id::InvalidId| damaged(e.to_string()))
 }
 
-/// Writes a file so that it is there whole, or not at all.
-fn write_whole(folder: &Path, file: &Path, identity: &Identity) -> io::Result<()> {
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut temporary, identity)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file)?;
-    File::open(folder)?.sync_all()
+/// Brings a directory of an older engine to this layout. May be interrupted anywhere, and is then done again: the
+/// identity is written last, and what it makes useless goes after it.
+fn upgrade(path: &Path, identity: &mut Identity, home: Home) -> Result<(), OpenError> {
+    let store = path.join(STORE);
+    let failed = |error| OpenError::Upgrade { path: path.to_owned(), error };
+    upgrade::to_journal(&store).map_err(failed)?;
+    *identity = Identity {
+        format: FORMAT,
+        has_store: has_files(&store.join("exports")),
+        home: Some(home),
+        ..identity.clone()
+    };
+    let io = |error| OpenError::Io { path: path.to_owned(), error };
+    write_identity(path, identity).map_err(io)
+}
+
+fn has_files(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
+}
+
+impl Home {
+    fn of(path: &Path) -> io::Result<Self> {
+        let machine = fs::read_to_string(MACHINE_ID).unwrap_or_default().trim().to_owned();
+        // The number of a device may be another after each start of the system; the id of a file system is not.
+        let file_system = rustix::fs::statvfs(path)?.f_fsid;
+        Ok(Self { machine, file_system, inode: fs::metadata(path)?.ino() })
+    }
+}
+
+fn write_identity(folder: &Path, identity: &Identity) -> io::Result<()> {
+    write_whole(&Local, folder, IDENTITY, &serde_json::to_vec(identity)?)
 }

@@ -21,6 +21,7 @@ mod memory;
 mod rules;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod upgrade;
 
 pub use archive::FileArchive;
 pub use directory::{DataDirectory, OpenError};

@@ -37,24 +37,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens sled on a thread of its own: where its files are damaged it panics, and that is an error here.
     pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let path = folder.to_owned();
-        let open = move || {
-            let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
-            catch_unwind(AssertUnwindSafe(|| config.open()))
-        };
-        let db = match thread::spawn(open).join() {
-            Ok(Ok(Ok(db))) => db,
-            Ok(Ok(Err(error))) => return Err(of_sled(&error)),
-            Ok(Err(panic)) | Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                let text = text.unwrap_or("sled cannot read its files");
-                return Err(StoreError::Damaged(format!("{}: {text}", folder.display())));
-            }
-        };
-        Ok(Self { db })
+        Ok(Self { db: open_sled(folder, cache_bytes)? })
     }
 
     /// The revision of the last layer that was written whole.
@@ -162,6 +146,25 @@ impl Index {
                 revision: Revision(u64::from_be_bytes(*revision)),
             }),
             _ => Err(StoreError::Damaged("the index holds what is no value".to_owned())),
+        }
+    }
+}
+
+/// Opens sled on a thread of its own: where its files are damaged it panics, and that is an error here.
+pub(crate) fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    let path = folder.to_owned();
+    let open = move || {
+        let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+        catch_unwind(AssertUnwindSafe(|| config.open()))
+    };
+    match thread::spawn(open).join() {
+        Ok(Ok(Ok(db))) => Ok(db),
+        Ok(Ok(Err(error))) => Err(of_sled(&error)),
+        Ok(Err(panic)) | Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or("sled cannot read its files");
+            Err(StoreError::Damaged(format!("{}: {text}", folder.display())))
         }
     }
 }

@@ -30,6 +30,7 @@ use yuanli_ports::{Store, Watch};
 use crate::feed::{Feed, Past};
 use crate::journal::{self, Files};
 use crate::rules;
+pub(crate) use index::open_sled;
 use layout::Layout;
 pub use options::Options;
 use pressure::Pressure;

@@ -189,6 +189,10 @@ impl Journal {
             let segment = journal.resume(&path, &tail).map_err(|e| Fault::io(&path, "written", &e))?;
             journal.segment = Some(segment);
             journal.mark.set(&*journal.files.disk, next);
+        } else {
+            // A store without a segment is one whose journal is lost.
+            let begun = journal.files.begin(next, segment::HEADER_BYTES as u64);
+            journal.segment = Some(begun.map_err(|e| Fault::io(&journal.files.folder, "written", &e))?);
         }
         Ok(journal)
     }
