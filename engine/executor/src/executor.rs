@@ -15,6 +15,7 @@ use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
 
+use crate::check::{self, Check};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
 use crate::keeper::{Doorbell, Keeper, Retention};
@@ -164,6 +165,15 @@ impl Executor {
     /// See [`Error`]; what was done stays.
     pub async fn tidy_history(&self) -> Result<(), Error> {
         Keeper::new(Arc::clone(&self.shared)).tidy().await
+    }
+
+    /// Checks that everything that is stored of runs belongs together; with `is_repair`, mends what can be mended without
+    /// losing anything: counts, and files that nobody names.
+    ///
+    /// # Errors
+    /// See [`Error`]: what cannot be read at all.
+    pub async fn check(&self, is_repair: bool) -> Result<Check, Error> {
+        check::check(&self.shared, is_repair).await
     }
 
     /// Waits for the end of all that was begun; runs go on to their ends.

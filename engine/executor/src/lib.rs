@@ -8,6 +8,7 @@
 //! commit; effects follow from new events only.
 
 mod attempt;
+mod check;
 mod executor;
 mod follower;
 mod history;
@@ -16,6 +17,7 @@ mod owner;
 mod record;
 mod task;
 
+pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports, Submission};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};

@@ -72,11 +72,23 @@ pub trait Logs: Send + Sync + std::fmt::Debug {
         max_bytes: usize,
     ) -> Result<LogPage, LogError>;
 
+    /// That an ended log is there to its last byte, which has this offset. Cheap; what lies before is not read.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    async fn check(&self, attempt: &AttemptId, stored: &StoredLog, last: u64) -> Result<(), LogError>;
+
     /// Removes the long logs of a run that nobody needs any more. Nothing happens when there are none.
     ///
     /// # Errors
     /// What the file system says.
     async fn remove(&self, run: RunId) -> std::io::Result<()>;
+
+    /// The runs that have long logs, whoever knows of them.
+    ///
+    /// # Errors
+    /// What the file system says.
+    async fn runs(&self) -> std::io::Result<Vec<RunId>>;
 }
 
 /// The log of one attempt while it runs.

@@ -131,6 +131,11 @@ impl DataDirectory {
         let damaged = |reason: String| OpenError::Damaged { path: file.clone(), reason };
         let engine =
             identity.engine.parse().map_err(|e: yuanli_model::id::InvalidId| damaged(e.to_string()))?;
+        if identity.home.is_none() {
+            // Imported, and opened for the first time.
+            identity.home = Some(home.clone());
+            write_identity(path, &identity).map_err(io)?;
+        }
         let is_copy = identity.home.as_ref().is_some_and(|noted| *noted != home);
         let directory = Self { path: path.to_owned(), identity, engine, is_copy, _lock: lock };
         directory.check_store()?;

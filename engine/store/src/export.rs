@@ -67,44 +67,81 @@ pub(crate) fn path(folder: &Path, revision: u64) -> PathBuf {
     folder.join(format!("{revision:020}{SUFFIX}"))
 }
 
-/// Why an export is not written.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// What was to be exported could not be read.
-    Source(StoreError),
-    /// The file failed.
-    File(io::Error),
+/// An export that is being written.
+pub(crate) struct Maker<'a> {
+    disk: &'a dyn Disk,
+    folder: PathBuf,
+    revision: u64,
+    out: blocks::Writer<Sequential>,
+    block: Vec<u8>,
+    count: u64,
 }
 
-/// Writes the export of a commit, reads it again, and removes the older ones. Returns its size.
+impl<'a> Maker<'a> {
+    /// Begins the export of a commit.
+    pub(crate) fn begin(disk: &'a dyn Disk, folder: &Path, revision: u64) -> io::Result<Self> {
+        disk.make_folder(folder)?;
+        let file = disk.create(&temporary(folder, revision))?;
+        let mut out = Sequential { file, offset: 0 };
+        out.write_all(&header(revision))?;
+        let (out, block) = (blocks::Writer::new(out), Vec::new());
+        Ok(Self { disk, folder: folder.to_owned(), revision, out, block, count: 0 })
+    }
+
+    /// Adds an entry; entries come by key.
+    pub(crate) fn add(&mut self, key: &Key, entry: &Entry) -> io::Result<()> {
+        self.block = add(std::mem::take(&mut self.block), key, entry);
+        self.count += 1;
+        if self.block.len() >= BLOCK_BYTES {
+            self.out.block(ENTRIES, &self.block)?;
+            self.block.clear();
+        }
+        Ok(())
+    }
+
+    /// Makes it durable, reads it again, and returns its size. It counts from now on.
+    pub(crate) fn end(mut self) -> io::Result<u64> {
+        if !self.block.is_empty() {
+            self.out.block(ENTRIES, &self.block)?;
+        }
+        let out = self.out.end()?;
+        out.file.sync()?;
+        self.disk.rename(&temporary(&self.folder, self.revision), &path(&self.folder, self.revision))?;
+        self.disk.sync_folder(&self.folder)?;
+        let read = Export::open(self.disk, &self.folder, self.revision).and_then(Export::count);
+        let read = read.map_err(|fault| io::Error::other(fault.to_string()))?;
+        if read != self.count {
+            let reason = format!("it holds {read} of {} entries", self.count);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(out.offset)
+    }
+}
+
+fn temporary(folder: &Path, revision: u64) -> PathBuf {
+    folder.join(format!("{revision:020}{TEMPORARY}"))
+}
+
+/// Writes the export of a commit. Returns its size.
 pub(crate) fn write(
     disk: &dyn Disk,
     folder: &Path,
     revision: u64,
     source: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
-) -> Result<u64, Failure> {
-    disk.make_folder(folder).map_err(Failure::File)?;
-    let (path, temporary) = (path(folder, revision), folder.join(format!("{revision:020}{TEMPORARY}")));
-    let written = fill(disk, &temporary, revision, source).inspect_err(|_| {
-        // What could not be finished must not take the space that is left.
-        let _ = disk.remove(&temporary);
-    });
-    let (count, size) = written?;
-    let put = || {
-        disk.rename(&temporary, &path)?;
-        disk.sync_folder(folder)
-    };
-    put().map_err(Failure::File)?;
-    let verified = Export::open(disk, folder, revision).and_then(Export::count);
-    match verified {
-        Ok(read) if read == count => {}
-        Ok(read) => {
-            let reason = format!("{} holds {read} of {count} entries", path.display());
-            return Err(Failure::File(io::Error::new(io::ErrorKind::InvalidData, reason)));
+) -> Result<u64, StoreError> {
+    let file = |e: io::Error| StoreError::from(Fault::io(&path(folder, revision), "written", &e));
+    let make = || {
+        let mut maker = Maker::begin(disk, folder, revision).map_err(file)?;
+        for entry in source {
+            let (key, entry) = entry?;
+            maker.add(&key, &entry).map_err(file)?;
         }
-        Err(fault) => return Err(Failure::File(io::Error::other(fault.to_string()))),
-    }
-    Ok(size)
+        maker.end().map_err(file)
+    };
+    make().inspect_err(|_| {
+        // What could not be finished must not take the space that is left.
+        let _ = disk.remove(&temporary(folder, revision));
+    })
 }
 
 /// Removes the exports before that of a commit.
@@ -114,34 +151,6 @@ pub(crate) fn retire(disk: &dyn Disk, folder: &Path, revision: u64) -> Result<()
         disk.remove(&path).map_err(|e| Fault::io(&path, "removed", &e))?;
     }
     Ok(())
-}
-
-fn fill(
-    disk: &dyn Disk,
-    path: &Path,
-    revision: u64,
-    source: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
-) -> Result<(u64, u64), Failure> {
-    let file = disk.create(path).map_err(Failure::File)?;
-    let mut out = Sequential { file: Arc::clone(&file), offset: 0 };
-    out.write_all(&header(revision)).map_err(Failure::File)?;
-    let mut out = blocks::Writer::new(out);
-    let (mut block, mut count) = (Vec::new(), 0);
-    for entry in source {
-        let (key, entry) = entry.map_err(Failure::Source)?;
-        block = add(block, &key, &entry);
-        count += 1;
-        if block.len() >= BLOCK_BYTES {
-            out.block(ENTRIES, &block).map_err(Failure::File)?;
-            block.clear();
-        }
-    }
-    if !block.is_empty() {
-        out.block(ENTRIES, &block).map_err(Failure::File)?;
-    }
-    let out = out.end().map_err(Failure::File)?;
-    file.sync().map_err(Failure::File)?;
-    Ok((count, out.offset))
 }
 
 fn header(revision: u64) -> [u8; HEADER_BYTES] {

@@ -9,6 +9,7 @@
 
 mod archive;
 mod blocks;
+mod check;
 mod directory;
 pub mod disk;
 mod embedded;
@@ -21,11 +22,15 @@ mod memory;
 mod rules;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod transfer;
+mod truth;
 mod upgrade;
 
 pub use archive::FileArchive;
+pub use check::{Check, Repair, check, repair};
 pub use directory::{DataDirectory, OpenError};
 pub use embedded::{Embedded, Options};
 pub use fault::{Damage, Fault};
 pub use log::FileLogs;
 pub use memory::Memory;
+pub use transfer::{TransferError, Transferred, export_directory, import_directory};

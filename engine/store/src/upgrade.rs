@@ -9,8 +9,7 @@ use yuanli_ports::store::{Entry, Key, Revision, StoreError};
 
 use crate::disk::Local;
 use crate::embedded::open_sled;
-use crate::export::{self, Failure};
-use crate::fault::Fault;
+use crate::export;
 
 /// What sled kept in the folder of the store.
 const FILES: [&str; 2] = ["db", "conf"];
@@ -44,11 +43,8 @@ pub(crate) fn to_journal(store: &Path) -> Result<(), StoreError> {
         let key = Key::new(key.get(1..).unwrap_or_default().to_vec());
         Ok((key, Entry { value: Bytes::copy_from_slice(value), revision }))
     });
-    let written = export::write(&Local, &store.join("exports"), revision, entries);
-    written.map(|_| ()).map_err(|failure| match failure {
-        Failure::Source(error) => error,
-        Failure::File(error) => Fault::io(store, "written", &error).into(),
-    })
+    export::write(&Local, &store.join("exports"), revision, entries)?;
+    Ok(())
 }
 
 /// Removes what the old store was.

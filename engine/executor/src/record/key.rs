@@ -88,6 +88,20 @@ pub(crate) fn log_in_run(attempt: &AttemptId) -> Vec<u8> {
     in_run(&log(attempt)).to_vec()
 }
 
+/// The attempt of what [`in_run`] gives of a key of [`log`].
+pub(crate) fn parse_log_in_run(run: RunId, bytes: &[u8]) -> Option<AttemptId> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let stage = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
+    let (instance, attempt) = bytes.get(end + 1..)?.split_first_chunk::<4>()?;
+    let attempt = <[u8; 4]>::try_from(attempt).ok()?;
+    Some(AttemptId {
+        run,
+        stage,
+        instance: u32::from_be_bytes(*instance),
+        attempt: u32::from_be_bytes(attempt),
+    })
+}
+
 pub(crate) fn ended(run: RunId) -> Key {
     of_run(Space::Ended, run, &[])
 }
@@ -99,6 +113,19 @@ pub(crate) fn kept(workflow: &WorkflowName, run: RunId) -> Key {
     let mut bytes = kept_of(workflow);
     bytes.extend(run.as_u128().to_be_bytes());
     Key::new(bytes)
+}
+
+/// All runs that are in the archive.
+pub(crate) const KEPT: [u8; 1] = Space::Kept.prefix();
+
+/// The workflow of a key of [`kept`].
+pub(crate) fn parse_kept_workflow(key: &Key) -> Result<WorkflowName, Broken> {
+    let bytes = key.as_bytes();
+    let name = bytes
+        .get(1..bytes.len().saturating_sub(1 + ID_BYTES))
+        .and_then(|name| std::str::from_utf8(name).ok());
+    let name = name.and_then(|name| name.parse().ok());
+    name.ok_or_else(|| Broken::damaged("key", "it names no workflow"))
 }
 
 /// All runs of a workflow that are in the archive, oldest first.
@@ -192,10 +219,20 @@ mod tests {
         }
 
         #[test]
+        fn the_attempt_of_a_log_is_read_again(id in attempt()) {
+            prop_assert_eq!(parse_log_in_run(id.run, in_run(&log(&id))), Some(id.clone()));
+        }
+
+        #[test]
         fn keys_round_trip(id in any::<u128>(), number in any::<u32>()) {
             let id = RunId::from_u128(id);
             prop_assert_eq!(parse_run(&run(id)), Ok(id));
             prop_assert_eq!(parse_run(&open(id)), Ok(id));
+            prop_assert_eq!(parse_run(&ended(id)), Ok(id));
+            let workflow: WorkflowName = "shop".parse().expect("a name");
+            prop_assert_eq!(parse_kept(&kept(&workflow, id)), Ok(id));
+            prop_assert_eq!(parse_kept_workflow(&kept(&workflow, id)), Ok(workflow.clone()));
+            prop_assert_eq!(parse_tally(&tally(&workflow)), Ok(workflow));
             prop_assert_eq!(parse_event(&event(id, number)), Ok(number));
             prop_assert!(event(id, number).as_bytes().starts_with(events(id).as_bytes()));
         }

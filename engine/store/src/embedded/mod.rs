@@ -31,10 +31,12 @@ use crate::feed::{Feed, Past};
 use crate::journal::{self, Files};
 use crate::rules;
 pub(crate) use index::open_sled;
-use layout::Layout;
+pub(crate) use layout::Layout;
+pub(crate) use open::{forget_index, look};
 pub use options::Options;
 use pressure::Pressure;
 use table::Table;
+pub(crate) use table::{Layer, merge};
 use upkeep::Upkeep;
 use writer::{Commit, Writer};
 
@@ -134,6 +136,8 @@ impl Past for JournalPast {
                 }
             });
         match read {
+            // After the last commit that is known, a frame may be there by halves.
+            _ if changes.last().is_some_and(|change| change.revision.0 == last) => Ok(changes),
             Ok(_) => Ok(changes),
             // Segments were given back meanwhile.
             Err(_) if self.files.oldest().is_some_and(|oldest| after + 1 < oldest) => {

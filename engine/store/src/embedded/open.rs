@@ -59,6 +59,28 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     Ok(Opened { table, journal, files, export, index })
 }
 
+/// The state of a store that has an index which can be believed, for comparing; nothing is changed but sled's own
+/// files.
+pub(crate) fn look(layout: &Layout, options: &Options) -> Option<Table> {
+    let exported =
+        export::list(&*options.disk, &layout.exports()).ok()?.last().map_or(0, |(revision, _)| *revision);
+    let checkpoint = believed(layout, exported)?;
+    let index = Index::open(&layout.index(checkpoint.number), options.cache_bytes).ok()?;
+    // sled may change its files when it is opened.
+    note(layout, checkpoint.number, checkpoint.revision).ok()?;
+    let table = Table::new(Lower::Index(index), checkpoint.revision);
+    journal::replay(&*options.disk, &layout.journal(), checkpoint.revision, &mut |revision, writes| {
+        table.apply([(Revision(revision), writes)]);
+    })
+    .ok()?;
+    Some(table)
+}
+
+/// Removes the index; the next start makes it again.
+pub(crate) fn forget_index(layout: &Layout) -> Result<(), StoreError> {
+    keep_only(layout, None)
+}
+
 /// Removes what was never finished.
 fn sweep(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
     let files = disk.list(folder).map_err(|e| Fault::io(folder, "read", &e))?;

@@ -122,8 +122,9 @@ impl Table {
             Some(index) => Either::Left(index.scan(range)),
             None => Either::Right(std::iter::empty()),
         };
-        let merged = Merged { newer: newer.into_iter().peekable(), older: older.peekable(), is_reverse };
-        merged.take(limit).collect()
+        Merged { newer: newer.into_iter().peekable(), older: older.peekable(), is_reverse }
+            .take(limit)
+            .collect()
     }
 
     /// Makes the active layer the frozen one and returns it with the revision of its last commit. `None` while there
@@ -252,6 +253,14 @@ where
             }
         }
     }
+}
+
+/// What a layer says over entries that are older, by key.
+pub(crate) fn merge(
+    newer: impl Iterator<Item = (Key, Option<Entry>)>,
+    older: impl Iterator<Item = Result<(Key, Entry), StoreError>>,
+) -> impl Iterator<Item = Result<(Key, Entry), StoreError>> {
+    Merged { newer: newer.peekable(), older: older.peekable(), is_reverse: false }
 }
 
 /// What memory says over what the index says.

@@ -132,13 +132,7 @@ impl Upkeep {
         let (disk, folder) = (&*self.options.disk, self.layout.exports());
         if self.export.is_none_or(|(exported, _)| exported < revision) {
             let written = export::write(disk, &folder, revision, index.scan(Range::prefix(&[], usize::MAX)));
-            let size = written.map_err(|failure| match failure {
-                export::Failure::Source(error) => error,
-                export::Failure::File(error) => {
-                    Fault::io(&export::path(&folder, revision), "written", &error).into()
-                }
-            })?;
-            self.export = Some((revision, size));
+            self.export = Some((revision, written?));
         }
         export::retire(disk, &folder, revision)?;
         let retired = self.files.retire(revision);

@@ -9,6 +9,7 @@
 mod commit;
 mod frame;
 mod mark;
+mod repair;
 mod replay;
 mod segment;
 
@@ -18,13 +19,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use yuanli_ports::store::Write;
+use yuanli_ports::store::{Entry, Revision, Write};
 
 use crate::disk::{Disk, DiskFile, TEMPORARY};
+use crate::embedded::Layer;
 use crate::fault::Fault;
 use mark::Mark;
 use segment::Id;
 
+pub(crate) use repair::cut;
 pub(crate) use replay::{Tail, replay};
 
 /// Size of the first segment. Small, as most data directories never need another.
@@ -33,6 +36,22 @@ const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
 const SPARE: &str = "spare";
 /// Zeroes are written in pieces of this size.
 const ZEROES: usize = 1024 * 1024;
+
+/// The last commit that is known to have been acknowledged.
+pub(crate) fn acknowledged(disk: &dyn Disk, folder: &Path) -> Result<Option<u64>, Fault> {
+    let mark = mark::read(disk, folder).map_err(|e| Fault::io(&folder.join(mark::NAME), "read", &e))?;
+    Ok(mark.map(|next| next - 1))
+}
+
+/// Puts the writes of a commit into a layer.
+pub(crate) fn put(layer: &mut Layer, revision: Revision, writes: Vec<Write>) {
+    for write in writes {
+        match write {
+            Write::Put(key, value) => layer.insert(key, Some(Entry { value, revision })),
+            Write::Delete(key) => layer.insert(key, None),
+        };
+    }
+}
 
 /// The segments of a journal.
 #[derive(Debug)]

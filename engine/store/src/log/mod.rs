@@ -79,6 +79,14 @@ impl Logs for FileLogs {
         line::parse(attempt, offset, &bytes)
     }
 
+    async fn check(&self, attempt: &AttemptId, stored: &StoredLog, last: u64) -> Result<(), LogError> {
+        if let StoredLog::File { .. } = stored {
+            let file = File::open(path(&self.folder, attempt)).map_err(|e| io(attempt, "read", &e))?;
+            file.read_exact_at(&mut [0], last).map_err(|e| io(attempt, "read", &e))?;
+        }
+        Ok(())
+    }
+
     async fn remove(&self, run: RunId) -> std::io::Result<()> {
         let folder = self.folder.join(run.to_string());
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
@@ -86,6 +94,20 @@ impl Logs for FileLogs {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+
+    async fn runs(&self) -> std::io::Result<Vec<RunId>> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            runs.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RunId>().ok()));
+        }
+        runs.sort();
+        Ok(runs)
     }
 }
 

@@ -1,0 +1,299 @@
+//! Does everything that is stored of runs belong together?
+//!
+//! Reads all there is, once: entries in the order of their keys, the archive block by block. Only counts and ids are
+//! kept meanwhile, some thirty bytes per run.
+
+use std::collections::{BTreeMap, HashMap};
+
+use yuanli_model::{RunId, WorkflowName};
+use yuanli_ports::logs::StoredLog;
+use yuanli_ports::store::{Batch, Entry, Key, Range};
+
+use crate::executor::{Error, Shared};
+use crate::history::{Summary, row};
+use crate::record::v2::{Archived, Kept, Records, Tally};
+use crate::record::{envelope, key, v1};
+
+/// Most findings that are told; one more says how many there were.
+const MAX_FINDINGS: usize = 100;
+const PAGE: usize = 256;
+
+/// What a check has found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Runs that were looked at.
+    pub runs: u64,
+    /// Records of the archive that runs name.
+    pub archived: u64,
+    /// What is wrong, in the words for a person.
+    pub findings: Vec<String>,
+    /// What was mended, or would be.
+    pub mended: Vec<String>,
+}
+
+impl Check {
+    fn find(&mut self, finding: String) {
+        match self.findings.len() {
+            0..MAX_FINDINGS => self.findings.push(finding),
+            MAX_FINDINGS => self.findings.push("… and more of them".to_owned()),
+            _ => {}
+        }
+    }
+}
+
+/// What is known of a run while its parts are looked for.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    is_archived: bool,
+    is_in_archive: bool,
+}
+
+struct Checker<'a> {
+    shared: &'a Shared,
+    check: Check,
+    runs: HashMap<RunId, Seen>,
+    /// What mends the store.
+    batch: Batch,
+}
+
+pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Error> {
+    let (check, runs, batch) = (Check::default(), HashMap::new(), Batch::default());
+    let mut checker = Checker { shared, check, runs, batch };
+    checker.rows().await?;
+    checker.marks(&key::OPEN, "open").await?;
+    checker.marks(&key::ENDED, "ended").await?;
+    let tallies = checker.kept().await?;
+    checker.tallies(tallies).await?;
+    checker.archive().await?;
+    checker.logs(is_repair).await?;
+    if is_repair && !checker.batch.writes.is_empty() {
+        shared.ports.store.commit(std::mem::take(&mut checker.batch)).await?;
+    }
+    Ok(checker.check)
+}
+
+impl Checker<'_> {
+    /// Goes over the entries of a prefix.
+    async fn each(&self, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, Error> {
+        let mut all = Vec::new();
+        let mut range = Range::prefix(prefix, PAGE);
+        loop {
+            let page = self.shared.ports.store.scan(range.clone()).await?;
+            let is_last = page.len() < PAGE;
+            all.extend(page);
+            match all.last() {
+                Some((last, _)) if !is_last => range = range.after(last.clone()),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    async fn rows(&mut self) -> Result<(), Error> {
+        let mut range = Range::prefix(&key::RUNS, PAGE);
+        loop {
+            let page = self.shared.ports.store.scan(range.clone()).await?;
+            for (key, entry) in &page {
+                let run = key::parse_run(key)?;
+                self.check.runs += 1;
+                match row(run, &entry.value) {
+                    Ok((summary, place)) => {
+                        self.runs.insert(run, Seen { is_archived: place.is_some(), is_in_archive: false });
+                        self.run(&summary, place.is_some()).await?;
+                    }
+                    Err(error) => self.check.find(format!("run {run}: {error}")),
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// A run whose parts are entries of their own is read whole; one in the archive is looked for there later.
+    async fn run(&mut self, summary: &Summary, is_archived: bool) -> Result<(), Error> {
+        let (run, store) = (summary.id, &self.shared.ports.store);
+        let mark = match summary.ended {
+            _ if is_archived => key::kept(&summary.workflow, run),
+            Some(_) => key::ended(run),
+            None => key::open(run),
+        };
+        if store.get(&mark).await?.is_none() {
+            let mark = if is_archived {
+                "kept"
+            } else if summary.ended.is_some() {
+                "ended"
+            } else {
+                "open"
+            };
+            self.check.find(format!("run {run} is not among those that are {mark}"));
+        }
+        if is_archived {
+            return Ok(());
+        }
+        match self.shared.history.run(run).await {
+            Ok(None) => self.check.find(format!("run {run} has no events")),
+            Ok(Some((state, events))) => {
+                if (0..).zip(&events).any(|(number, event)| event.number != number) {
+                    self.check.find(format!("run {run} has a gap in its events"));
+                }
+                if state.outcome() != summary.ended.map(|(_, outcome)| outcome) {
+                    self.check.find(format!("run {run} ended otherwise than its row says"));
+                }
+            }
+            Err(error) => self.check.find(format!("run {run}: {error}")),
+        }
+        for (key, entry) in self.each(key::logs(run).as_bytes()).await? {
+            self.log(run, key::in_run(&key), &entry.value).await;
+        }
+        Ok(())
+    }
+
+    /// That the file of a long log is there, to its end.
+    async fn log(&mut self, run: RunId, name: &[u8], value: &[u8]) {
+        let attempt = key::parse_log_in_run(run, name);
+        let stored = envelope::open::<v1::Log>(value).map(v1::Log::into_port);
+        match (attempt, stored) {
+            (Some(attempt), Ok(stored @ StoredLog::File { bytes })) => {
+                let last = bytes.saturating_sub(1);
+                let read = self.shared.ports.logs.check(&attempt, &stored, last).await;
+                if let Err(error) = read {
+                    self.check.find(error.to_string());
+                }
+            }
+            (Some(_), Ok(StoredLog::Inline(_))) => {}
+            (None, _) => self.check.find(format!("run {run} has a log of no attempt")),
+            (_, Err(error)) => self.check.find(format!("run {run}: {error}")),
+        }
+    }
+
+    /// That marks are of runs that there are.
+    async fn marks(&mut self, prefix: &[u8], what: &str) -> Result<(), Error> {
+        for (key, _) in self.each(prefix).await? {
+            let run = key::parse_run(&key)?;
+            if !self.runs.contains_key(&run) {
+                self.check.find(format!("run {run} is marked as {what} and has no row"));
+                self.check.mended.push(format!("the mark of run {run} is removed"));
+                self.batch.delete(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// That what is kept is of runs that there are; what it comes to by workflow.
+    async fn kept(&mut self) -> Result<BTreeMap<WorkflowName, Tally>, Error> {
+        let mut tallies: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
+        for (key, entry) in self.each(&key::KEPT).await? {
+            let (workflow, run) = (key::parse_kept_workflow(&key)?, key::parse_kept(&key)?);
+            if self.runs.get(&run).is_none_or(|seen| !seen.is_archived) {
+                self.check.find(format!("run {run} is kept and is not in the archive"));
+                self.check.mended.push(format!("the mark of run {run} is removed"));
+                self.batch.delete(key);
+                continue;
+            }
+            let kept: Kept = envelope::open(&entry.value)?;
+            let tally = tallies.entry(workflow).or_default();
+            *tally = Tally { runs: tally.runs + 1, bytes: tally.bytes + kept.bytes };
+        }
+        Ok(tallies)
+    }
+
+    async fn tallies(&mut self, mut counted: BTreeMap<WorkflowName, Tally>) -> Result<(), Error> {
+        for (key, entry) in self.each(&key::TALLIES).await? {
+            let workflow = key::parse_tally(&key)?;
+            let right = counted.remove(&workflow).unwrap_or_default();
+            if envelope::open::<Tally>(&entry.value)? != right {
+                self.wrong_tally(&workflow, right);
+            }
+        }
+        counted.into_iter().for_each(|(workflow, right)| self.wrong_tally(&workflow, right));
+        Ok(())
+    }
+
+    fn wrong_tally(&mut self, workflow: &WorkflowName, right: Tally) {
+        self.check.find(format!("the runs of workflow `{workflow}` are not counted right"));
+        self.check.mended.push(format!("workflow `{workflow}` has {} runs", right.runs));
+        self.batch.put(key::tally(workflow), envelope::seal(&right));
+    }
+
+    /// That every archived run is where its row says, and that segments are counted right.
+    async fn archive(&mut self) -> Result<(), Error> {
+        let archive = &self.shared.ports.archive;
+        for segment in archive.segments().await? {
+            let (mut offset, mut alive) = (None, 0);
+            loop {
+                match archive.block(segment.number, offset).await {
+                    Ok(None) => break,
+                    Ok(Some((next, records))) => {
+                        offset = Some(next);
+                        for (place, record) in records {
+                            alive += u64::from(self.record(place, &record).await?);
+                        }
+                    }
+                    Err(error) => {
+                        self.check.find(error.to_string());
+                        break;
+                    }
+                }
+            }
+            self.check.archived += alive;
+            let entry = self.shared.ports.store.get(&key::segment(segment.number)).await?;
+            let records =
+                entry.map(|entry| envelope::open::<Records>(&entry.value)).transpose()?.unwrap_or_default();
+            if records.alive != alive {
+                self.check.find(format!("the records of segment {} are not counted right", segment.number));
+                self.check.mended.push(format!("segment {} has {alive} records", segment.number));
+                self.batch.put(key::segment(segment.number), envelope::seal(&Records { alive, ..records }));
+            }
+        }
+        let mut lost: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, seen)| seen.is_archived && !seen.is_in_archive)
+            .map(|(run, _)| *run)
+            .collect();
+        lost.sort();
+        for run in lost {
+            self.check
+                .find(format!("run {run} is not in the archive where its row says: its events are lost"));
+        }
+        Ok(())
+    }
+
+    /// Whether a record is the one that its run names.
+    async fn record(&mut self, place: yuanli_ports::archive::Place, record: &[u8]) -> Result<bool, Error> {
+        let Ok(archived) = envelope::open::<Archived>(record) else {
+            self.check.find(format!("a record of segment {} cannot be read", place.segment));
+            return Ok(false);
+        };
+        let run = RunId::from_u128(u128::from_be_bytes(archived.run));
+        let Some(entry) = self.shared.ports.store.get(&key::run(run)).await? else { return Ok(false) };
+        if row(run, &entry.value).ok().and_then(|(_, named)| named) != Some(place) {
+            return Ok(false);
+        }
+        for (name, value) in &archived.logs {
+            self.log(run, &name.0, &value.0).await;
+        }
+        if let Some(seen) = self.runs.get_mut(&run) {
+            seen.is_in_archive = true;
+        }
+        Ok(true)
+    }
+
+    /// That nobody's logs lie about.
+    async fn logs(&mut self, is_repair: bool) -> Result<(), Error> {
+        let logs = &self.shared.ports.logs;
+        let unreadable =
+            |e: std::io::Error| Error::Store(yuanli_ports::store::StoreError::Unavailable(e.to_string()));
+        for run in logs.runs().await.map_err(unreadable)? {
+            if !self.runs.contains_key(&run) {
+                self.check.find(format!("there are logs of run {run}, which there is not"));
+                self.check.mended.push(format!("the logs of run {run} are removed"));
+                if is_repair {
+                    logs.remove(run).await.map_err(unreadable)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
