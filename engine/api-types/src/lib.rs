@@ -3,11 +3,13 @@
 //! Times are RFC 3339 in UTC with milliseconds; durations and sizes have their unit in the name; absent values are
 //! left out. Fields are only ever added.
 
+mod admin;
 mod diagnostic;
 mod list;
 mod plugin;
 mod run;
 
+pub use admin::{Check, Compacted, Diagnosis, Health, Part, Transferred, Usage, WorkflowUsage};
 pub use diagnostic::{Diagnostic, Severity, Validation};
 pub use list::List;
 pub use plugin::{Plugin, Right};

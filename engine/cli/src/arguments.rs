@@ -49,6 +49,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: RunsCommand,
     },
+    /// Look after the data directory
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +129,52 @@ pub(crate) struct Logs {
     /// Only this stage
     #[arg(long)]
     pub(crate) stage: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Find out whether everything in the data directory is as it should be
+    Check(Check),
+    /// Write the data directory to one file, also while an engine uses it
+    Export(Stream),
+    /// Make a data directory of such a file, with an engine of its own
+    Import(Stream),
+    /// Make a copied data directory an engine of its own
+    Adopt,
+    /// Give back all the space that can be given back
+    Compact,
+    /// Where the space goes
+    Usage,
+    /// Find out whether an engine can work here
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is changed without --yes. What a repair drops is moved to the folder store/dropped.
+
+Examples:
+  yuanli admin check
+  yuanli admin check --repair
+  yuanli admin check --repair --yes")]
+pub(crate) struct Check {
+    /// Say what a repair would do
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Do it
+    #[arg(long, requires = "repair")]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yuanli admin export backup.yuanli
+  yuanli admin import backup.yuanli --data /srv/restored
+  yuanli admin export - | ssh other yuanli admin import - --data /srv/yuanli")]
+pub(crate) struct Stream {
+    /// The file; `-` is standard output or input
+    pub(crate) file: String,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -46,6 +46,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
         Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,
+        Command::Admin { command } => command::admin::perform(&global, command).await,
     }
 }
 

@@ -37,6 +37,20 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     Ok(())
 }
 
+/// A size as people say it: `812 B`, `14.2 KiB`, `3.1 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
 /// A duration as people say it: `14 ms`, `2.3 s`, `4 m 10 s`, `2 h 5 m`.
 pub(crate) fn duration(millis: u64) -> String {
     match millis {
@@ -60,6 +74,15 @@ pub(crate) fn short_digest(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let check = |bytes, expected: &str| assert_eq!(size(bytes), expected);
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1024, "1.0 KiB");
+        check(5 * 1024 * 1024 * 1024 / 2, "2.5 GiB");
+    }
 
     #[test]
     fn durations_read_well() {

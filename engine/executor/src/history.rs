@@ -104,6 +104,26 @@ impl History {
         Ok(Some(archived))
     }
 
+    /// The workflows that have runs in the archive, with how many there are and their bytes before they were packed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn workflows(&self) -> Result<Vec<(WorkflowName, u64, u64)>, Error> {
+        let mut workflows = Vec::new();
+        let mut range = Range::prefix(&key::TALLIES, PAGE);
+        loop {
+            let page = self.store.scan(range.clone()).await?;
+            for (key, entry) in &page {
+                let tally: v2::Tally = envelope::open(&entry.value)?;
+                workflows.push((key::parse_tally(key)?, tally.runs, tally.bytes));
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+                _ => return Ok(workflows),
+            }
+        }
+    }
+
     /// The runs whose id begins with a text, at most two: enough to know whether it names one.
     ///
     /// # Errors

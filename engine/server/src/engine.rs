@@ -34,6 +34,7 @@ pub struct Engine {
     library: Library,
     logs: Arc<FileLogs>,
     docker: Arc<Docker>,
+    store: Arc<Embedded>,
     directory: DataDirectory,
 }
 
@@ -71,7 +72,7 @@ impl Engine {
         let archive =
             FileArchive::open(&directory.history(), Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
         let ports = Ports {
-            store,
+            store: store.clone(),
             archive: Arc::new(archive),
             logs: logs.clone(),
             workspaces: Arc::new(FileWorkspaces::new(directory.work())),
@@ -79,7 +80,7 @@ impl Engine {
             clock,
         };
         let executor = Executor::new(ports, Options::default());
-        Ok(Self { executor, library, logs, docker, directory })
+        Ok(Self { executor, library, logs, docker, store, directory })
     }
 
     /// Plugins and documents.
@@ -94,6 +95,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
+        self.refuse_copy()?;
         let open = self.executor.recover().await?;
         self.executor.keep_history();
         if !open.is_empty()
@@ -102,6 +104,33 @@ impl Engine {
             tracing::debug!(%error, "containers of interrupted runs could not be looked for");
         }
         Ok(open.iter().map(ToString::to_string).collect())
+    }
+
+    /// What a copy holds may be going on elsewhere: it is only read.
+    fn refuse_copy(&self) -> anyhow::Result<()> {
+        if self.directory.is_copy() {
+            anyhow::bail!(
+                "the data directory {} was copied or moved; if the one it came from is not used any more, \
+                 `yuanli admin adopt` makes it an engine of its own",
+                self.data().display()
+            );
+        }
+        Ok(())
+    }
+
+    /// What drives runs.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Makes history and store as small as they can be.
+    ///
+    /// # Errors
+    /// When there is no room for making them smaller; nothing is lost.
+    pub(crate) async fn compact(&self) -> anyhow::Result<()> {
+        self.executor.tidy_history().await?;
+        self.store.compact().await?;
+        Ok(())
     }
 
     /// Starts a run; it is durable when this returns.

@@ -5,6 +5,7 @@
 //!
 //! The HTTP API comes to stand in here; until then the command line calls these directly.
 
+pub mod admin;
 mod body;
 mod clock;
 mod document;

@@ -29,7 +29,7 @@ mod upgrade;
 pub use archive::FileArchive;
 pub use check::{Check, Repair, check, repair};
 pub use directory::{DataDirectory, OpenError};
-pub use embedded::{Embedded, Options};
+pub use embedded::{Embedded, Options, index_size};
 pub use fault::{Damage, Fault};
 pub use log::FileLogs;
 pub use memory::Memory;

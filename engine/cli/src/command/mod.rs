@@ -1,5 +1,6 @@
 //! The commands.
 
+pub(crate) mod admin;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod runs;

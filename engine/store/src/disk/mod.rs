@@ -7,6 +7,7 @@
 //! relying on its name.
 
 mod local;
+mod measure;
 
 use std::fmt::Debug;
 use std::io;
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use local::Local;
+pub use measure::{free, size, time_syncs};
 
 /// A file that is open for reading and writing at offsets. Clones of the handle share the file.
 pub trait DiskFile: Send + Sync + Debug {

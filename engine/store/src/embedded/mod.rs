@@ -109,6 +109,16 @@ impl Embedded {
     }
 }
 
+/// Bytes that the index of a store takes on the disk.
+///
+/// # Errors
+/// What the system says.
+pub fn index_size(folder: &Path) -> std::io::Result<u64> {
+    let layout = Layout::new(folder);
+    let numbers = if folder.exists() { layout.indexes()? } else { Vec::new() };
+    numbers.into_iter().map(|number| crate::disk::size(&layout.index(number))).sum()
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     thread.map_err(|e| StoreError::Unavailable(format!("no thread for {name}: {e}")))

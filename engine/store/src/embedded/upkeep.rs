@@ -14,6 +14,7 @@ use super::open::{self, Home};
 use super::options::Options;
 use super::pressure::{Call, Pressure};
 use super::table::{Layer, Lower, Table};
+use crate::disk;
 use crate::export;
 use crate::fault::Fault;
 use crate::journal::Files;
@@ -157,9 +158,8 @@ impl Upkeep {
             key.as_bytes().len() + entry.as_ref().map_or(0, |entry| entry.value.len())
         };
         let needed = layer.iter().map(bytes).sum::<usize>() as u64 * FREE_FACTOR;
-        let space = rustix::fs::statvfs(self.layout.folder())
-            .map_err(|e| StoreError::from(Fault::io(self.layout.folder(), "read", &e.into())))?;
-        let free = space.f_bavail * space.f_frsize;
+        let free =
+            disk::free(self.layout.folder()).map_err(|e| Fault::io(self.layout.folder(), "read", &e))?;
         if free < needed {
             let text = format!(
                 "the disk of {} is full: {free} bytes are free, {needed} are needed to go on",

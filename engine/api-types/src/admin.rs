@@ -1,0 +1,114 @@
+//! What the administration of a data directory tells.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether everything in a data directory is as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Whether nothing is wrong.
+    pub is_sound: bool,
+    /// The last commit that can be read.
+    pub revision: u64,
+    /// Runs that were looked at.
+    pub runs: u64,
+    /// Runs that were found in the archive.
+    pub archived_runs: u64,
+    /// What is wrong.
+    pub findings: Vec<String>,
+    /// What a repair does about it, or has done.
+    pub repairs: Vec<String>,
+    /// Whether the repairs were done.
+    pub is_repaired: bool,
+}
+
+/// What was written to a stream or read from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transferred {
+    /// The last commit.
+    pub revision: u64,
+    /// Entries of the store.
+    pub entries: u64,
+    /// Files beside the store.
+    pub files: u64,
+    /// Bytes of those files.
+    pub files_bytes: u64,
+}
+
+/// Where the space of a data directory goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// By part, largest first.
+    pub parts: Vec<Part>,
+    /// Bytes of all parts.
+    pub size_bytes: u64,
+    /// Bytes that are free on the disk.
+    pub free_bytes: u64,
+    /// By workflow: runs that are in the archive, before they are packed, largest first.
+    pub workflows: Vec<WorkflowUsage>,
+}
+
+/// A part of a data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its folder.
+    pub name: String,
+    /// What it is.
+    pub what: String,
+    /// Its size on the disk.
+    pub size_bytes: u64,
+}
+
+/// What the archived runs of a workflow take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowUsage {
+    /// The workflow.
+    pub workflow: String,
+    /// Its runs.
+    pub runs: u64,
+    /// Bytes of their events and logs, before they are packed.
+    pub size_bytes: u64,
+}
+
+/// What a compaction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Bytes before.
+    pub before_bytes: u64,
+    /// Bytes after.
+    pub after_bytes: u64,
+}
+
+/// Whether an engine can work here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub state: Health,
+    /// What was found, and what to do about it.
+    pub detail: String,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// It works, and something is to be known.
+    Warning,
+    /// It does not work.
+    Bad,
+}
+
+impl Health {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        }
+    }
+}
