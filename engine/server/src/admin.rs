@@ -35,9 +35,7 @@ pub enum Repair {
 /// # Errors
 /// When it is in use, or cannot be read at all.
 pub async fn check(data: &Path, repair: Repair) -> anyhow::Result<api::Check> {
-    if !data.join("engine.json").exists() && !data.join("store").exists() {
-        bail!("there is no data directory at {}", data.display());
-    }
+    must_be(data)?;
     let mut checked = api::Check::default();
     match DataDirectory::open(data, || SystemClock::default().new_engine_id()) {
         Ok(directory) => check_store(&directory.store(), repair, &mut checked)?,
@@ -58,6 +56,14 @@ pub async fn check(data: &Path, repair: Repair) -> anyhow::Result<api::Check> {
     }
     checked.is_sound = checked.findings.is_empty();
     Ok(checked)
+}
+
+/// Nothing in here makes a data directory by the way.
+fn must_be(data: &Path) -> anyhow::Result<()> {
+    if !data.join("engine.json").exists() && !data.join("store").exists() {
+        bail!("there is no data directory at {}", data.display());
+    }
+    Ok(())
 }
 
 fn check_store(store: &Path, repair: Repair, checked: &mut api::Check) -> anyhow::Result<()> {
@@ -97,9 +103,7 @@ async fn check_runs(data: &Path, repair: Repair, checked: &mut api::Check) -> an
 /// # Errors
 /// When it cannot be read, or the stream cannot be written.
 pub fn export(data: &Path, out: impl Write) -> anyhow::Result<api::Transferred> {
-    if !data.join("engine.json").exists() {
-        bail!("there is no data directory at {}", data.display());
-    }
+    must_be(data)?;
     Ok(transferred(&yuanli_store::export_directory(data, out)?))
 }
 
@@ -127,9 +131,7 @@ fn transferred(of: &yuanli_store::Transferred) -> api::Transferred {
 /// When it is in use, or cannot be written.
 pub fn adopt(data: &Path) -> anyhow::Result<bool> {
     let clock = SystemClock::default();
-    if !data.join("engine.json").exists() {
-        bail!("there is no data directory at {}", data.display());
-    }
+    must_be(data)?;
     let mut directory = DataDirectory::open(data, || clock.new_engine_id())?;
     let is_copy = directory.is_copy();
     if is_copy {
@@ -143,6 +145,7 @@ pub fn adopt(data: &Path) -> anyhow::Result<bool> {
 /// # Errors
 /// When it cannot be read.
 pub async fn usage(data: &Path) -> anyhow::Result<api::Usage> {
+    must_be(data)?;
     let mut usage = sizes(data)?;
     match Engine::open(&Locations { data: data.to_owned() }).await {
         Ok(engine) => {
@@ -200,6 +203,7 @@ fn sizes(data: &Path) -> anyhow::Result<api::Usage> {
 /// # Errors
 /// When it is in use, or there is no room for making it smaller.
 pub async fn compact(data: &Path) -> anyhow::Result<api::Compacted> {
+    must_be(data)?;
     let before_bytes = sizes(data)?.size_bytes;
     let engine = Engine::open(&Locations { data: data.to_owned() }).await?;
     let compacted = engine.compact().await;
