@@ -98,3 +98,52 @@ fn after_a_kill_the_next_start_closes_the_run_and_removes_its_container() {
         (&"failed".into(), &"interrupted".into())
     );
 }
+
+#[test]
+fn containers_that_docker_could_not_be_asked_for_are_removed_by_a_later_start() {
+    let place = Place::new();
+    let mut child = start_and_wait(&place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = place.write("w.yaml", NOTHING);
+    let mut without = place.command(&["run", &file]);
+    let ended = Ended::of(without.env("DOCKER_HOST", "unix:///nowhere.sock").output().unwrap());
+    ended.expect(0, &["containers of interrupted runs may still be there"]);
+    assert_eq!(docker::containers(&place.engine()).len(), 1);
+    place.yuanli(&["run", &file]).expect(0, &[]);
+    assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_interrupted_stage_wrote_can_be_read_and_its_workspace_is_removed() {
+    let place = Place::new();
+    docker::make_image();
+    let script = "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; sleep 600";
+    let file = place.write(
+        "chatty.yaml",
+        format!(
+            "name: chatty\nstages:\n  s: {{ uses: command, with: {{ image: {}, command: [/bin/sh, -c, {script:?}] }} }}\n",
+            docker::IMAGE
+        ),
+    );
+    let mut child = place.start(&["run", &file]);
+    let err = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut lines = std::io::BufRead::lines(err).map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("line 4999")), "all lines are shown");
+    // A workspace that nobody knows of any more, as after a kill between a run's end and its removal.
+    let stray = place.data().join("work/01m80000000000000000000000");
+    std::fs::create_dir_all(&stray).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let next = place.write("w.yaml", NOTHING);
+    place.yuanli(&["run", &next]).expect(0, &[]);
+    let run = place.json(&["runs", "list"])["items"][1]["id"].as_str().unwrap().to_owned();
+    let logs = place.yuanli(&["runs", "logs", &run]).expect(0, &[]);
+    assert!(
+        logs.out.contains("line 0\n") && logs.out.lines().count() > 2000,
+        "{} lines",
+        logs.out.lines().count()
+    );
+    let left: Vec<_> = std::fs::read_dir(place.data().join("work")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use yuanli_flow::{Command, Illegal, Run, step};
 use yuanli_model::run::PinnedStage;
 use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
+use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
@@ -240,7 +241,23 @@ impl Executor {
         for &id in &open {
             self.interrupt(id).await?;
         }
+        self.sweep().await;
         Ok(open)
+    }
+
+    /// Removes the workspaces of runs that are not active: what an engine before this one could not remove.
+    async fn sweep(&self) {
+        let workspaces = &self.shared.ports.workspaces;
+        let runs = workspaces.runs().await.inspect_err(|error| {
+            tracing::warn!(%error, "workspaces that were left cannot be looked for");
+        });
+        for run in runs.unwrap_or_default() {
+            if self.shared.active(run).is_none()
+                && let Err(error) = workspaces.remove(run).await
+            {
+                tracing::warn!(%run, %error, "the workspaces of a run are left");
+            }
+        }
     }
 
     async fn interrupt(&self, id: RunId) -> Result<(), Error> {
@@ -255,13 +272,24 @@ impl Executor {
         };
         let now = shared.ports.clock.now();
         let mut batch = Batch::default();
+        for event in &decided {
+            if let RunEvent::AttemptEnded { attempt, .. } = event
+                && let Some(log) = self.left_log(attempt).await
+            {
+                batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
+            }
+        }
         put_events(&mut batch, id, next, now, &decided);
         put_end(&mut batch, &summary, now, &run);
         shared.ports.store.commit(batch).await?;
-        if let Err(error) = shared.ports.workspaces.remove(id).await {
-            tracing::warn!(run = %id, %error, "the workspaces of an interrupted run are left");
-        }
         Ok(())
+    }
+
+    /// What is left of the log of an attempt that was interrupted.
+    async fn left_log(&self, attempt: &AttemptId) -> Option<StoredLog> {
+        let log = self.shared.ports.logs.adopt(attempt).await;
+        log.inspect_err(|error| tracing::warn!(%attempt, %error, "the log of an interrupted attempt is lost"))
+            .ok()?
     }
 
     fn put_text(&self, batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {

@@ -144,7 +144,10 @@ impl History {
     }
 
     /// The runs that have not ended, oldest first.
-    pub(crate) async fn open(&self) -> Result<Vec<RunId>, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open(&self) -> Result<Vec<RunId>, Error> {
         let mut runs = Vec::new();
         let mut range = Range::prefix(&key::OPEN, PAGE);
         loop {

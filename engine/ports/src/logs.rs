@@ -72,6 +72,13 @@ pub trait Logs: Send + Sync + std::fmt::Debug {
         max_bytes: usize,
     ) -> Result<LogPage, LogError>;
 
+    /// Makes durable what an engine before this one has left of the long log of an attempt that nobody ends any more.
+    /// `None` when it left none.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    async fn adopt(&self, attempt: &AttemptId) -> Result<Option<StoredLog>, LogError>;
+
     /// That an ended log is there to its last byte, which has this offset. Cheap; what lies before is not read.
     ///
     /// # Errors
@@ -101,7 +108,8 @@ pub trait AttemptLog: Send + Sync + std::fmt::Debug {
     /// Waits until there is more than `offset` bytes, or the log is finished. Returns the length in bytes.
     async fn grown(&self, offset: u64) -> u64;
 
-    /// Makes the log durable and says where it is kept. Lines added later are dropped.
+    /// Makes the log durable and says where it is kept. Lines added later are dropped. Where the disk fails, the last
+    /// lines are kept, behind one that says what is missing and why.
     ///
     /// # Errors
     /// See [`LogError`].

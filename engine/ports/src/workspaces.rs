@@ -48,6 +48,12 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`WorkspaceError::Io`].
     async fn remove(&self, run: RunId) -> Result<(), WorkspaceError>;
+
+    /// The runs that something is kept for, whoever knows of them.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn runs(&self) -> Result<Vec<RunId>, WorkspaceError>;
 }
 
 /// The workspace of one attempt: its own, nobody else sees what it writes.

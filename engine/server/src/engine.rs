@@ -96,14 +96,28 @@ impl Engine {
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
         self.refuse_copy()?;
+        if !self.executor.history().open().await?.is_empty() {
+            // Before they are closed: whoever finds them closed does not look for their containers.
+            self.directory.set_containers_left(true)?;
+        }
         let open = self.executor.recover().await?;
         self.executor.keep_history();
-        if !open.is_empty()
-            && let Err(error) = self.docker.remove_all(self.directory.engine(), None).await
-        {
-            tracing::debug!(%error, "containers of interrupted runs could not be looked for");
+        if self.directory.has_containers_left() {
+            self.remove_containers().await?;
         }
         Ok(open.iter().map(ToString::to_string).collect())
+    }
+
+    /// Removes what runs that were interrupted have left on Docker; when that fails, it is done by the next engine.
+    async fn remove_containers(&self) -> anyhow::Result<()> {
+        match self.docker.remove_all(self.directory.engine(), None).await {
+            Ok(_) => self.directory.set_containers_left(false)?,
+            Err(error) => tracing::warn!(
+                %error,
+                "containers of interrupted runs may still be there; they are removed once Docker answers"
+            ),
+        }
+        Ok(())
     }
 
     /// What a copy holds may be going on elsewhere: it is only read.

@@ -16,6 +16,8 @@ use crate::upgrade;
 /// What says what a folder is.
 const IDENTITY: &str = "engine.json";
 const STORE: &str = "store";
+/// There while containers of runs that were interrupted may still be there.
+const CONTAINERS_LEFT: &str = "containers-left";
 const MACHINE_ID: &str = "/etc/machine-id";
 /// The oldest layout that can be upgraded.
 const OLDEST_FORMAT: u32 = 1;
@@ -173,6 +175,25 @@ impl DataDirectory {
             write_identity(&self.path, &self.identity).map_err(io)?;
         }
         Ok(())
+    }
+
+    /// Whether containers of runs that were interrupted may still be there.
+    #[must_use]
+    pub fn has_containers_left(&self) -> bool {
+        self.path.join(CONTAINERS_LEFT).exists()
+    }
+
+    /// Notes whether containers of runs that were interrupted may still be there.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn set_containers_left(&self, is_so: bool) -> Result<(), OpenError> {
+        let file = self.path.join(CONTAINERS_LEFT);
+        let noted = match is_so {
+            true => File::create(&file).and_then(|file| file.sync_all()),
+            false => fs::remove_file(&file),
+        };
+        noted.map_err(|error| OpenError::Io { path: self.path.clone(), error })
     }
 
     /// Whether it was copied, moved to another disk or restored. It must then do nothing outside: what it holds may be

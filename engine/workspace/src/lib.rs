@@ -99,6 +99,20 @@ impl Workspaces for FileWorkspaces {
         let depot = self.depot(run);
         blocking(move || removal::remove(depot.path())).await
     }
+
+    async fn runs(&self) -> Result<Vec<RunId>, WorkspaceError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let entries = match std::fs::read_dir(&root) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                entries => entries.map_err(fault::left("read", ""))?,
+            };
+            let run =
+                |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+            Ok(entries.filter_map(run).collect())
+        })
+        .await
+    }
 }
 
 impl Manifests {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -95,7 +96,7 @@ impl OpenLog {
     }
 
     /// Ends the log: what is kept in the store, or the file that is still to be synced.
-    fn end(&self) -> Result<Kept, LogError> {
+    fn end(&self) -> io::Result<Kept> {
         let mut content = self.content();
         content.is_finished = true;
         if content.left_out > 0 {
@@ -117,7 +118,26 @@ impl OpenLog {
         let length = content.length();
         drop(content);
         self.length.send_replace((length, true));
-        kept.map_err(|e| self.failed("written", &e))
+        kept
+    }
+
+    /// What is kept of a log whose file failed: that it did, and the last lines that are in memory.
+    fn rest(&self, error: &io::Error) -> StoredLog {
+        tracing::warn!(attempt = %self.attempt, %error, "a log is incomplete");
+        let content = self.content();
+        let text = format!("the log could not be written ({error}); only its last lines are left");
+        let (at, fields) = (content.last, Vec::new());
+        let mut kept = Vec::new();
+        line::write(&LogLine { at, stream: Stream::Engine, level: Level::Error, text, fields }, &mut kept);
+        let room = MAX_INLINE_BYTES.saturating_sub(kept.len());
+        let from = content.buffer.len().saturating_sub(room);
+        // From the beginning of a line.
+        let begin = match from {
+            0 => Some(0),
+            _ => content.buffer[from - 1..].iter().position(|byte| *byte == b'\n').map(|end| from + end),
+        };
+        kept.extend_from_slice(begin.and_then(|begin| content.buffer.get(begin..)).unwrap_or_default());
+        StoredLog::Inline(kept.into())
     }
 
     fn keep(&self, content: &mut Content) -> io::Result<Kept> {
@@ -136,6 +156,32 @@ impl OpenLog {
 enum Kept {
     Inline(bytes::Bytes),
     File(File, u64),
+}
+
+/// Makes durable what is left of a log, to the end of its last whole line.
+pub(crate) fn adopt(path: &Path) -> io::Result<Option<u64>> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let size = file.metadata()?.len();
+    let mut whole = size;
+    let mut piece = vec![0; BUFFER_BYTES];
+    while whole > 0 {
+        let begin = whole.saturating_sub(piece.len() as u64);
+        let length = usize::try_from(whole - begin).unwrap_or(piece.len());
+        file.read_exact_at(&mut piece[..length], begin)?;
+        match piece[..length].iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                whole = begin + end as u64 + 1;
+                break;
+            }
+            None => whole = begin,
+        }
+    }
+    file.set_len(whole)?;
+    sync(&file, path)?;
+    Ok((whole > 0).then_some(whole))
 }
 
 /// Syncs the file of a log, its folder, and the folder around that.
@@ -183,14 +229,17 @@ impl AttemptLog for OpenLog {
     }
 
     async fn finish(&self) -> Result<StoredLog, LogError> {
-        let (file, bytes) = match self.end()? {
-            Kept::Inline(bytes) => return Ok(StoredLog::Inline(bytes)),
-            Kept::File(file, bytes) => (file, bytes),
+        let (file, bytes) = match self.end() {
+            Ok(Kept::Inline(bytes)) => return Ok(StoredLog::Inline(bytes)),
+            Ok(Kept::File(file, bytes)) => (file, bytes),
+            Err(error) => return Ok(self.rest(&error)),
         };
         let path = self.path.clone();
         let synced = tokio::task::spawn_blocking(move || sync(&file, &path)).await;
         let synced = synced.unwrap_or_else(|_| Err(io::Error::other("the engine is shutting down")));
-        synced.map_err(|e| self.failed("written", &e))?;
-        Ok(StoredLog::File { bytes })
+        Ok(match synced {
+            Ok(()) => StoredLog::File { bytes },
+            Err(error) => self.rest(&error),
+        })
     }
 }

@@ -79,6 +79,14 @@ impl Logs for FileLogs {
         line::parse(attempt, offset, &bytes)
     }
 
+    async fn adopt(&self, attempt: &AttemptId) -> Result<Option<StoredLog>, LogError> {
+        let (path, attempt) = (path(&self.folder, attempt), attempt.clone());
+        let adopted = tokio::task::spawn_blocking(move || attempt::adopt(&path)).await;
+        let adopted = adopted.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        let bytes = adopted.map_err(|e| io(&attempt, "read", &e))?;
+        Ok(bytes.map(|bytes| StoredLog::File { bytes }))
+    }
+
     async fn check(&self, attempt: &AttemptId, stored: &StoredLog, last: u64) -> Result<(), LogError> {
         if let StoredLog::File { .. } = stored {
             let file = File::open(path(&self.folder, attempt)).map_err(|e| io(attempt, "read", &e))?;
