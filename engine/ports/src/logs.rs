@@ -108,8 +108,8 @@ pub trait AttemptLog: Send + Sync + std::fmt::Debug {
     /// Waits until there is more than `offset` bytes, or the log is finished. Returns the length in bytes.
     async fn grown(&self, offset: u64) -> u64;
 
-    /// Makes the log durable and says where it is kept. Lines added later are dropped. Where the disk fails, the last
-    /// lines are kept, behind one that says what is missing and why.
+    /// Makes the log durable and says where it is kept. Lines added later are dropped. Where the disk fails, what
+    /// is in memory is kept, behind a line that says what is missing and why.
     ///
     /// # Errors
     /// See [`LogError`].

@@ -99,8 +99,15 @@ async fn a_log_that_cannot_be_written_says_so_at_its_end() {
     std::fs::write(&in_the_way, "a file").unwrap();
     let logs = FileLogs::new(in_the_way);
     let log = logs.open(&attempt());
-    log.append(line(&"x".repeat(MAX_INLINE_BYTES * 2)));
+    log.append(line(&"x".repeat(MAX_INLINE_BYTES - 500)));
+    log.append(line("what was in memory when it failed"));
+    log.append(line(&"y".repeat(400)));
     log.append(line("more"));
-    let error = log.finish().await.unwrap_err().to_string();
-    assert!(error.contains("cannot be written"), "{error}");
+    let stored = log.finish().await.unwrap();
+    let page = logs.read(&attempt(), Some(&stored), 0, MAX_INLINE_BYTES).await.unwrap();
+    let texts: Vec<&str> = page.lines.iter().map(|line| line.text.as_str()).collect();
+    assert!(texts[0].contains("the log could not be written") && texts[0].contains("directory"), "{texts:?}");
+    assert!(texts[1..].contains(&"what was in memory when it failed"), "{texts:?}");
+    let StoredLog::Inline(bytes) = stored else { panic!("it cannot be in a file") };
+    assert!(bytes.len() <= MAX_INLINE_BYTES);
 }

@@ -121,11 +121,11 @@ impl OpenLog {
         kept
     }
 
-    /// What is kept of a log whose file failed: that it did, and the last lines that are in memory.
+    /// What is kept of a log whose file failed: that it did, and the last of the lines that were in memory then.
     fn rest(&self, error: &io::Error) -> StoredLog {
         tracing::warn!(attempt = %self.attempt, %error, "a log is incomplete");
         let content = self.content();
-        let text = format!("the log could not be written ({error}); only its last lines are left");
+        let text = format!("the log could not be written ({error}); only these lines of it are left");
         let (at, fields) = (content.last, Vec::new());
         let mut kept = Vec::new();
         line::write(&LogLine { at, stream: Stream::Engine, level: Level::Error, text, fields }, &mut kept);
