@@ -54,8 +54,11 @@ pub struct History {
     store: Arc<dyn Store>,
     archive: Arc<dyn Archive>,
     /// The run that was read from the archive last: who reads one thing of it reads others.
-    last: Arc<Mutex<Option<(RunId, Arc<v2::Archived>)>>>,
+    last: Arc<Mutex<Option<LastRead>>>,
 }
+
+/// A run and what the archive holds of it.
+type LastRead = (RunId, Arc<v2::Archived>);
 
 impl History {
     /// The history that a store and its archive hold.

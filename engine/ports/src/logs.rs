@@ -85,6 +85,19 @@ pub trait Logs: Send + Sync + std::fmt::Debug {
     /// See [`LogError`].
     async fn check(&self, attempt: &AttemptId, stored: &StoredLog, last: u64) -> Result<(), LogError>;
 
+    /// Where a line of an ended log begins, counted from 0, as an offset for [`Self::read`]; the end of the log where it
+    /// has not so many.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    async fn line(&self, attempt: &AttemptId, stored: &StoredLog, line: u64) -> Result<u64, LogError>;
+
+    /// Makes the long logs of a run small, once all of them have ended. Offsets go on meaning the same.
+    ///
+    /// # Errors
+    /// What the file system says; what could not be packed can still be read.
+    async fn pack(&self, run: RunId) -> std::io::Result<()>;
+
     /// Removes the long logs of a run that nobody needs any more. Nothing happens when there are none.
     ///
     /// # Errors

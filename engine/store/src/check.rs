@@ -56,7 +56,7 @@ pub fn check(disk: &dyn Disk, store: &Path) -> Result<Check, StoreError> {
     }
     let truth = match Truth::read(disk, store) {
         Ok(truth) => truth,
-        Err(fault) => return Ok(damaged(disk, &layout, findings, &fault)?),
+        Err(fault) => return damaged(disk, &layout, findings, &fault),
     };
     let (revision, commits) = (truth.revision, truth.commits);
     let mut has_index = false;

@@ -93,6 +93,46 @@ async fn followers_wake_for_every_line_and_for_the_end() {
 }
 
 #[tokio::test]
+async fn a_packed_log_reads_the_same_from_any_offset_and_any_line() {
+    let folder = TempDir::new().unwrap();
+    let logs = FileLogs::new(folder.path().to_owned());
+    let log = logs.open(&attempt());
+    let count = 20_000;
+    for number in 0..count {
+        log.append(line(&format!("line {number} {}", "x".repeat(number % 100))));
+    }
+    let stored = log.finish().await.unwrap();
+    drop(log);
+    let before = read_all(&logs, Some(&stored), 10_000).await;
+    assert_eq!(before.len(), count);
+    let wanted = [0, 1, 2_500, 10_000, 19_999];
+    let mut offsets = Vec::new();
+    for line in wanted {
+        offsets.push(logs.line(&attempt(), &stored, line).await.unwrap());
+    }
+    let size = || {
+        let files = std::fs::read_dir(folder.path().join(attempt().run.to_string())).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let plain = size();
+    logs.pack(attempt().run).await.unwrap();
+    assert!(size() * 5 < plain, "{} of {plain}", size());
+    logs.pack(attempt().run).await.unwrap();
+    for page in [1, 10_000, 10_000_000] {
+        assert_eq!(read_all(&logs, Some(&stored), page).await, before);
+    }
+    for (line, offset) in wanted.into_iter().zip(offsets) {
+        assert_eq!(logs.line(&attempt(), &stored, line).await.unwrap(), offset);
+        let page = logs.read(&attempt(), Some(&stored), offset, 1).await.unwrap();
+        assert_eq!(page.lines[0], before[usize::try_from(line).unwrap()]);
+    }
+    let StoredLog::File { bytes } = stored else { panic!("it is long") };
+    assert_eq!(logs.line(&attempt(), &stored, 1_000_000).await.unwrap(), bytes);
+    logs.check(&attempt(), &stored, bytes - 1).await.unwrap();
+    logs.check(&attempt(), &stored, bytes).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_written_says_so_at_its_end() {
     let folder = TempDir::new().unwrap();
     let in_the_way = folder.path().join("logs");

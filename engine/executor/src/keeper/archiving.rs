@@ -66,6 +66,12 @@ impl Keeper {
         }
         self.put_written(&mut batch, &places).await?;
         self.shared.ports.store.commit(batch).await?;
+        for run in moving.iter().filter(|run| run.kept.has_files) {
+            let run = run.summary.id;
+            if let Err(error) = self.shared.ports.logs.pack(run).await {
+                tracing::warn!(%run, %error, "the logs of a run stay as large as they are");
+            }
+        }
         let moved = moving.len();
         tracing::debug!(moved, "runs were moved to the archive");
         Ok(true)

@@ -2,9 +2,11 @@
 
 mod attempt;
 mod line;
+mod packed;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,6 +17,7 @@ use yuanli_ports::logs::{LogError, LogPage, StoredLog};
 use yuanli_ports::{AttemptLog, Logs};
 
 use attempt::OpenLog;
+use packed::{Packed, skip_lines};
 
 /// Logs below a folder.
 #[derive(Debug)]
@@ -39,10 +42,13 @@ impl FileLogs {
     }
 }
 
-/// The file of an attempt's long log: `<run>/<stage>.<instance>.<attempt>.jsonl`.
+const PLAIN: &str = "jsonl";
+const PACKED: &str = "jsonz";
+
+/// The file of an attempt's long log: `<run>/<stage>.<instance>.<attempt>.jsonl`, or `.jsonz` once it is packed.
 fn path(folder: &Path, attempt: &AttemptId) -> PathBuf {
     let AttemptId { run, stage, instance, attempt } = attempt;
-    folder.join(run.to_string()).join(format!("{stage}.{instance}.{attempt}.jsonl"))
+    folder.join(run.to_string()).join(format!("{stage}.{instance}.{attempt}.{PLAIN}"))
 }
 
 #[async_trait]
@@ -67,9 +73,8 @@ impl Logs for FileLogs {
         let bytes = match stored {
             Some(StoredLog::Inline(bytes)) => part(bytes, offset, max_bytes).to_vec(),
             Some(StoredLog::File { bytes }) => {
-                let path = path(&self.folder, attempt);
-                let file = File::open(&path).map_err(|e| io(attempt, "read", &e))?;
-                read_at(&file, offset, max_bytes, *bytes).map_err(|e| io(attempt, "read", &e))?
+                read_file(&path(&self.folder, attempt), offset, max_bytes, *bytes)
+                    .map_err(|e| io(attempt, "read", &e))?
             }
             None => match self.live(attempt) {
                 Some(log) => log.read(offset, max_bytes)?,
@@ -88,11 +93,40 @@ impl Logs for FileLogs {
     }
 
     async fn check(&self, attempt: &AttemptId, stored: &StoredLog, last: u64) -> Result<(), LogError> {
-        if let StoredLog::File { .. } = stored {
-            let file = File::open(path(&self.folder, attempt)).map_err(|e| io(attempt, "read", &e))?;
-            file.read_exact_at(&mut [0], last).map_err(|e| io(attempt, "read", &e))?;
+        if let StoredLog::File { bytes } = stored {
+            let read = read_file(&path(&self.folder, attempt), last, 1, *bytes);
+            if read.map_err(|e| io(attempt, "read", &e))?.is_empty() {
+                return Err(LogError::Damaged { attempt: Box::new(attempt.clone()), offset: last });
+            }
         }
         Ok(())
+    }
+
+    async fn line(&self, attempt: &AttemptId, stored: &StoredLog, line: u64) -> Result<u64, LogError> {
+        let failed = |e: std::io::Error| io(attempt, "read", &e);
+        match stored {
+            StoredLog::Inline(bytes) => Ok(skip_lines(bytes, line) as u64),
+            StoredLog::File { .. } => {
+                match Packed::open(&packed_path(&path(&self.folder, attempt))).map_err(failed)? {
+                    Some(packed) => packed.line(line).map_err(failed),
+                    None => plain_line(&path(&self.folder, attempt), line).map_err(failed),
+                }
+            }
+        }
+    }
+
+    async fn pack(&self, run: RunId) -> std::io::Result<()> {
+        let folder = self.folder.join(run.to_string());
+        let packed = tokio::task::spawn_blocking(move || {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == PLAIN) {
+                    packed::pack(&path, &packed_path(&path))?;
+                }
+            }
+            Ok(())
+        });
+        packed.await.map_err(std::io::Error::other)?
     }
 
     async fn remove(&self, run: RunId) -> std::io::Result<()> {
@@ -128,6 +162,29 @@ fn part(bytes: &[u8], offset: u64, max_bytes: usize) -> &[u8] {
     }
 }
 
+/// The same of a long log, packed or not.
+fn read_file(path: &Path, offset: u64, max_bytes: usize, size: u64) -> std::io::Result<Vec<u8>> {
+    let plain = File::open(path);
+    match plain {
+        Ok(file) => read_at(&file, offset, max_bytes, size),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match Packed::open(&packed_path(path))? {
+            Some(packed) => {
+                let mut bytes = packed.read(offset)?;
+                let length = part(&bytes, 0, max_bytes).len();
+                bytes.truncate(length);
+                Ok(bytes)
+            }
+            None => Err(e),
+        },
+        Err(e) => Err(e),
+    }
+}
+
+/// Where a log is once it is packed.
+fn packed_path(path: &Path) -> PathBuf {
+    path.with_extension(PACKED)
+}
+
 /// The same of a file of which `size` bytes count.
 fn read_at(file: &File, offset: u64, max_bytes: usize, size: u64) -> std::io::Result<Vec<u8>> {
     let mut wanted = max_bytes as u64;
@@ -145,6 +202,19 @@ fn read_at(file: &File, offset: u64, max_bytes: usize, size: u64) -> std::io::Re
             None => return Ok(bytes),
         }
     }
+}
+
+/// Where a line of a log begins that is not packed.
+fn plain_line(path: &Path, line: u64) -> std::io::Result<u64> {
+    let mut input = BufReader::new(File::open(path)?);
+    let mut offset = 0;
+    for _ in 0..line {
+        match input.skip_until(b'\n')? {
+            0 => break,
+            read => offset += read as u64,
+        }
+    }
+    Ok(offset)
 }
 
 fn io(attempt: &AttemptId, action: &'static str, error: &std::io::Error) -> LogError {
