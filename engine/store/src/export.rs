@@ -106,8 +106,10 @@ impl<'a> Maker<'a> {
         }
         let out = self.out.end()?;
         out.file.sync()?;
+        fail::fail_point!("export-unnamed");
         self.disk.rename(&temporary(&self.folder, self.revision), &path(&self.folder, self.revision))?;
         self.disk.sync_folder(&self.folder)?;
+        fail::fail_point!("export-named");
         let read = Export::open(self.disk, &self.folder, self.revision).and_then(Export::count);
         let read = read.map_err(|fault| io::Error::other(fault.to_string()))?;
         if read != self.count {

@@ -1,10 +1,15 @@
 //! A process that commits is killed at any moment: what it acknowledged is there, and no batch by halves.
+//!
+//! Killed from outside at random moments, and from inside at named points of the commit path. `YUANLI_SOAK` does it more
+//! often.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use yuanli_ports::Store;
 use yuanli_ports::store::{Batch, Key, Range};
@@ -12,26 +17,70 @@ use yuanli_store::{Embedded, Options};
 
 /// Set for the child: where it commits.
 const FOLDER: &str = "YUANLI_KILL_TEST_FOLDER";
-const ROUNDS: u32 = 12;
+/// Set for the child: the point at which it is killed, and how often it is passed before.
+const POINT: &str = "YUANLI_KILL_TEST_POINT";
+const SOAK: &str = "YUANLI_SOAK";
+
+/// The points of the commit path and of upkeep, and how often each is passed while the child works.
+const POINTS: [(&str, u32); 12] = [
+    ("frame-begun", 100),
+    ("frame-written", 100),
+    ("frame-synced", 100),
+    ("mark-set", 100),
+    ("segment-unnamed", 3),
+    ("segment-named", 3),
+    ("index-begun", 2),
+    ("index-written", 3),
+    ("index-noted", 3),
+    ("export-unnamed", 2),
+    ("export-named", 2),
+    ("export-retired", 2),
+];
+
+/// Small, so that segments, flushes and exports come often.
+fn options() -> Options {
+    Options {
+        segment_bytes: 64 * 1024,
+        memory_bytes: 512 * 1024,
+        journal_bytes: 256 * 1024,
+        ..Options::default()
+    }
+}
 
 fn key(side: &str, number: u32) -> Key {
     Key::new([side.as_bytes(), &number.to_be_bytes()].concat())
+}
+
+/// Kills this process when a point is passed for the n-th time.
+fn arm(point: &str) {
+    let (name, times) = point.split_once(':').unwrap();
+    let left = AtomicU32::new(times.parse().unwrap());
+    let strike = move || {
+        if left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            let kill = Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
+            panic!("it lives on: {kill:?}");
+        }
+    };
+    fail::cfg_callback(name, strike).unwrap();
 }
 
 /// The child: commits pairs from several tasks and says each that was acknowledged, until it is killed.
 #[test]
 fn child_that_commits_pairs() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
+    if let Ok(point) = std::env::var(POINT) {
+        arm(&point);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = std::sync::Arc::new(Embedded::open(Path::new(&folder), Options::default()).unwrap());
-        let begin = store.scan(Range::prefix(b"left", usize::MAX)).await.unwrap().len() as u32;
-        let next = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(begin * 2 + 100));
+        let store = Arc::new(Embedded::open(Path::new(&folder), options()).unwrap());
+        let begin = store.revision().await.unwrap().0 as u32;
+        let next = Arc::new(AtomicU32::new(begin * 2 + 100));
         let commit = || {
             let (store, next) = (store.clone(), next.clone());
             async move {
                 loop {
-                    let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let number = next.fetch_add(1, Ordering::Relaxed);
                     let mut batch = Batch::default();
                     batch.put(key("left", number), vec![7; 300]).put(key("right", number), vec![8; 300]);
                     store.commit(batch).await.unwrap();
@@ -43,48 +92,73 @@ fn child_that_commits_pairs() {
     });
 }
 
+/// Runs the child until it is killed, by us after `enough` acknowledgements or by itself; returns what it acknowledged.
+fn run(folder: &Path, point: Option<&str>, enough: usize) -> Vec<u32> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child_that_commits_pairs", "--nocapture"]).env(FOLDER, folder);
+    point.map(|point| command.env(POINT, point));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let numbers = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u32>().ok());
+    let mut seen: Vec<u32> = Vec::new();
+    let mut is_killed = false;
+    for number in numbers {
+        seen.push(number);
+        if !is_killed && seen.len() > enough {
+            child.kill().unwrap();
+            is_killed = true;
+        }
+    }
+    child.wait().unwrap();
+    if let Some(point) = point {
+        assert!(!is_killed, "`{point}` was not passed so often");
+    }
+    seen
+}
+
+fn check(folder: &Path, acknowledged: &[u32], when: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = Embedded::open(folder, options()).unwrap_or_else(|error| panic!("{when}: {error}"));
+        let side = async |side: &str| store.scan(Range::prefix(side.as_bytes(), usize::MAX)).await.unwrap();
+        let (left, right) = (side("left").await, side("right").await);
+        let numbers = |rows: &[(Key, yuanli_ports::store::Entry)], skip: usize| -> Vec<u32> {
+            let number = |key: &Key| u32::from_be_bytes(key.as_bytes()[skip..].try_into().unwrap());
+            rows.iter().map(|(key, _)| number(key)).collect()
+        };
+        let (left, right) = (numbers(&left, 4), numbers(&right, 5));
+        assert_eq!(left, right, "{when}: a batch is half there");
+        let lost = acknowledged.iter().find(|number| left.binary_search(number).is_err());
+        assert_eq!(lost, None, "{when}: an acknowledged commit is lost");
+        // Every revision is one pair: none was given twice, none left out.
+        assert_eq!(store.revision().await.unwrap().0, left.len() as u64, "{when}");
+    });
+}
+
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
+fn killed_from_outside_nothing_acknowledged_is_lost_and_nothing_is_half_there() {
+    let rounds = if std::env::var_os(SOAK).is_some() { 120 } else { 12 };
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<u32> = Vec::new();
-    for round in 0..ROUNDS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_commits_pairs", "--nocapture"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    for round in 0..rounds {
         // Killed after more and more acknowledgements, so at other places of its work each time.
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let numbers = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u32>().ok());
-        let mut seen: Vec<u32> = Vec::new();
-        let mut is_killed = false;
-        for number in numbers {
-            seen.push(number);
-            if !is_killed && seen.len() as u32 > round * 37 {
-                child.kill().unwrap();
-                is_killed = true;
-            }
-        }
-        child.wait().unwrap();
+        let seen = run(folder.path(), None, round * 137);
         assert!(!seen.is_empty(), "the child committed");
         acknowledged.extend(seen);
-        check(folder.path(), &acknowledged);
+        check(folder.path(), &acknowledged, &format!("round {round}"));
     }
 }
 
-fn check(folder: &Path, acknowledged: &[u32]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let store = Embedded::open(folder, Options::default()).unwrap();
-        for &number in acknowledged {
-            assert!(store.get(&key("left", number)).await.unwrap().is_some(), "{number} is lost");
+#[test]
+fn killed_at_any_point_of_the_commit_path_nothing_acknowledged_is_lost() {
+    let times = if std::env::var_os(SOAK).is_some() { 16 } else { 2 };
+    for (point, passes) in POINTS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut acknowledged: Vec<u32> = Vec::new();
+        for time in 0..times {
+            let point = format!("{point}:{}", time * 7 % passes);
+            acknowledged.extend(run(folder.path(), Some(&point), 200_000));
+            check(folder.path(), &acknowledged, &point);
         }
-        let side = async |side: &str| store.scan(Range::prefix(side.as_bytes(), usize::MAX)).await.unwrap();
-        let (left, right) = (side("left").await, side("right").await);
-        let numbers = |rows: &[(Key, yuanli_ports::store::Entry)], skip: usize| -> Vec<Vec<u8>> {
-            rows.iter().map(|(key, _)| key.as_bytes()[skip..].to_vec()).collect()
-        };
-        assert_eq!(numbers(&left, 4), numbers(&right, 5), "a batch is half there");
-    });
+    }
 }

@@ -103,6 +103,7 @@ impl Index {
             }
             batched += 1;
             if batched == BATCH_ENTRIES {
+                fail::fail_point!("index-begun", |_| Ok(()));
                 self.db.apply_batch(std::mem::take(&mut batch)).map_err(|e| of_sled(&e))?;
                 batched = 0;
             }

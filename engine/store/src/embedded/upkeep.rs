@@ -99,7 +99,9 @@ impl Upkeep {
             self.table.set_lower(lost);
             return Err(error);
         }
+        fail::fail_point!("index-written", |_| Ok(()));
         open::note(&self.layout, home.number, revision)?;
+        fail::fail_point!("index-noted", |_| Ok(()));
         self.index = Some((home.number, revision));
         self.table.thaw(home.index);
         self.frozen = None;
@@ -136,6 +138,7 @@ impl Upkeep {
             self.export = Some((revision, written?));
         }
         export::retire(disk, &folder, revision)?;
+        fail::fail_point!("export-retired", |_| Ok(()));
         let retired = self.files.retire(revision);
         Ok(retired.map_err(|e| Fault::io(self.files.folder(), "written", &e))?)
     }

@@ -159,7 +159,9 @@ impl Files {
         let salt = RandomState::new().hash_one(id);
         file.write_at(&segment::header(id, salt), 0)?;
         file.sync()?;
+        fail::fail_point!("segment-unnamed");
         self.disk.rename(&self.spare_path(), &self.folder.join(id.name()))?;
+        fail::fail_point!("segment-named");
         drop(spare);
         self.disk.sync_folder(&self.folder)?;
         self.segments().push((id, size));
@@ -268,6 +270,7 @@ impl Journal {
         }
         self.next += u64::from(count);
         self.mark.set(&*self.files.disk, self.next);
+        fail::fail_point!("mark-set");
         Ok(())
     }
 
@@ -280,8 +283,11 @@ impl Journal {
             None => self.files.begin(self.next, segment::HEADER_BYTES as u64 + size)?,
         };
         frame::seal(buffer, segment.salt, self.next, count);
+        fail::fail_point!("frame-begun");
         segment.file.write_at(buffer, segment.offset)?;
+        fail::fail_point!("frame-written");
         segment.file.sync()?;
+        fail::fail_point!("frame-synced");
         segment.offset += size;
         self.segment = Some(segment);
         Ok(())
