@@ -107,15 +107,17 @@ impl<'a> Maker<'a> {
         let out = self.out.end()?;
         out.file.sync()?;
         fail::fail_point!("export-unnamed");
-        self.disk.rename(&temporary(&self.folder, self.revision), &path(&self.folder, self.revision))?;
-        self.disk.sync_folder(&self.folder)?;
-        fail::fail_point!("export-named");
-        let read = Export::open(self.disk, &self.folder, self.revision).and_then(Export::count);
+        // Read before it counts: one that is not whole must not be found instead of the last.
+        let temporary = temporary(&self.folder, self.revision);
+        let read = Export::open_file(self.disk, temporary.clone(), self.revision).and_then(Export::count);
         let read = read.map_err(|fault| io::Error::other(fault.to_string()))?;
         if read != self.count {
             let reason = format!("it holds {read} of {} entries", self.count);
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
+        self.disk.rename(&temporary, &path(&self.folder, self.revision))?;
+        self.disk.sync_folder(&self.folder)?;
+        fail::fail_point!("export-named");
         Ok(out.offset)
     }
 }
@@ -175,7 +177,10 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, revision: u64) -> Result<Self, Fault> {
-        let path = path(folder, revision);
+        Self::open_file(disk, path(folder, revision), revision)
+    }
+
+    fn open_file(disk: &dyn Disk, path: PathBuf, revision: u64) -> Result<Self, Fault> {
         let file = disk.open(&path).map_err(|e| Fault::io(&path, "opened", &e))?;
         let mut input = BufReader::with_capacity(BUFFER_BYTES, Sequential { file, offset: 0 });
         let mut found = [0; HEADER_BYTES];

@@ -51,7 +51,7 @@ impl Index {
 
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
         let stored = self.db.get(users(key)).map_err(|e| of_sled(&e))?;
-        stored.map(|value| self.entry(key, &value)).transpose()
+        stored.map_or(Ok(None), |value| self.entry(key, value))
     }
 
     /// The entries of a range, in its direction; its limit is not looked at.
@@ -70,13 +70,16 @@ impl Index {
         let mut found = self.db.range((start, end));
         let index = self.clone();
         std::iter::from_fn(move || {
-            let row = if range.is_reverse { found.next_back() } else { found.next() };
-            row.map(|row| {
-                let (key, value) = row.map_err(|e| of_sled(&e))?;
-                let key = Key::new(key.get(1..).unwrap_or_default().to_vec());
-                let entry = index.entry(&key, &value)?;
-                Ok((key, entry))
-            })
+            loop {
+                let row = if range.is_reverse { found.next_back() } else { found.next() };
+                let entry = row?.map_err(|e| of_sled(&e)).and_then(|(key, value)| {
+                    let key = Key::new(key.get(1..).unwrap_or_default().to_vec());
+                    Ok(index.entry(&key, value)?.map(|entry| (key, entry)))
+                });
+                if let Some(row) = entry.transpose() {
+                    return Some(row);
+                }
+            }
         })
     }
 
@@ -124,28 +127,45 @@ impl Index {
     /// Removes the parts of the value that a key has, if it has any.
     fn remove_parts(&self, key: &Key, batch: &mut sled::Batch) -> Result<(), StoreError> {
         if let Some(stored) = self.db.get(users(key)).map_err(|e| of_sled(&e))?
-            && let Some((_, parts)) = in_parts(&stored)
+            && let Some((revision, parts)) = in_parts(&stored)
         {
-            (0..parts).for_each(|number| batch.remove(part(key, number)));
+            (0..parts).for_each(|number| batch.remove(part(key, revision, number)));
         }
         Ok(())
     }
 
-    fn entry(&self, key: &Key, stored: &IVec) -> Result<Entry, StoreError> {
+    /// The entry that a row stands for. Between row and parts the value may be written anew or deleted: then as of later.
+    fn entry(&self, key: &Key, mut stored: IVec) -> Result<Option<Entry>, StoreError> {
+        loop {
+            if let Some(entry) = self.whole(key, &stored)? {
+                return Ok(Some(entry));
+            }
+            match self.db.get(users(key)).map_err(|e| of_sled(&e))? {
+                Some(now) if now == stored => {
+                    return Err(StoreError::Damaged("a part of a value is missing in the index".to_owned()));
+                }
+                Some(now) => stored = now,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The entry that a row stands for; none when one of its parts is not there.
+    fn whole(&self, key: &Key, stored: &IVec) -> Result<Option<Entry>, StoreError> {
         if let Some((revision, parts)) = in_parts(stored) {
             let mut value = Vec::with_capacity(parts as usize * PART_BYTES);
             for number in 0..parts {
-                let missing = || StoreError::Damaged("a part of a value is missing in the index".to_owned());
-                let part = self.db.get(part(key, number)).map_err(|e| of_sled(&e))?;
-                value.extend_from_slice(&part.ok_or_else(missing)?);
+                let part = self.db.get(part(key, revision, number)).map_err(|e| of_sled(&e))?;
+                let Some(part) = part else { return Ok(None) };
+                value.extend_from_slice(&part);
             }
-            return Ok(Entry { value: value.into(), revision });
+            return Ok(Some(Entry { value: value.into(), revision }));
         }
         match stored.split_first_chunk::<REVISION_BYTES>() {
-            Some((revision, [WHOLE, value @ ..])) => Ok(Entry {
+            Some((revision, [WHOLE, value @ ..])) => Ok(Some(Entry {
                 value: Bytes::copy_from_slice(value),
                 revision: Revision(u64::from_be_bytes(*revision)),
-            }),
+            })),
             _ => Err(StoreError::Damaged("the index holds what is no value".to_owned())),
         }
     }
@@ -179,7 +199,7 @@ fn put(key: &Key, entry: &Entry, batch: &mut sled::Batch) {
     } else {
         let mut parts = 0_u32;
         for (number, bytes) in (0..).zip(entry.value.chunks(PART_BYTES)) {
-            batch.insert(part(key, number), bytes);
+            batch.insert(part(key, entry.revision, number), bytes);
             parts = number + 1;
         }
         stored.push(IN_PARTS);
@@ -206,10 +226,12 @@ fn users(key: &Key) -> Vec<u8> {
     bytes
 }
 
-fn part(key: &Key, number: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + key.as_bytes().len() + size_of::<u32>());
+/// The key of a part. With the revision: a reader never takes parts of two values for one.
+fn part(key: &Key, revision: Revision, number: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + key.as_bytes().len() + REVISION_BYTES + size_of::<u32>());
     bytes.push(PARTS);
     bytes.extend_from_slice(key.as_bytes());
+    bytes.extend(revision.0.to_be_bytes());
     bytes.extend(number.to_be_bytes());
     bytes
 }

@@ -37,6 +37,8 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     for folder in [layout.folder().to_owned(), layout.journal(), layout.exports()] {
         disk.make_folder(&folder).map_err(|e| Fault::io(&folder, "made", &e))?;
         sweep(disk, &folder)?;
+        // What stands here may have got its name from a process that was killed before it could sync the folder.
+        disk.sync_folder(&folder).map_err(|e| Fault::io(&folder, "written", &e))?;
     }
     let export = export::list(disk, &layout.exports())?.last().copied();
     let exported = export.map_or(0, |(revision, _)| revision);
@@ -54,6 +56,10 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     let files =
         Files::new(Arc::clone(&options.disk), &layout.journal(), options.segment_bytes, replayed.segments);
     let files = Arc::new(files);
+    // After a power cut some of those can be there again that an export has taken the place of, and some not.
+    if let Err(error) = files.retire(exported) {
+        tracing::warn!(%error, "segments of the journal that are not needed any more cannot be removed");
+    }
     let journal = Journal::open(Arc::clone(&files), replayed.next, replayed.tail)?;
     let index = home.map(|home| (home.number, base));
     Ok(Opened { table, journal, files, export, index })

@@ -30,6 +30,8 @@ struct State {
     is_closing: bool,
     /// Compactions that were done.
     compactions: u64,
+    /// Why the last compaction failed.
+    compaction_failure: Option<String>,
     /// Why the last upkeep failed.
     failure: Option<String>,
 }
@@ -132,9 +134,13 @@ impl Pressure {
     /// Upkeep: says how it went, to whoever waits.
     pub(crate) fn done(&self, is_compaction: bool, outcome: Result<(), String>) {
         let mut state = self.state();
-        state.compactions += u64::from(is_compaction);
         state.is_compacting = false;
         state.failure = outcome.err();
+        if is_compaction {
+            state.compactions += 1;
+            // Kept: what is tried next may go well before those who wait have looked.
+            state.compaction_failure = state.failure.clone();
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -149,7 +155,7 @@ impl Pressure {
         while state.compactions < wanted && !state.is_closing {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        match &state.failure {
+        match &state.compaction_failure {
             Some(failure) => Err(StoreError::Exhausted(failure.clone())),
             None if state.is_closing => Err(StoreError::Closed),
             None => Ok(()),

@@ -25,6 +25,8 @@ const CLOSING_PART: usize = 4;
 /// A layer is written to the index only where this many times its size is free: sled takes more than it is given, and
 /// does not bear a full disk.
 const FREE_FACTOR: u64 = 4;
+/// And not where less than this is free, in bytes: sled writes segments of 512 KiB, whatever is in them.
+const FREE_LEAST: u64 = 2 * 1024 * 1024;
 
 /// Keeps a store small.
 #[derive(Debug)]
@@ -161,6 +163,7 @@ impl Upkeep {
             key.as_bytes().len() + entry.as_ref().map_or(0, |entry| entry.value.len())
         };
         let needed = layer.iter().map(bytes).sum::<usize>() as u64 * FREE_FACTOR;
+        let needed = needed.max(FREE_LEAST);
         let free =
             disk::free(self.layout.folder()).map_err(|e| Fault::io(self.layout.folder(), "read", &e))?;
         if free < needed {

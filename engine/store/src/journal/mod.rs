@@ -88,23 +88,40 @@ impl Files {
 
     /// Removes the segments that hold nothing after this revision, which is kept elsewhere with all before it.
     pub(crate) fn retire(&self, revision: u64) -> io::Result<()> {
-        loop {
-            let (id, size) = match self.segments()[..] {
-                [oldest, (next, _), ..] if next.first <= revision + 1 => oldest,
-                _ => return Ok(()),
-            };
-            let path = self.folder.join(id.name());
-            let mut spare = self.spare();
-            if spare.is_none() && size == self.largest {
-                // Its frames are of another salt than those to come: what is left of them means nothing.
-                self.disk.rename(&path, &self.spare_path())?;
-                *spare = Some((self.disk.open(&self.spare_path())?, size));
-            } else {
-                self.disk.remove(&path)?;
+        while let Some((id, size)) = self.take_oldest(revision) {
+            match self.give_back(id, size) {
+                // It was given back before, and something failed after that.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.segments().insert(0, (id, size));
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
-            drop(spare);
-            self.segments().retain(|(other, _)| *other != id);
         }
+        Ok(())
+    }
+
+    /// The oldest segment if it holds nothing after this revision. It does not count any more before its file goes: who
+    /// reads meanwhile is told that it is forgotten.
+    fn take_oldest(&self, revision: u64) -> Option<(Id, u64)> {
+        let mut segments = self.segments();
+        match segments[..] {
+            [_, (next, _), ..] if next.first <= revision + 1 => Some(segments.remove(0)),
+            _ => None,
+        }
+    }
+
+    fn give_back(&self, id: Id, size: u64) -> io::Result<()> {
+        let path = self.folder.join(id.name());
+        let mut spare = self.spare();
+        if spare.is_some() || size != self.largest {
+            return self.disk.remove(&path);
+        }
+        // Its frames are of another salt than those to come: what is left of them means nothing.
+        self.disk.rename(&path, &self.spare_path())?;
+        *spare = Some((self.disk.open(&self.spare_path())?, size));
+        Ok(())
     }
 
     /// Makes the file of the next segment, so that the writer need not.
