@@ -292,9 +292,8 @@ fn a_cut_tail_without_its_mark_looks_torn_which_is_a_limit() {
     let shape = Shape::new("segments alone", journal_only, false);
     let outcome = shape.damaged("two faults", |folder, _| {
         fs::remove_file(folder.join("journal/mark")).unwrap();
-        let journal = files(&folder.join("journal")).into_iter();
-        let last =
-            journal.filter(|path| path.extension().is_some_and(|e| e == "journal")).next_back().unwrap();
+        let mut journal = files(&folder.join("journal")).into_iter();
+        let last = journal.rfind(|path| path.extension().is_some_and(|e| e == "journal")).unwrap();
         rewrite(&last, |bytes| {
             let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
             bytes[end - 50..=end].fill(0);
