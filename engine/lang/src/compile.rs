@@ -42,9 +42,9 @@ pub fn compile(_file: &str, text: &str, catalog: &dyn Catalog) -> Compilation {
 }
 
 fn build(diagnostics: &mut Diagnostics<'_>, catalog: &dyn Catalog) -> Option<Workflow> {
-    let size = diagnostics.text().len();
-    if size > MAX_TEXT {
-        let message = format!("the document has {size} bytes, the most is {MAX_TEXT}");
+    if diagnostics.text().len() > MAX_TEXT {
+        // Whoever read it may have stopped when it was clear that it is too long.
+        let message = format!("the document has more than {MAX_TEXT} bytes");
         diagnostics.error_with(Code::TooLarge, Span::default(), message, || {
             Some("split it into several workflows, and keep data in files of its own".to_owned())
         });

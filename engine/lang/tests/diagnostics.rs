@@ -405,3 +405,66 @@ fn a_terminal_without_unicode_and_one_with_colours_get_what_they_can_show() {
     assert!(drawn(false, false).is_ascii());
     assert!(drawn(true, true).contains('\u{1b}') && !drawn(false, true).contains('\u{1b}'));
 }
+
+#[test]
+fn of_a_long_line_only_what_is_around_the_mistake_is_drawn() {
+    let long = "x".repeat(100_000);
+    for text in [
+        stages(&format!(
+            "  a: {{ uses: script, with: {{ x: {long} }}, colour: red, with: {{ y: {long} }} }}\n"
+        )),
+        format!("name: shop\n# {long}\ncolour: red\ndescription: {long}\nstages:\n  a: {{ uses: script }}\n"),
+        stages(&format!("  a: {{ uses: script, {long}: 1 }}\n")),
+        stages(&format!("  a: {{ uses: script, needs: {long} }}\n")),
+        stages(&format!("  a: {{ uses: \"{}\" }}\n", "\\n".repeat(20_000))),
+    ] {
+        let drawn = shown(&text);
+        assert!(drawn.contains("shop.yaml:"), "{}", &drawn[..drawn.len().min(1000)]);
+        assert!(drawn.len() < 8000, "{} bytes are drawn", drawn.len());
+        assert!(drawn.lines().all(|line| line.chars().count() < 260), "{drawn}");
+    }
+    let text = stages(&format!("  a: {{ uses: script, with: {{ x: {long} }}, colour: red }}\n"));
+    let column = text.lines().last().and_then(|line| line.find("colour")).expect("it is there") + 1;
+    let drawn = shown(&text);
+    assert!(drawn.contains(&format!("[shop.yaml:4:{column}]")), "{drawn}");
+    assert!(drawn.contains("xxx }, colour: red }"), "{drawn}");
+}
+
+#[test]
+fn of_very_many_mistakes_the_first_are_drawn() {
+    let many = |count: usize| -> String {
+        stages(
+            &(0..count)
+                .map(|number| format!("  s{number}: {{ uses: script, need: a }}\n"))
+                .collect::<String>(),
+        )
+    };
+    let check = |count, end: &str| {
+        let drawn = shown(&many(count));
+        assert_eq!(drawn.matches("WF005").count(), count.min(50));
+        assert!(drawn.ends_with(end), "{drawn}");
+    };
+    check(50, "╰────\n  help: did you mean `needs`?\n");
+    check(51, "\n\nand 1 more\n");
+    check(300, "\n\nand over 150 more\n");
+}
+
+#[test]
+fn nothing_of_a_text_can_give_orders_to_a_terminal() {
+    let hostile = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{202e}\u{2066}";
+    for text in [
+        stages(&format!(
+            "  a: {{ uses: script, with: {{}} }} # {hostile}\n  b: {{ uses: nothing }} # {hostile}\n"
+        )),
+        stages("  a: { uses: \"\\e[2Jbuild\\u202e\" }\n"),
+        stages("  a: { uses: script, \"\\e[2Jne\\u2066eds\": x }\n"),
+        stages("  a: { uses: script, needs: \"\\e]0;x\\a\\x9b1m\" }\n"),
+    ] {
+        let diagnostics = compiled(&text).diagnostics;
+        assert!(!diagnostics.is_empty(), "{text}");
+        let options = yuanli_lang::RenderOptions { color: false, unicode: true, width: 110 };
+        let drawn = yuanli_lang::render(&format!("{hostile}shop.yaml"), &text, &diagnostics, options);
+        let is_order = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c);
+        assert!(!drawn.contains(is_order), "{drawn:?}");
+    }
+}
