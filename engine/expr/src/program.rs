@@ -7,6 +7,7 @@ use cel::parser::ParseErrors;
 use cel::{Env, IdedExpr};
 
 use crate::error::{Error, Kind, shorten};
+use crate::function::UnknownFunction;
 use crate::limit;
 use crate::reference::{self, Reference};
 
@@ -23,6 +24,7 @@ pub struct Program {
     /// `None` only while it is dropped.
     root: Option<IdedExpr>,
     references: Vec<Reference>,
+    unknown_functions: Vec<UnknownFunction>,
     is_metered: bool,
 }
 
@@ -47,12 +49,13 @@ pub fn parse(source: &str) -> Result<Program, Error> {
             )
             .with_help("do one part in a stage of its own, and use its outputs"));
         }
-        let references = reference::collect(&root, &positions, source);
+        let (references, unknown_functions) = reference::collect(&root, &positions, source);
         let is_metered = depth > 0;
         if is_metered {
             meter(&mut root);
         }
-        Ok(Program { source: source.to_owned(), operators, root: Some(root), references, is_metered })
+        let (source, root) = (source.to_owned(), Some(root));
+        Ok(Program { source, operators, root, references, unknown_functions, is_metered })
     })
     .map_err(|error| error.within(source))
 }
@@ -68,6 +71,12 @@ impl Program {
     #[must_use]
     pub fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// The calls of functions that do not exist; it has no value as long as there are some.
+    #[must_use]
+    pub fn unknown_functions(&self) -> &[UnknownFunction] {
+        &self.unknown_functions
     }
 
     pub(crate) fn operators(&self) -> usize {

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use cel::IdedExpr;
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+
+use crate::function::{self, Callee, UnknownFunction};
 
 /// A variable with the constant selectors that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +25,19 @@ pub struct Reference {
     pub is_rest_of_dashed: bool,
 }
 
-/// All references of an expression, in the order of the source.
-pub(crate) fn collect(root: &IdedExpr, positions: &SourceInfo, source: &str) -> Vec<Reference> {
-    let mut collector = Collector { positions, source, bound: Vec::new(), found: Vec::new() };
+/// All references of an expression, in the order of the source, and the calls of functions that do not exist.
+pub(crate) fn collect(
+    root: &IdedExpr,
+    positions: &SourceInfo,
+    source: &str,
+) -> (Vec<Reference>, Vec<UnknownFunction>) {
+    let mut collector =
+        Collector { positions, source, bound: Vec::new(), found: Vec::new(), unknown: Vec::new() };
     collector.visit(root);
-    let mut found = collector.found;
+    let Collector { mut found, unknown, .. } = collector;
     found.sort_by_key(|reference| reference.range.start);
     mark_dashed(&mut found, source);
-    found
+    (found, unknown)
 }
 
 /// How deep comprehensions stand inside each other: 0 without any. The list that is walked does not count as inside.
@@ -79,6 +86,7 @@ struct Collector<'a> {
     /// The names that comprehensions around the current node bind.
     bound: Vec<&'a str>,
     found: Vec<Reference>,
+    unknown: Vec<UnknownFunction>,
 }
 
 impl<'a> Collector<'a> {
@@ -90,8 +98,33 @@ impl<'a> Collector<'a> {
         match &expr.expr {
             // A bound name, or a path that begins with one: nothing below it is a reference.
             Expr::Comprehension(comprehension) => self.visit_comprehension(comprehension),
+            Expr::Call(call) => self.visit_call(call, expr.id),
             other => children(other).into_iter().for_each(|child| self.visit(child)),
         }
+    }
+
+    fn visit_call(&mut self, call: &'a CallExpr, id: u64) {
+        let target = call.target.as_deref();
+        let (target, arguments) = match function::callee(call) {
+            Callee::Known => (target, call.args.as_slice()),
+            Callee::Qualified => (None, call.args.as_slice()),
+            Callee::Unknown(name) => {
+                let is_method = target.is_some();
+                let range = self.name_before(id, name);
+                self.unknown.push(UnknownFunction { name: name.to_owned(), range, is_method });
+                // A slip in the name of a macro, such as `filtre(x, x > 1)`: its arguments use names that it would bind.
+                let target = target.filter(|target| !function::is_namespace(target));
+                (target, if is_method { &[] } else { call.args.as_slice() })
+            }
+        };
+        target.into_iter().chain(arguments).for_each(|child| self.visit(child));
+    }
+
+    /// Where the name of a function lies: in front of its `(`, which has the id `parenthesis`.
+    fn name_before(&self, parenthesis: u64, name: &str) -> Range<usize> {
+        let begin = self.token(parenthesis).map_or(0, |at| at.start);
+        let end = self.source[..begin].trim_end().len();
+        if self.source[..end].ends_with(name) { end - name.len()..end } else { 0..self.source.len() }
     }
 
     fn visit_comprehension(&mut self, comprehension: &'a ComprehensionExpr) {

@@ -7,6 +7,9 @@ use yuanli_model::{InputName, StageName};
 /// The names of the variables that an expression can use.
 pub const ROOTS: [&str; 3] = ["inputs", "stages", "run"];
 
+/// The names of what `run` holds.
+pub const RUN: [&str; 2] = ["id", "workflow"];
+
 /// What the stages before gave.
 pub trait Outputs {
     /// The outputs of the stage of that name, when it has succeeded.
@@ -46,7 +49,7 @@ pub struct Scope<'a> {
     pub inputs: &'a IndexMap<InputName, Value>,
     /// `stages`: a map from the name of a stage to `{outputs: …}`.
     pub stages: &'a dyn Outputs,
-    /// `run`: what is known of the run itself, such as its `id` and `workflow`.
+    /// `run`: what is known of the run itself, by the names in [`RUN`].
     pub run: &'a Map<String, Value>,
 }
 

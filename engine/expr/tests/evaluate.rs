@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
-use yuanli_expr::{Error, Scope, parse, render, split, template};
+use yuanli_expr::{Error, FUNCTIONS, METHODS, Scope, parse, render, split, template};
 use yuanli_model::{InputName, StageName};
 
 struct World {
@@ -357,5 +357,45 @@ fn references_are_the_static_paths() {
         ("inputs.a - inputs.b", &["inputs/a = inputs a", "inputs/b = inputs b"]),
     ] {
         assert_eq!(show(source), expect, "{source}");
+    }
+}
+
+/// Says whether the evaluator knows the function that is called in an expression.
+fn is_known(call: &str) -> bool {
+    let unknown = World::new().render(&format!("${{{{ {call} }}}}")).err();
+    !unknown.is_some_and(|error| error.message.starts_with("there is no variable or function"))
+}
+
+#[test]
+fn the_functions_that_are_listed_are_those_that_there_are() {
+    for name in FUNCTIONS {
+        let arguments = if name == "optional.none" { "" } else { "inputs.tag" };
+        let call = format!("{name}({arguments})");
+        assert!(is_known(&call), "{call}");
+        assert_eq!(parse(&call).expect("a call").unknown_functions(), [], "{call}");
+    }
+    for name in METHODS {
+        let calls =
+            ["", "'x'", "x, true", "optional.none()"].map(|with| format!("inputs.tag.{name}({with})"));
+        assert!(calls.iter().any(|call| is_known(call)), "{name}");
+        for program in calls.iter().filter_map(|call| parse(call).ok()) {
+            assert_eq!(program.unknown_functions(), [], "{program:?}");
+        }
+    }
+    // What CEL has elsewhere, and other slips.
+    for (call, name) in [
+        ("min(1, 2)", "min"),
+        ("inputs.tag.trim()", "trim"),
+        ("inputs.tag.string()", "string"),
+        ("contains('x')", "contains"),
+        ("1 + foo (2)", "foo"),
+        (".foo(2)", "foo"),
+        ("optional.off(2)", "off"),
+        ("[1].mapp(x, x)", "mapp"),
+    ] {
+        let program = parse(call).expect("a call");
+        assert!(World::new().render(&format!("${{{{ {call} }}}}")).is_err(), "{call}");
+        let [unknown] = program.unknown_functions() else { panic!("{call}: {program:?}") };
+        assert_eq!((unknown.name.as_str(), &call[unknown.range.clone()]), (name, name), "{call}");
     }
 }

@@ -99,8 +99,8 @@ impl Run {
         let frontier = (0..stages.len()).filter(|position| graph.needs(*position).is_empty()).collect();
         let open = stages.len();
         let inputs = inputs.clone();
-        let about = [("id", id.to_string()), ("workflow", workflow.name().to_string())];
-        let about = about.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))).collect();
+        let about = yuanli_expr::RUN.into_iter().zip([id.to_string(), workflow.name().to_string()]);
+        let about = about.map(|(key, value)| (key.to_owned(), Value::String(value))).collect();
         let (failed, cancel, outcome) = (0, None, None);
         Ok(Self { id, workflow, inputs, about, stages, frontier, open, failed, cancel, outcome })
     }

@@ -101,6 +101,8 @@ codes! {
     BrokenPlugin = 27,
     /// There are more mistakes than are shown.
     More = 28,
+    /// An expression calls a function that does not exist.
+    UnknownFunction = 29,
 }
 
 impl fmt::Display for Code {

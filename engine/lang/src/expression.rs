@@ -1,8 +1,8 @@
-//! The names in expressions: variables, inputs, stages, outputs.
+//! The names in expressions: variables, inputs, stages, outputs, what is known of the run, functions.
 
 use std::rc::Rc;
 
-use yuanli_expr::{ROOTS, Reference, nearest, written};
+use yuanli_expr::{ROOTS, RUN, Reference, nearest, written};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::input::Inputs;
@@ -26,6 +26,7 @@ impl Names<'_> {
     /// Reports every name in the expressions of a stage that stands for nothing there.
     pub(crate) fn check(&self, stage: usize, diagnostics: &mut Diagnostics<'_>) {
         for expression in &self.stages[stage].config.uses {
+            check_functions(expression, diagnostics);
             let mut before: Option<&Reference> = None;
             let mut skips_rest = false;
             for reference in expression.program.references() {
@@ -62,6 +63,7 @@ impl Names<'_> {
                         && self.check_outputs(found, reference, span, diagnostics)
                 }
             },
+            ("run", Some(name)) => check_run(name, reference, span(1), diagnostics),
             (root, _) if ROOTS.contains(&root) => true,
             (root, _) => {
                 let message = format!("there is no variable `{root}`");
@@ -190,6 +192,28 @@ impl Names<'_> {
         });
         false
     }
+}
+
+/// Reports every function that does not exist.
+fn check_functions(expression: &Use, diagnostics: &mut Diagnostics<'_>) {
+    for unknown in expression.program.unknown_functions() {
+        let message = format!("there is no function `{}`", unknown.name);
+        let help = || Some(unknown.help());
+        diagnostics.error_with(Code::UnknownFunction, expression.span(&unknown.range), message, help);
+    }
+}
+
+fn check_run(name: &str, reference: &Reference, span: Span, diagnostics: &mut Diagnostics<'_>) -> bool {
+    if RUN.contains(&name) || reference.is_optional {
+        return true;
+    }
+    diagnostics.error_with(Code::UnknownVariable, span, format!("`run` has no `{name}`"), || {
+        Some(match nearest(name, RUN) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", key::listed(RUN.into_iter())),
+        })
+    });
+    false
 }
 
 /// The help for a name with a dash, when that name exists.

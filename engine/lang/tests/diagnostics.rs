@@ -276,7 +276,12 @@ fn wf019_expression_syntax() {
 fn wf020_unknown_variable() {
     check(
         Code::UnknownVariable,
-        &[&build("      context: ${{ input.tag }}\n      image: \"${{ env.HOME }}/${{ dev }}\"\n")],
+        &[
+            &build("      context: ${{ input.tag }}\n      image: \"${{ env.HOME }}/${{ dev }}\"\n"),
+            &build(
+                "      context: ${{ run.workfolw }}\n      image: \"${{ run.foo }}/${{ has(run.foo) ? run.id : '' }}\"\n",
+            ),
+        ],
     );
 }
 
@@ -382,6 +387,25 @@ fn wf028_more() {
     assert_eq!(diagnostics.len(), MAX_DIAGNOSTICS + 1);
     let last = diagnostics.last().expect("there are some");
     assert_eq!((last.code, last.message.as_str()), (Code::More, "800 more mistakes are not shown"));
+}
+
+#[test]
+fn wf029_unknown_function() {
+    check(
+        Code::UnknownFunction,
+        &[
+            &build(
+                "      context: ${{ foo(1) }}\n      image: \"${{ sise(inputs.tag) }}/${{ string(inputs.tag.trim()) }}\"\n",
+            ),
+            &build(
+                "      context: \"${{ contains(inputs.tag, 'x') ? '' : inputs.tag.string() }}\"\n      image: \"${{ [1].mapp(x, x)[0] }}\"\n",
+            ),
+            // What is inside, and what is called on something unknown, is told as well.
+            &build(
+                "      context: ${{ foo(inputs.tga) }}\n      image: ${{ optional.none().orValue(optional.off(1)) }}\n",
+            ),
+        ],
+    );
 }
 
 #[test]
