@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
@@ -22,6 +23,8 @@ const HASH_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// Told once that nothing can be kept: what is true of one file of the folder is true of all.
+    told: Once,
 }
 
 impl Cache {
@@ -31,7 +34,7 @@ impl Cache {
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let folder = folder.join(format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()));
-        Self { folder }
+        Self { folder, told: Once::new() }
     }
 
     /// The compiled component of that digest, if it is there and whole.
@@ -44,10 +47,10 @@ impl Cache {
         component.inspect_err(|error| tracing::warn!(%digest, %error, "a cached component is unusable")).ok()
     }
 
-    /// Keeps a compiled component.
-    pub(crate) fn store(&self, digest: &Digest, component: &Component) -> std::io::Result<()> {
-        let code = component.serialize().map_err(|e| std::io::Error::other(e.to_string()))?;
-        self.write(&format!("{}.cwasm", digest.hex()), &code)
+    /// Keeps a compiled component. One that cannot be kept is compiled again by the next process.
+    pub(crate) fn store(&self, digest: &Digest, component: &Component) {
+        let code = component.serialize().map_err(|e| std::io::Error::other(e.to_string()));
+        self.tell(code.and_then(|code| self.write(&format!("{}.cwasm", digest.hex()), &code)));
     }
 
     /// A small file that follows from a component, such as its description.
@@ -55,9 +58,18 @@ impl Cache {
         self.read_verified(&format!("{}.{suffix}", digest.hex()))
     }
 
-    /// Keeps a small file that follows from a component.
-    pub(crate) fn store_text(&self, digest: &Digest, suffix: &str, text: &[u8]) -> std::io::Result<()> {
-        self.write(&format!("{}.{suffix}", digest.hex()), text)
+    /// Keeps a small file that follows from a component, or does not, as with [`Cache::store`].
+    pub(crate) fn store_text(&self, digest: &Digest, suffix: &str, text: &[u8]) {
+        self.tell(self.write(&format!("{}.{suffix}", digest.hex()), text));
+    }
+
+    fn tell(&self, written: std::io::Result<()>) {
+        if let Err(error) = written {
+            self.told.call_once(|| {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "compiled plugins cannot be kept, so every start compiles them again");
+            });
+        }
     }
 
     fn read_verified(&self, name: &str) -> Option<Vec<u8>> {

@@ -212,9 +212,7 @@ impl Catalog {
             summary: described.summary,
         };
         let text = serde_json::to_vec(&stored).map_err(|e| PluginError::Invalid(e.to_string()))?;
-        if let Err(error) = self.cache.store_text(digest, "describe", &text) {
-            tracing::warn!(%error, "a description cannot be cached");
-        }
+        self.cache.store_text(digest, "describe", &text);
         Ok(stored)
     }
 
@@ -237,9 +235,7 @@ impl Catalog {
                 .map_err(|e| PluginError::Invalid(format!("it cannot be compiled: {}", in_words(&e))))
         };
         let component = on_thread(compile).await?;
-        if let Err(error) = self.cache.store(digest, &component) {
-            tracing::warn!(%error, "compiled code cannot be cached");
-        }
+        self.cache.store(digest, &component);
         Ok(component)
     }
 }

@@ -13,10 +13,16 @@ const HARMLESS_WASI: [&str; 6] =
 /// The one interface of the contract that holds types only.
 const TYPES_ONLY: &str = "yuanli:stage/types@";
 
+/// How every WebAssembly binary begins.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Why a binary is no component for this engine. Each sentence ends a line that names the file or plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Not WebAssembly, or a damaged file.
+    /// Not WebAssembly.
+    #[error("it is no WebAssembly component: it does not begin like one")]
+    NotWasm,
+    /// A damaged file.
     #[error("it is no WebAssembly component: {0}")]
     Malformed(String),
     /// A core module.
@@ -56,7 +62,14 @@ pub fn inspect(binary: &[u8]) -> Result<Vec<Capability>, Unusable> {
 
 /// The names of the imports at the top level of a component.
 fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
-    let malformed = |e: wasmparser::BinaryReaderError| Unusable::Malformed(e.to_string());
+    if !binary.starts_with(MAGIC) {
+        return Err(Unusable::NotWasm);
+    }
+    let malformed = |e: wasmparser::BinaryReaderError| {
+        // Some messages go on with a dump of the bytes.
+        let message = e.message().lines().next().unwrap_or_default();
+        Unusable::Malformed(format!("{message} (at byte {})", e.offset()))
+    };
     let mut names = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(binary) {
@@ -156,8 +169,12 @@ mod tests {
 
     #[test]
     fn what_is_no_component_is_refused() {
-        assert!(matches!(inspect(b"hello"), Err(Unusable::Malformed(_))));
-        assert!(matches!(inspect(b""), Err(Unusable::Malformed(_))));
+        assert_eq!(inspect(b"hello"), Err(Unusable::NotWasm));
+        assert_eq!(inspect(b""), Err(Unusable::NotWasm));
+        for damaged in [&b"\0asm"[..], b"\0asm\x63\0\x63\0", b"\0asm\x0d\0\x01\0\xff\xff\xff"] {
+            let Err(Unusable::Malformed(why)) = inspect(damaged) else { panic!("{damaged:?}") };
+            assert!(!why.contains('\n') && why.contains("at byte"), "{why}");
+        }
         assert_eq!(inspect(b"\0asm\x01\0\0\0"), Err(Unusable::CoreModule));
         assert_eq!(inspect(b"\0asm\x0d\0\x01\0"), Ok(vec![]));
     }

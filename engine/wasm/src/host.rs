@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -122,18 +123,40 @@ impl Host {
             }
             other => other,
         };
-        let binary = tokio::fs::read(origin.folder.join(path)).await.map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                let folder = origin.folder.display();
-                PluginError::Unknown(format!("there is no file `{path}` in {folder}"))
-            }
-            _ => PluginError::Local(format!("`{path}` cannot be read: {e}")),
-        })?;
+        let binary = component_file(path, origin).await?;
         // Before anything is kept: what is no component is refused here.
         crate::component::inspect(&binary).map_err(|e| about(PluginError::Invalid(e.to_string())))?;
         let digest = self.catalog.add(binary).await?;
         self.catalog.description(&digest).await.map_err(about)
     }
+}
+
+/// Largest component from a file, in bytes: a Python component with its interpreter has about 40 MiB.
+const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Reads the file of a component. A file that cannot be read is a mistake of whoever named it.
+async fn component_file(path: &str, origin: &Origin) -> Result<Vec<u8>, PluginError> {
+    let cannot = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            let folder = origin.folder.display();
+            PluginError::Unknown(format!("there is no file `{path}` in {folder}"))
+        }
+        _ => PluginError::Invalid(format!("`{path}` cannot be read: {e}")),
+    };
+    let file = origin.folder.join(path);
+    // Looked at before it is opened: a pipe would be waited for.
+    let kind = tokio::fs::metadata(&file).await.map_err(cannot)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder" } else { "a device, a pipe or a socket" };
+        return Err(PluginError::Invalid(format!("`{path}` is {what}, not the file of a component")));
+    }
+    let mut binary = Vec::new();
+    let file = tokio::fs::File::open(&file).await.map_err(cannot)?;
+    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut binary).await.map_err(cannot)?;
+    if binary.len() as u64 > MAX_COMPONENT_BYTES {
+        return Err(PluginError::Invalid(format!("`{path}` has more than {MAX_COMPONENT_BYTES} bytes")));
+    }
+    Ok(binary)
 }
 
 #[async_trait]
