@@ -12,7 +12,7 @@ use bollard::errors::Error;
 use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, NOT_FOUND};
 
 /// Where Docker's Debian package and its installer put the socket.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -130,6 +130,14 @@ impl Docker {
         let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
         match negotiated.await {
             Ok(Ok(client)) => Ok(client),
+            // Every engine knows its version: who does not know the question is none.
+            Ok(Err(Error::DockerResponseServerError { status_code: status @ NOT_FOUND, .. })) => {
+                Err(ContainerError::Invalid(format!(
+                    "what answers at {} is no Docker engine: it has no version (status {status}); set DOCKER_HOST to \
+                     the address of one",
+                    self.host()
+                )))
+            }
             Ok(Err(error)) => Err(Fault::new(error, doing, self.host()).into()),
             Err(_) => Err(ContainerError::Unreachable(format!(
                 "Docker at {} accepted the connection and then said nothing for {} s; look at its log \
@@ -212,19 +220,35 @@ mod tests {
         let docker = Docker::lazy(Options { host: format!("unix://{}", socket.display()) });
         assert!(docker.client().await.is_err());
         let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-        let server = std::thread::spawn(move || answer_version(&listener));
+        let server = std::thread::spawn(move || answer(&listener, "200 OK", r#"{"ApiVersion":"1.41"}"#));
         assert!(docker.client().await.is_ok());
         server.join().expect("a server that answered");
         assert!(docker.client().await.is_ok(), "the connection that worked is kept");
     }
 
-    /// Answers one request as an engine does that is asked for its version.
-    fn answer_version(listener: &std::os::unix::net::UnixListener) {
+    #[tokio::test]
+    async fn what_answers_and_is_no_engine_is_told_apart_from_one_that_fails() {
+        for (status, expect) in [
+            ("404 Not Found", "is no Docker engine: it has no version (status 404)"),
+            ("500 Oops", "could not ask for its version: it did not say why (status 500)"),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let socket = folder.path().join("docker.sock");
+            let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+            let server = std::thread::spawn(move || answer(&listener, status, ""));
+            let error = error(&format!("unix://{}", socket.display())).await;
+            server.join().expect("a server that answered");
+            assert!(error.to_string().contains(expect), "{error}");
+        }
+    }
+
+    /// Answers one request, such as that of an engine for its version.
+    fn answer(listener: &std::os::unix::net::UnixListener, status: &str, body: &str) {
         use std::io::{Read, Write};
         let (mut stream, _) = listener.accept().expect("a connection");
         let mut request = [0; 4096];
         assert!(stream.read(&mut request).expect("a request") > 0);
-        let body = r#"{"ApiVersion":"1.41"}"#;
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("an answer");
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .expect("an answer");
     }
 }

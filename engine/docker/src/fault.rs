@@ -77,7 +77,8 @@ impl From<Fault> for ContainerError {
         match fault {
             Fault::Other(error) => error,
             Fault::Refused { status, message, doing } => {
-                let text = format!("Docker could not {doing}: {message}");
+                let why = if message.is_empty() { "it did not say why" } else { &message };
+                let text = format!("Docker could not {doing}: {why} (status {status})");
                 match status {
                     BAD_REQUEST => Self::Invalid(text),
                     NOT_FOUND => Self::NotFound(text),

@@ -236,7 +236,8 @@ fn unwritable(path: &Path, error: &io::Error) -> SourceError {
 }
 
 /// The commit that a folder is at. None of it is known without git, outside of a work tree, or when git refuses to
-/// look at one that belongs to another user; the files are what was asked for.
+/// look at one that belongs to another user; the files are what was asked for. A repository without any commit has a
+/// branch all the same.
 async fn state(git: &Git<'_>, folder: &Path) -> Result<Checkout, SourceError> {
     let nothing = Checkout { commit: None, reference: None, is_dirty: false, files: 0, bytes: 0 };
     let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."];
@@ -250,7 +251,7 @@ async fn state(git: &Git<'_>, folder: &Path) -> Result<Checkout, SourceError> {
     let commit = header("# branch.oid ").filter(|id| id != "(initial)");
     let reference = header("# branch.head ").filter(|name| name != "(detached)");
     let is_dirty = text.lines().any(|line| !line.starts_with('#'));
-    if commit.is_none() || !(is_dirty || is_in_commit(git, folder).await?) {
+    if commit.is_some() && !is_dirty && !is_in_commit(git, folder).await? {
         return Ok(nothing);
     }
     Ok(Checkout { commit, reference, is_dirty, ..nothing })

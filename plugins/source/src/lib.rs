@@ -26,7 +26,7 @@ struct Config {
 /// What was fetched.
 #[derive(Serialize, JsonSchema)]
 struct Outputs {
-    /// The commit, in hexadecimal; empty for a folder that is in no git repository.
+    /// The commit, in hexadecimal; empty for a folder that is in no git repository, or in one without a commit.
     commit: String,
     /// The branch or tag that it was; empty when unknown.
     #[serde(rename = "ref")]
@@ -81,9 +81,10 @@ fn fetch(config: &Config) -> Result<source::Checkout, Failure> {
 }
 
 fn in_words(outputs: &Outputs) -> String {
-    let Outputs { commit, files, bytes, .. } = outputs;
+    let Outputs { commit, reference, files, bytes, .. } = outputs;
     let origin = match commit.get(..12) {
-        None => "not in git".to_owned(),
+        None if reference.is_empty() => "not in git".to_owned(),
+        None => "in git, without a commit yet".to_owned(),
         Some(short) if outputs.dirty => format!("commit {short} with changes"),
         Some(short) => format!("commit {short}"),
     };
