@@ -8,7 +8,7 @@ use crate::support::{Ended, Place, docker, wait_until};
 /// A workflow that any start of an engine can run.
 const NOTHING: &str = "name: w\nstages:\n  a: { uses: script, with: {} }\n";
 
-fn sleeper(place: &Place) -> String {
+pub(crate) fn sleeper(place: &Place) -> String {
     docker::make_image();
     let image = docker::IMAGE;
     place.write(
@@ -20,19 +20,19 @@ fn sleeper(place: &Place) -> String {
     )
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
-fn wait_for_container(place: &Place) {
+pub(crate) fn wait_for_container(place: &Place) {
     wait_until("the container runs", || {
         place.path("data/engine.json").exists() && !docker::containers(&place.engine()).is_empty()
     });
 }
 
 /// Starts the sleeper and waits until its output arrives, so that it is in the middle of its stage.
-fn start_and_wait(place: &Place) -> Child {
+pub(crate) fn start_and_wait(place: &Place) -> Child {
     let file = sleeper(place);
     let mut child = place.start(&["run", &file]);
     wait_for_container(place);

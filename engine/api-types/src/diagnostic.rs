@@ -9,6 +9,9 @@ pub struct Validation {
     pub file: String,
     /// Whether it can be run.
     pub valid: bool,
+    /// Why the file cannot be read; nothing is known of what is in it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Errors and warnings, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }

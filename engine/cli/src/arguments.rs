@@ -65,7 +65,7 @@ Examples:
   yuanli run shop.yaml --input tag=v2
   cat shop.yaml | yuanli run -")]
 pub(crate) struct Run {
-    /// The workflow's file; `-` is standard input
+    /// The workflow's file, or the folder that has one; `-` is standard input
     pub(crate) file: String,
     /// A value for an input of the workflow
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -81,7 +81,7 @@ Examples:
   yuanli validate shop.yaml
   yuanli validate --json shop.yaml | jq .diagnostics")]
 pub(crate) struct Validate {
-    /// Workflow files; `-` is standard input
+    /// Workflow files, or folders that have one each; `-` is standard input
     #[arg(required = true)]
     pub(crate) files: Vec<String>,
 }

@@ -1,7 +1,8 @@
 //! How the process ends.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
+
+use crate::output::{self, Closed};
 
 /// The exit codes of every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +49,9 @@ pub(crate) fn report(outcome: anyhow::Result<Exit>) -> Exit {
         Ok(exit) => return exit,
         Err(error) => error,
     };
-    let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
-    // Whoever reads our output has enough of it, as in `yuanli runs logs last | head`.
-    if error.chain().any(is_closed_pipe) {
+    if error.is::<Closed>() {
         return Exit::Done;
     }
-    // Nothing is left to be told when standard error is closed as well.
-    let _ = writeln!(io::stderr(), "error: {error:#}");
+    output::note(format_args!("error: {error:#}"));
     if error.is::<Misuse>() { Exit::Usage } else { Exit::Unreachable }
 }

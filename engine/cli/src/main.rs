@@ -53,5 +53,10 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
 /// The engine's own log, for whoever debugs it: `YUANLI_LOG=debug`, or by crate, such as `yuanli_wasm=trace`.
 fn start_diagnostics() {
     let filter = EnvFilter::try_from_env("YUANLI_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| view::Beside)
+        .with_ansi(view::has_color())
+        .without_time()
+        .init();
 }

@@ -1,40 +1,114 @@
-//! What commands print on standard output.
+//! What commands print: answers on standard output, what is said beside them on standard error.
+//!
+//! All text for people passes through here or through a view, and is cleaned of what a terminal would obey: others wrote
+//! much of it. JSON is for machines and stays as it is.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
+use yuanli_api_types::Failure;
+use yuanli_server::{printable, printable_line};
+
+use crate::view;
+
+/// Longest value that is shown whole, in characters: two lines of a terminal.
+const MAX_VALUE: usize = 200;
+
+/// Whoever reads our output has enough of it, as in `yuanli runs logs last | head`.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// A body as one line of JSON.
 pub(crate) fn json(body: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, body)?;
-    out.write_all(b"\n")?;
-    out.flush()?;
-    Ok(())
+    let mut text = serde_json::to_vec(body)?;
+    text.push(b'\n');
+    write(&text)
 }
 
 /// A text, followed by a line end.
-pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")?;
-    Ok(())
+pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
+    write(format!("{}\n", printable(&text.to_string())).as_bytes())
+}
+
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Closed.into(),
+        _ => anyhow::Error::new(error).context("the output cannot be written"),
+    })
+}
+
+/// What was printed, by a command whose exit code says more than that.
+pub(crate) fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    printed.or_else(|error| if error.is::<Closed>() { Ok(()) } else { Err(error) })
+}
+
+/// Says something on standard error. When that is closed, nobody is left to be told.
+pub(crate) fn note(text: impl Display) {
+    drawn(&format!("{}\n", printable(&text.to_string())));
+}
+
+/// Writes what was drawn for this terminal, and cleaned before that, on standard error.
+pub(crate) fn drawn(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// A table without borders. Cells are wrapped to the width of a terminal; in a pipe a row is a line.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied());
-    if io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+    if io::IsTerminal::is_terminal(&io::stdout()) {
+        let width = u16::try_from(view::width_of(io::stdout())).unwrap_or(u16::MAX);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| printable_line(cell)));
     }
     // The first column begins at the edge, and lines do not end in spaces.
     for text in table.lines() {
         line(text.strip_prefix(' ').unwrap_or(&text).trim_end())?;
     }
     Ok(())
+}
+
+/// Why something failed, after a word such as `failed`: ` (exit-code): the command ended with 3`.
+pub(crate) fn failure(failure: &Failure) -> String {
+    let mut text = kind(failure);
+    if !failure.message.is_empty() {
+        // Indented, so that no line of it looks like one of ours.
+        text += &format!(": {}", printable(failure.message.trim_end()).replace('\n', "\n  "));
+    }
+    text
+}
+
+/// The kind of a failure in parentheses, if it has one.
+pub(crate) fn kind(failure: &Failure) -> String {
+    if failure.kind.is_empty() { String::new() } else { format!(" ({})", printable_line(&failure.kind)) }
+}
+
+/// A value for people: a long one is cut, and says how to see the whole.
+pub(crate) fn value(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MAX_VALUE) {
+        None => text,
+        Some((end, _)) => format!("{}… ({} in all, see --json)", &text[..end], size(text.len() as u64)),
+    }
+}
+
+/// A number of things: `1 stage`, `2 stages`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A size as people say it: `812 B`, `14.2 KiB`, `3.1 GiB`.
@@ -82,6 +156,20 @@ mod tests {
         check(1023, "1023 B");
         check(1024, "1.0 KiB");
         check(5 * 1024 * 1024 * 1024 / 2, "2.5 GiB");
+    }
+
+    #[test]
+    fn failures_read_well() {
+        let check = |kind: &str, message: &str, expected: &str| {
+            let (class, kind, message) = ("permanent".to_owned(), kind.to_owned(), message.to_owned());
+            let details = serde_json::Map::new();
+            assert_eq!(format!("failed{}", failure(&Failure { class, kind, message, details })), expected);
+        };
+        check("exit-code", "it ended with 3", "failed (exit-code): it ended with 3");
+        check("", "it ended with 3", "failed: it ended with 3");
+        check("exit-code", "", "failed (exit-code)");
+        check("", "", "failed");
+        check("a\nb", "one\nrun x succeeded\n", "failed (a b): one\n  run x succeeded");
     }
 
     #[test]

@@ -1,10 +1,8 @@
-//! A workflow's file, read and compiled.
+//! A workflow's file, compiled. `file.rs` reads it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
@@ -14,10 +12,8 @@ use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Workfl
 use yuanli_ports::Plugins;
 use yuanli_ports::plugins::{Origin, PluginError};
 
+use crate::file;
 use crate::library::Library;
-
-/// The name of a document that comes from standard input.
-const STDIN: &str = "-";
 
 /// A workflow's file with what was found in it.
 #[derive(Debug)]
@@ -27,6 +23,15 @@ pub struct Document {
     pub(crate) origin: Origin,
     compilation: Compilation,
     plugins: Resolved,
+}
+
+/// Why there is no document.
+#[derive(Debug)]
+pub enum Unread {
+    /// The file cannot be read, or is none: a sentence for whoever named it.
+    File(String),
+    /// This machine failed.
+    Machine(anyhow::Error),
 }
 
 /// Why a document cannot be run.
@@ -66,28 +71,36 @@ impl Catalog for Resolved {
 }
 
 impl Library {
-    /// Reads a file (`-`: standard input) and finds everything that is wrong with it.
+    /// Reads a file (`-`: standard input; a folder: the one workflow in it) and finds everything that is wrong with it.
     ///
     /// # Errors
     /// When the file cannot be read, or this machine fails; what is wrong *in* the file is no error here.
-    pub async fn read(&self, file: &str) -> anyhow::Result<Document> {
-        let text = read(file).await?;
-        let origin = origin(file).with_context(|| format!("the folder of `{file}`"))?;
+    pub async fn read(&self, file: &str) -> Result<Document, Unread> {
+        let file = file::File::read(file).await?;
         let mut plugins = Resolved { names: self.plugins.names(), found: HashMap::new() };
-        for reference in yuanli_lang::references(&text) {
-            let resolved = match self.plugins.resolve(&reference, &origin).await {
-                Err(PluginError::Local(why)) => anyhow::bail!(why),
+        for reference in yuanli_lang::references(&file.text) {
+            let resolved = match self.plugins.resolve(&reference, &file.origin).await {
+                Err(PluginError::Local(why)) => {
+                    return Err(Unread::Machine(anyhow::anyhow!("plugin `{reference}`: {why}")));
+                }
                 Err(error) => Err(error.to_string()),
                 Ok(description) => Ok(description),
             };
             plugins.found.insert(reference, resolved);
         }
-        let compilation = yuanli_lang::compile(file, &text, &plugins);
-        Ok(Document { name: file.to_owned(), text, origin, compilation, plugins })
+        let file::File { name, text, origin } = file;
+        let compilation = yuanli_lang::compile(&name, &text, &plugins);
+        Ok(Document { name, text, origin, compilation, plugins })
     }
 }
 
 impl Document {
+    /// The name of its file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether it can be run.
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -124,6 +137,7 @@ impl Document {
         api::Validation {
             file: self.name.clone(),
             valid: self.is_valid(),
+            error: None,
             diagnostics: self.compilation.diagnostics.iter().map(diagnostic).collect(),
         }
     }
@@ -152,32 +166,4 @@ impl Document {
             origin: self.origin,
         })
     }
-}
-
-async fn read(file: &str) -> anyhow::Result<String> {
-    let bytes = if file == STDIN {
-        let all = tokio::task::spawn_blocking(|| {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
-        });
-        all.await?.context("standard input cannot be read")?
-    } else {
-        tokio::fs::read(file).await.with_context(|| format!("`{file}` cannot be read"))?
-    };
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        let message = format!("`{file}` is no UTF-8 text: the byte at offset {at} is not valid");
-        std::io::Error::new(std::io::ErrorKind::InvalidData, message).into()
-    })
-}
-
-/// Where a file lies: its folder, and the git work tree around it if there is one.
-fn origin(file: &str) -> std::io::Result<Origin> {
-    let folder = match Path::new(file).parent() {
-        Some(parent) if file != STDIN && !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let folder = folder.canonicalize()?;
-    let root = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&folder).to_owned();
-    Ok(Origin { folder, root })
 }

@@ -266,6 +266,15 @@ impl Engine {
         Ok(events.into_iter().filter_map(started).filter(is_wanted).collect())
     }
 
+    /// Waits for everything that was begun, and says how a run stands then.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn settle(&self, run: RunId) -> anyhow::Result<Option<api::RunStatus>> {
+        self.executor.close().await;
+        Ok(self.executor.history().summary(run).await?.map(|row| body::summary(&row).status))
+    }
+
     /// Waits for everything that was begun, and gives the data directory back.
     pub async fn close(self) {
         self.executor.close().await;

@@ -10,11 +10,12 @@ mod body;
 mod clock;
 mod document;
 mod engine;
+mod file;
 mod library;
 
 pub use body::rfc3339;
 pub use clock::SystemClock;
-pub use document::{Document, Refused};
+pub use document::{Document, Refused, Unread};
 pub use engine::{Engine, Locations, Selected, Updates};
 pub use library::Library;
-pub use yuanli_model::RunId;
+pub use yuanli_model::{RunId, printable, printable_line};

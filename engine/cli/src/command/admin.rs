@@ -50,11 +50,13 @@ async fn check(global: &Global, data: &Path, arguments: &Check) -> anyhow::Resul
             "sound     {commits} commits, {runs} runs, {archived} of them in the archive"
         ))?;
     } else if repair == Repair::No {
-        eprintln!("`yuanli admin check --repair` says what can be done about it");
+        output::note("`yuanli admin check --repair` says what can be done about it");
     } else if !check.repairs.is_empty() && !check.is_repaired {
-        eprintln!("`yuanli admin check --repair --yes` does it");
+        output::note("`yuanli admin check --repair --yes` does it");
     } else if check.repairs.is_empty() {
-        eprintln!("nothing can be done about it here: import what was exported before, or restore a backup");
+        output::note(
+            "nothing can be done about it here: import what was exported before, or restore a backup",
+        );
     }
     Ok(exit)
 }
@@ -116,21 +118,21 @@ fn tell(global: &Global, what: &str, made: &Transferred, is_stream: bool) -> any
     if global.json && !is_stream {
         return output::json(made);
     }
-    eprintln!(
+    output::note(format_args!(
         "{what} {} entries as of commit {}, and {} files of {}",
         made.entries,
         made.revision,
         made.files,
         output::size(made.files_bytes)
-    );
+    ));
     Ok(())
 }
 
 fn adopt(data: &Path) -> anyhow::Result<Exit> {
     if admin::adopt(data)? {
-        eprintln!("{} is an engine of its own now", data.display());
+        output::note(format_args!("{} is an engine of its own now", data.display()));
     } else {
-        eprintln!("{} is no copy; nothing was changed", data.display());
+        output::note(format_args!("{} is no copy; nothing was changed", data.display()));
     }
     Ok(Exit::Done)
 }
@@ -141,7 +143,7 @@ async fn compact(global: &Global, data: &Path) -> anyhow::Result<Exit> {
         output::json(&compacted)?;
     } else {
         let [before, after] = [compacted.before_bytes, compacted.after_bytes].map(output::size);
-        eprintln!("{before} before, {after} now");
+        output::note(format_args!("{before} before, {after} now"));
     }
     Ok(Exit::Done)
 }

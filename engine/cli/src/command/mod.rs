@@ -1,6 +1,7 @@
 //! The commands.
 
 pub(crate) mod admin;
+mod interrupt;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -9,9 +10,10 @@ pub(crate) mod validate;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use yuanli_server::{Engine, Library, Locations};
+use yuanli_server::{Engine, Library, Locations, Unread};
 
 use crate::arguments::Global;
+use crate::exit::Misuse;
 
 /// The data directory: by flag or environment, else in the user's data home.
 fn data(global: &Global) -> anyhow::Result<PathBuf> {
@@ -30,4 +32,12 @@ async fn engine(global: &Global) -> anyhow::Result<Engine> {
 
 fn library(global: &Global) -> anyhow::Result<Library> {
     Library::open(&data(global)?)
+}
+
+/// A file that cannot be read is the caller's mistake, not the engine's.
+fn unread(unread: Unread) -> anyhow::Error {
+    match unread {
+        Unread::File(why) => Misuse(why).into(),
+        Unread::Machine(error) => error,
+    }
 }

@@ -1,22 +1,81 @@
 //! `yuanli run`: becomes the engine of the data directory for as long as the run lasts.
+//!
+//! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
+//! code is always that of the run. Before that, a signal ends it at once.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::pin::pin;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::{Context, bail};
 use yuanli_api_types::{EventKind, RunStatus, Update};
-use yuanli_server::{Document, Refused};
+use yuanli_server::{Document, Engine, Locations, Refused, RunId};
 
+use super::interrupt::{Interrupt, Interrupts};
 use crate::arguments::{Global, Run};
 use crate::exit::{Exit, Misuse};
-use crate::{output, view};
+use crate::output;
+use crate::view::{self, Screen};
 
 pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit> {
+    refuse_doubles(&arguments.inputs)?;
     let mut interrupts = Interrupts::listen()?;
-    let engine = super::engine(global).await?;
-    for run in engine.recover().await? {
-        writeln!(io::stderr(), "run {run} was interrupted when its engine stopped; it is closed as failed")?;
+    let prepare = prepare(super::data(global)?, arguments.file.clone());
+    // On a thread of its own: a large store is opened, and plugins are compiled, without a look at signals.
+    let runtime = tokio::runtime::Handle::current();
+    let preparing = tokio::task::spawn_blocking(move || runtime.block_on(prepare));
+    let (engine, document) = tokio::select! {
+        prepared = preparing => prepared??,
+        interrupt = interrupts.next() => {
+            output::note(format_args!("nothing was run: {}", interrupt.reason()));
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let outcome = perform(global, &engine, document, arguments, &mut interrupts).await;
+    tokio::select! {
+        () = engine.close() => {}
+        // What is left to do is tidying, which the next engine does as well.
+        _ = interrupts.next() => {}
     }
-    let document = engine.library().read(&arguments.file).await.map_err(unreadable)?;
+    outcome
+}
+
+/// The last of several values would silently win.
+fn refuse_doubles(inputs: &[(String, String)]) -> anyhow::Result<()> {
+    for (position, (name, value)) in inputs.iter().enumerate() {
+        if let Some((_, before)) = inputs[..position].iter().find(|(before, _)| before == name) {
+            let message = format!("input `{name}` was given twice, `{before}` and `{value}`: give it once");
+            return Err(Misuse(message).into());
+        }
+    }
+    Ok(())
+}
+
+/// Everything that comes before the run. Whoever drops out of this leaves nothing behind that the next start does not
+/// take up.
+async fn prepare(data: PathBuf, file: String) -> anyhow::Result<(Engine, Document)> {
+    let engine = Engine::open(&Locations { data }).await?;
+    for run in engine.recover().await? {
+        output::note(format_args!(
+            "run {run} was interrupted when its engine stopped; it is closed as failed"
+        ));
+    }
+    match engine.library().read(&file).await {
+        Ok(document) => Ok((engine, document)),
+        Err(unread) => {
+            engine.close().await;
+            Err(super::unread(unread))
+        }
+    }
+}
+
+async fn perform(
+    global: &Global,
+    engine: &Engine,
+    document: Document,
+    arguments: Run,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Exit> {
     if let Some(exit) = tell(global, &document)? {
         return Ok(exit);
     }
@@ -24,47 +83,22 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
         Ok(run) => run,
         Err(Refused::Invalid) => return Ok(Exit::Usage),
         Err(Refused::Inputs(wrong)) => {
-            for mistake in wrong {
-                writeln!(io::stderr(), "error: {mistake}")?;
-            }
+            wrong.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
             return Ok(Exit::Usage);
         }
     };
-    if !global.json && !io::stdout().is_terminal() {
-        output::line(run)?;
+    if !global.json
+        && !io::stdout().is_terminal()
+        && let Err(error) = output::unless_closed(output::line(run))
+    {
+        output::note(format_args!("the id of the run cannot be told: {error:#}"));
     }
-    let mut view = view::choose(global.json, arguments.verbose);
-    let mut updates = engine.follow(run);
-    let mut status = RunStatus::Running;
-    let mut is_interrupted = false;
-    loop {
-        let update = tokio::select! {
-            update = updates.next() => update?,
-            () = interrupts.next() => {
-                if is_interrupted {
-                    view.close();
-                    writeln!(io::stderr(), "left at once; containers may still run until the next start")?;
-                    std::process::exit(130);
-                }
-                is_interrupted = true;
-                view.notice("stopping the run; press Ctrl-C again to leave at once");
-                engine.cancel(run, "interrupted from the keyboard");
-                continue;
-            }
-        };
-        let Some(update) = update else { break };
-        if let Update::Event(event) = &update
-            && let EventKind::Finished { status: ended } = event.kind
-        {
-            status = ended;
-        }
-        view.show(&update)?;
-    }
-    view.close();
-    engine.close().await;
+    let screen = Screen::new(view::choose(global.json, arguments.verbose));
+    let mut watch = Watch { engine, run, screen, interrupts, is_interrupted: false };
+    let status = watch.until_the_end().await?;
     Ok(match status {
-        _ if is_interrupted => Exit::Interrupted,
         RunStatus::Succeeded => Exit::Done,
+        _ if watch.is_interrupted => Exit::Interrupted,
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => Exit::Failed,
     })
 }
@@ -73,38 +107,82 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
 fn tell(global: &Global, document: &Document) -> anyhow::Result<Option<Exit>> {
     if document.has_diagnostics() {
         if global.json && !document.is_valid() {
-            output::json(&document.validation())?;
+            output::unless_closed(output::json(&document.validation()))?;
         } else {
-            write!(io::stderr(), "{}", document.render(view::has_color(), view::width()))?;
+            output::drawn(&document.render(view::has_color(), view::width()));
         }
     }
     Ok((!document.is_valid()).then_some(Exit::Usage))
 }
 
-/// A file that cannot be read is the caller's mistake, not the engine's.
-pub(crate) fn unreadable(error: anyhow::Error) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<io::Error>()) {
-        Misuse(format!("{error:#}")).into()
-    } else {
-        error
-    }
+/// A run that goes on, and who looks at it.
+struct Watch<'a> {
+    engine: &'a Engine,
+    run: RunId,
+    screen: Screen,
+    interrupts: &'a mut Interrupts,
+    is_interrupted: bool,
 }
 
-/// Ctrl-C, and the polite end that a service manager sends.
-struct Interrupts {
-    keyboard: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { keyboard: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.keyboard.recv() => {}
-            _ = self.terminate.recv() => {}
+impl Watch<'_> {
+    /// Shows the run until it has ended, and says how.
+    async fn until_the_end(&mut self) -> anyhow::Result<RunStatus> {
+        let engine = self.engine;
+        let followed = self.follow().await;
+        self.screen.close();
+        let why = match followed {
+            Ok(status) => return Ok(status),
+            Err(why) => why,
+        };
+        // What cannot be shown goes on all the same.
+        output::note(format_args!("run {} cannot be followed any more: {why:#}", self.run));
+        let settled = self.attend(engine.settle(self.run)).await;
+        match settled.with_context(|| format!("how run {} has ended", self.run))? {
+            None | Some(RunStatus::Running) => {
+                bail!("run {} was given up; the next engine closes it", self.run)
+            }
+            Some(status) => Ok(status),
         }
+    }
+
+    async fn follow(&mut self) -> anyhow::Result<RunStatus> {
+        let mut updates = self.engine.follow(self.run);
+        let mut status = RunStatus::Running;
+        while let Some(update) = self.attend(updates.next()).await? {
+            if let Update::Event(event) = &update
+                && let EventKind::Finished { status: ended } = event.kind
+            {
+                status = ended;
+            }
+            self.screen.show(&update);
+        }
+        Ok(status)
+    }
+
+    /// Waits for something, with an ear for signals.
+    async fn attend<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                interrupt = self.interrupts.next() => self.interrupt(interrupt),
+            }
+        }
+    }
+
+    /// The first signal cancels the run, the second leaves it.
+    fn interrupt(&mut self, interrupt: Interrupt) {
+        if self.is_interrupted {
+            self.screen.close();
+            output::note("left at once; containers may still run until the next start");
+            std::process::exit(130);
+        }
+        self.is_interrupted = true;
+        self.screen.notice(match interrupt {
+            Interrupt::Keyboard => "stopping the run; press Ctrl-C again to leave at once",
+            Interrupt::Terminate => "stopping the run, as SIGTERM asks; a second one leaves at once",
+            Interrupt::HangUp => "stopping the run, as its terminal went away",
+        });
+        self.engine.cancel(self.run, interrupt.reason());
     }
 }

@@ -1,7 +1,7 @@
 //! `yuanli runs`.
 
 use yuanli_api_types::{Run, Stage};
-use yuanli_server::{Engine, Selected};
+use yuanli_server::{Engine, Selected, printable_line};
 
 use crate::arguments::{Global, List, Logs, Select};
 use crate::exit::{Exit, Misuse};
@@ -23,7 +23,7 @@ pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exi
     });
     output::table(&["RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "TOOK"], rows)?;
     if let Some(next) = page.next {
-        eprintln!("more: yuanli runs list --after {next}");
+        output::note(format_args!("more: yuanli runs list --after {next}"));
     }
     Ok(Exit::Done)
 }
@@ -50,7 +50,7 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     output::line(format_args!("status    {}{took}", row.status.name()))?;
     output::line(format_args!("created   {} UTC", output::time(&row.created_at)))?;
     for (name, value) in &run.inputs {
-        output::line(format_args!("input     {name} = {value}"))?;
+        output::line(format_args!("input     {name} = {}", output::value(value)))?;
     }
     output::line("")?;
     let rows = run.stages.iter().map(|stage| {
@@ -75,7 +75,7 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
 fn show_end(stage: &Stage) -> anyhow::Result<()> {
     let name = &stage.pinned.name;
     if let Some(failure) = &stage.failure {
-        output::line(format_args!("\n{name} failed ({}): {}", failure.kind, failure.message))?;
+        output::line(format_args!("\n{name} failed{}", output::failure(failure)))?;
     }
     if let Some(reason) = &stage.skipped {
         output::line(format_args!("\n{name} was skipped: {reason}"))?;
@@ -85,7 +85,7 @@ fn show_end(stage: &Stage) -> anyhow::Result<()> {
             output::line(format_args!("\n{name} gave:"))?;
         }
         for (key, value) in outputs {
-            output::line(format_args!("  {key} = {value}"))?;
+            output::line(format_args!("  {} = {}", printable_line(key), output::value(value)))?;
         }
     }
     Ok(())

@@ -14,6 +14,6 @@ impl View for Json {
     }
 
     fn notice(&mut self, text: &str) {
-        eprintln!("{text}");
+        output::note(text);
     }
 }

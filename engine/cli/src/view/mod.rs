@@ -5,11 +5,15 @@ mod plain;
 mod terminal;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use chrono::DateTime;
 use yuanli_api_types::{LogLine, Update};
 
 pub(crate) use plain::plain_line;
+pub(crate) use terminal::Beside;
+
+use crate::output;
 
 /// Shows updates of one run as they come.
 pub(crate) trait View {
@@ -21,6 +25,41 @@ pub(crate) trait View {
 
     /// Gives the terminal back. May be called more than once.
     fn close(&mut self) {}
+}
+
+/// A view that may be lost: who looks away from a run, or closes the terminal, does not end it.
+pub(crate) struct Screen(Option<Box<dyn View + Send>>);
+
+impl Screen {
+    pub(crate) fn new(view: Box<dyn View + Send>) -> Self {
+        Self(Some(view))
+    }
+
+    /// Shows one update; loses the view when that cannot be written.
+    pub(crate) fn show(&mut self, update: &Update) {
+        let Some(view) = &mut self.0 else { return };
+        let Err(error) = view.show(update) else { return };
+        self.close();
+        self.0 = None;
+        if !error.is::<output::Closed>() {
+            output::note(format_args!("the run goes on without being shown: {error:#}"));
+        }
+    }
+
+    /// Says something that is not part of the run.
+    pub(crate) fn notice(&mut self, text: &str) {
+        match &mut self.0 {
+            Some(view) => view.notice(text),
+            None => output::note(text),
+        }
+    }
+
+    /// Gives the terminal back. May be called more than once.
+    pub(crate) fn close(&mut self) {
+        if let Some(view) = &mut self.0 {
+            view.close();
+        }
+    }
 }
 
 /// The view that fits where the output goes.
@@ -48,7 +87,12 @@ const MIN_WIDTH: usize = 40;
 
 /// The width of standard error, in columns.
 pub(crate) fn width() -> usize {
-    terminal_size::terminal_size_of(io::stderr())
+    width_of(io::stderr())
+}
+
+/// The width of a stream, in columns. Some terminals do not know theirs.
+pub(crate) fn width_of(stream: impl AsFd) -> usize {
+    terminal_size::terminal_size_of(stream)
         .map_or(DEFAULT_WIDTH, |(columns, _)| usize::from(columns.0).max(MIN_WIDTH))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use yuanli_api_types::{Event, EventKind, LogLine, Update};
+use yuanli_server::{printable, printable_line};
 
 use super::{View, millis_between};
 use crate::output;
@@ -22,12 +23,12 @@ impl View for Plain {
             Update::Log(line) => plain_line(line),
             Update::Event(event) => self.event(event),
         };
-        writeln!(io::stderr().lock(), "{text}")?;
+        writeln!(io::stderr().lock(), "{}", printable(&text))?;
         Ok(())
     }
 
     fn notice(&mut self, text: &str) {
-        eprintln!("{text}");
+        output::note(text);
     }
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn plain_line(line: &LogLine) -> String {
         "error" => "error: ",
         _ => "",
     };
-    format!("[{}] {mark}{}", line.stage, line.text)
+    format!("[{}] {mark}{}", line.stage, printable_line(&line.text))
 }
 
 impl Plain {
@@ -47,7 +48,7 @@ impl Plain {
             EventKind::Created { workflow, stages, .. } => {
                 self.run.clone_from(&event.run);
                 self.began.clone_from(&event.at);
-                format!("run {} of {workflow}, {} stages", event.run, stages.len())
+                format!("run {} of {workflow}, {}", event.run, output::count(stages.len(), "stage"))
             }
             EventKind::AttemptStarted { stage, .. } => {
                 self.started.insert(stage.clone(), event.at.clone());
@@ -56,7 +57,7 @@ impl Plain {
             EventKind::AttemptEnded { stage, status, failure, .. } => {
                 let began = self.started.get(stage).unwrap_or(&event.at);
                 let took = output::duration(millis_between(began, &event.at));
-                let why = failure.as_ref().map(|failure| format!(" ({}): {}", failure.kind, failure.message));
+                let why = failure.as_ref().map(output::failure);
                 format!("[{stage}] {} after {took}{}", status.name(), why.unwrap_or_default())
             }
             EventKind::StageSkipped { stage, reason } => format!("[{stage}] skipped: {reason}"),

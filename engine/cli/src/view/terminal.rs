@@ -4,10 +4,13 @@
 //! fails (its last lines) or with `--verbose`.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use yuanli_api_types::{Event, EventKind, Failure, LogLine, RunStatus, StageStatus, Update};
+use yuanli_server::printable_line;
 
 use super::{View, is_own_words, millis_between};
 use crate::output;
@@ -16,6 +19,24 @@ use crate::output;
 const LAST_LINES: usize = 20;
 /// How often moving lines move.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The moving lines of this process, while there are some: whoever else writes to the terminal has to go around them.
+static LINES: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Standard error, above the moving lines.
+pub(crate) struct Beside;
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write_all(bytes).map(|()| bytes.len());
+        let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lines.map_or_else(write, |lines| lines.suspend(write))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 pub(crate) struct Terminal {
     bars: MultiProgress,
@@ -43,8 +64,10 @@ enum Color {
 
 impl Terminal {
     pub(crate) fn new(is_verbose: bool, has_color: bool) -> Self {
+        let bars = MultiProgress::new();
+        *LINES.lock().unwrap_or_else(PoisonError::into_inner) = Some(bars.clone());
         Self {
-            bars: MultiProgress::new(),
+            bars,
             running: HashMap::new(),
             is_verbose,
             has_color,
@@ -145,15 +168,14 @@ impl Terminal {
                 .iter()
                 .try_for_each(|line| self.print(&format!("  {stage:width$}  {line}")))?;
         }
-        let kind = failure.map(|failure| format!(" ({})", failure.kind)).unwrap_or_default();
+        let kind = failure.map(output::kind).unwrap_or_default();
         let mark = self.paint(color, mark);
         self.print(&format!("{mark} {stage:width$}  {}{kind}, {took}", status.name()))?;
-        match failure {
-            Some(failure) => {
-                self.print(&self.paint(Color::Red, &format!("  {}", printable(&failure.message))))
-            }
-            None => Ok(()),
-        }
+        let message = failure.map(|failure| failure.message.as_str()).unwrap_or_default();
+        // Indented, so that no line of it looks like one of ours.
+        message
+            .lines()
+            .try_for_each(|line| self.print(&self.paint(Color::Red, &format!("  {}", printable_line(line)))))
     }
 
     fn finish(&mut self, status: RunStatus, at: &str) -> anyhow::Result<()> {
@@ -187,10 +209,11 @@ impl View for Terminal {
         for running in self.running.values() {
             running.bar.finish_and_clear();
         }
+        *LINES.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// A line without what would move the cursor or change the terminal: others wrote it.
+/// A line of a stage, with tabs that take as much room as the moving line thinks.
 fn printable(text: &str) -> String {
-    text.replace('\t', "    ").chars().filter(|character| !character.is_control()).collect()
+    printable_line(text).replace('\t', "    ")
 }

@@ -1,0 +1,116 @@
+//! What reaches a terminal or a pipe: all of it that is asked for, and nothing that gives orders.
+
+use std::process::Command;
+
+use serde_json::Value;
+use yuanli_test_guests::PROBE;
+
+use crate::support::{Ended, Place, docker, examples};
+
+/// `yuanli` on a terminal that does not know its width, with all that it writes there.
+fn on_terminal(place: &Place, arguments: &str) -> Ended {
+    let yuanli = env!("CARGO_BIN_EXE_yuanli");
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{yuanli} {arguments}"), "/dev/null"]);
+    script.env("YUANLI_DATA", place.data()).env("TERM", "xterm").stdin(std::process::Stdio::null());
+    Ended::of(script.output().unwrap())
+}
+
+/// What others wrote into names, messages and lines.
+const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{202e}gnp.exe";
+
+/// The characters of a text that a terminal obeys.
+fn orders(text: &str) -> Vec<char> {
+    let is_order = |c: &char| c.is_control() && !"\n\t".contains(*c) || "\u{202e}\u{2066}".contains(*c);
+    text.chars().filter(is_order).collect()
+}
+
+#[test]
+fn what_others_wrote_gives_no_orders_to_a_terminal() {
+    let place = Place::new();
+    docker::make_image();
+    place.write("probe.wasm", PROBE.component);
+    let text = format!(
+        "name: w\ninputs: {{ x: {{ type: string, default: {hostile} }} }}\nstages:\n  \
+         say: {{ uses: command, with: {{ image: {image}, command: [/bin/busybox, printf, {hostile}] }} }}\n  \
+         give: {{ uses: script, with: {{ outputs: {{ x: {hostile} }} }} }}\n  \
+         fail: {{ uses: ./probe.wasm, grants: [workspace, source, images, containers], with: {{ do: fail, class: permanent, kind: {hostile}, message: {hostile} }} }}\n",
+        hostile = serde_json::to_string(HOSTILE).unwrap(),
+        image = docker::IMAGE,
+    );
+    let file = place.write("w.yaml", text);
+    let ended = place.yuanli(&["run", &file]).expect(1, &["gnp.exe"]);
+    assert_eq!(orders(&ended.err), []);
+    for command in ["show", "logs"] {
+        let told = place.yuanli(&["runs", command, "last"]).expect(0, &[]);
+        assert!(told.out.contains("gnp.exe"), "{told:?}");
+        assert_eq!(orders(&told.out), [], "{command}: {}", told.out);
+    }
+    let lines = place.yuanli(&["runs", "logs", "last", "--json"]).lines();
+    assert!(
+        lines.iter().any(|line| line["text"].as_str().unwrap().contains('\u{202e}')),
+        "machines get it whole"
+    );
+    let name = format!("{HOSTILE}.yaml");
+    let ended = place.yuanli(&["validate", &name]).expect(2, &["cannot be read"]);
+    assert_eq!(orders(&ended.err), []);
+}
+
+#[test]
+fn a_terminal_of_unknown_width_gets_tables_that_can_be_read() {
+    let place = Place::new();
+    let hello = examples().join("hello/hello.yaml");
+    let run = place.yuanli(&["run", hello.to_str().unwrap()]).expect(0, &[]).out.trim().to_owned();
+    let listed = on_terminal(&place, "runs list");
+    let row = listed.out.lines().find(|line| line.contains(&run));
+    assert!(row.is_some_and(|row| row.contains("hello") && row.contains("succeeded")), "{listed:?}");
+}
+
+#[test]
+fn the_engines_own_log_is_coloured_only_on_a_terminal() {
+    let place = Place::new();
+    place.write("data/cache", "no folder");
+    let hello = examples().join("hello/hello.yaml");
+    let piped = place.yuanli(&["validate", hello.to_str().unwrap()]).expect(0, &["WARN"]);
+    assert_eq!(orders(&piped.err), []);
+    let shown = on_terminal(&place, &format!("validate {}", hello.display()));
+    assert!(shown.out.contains("\u{1b}[33m WARN"), "{shown:?}");
+}
+
+#[test]
+fn that_compiled_plugins_cannot_be_kept_is_told_once() {
+    let place = Place::new();
+    place.write("data/cache", "no folder");
+    let file = place.write(
+        "w.yaml",
+        "name: w\nstages:\n  a: { uses: script, with: {} }\n  b: { uses: source, with: { path: . } }\n",
+    );
+    let ended = place.yuanli(&["run", &file]).expect(0, &["cannot be kept", "data/cache"]);
+    assert_eq!(ended.err.matches("WARN").count(), 1, "{}", ended.err);
+}
+
+#[test]
+fn long_values_are_shown_by_their_beginning() {
+    let place = Place::new();
+    let file = place.write(
+        "w.yaml",
+        format!(
+            "name: w\ninputs: {{ x: {{ type: string, default: {long} }} }}\nstages:\n  \
+             a: {{ uses: script, with: {{ outputs: {{ long: {long}, short: yes }} }} }}\n",
+            long = "x".repeat(50_000)
+        ),
+    );
+    place.yuanli(&["run", &file]).expect(0, &[]);
+    let shown = place.yuanli(&["runs", "show", "last"]).expect(0, &[]).out;
+    assert!(shown.len() < 2000 && shown.matches("… (48.8 KiB in all, see --json)").count() == 2, "{shown}");
+    assert!(shown.contains("short = "), "{shown}");
+    let whole: Value = place.json(&["runs", "show", "last"]);
+    assert_eq!(whole["stages"][0]["outputs"]["long"].as_str().unwrap().len(), 50_000);
+}
+
+#[test]
+fn one_stage_is_one_stage() {
+    let place = Place::new();
+    let file = place.write("w.yaml", "name: w\nstages:\n  a: { uses: script, with: {} }\n");
+    place.yuanli(&["run", &file]).expect(0, &["of w, 1 stage\n"]);
+}
