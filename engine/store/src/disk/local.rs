@@ -57,11 +57,13 @@ impl Disk for Local {
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
+        let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
         fs::create_dir_all(path)?;
-        path.parent().map_or(Ok(()), |parent| self.sync_folder(parent))
+        // Also where it was there: whoever made it may have ended before its name was on the device.
+        let parents = missing.iter().chain([&path]).filter_map(|folder| folder.parent());
+        parents
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .try_for_each(|parent| self.sync_folder(parent))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64)>> {
