@@ -18,6 +18,14 @@ pub enum Capability {
     Images,
     /// Run containers.
     Containers,
+    /// Deploy, scale and inspect apps.
+    Apps,
+    /// Release apps gradually.
+    Traffic,
+    /// Read what the gateway and the replicas of apps are measured to do.
+    Metrics,
+    /// Back up volumes and restore them.
+    Backups,
 }
 
 /// A text that names no capability.
@@ -27,8 +35,18 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 6] =
-        [Self::Log, Self::Context, Self::Workspace, Self::Source, Self::Images, Self::Containers];
+    pub const ALL: [Self; 10] = [
+        Self::Log,
+        Self::Context,
+        Self::Workspace,
+        Self::Source,
+        Self::Images,
+        Self::Containers,
+        Self::Apps,
+        Self::Traffic,
+        Self::Metrics,
+        Self::Backups,
+    ];
 
     /// The name in workflows and of the WIT package.
     #[must_use]
@@ -40,6 +58,10 @@ impl Capability {
             Self::Source => "source",
             Self::Images => "images",
             Self::Containers => "containers",
+            Self::Apps => "apps",
+            Self::Traffic => "traffic",
+            Self::Metrics => "metrics",
+            Self::Backups => "backups",
         }
     }
 
@@ -53,6 +75,10 @@ impl Capability {
             Self::Source => "fetch source trees from git and from the workflow's folder",
             Self::Images => "build, tag, inspect and remove container images",
             Self::Containers => "run containers",
+            Self::Apps => "deploy, scale and inspect apps",
+            Self::Traffic => "release apps gradually, and end such a release",
+            Self::Metrics => "read what apps are measured to do",
+            Self::Backups => "back up volumes of apps and restore them",
         }
     }
 

@@ -19,6 +19,8 @@ pub enum InvalidId {
     Ulid(String, &'static str),
     #[error("`{0}` is no digest: expected `sha256:` and 64 hexadecimal digits")]
     Digest(String),
+    #[error("`{0}` is no replica: expected app, release and number, such as `shop.3.17`")]
+    Replica(String),
 }
 
 /// Longest name, in bytes. 63 is what a DNS label holds, and names become parts of host and container names.
@@ -85,6 +87,17 @@ name!(
     /// The name of an input of a workflow.
     InputName,
     "input name"
+);
+
+name!(
+    /// The name of an app, unique on an engine.
+    AppName,
+    "app name"
+);
+name!(
+    /// The name of a volume, unique on an engine.
+    VolumeName,
+    "volume name"
 );
 
 macro_rules! ulid_id {

@@ -4,25 +4,33 @@
 //! A value of a type in here is valid by construction; nothing after a constructor checks it again.
 //! Start reading in [`workflow`], then [`run`].
 
+pub mod app;
 pub mod capability;
 pub mod graph;
 pub mod id;
 pub mod log;
 pub mod plugin;
 pub mod run;
+pub mod schedule;
 pub mod template;
 pub mod text;
 pub mod time;
+pub mod trigger;
 pub mod workflow;
 pub mod workspace;
 
+pub use app::{App, Release, ReleaseNumber, ReplicaId};
 pub use capability::Capability;
 pub use graph::Graph;
-pub use id::{AttemptId, Digest, EngineId, InputName, OperationId, RunId, StageName, WorkflowName};
+pub use id::{
+    AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, StageName, VolumeName, WorkflowName,
+};
 pub use log::{Level, LogLine, Stream};
 pub use plugin::{PluginDescription, PluginReference};
 pub use run::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, SkipReason};
+pub use schedule::Schedule;
 pub use template::{Expression, Segment, Template};
 pub use text::{printable, printable_line};
 pub use time::Timestamp;
+pub use trigger::Triggers;
 pub use workflow::{Input, InputType, Stage, Workflow};

@@ -5,23 +5,31 @@
 //! at any `.await`: what it began outside is found again by its operation id or label.
 
 pub mod archive;
+pub mod backups;
 pub mod clock;
 pub mod containers;
 pub mod images;
 pub mod logs;
 pub mod plugins;
+pub mod replicas;
 pub mod source;
 pub mod store;
+pub mod traffic;
+pub mod volumes;
 pub mod workspaces;
 
 pub use archive::Archive;
+pub use backups::Backups;
 pub use clock::Clock;
 pub use containers::Containers;
 pub use images::Images;
 pub use logs::{AttemptLog, Logs};
 pub use plugins::Plugins;
+pub use replicas::{Prober, Replicas};
 pub use source::Sources;
 pub use store::{Store, Watch};
+pub use traffic::Traffic;
+pub use volumes::Volumes;
 pub use workspaces::{AttemptWorkspace, Workspaces};
 
 /// Asks whoever holds a clone to stop; see [`tokio_util::sync::CancellationToken`].
