@@ -4,6 +4,7 @@
 //! (sled, bollard, wasmtime) stands in here. Every trait is safe to use from many tasks; every future may be dropped
 //! at any `.await`: what it began outside is found again by its operation id or label.
 
+pub mod apps;
 pub mod archive;
 pub mod backups;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod traffic;
 pub mod volumes;
 pub mod workspaces;
 
+pub use apps::Apps;
 pub use archive::Archive;
 pub use backups::Backups;
 pub use clock::Clock;
