@@ -4,8 +4,14 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use yuanli_model::{InputName, StageName};
 
-/// The names of the variables that an expression can use.
+/// The names of the variables that an expression of a stage can use.
 pub const ROOTS: [&str; 3] = ["inputs", "stages", "run"];
+
+/// The names of the variables that an expression of a trigger can use: nothing has run yet when it is evaluated.
+pub const TRIGGER_ROOTS: [&str; 1] = ["trigger"];
+
+/// The names of what `trigger` holds.
+pub const TRIGGER: [&str; 1] = ["body"];
 
 /// The names of what `run` holds.
 pub const RUN: [&str; 2] = ["id", "workflow"];
@@ -51,6 +57,9 @@ pub struct Scope<'a> {
     pub stages: &'a dyn Outputs,
     /// `run`: what is known of the run itself, by the names in [`RUN`].
     pub run: &'a Map<String, Value>,
+    /// `trigger`: what a request that starts a run brought, by the names in [`TRIGGER`]. With it the other variables
+    /// do not exist.
+    pub trigger: Option<&'a Map<String, Value>>,
 }
 
 impl std::fmt::Debug for Scope<'_> {
@@ -71,9 +80,20 @@ pub(crate) enum Found<'a> {
 }
 
 impl<'a> Scope<'a> {
+    /// The names of the variables that there are.
+    pub(crate) fn roots(&self) -> &'static [&'static str] {
+        if self.trigger.is_some() { &TRIGGER_ROOTS } else { &ROOTS }
+    }
+
     /// Follows `path`, whose first element is the name of a variable.
     pub(crate) fn find(&self, path: &[String]) -> Found<'a> {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some(trigger) = self.trigger {
+            return match path.as_slice() {
+                ["trigger", ..] => descend_map(trigger, &path, 1),
+                _ => Found::Missing(0, TRIGGER_ROOTS.to_vec()),
+            };
+        }
         match path.as_slice() {
             ["inputs" | "stages" | "run"] => Found::Whole,
             ["inputs", name, ..] => match self.inputs.iter().find(|(key, _)| key.as_str() == *name) {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use cel::Value as Cel;
 use cel::objects::{Key, Map as CelMap};
+use serde_json::{Map, Value};
 
 use crate::json;
 use crate::reference::Reference;
-use crate::scope::{Found, ROOTS, Scope};
+use crate::scope::{Found, Scope};
 
 /// The variables that the references need, and nothing else of the scope.
 pub(crate) fn variables(
@@ -16,8 +17,8 @@ pub(crate) fn variables(
     scope: &Scope<'_>,
     bytes: &mut u64,
 ) -> Vec<(&'static str, Cel)> {
-    ROOTS
-        .into_iter()
+    let roots = scope.roots().iter().copied();
+    roots
         .filter_map(|root| {
             let mut wanted = Tree::default();
             references
@@ -102,6 +103,9 @@ fn whole(path: &[String], scope: &Scope<'_>, bytes: &mut u64) -> Cel {
         let outputs = scope.stages.of(name).map_or(Cel::Null, |value| json::to_cel(value, bytes));
         json::map_of([("outputs", outputs)].into_iter())
     };
+    let map = |map: &Map<String, Value>, bytes: &mut u64| {
+        json::map_of(map.iter().map(|(key, value)| (key.as_str(), json::to_cel(value, bytes))))
+    };
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["inputs"] => {
@@ -109,9 +113,8 @@ fn whole(path: &[String], scope: &Scope<'_>, bytes: &mut u64) -> Cel {
         }
         ["stages"] => json::map_of(scope.stages.stages().into_iter().map(|name| (name, stage(name, bytes)))),
         ["stages", name] => stage(name, bytes),
-        ["run"] => {
-            json::map_of(scope.run.iter().map(|(key, value)| (key.as_str(), json::to_cel(value, bytes))))
-        }
+        ["run"] => map(scope.run, bytes),
+        ["trigger"] => scope.trigger.map_or(Cel::Null, |trigger| map(trigger, bytes)),
         // `Scope::find` calls nothing else whole.
         _ => Cel::Null,
     }

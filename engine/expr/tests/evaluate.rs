@@ -38,8 +38,11 @@ impl World {
     }
 
     fn render(&self, text: &str) -> Result<Value, Error> {
-        let scope = Scope { inputs: &self.inputs, stages: &self.stages, run: &self.run };
-        render(&template(split(text)?), &scope)
+        render(&template(split(text)?), &self.scope())
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { inputs: &self.inputs, stages: &self.stages, run: &self.run, trigger: None }
     }
 }
 
@@ -57,6 +60,34 @@ fn check_error(text: &str, expect: &str) {
         Ok(value) => panic!("{text} gave {value}"),
         Err(error) => assert_eq!(error.to_string(), expect, "{text}"),
     }
+}
+
+#[test]
+fn what_starts_a_run_is_all_that_its_trigger_can_use() {
+    let trigger = Map::from_iter([("body".to_owned(), json!({ "ref": "main", "commits": [{ "id": "1" }] }))]);
+    let world = World::new();
+    let scope = Scope { trigger: Some(&trigger), ..world.scope() };
+    let render = |text: &str| render(&template(split(text)?), &scope);
+    for (text, expect) in [
+        ("${{ trigger.body.ref }}", json!("main")),
+        ("${{ trigger.body.commits[0].id + '!' }}", json!("1!")),
+        ("${{ trigger.body.commits.map(c, c.id) }}", json!(["1"])),
+        ("${{ has(trigger.body.tag) ? trigger.body.tag : 'none' }}", json!("none")),
+        ("${{ size(trigger) }}", json!(1)),
+    ] {
+        assert_eq!(render(text).unwrap(), expect, "{text}");
+    }
+    for (text, expect) in [
+        ("${{ trigger.body.rfe }}", "`trigger.body` has no `rfe`"),
+        ("${{ inputs.tag }}", "there is no variable `inputs`"),
+        ("${{ run.id }}", "there is no variable `run`"),
+    ] {
+        assert_eq!(render(text).expect_err(text).message, expect, "{text}");
+    }
+    check_error(
+        "${{ trigger.body }}",
+        "there is no variable `trigger`, in `trigger.body`; there is `inputs`, `stages`, `run`",
+    );
 }
 
 #[test]
@@ -153,7 +184,7 @@ fn a_result_is_no_deeper_than_a_document_that_can_be_read_back() {
     for _ in 0..41 {
         deep = yuanli_model::Template::List(vec![deep]);
     }
-    let scope = Scope { inputs: &world.inputs, stages: &world.stages, run: &world.run };
+    let scope = Scope { inputs: &world.inputs, stages: &world.stages, run: &world.run, trigger: None };
     assert_eq!(
         render(&deep, &scope).expect_err("too deep").message,
         "the result is nested deeper than 100 levels"
@@ -264,7 +295,7 @@ fn what_is_500_deep_does_not_overflow_a_stack_of_2_mib() {
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
     let work = || {
         let world = World::new();
-        let scope = Scope { inputs: &world.inputs, stages: &world.stages, run: &world.run };
+        let scope = Scope { inputs: &world.inputs, stages: &world.stages, run: &world.run, trigger: None };
         for (open, inner, close, times) in [
             ("(", "1", ")", 500),
             ("[", "1", "]", 500),

@@ -100,6 +100,12 @@ name!(
     "volume name"
 );
 
+name!(
+    /// The name of a secret, unique on an engine. Never the secret itself.
+    SecretName,
+    "secret name"
+);
+
 macro_rules! ulid_id {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*

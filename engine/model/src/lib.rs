@@ -23,7 +23,8 @@ pub use app::{App, Release, ReleaseNumber, ReplicaId};
 pub use capability::Capability;
 pub use graph::Graph;
 pub use id::{
-    AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, StageName, VolumeName, WorkflowName,
+    AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, SecretName, StageName, VolumeName,
+    WorkflowName,
 };
 pub use log::{Level, LogLine, Stream};
 pub use plugin::{PluginDescription, PluginReference};

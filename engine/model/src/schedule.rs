@@ -1,4 +1,4 @@
-//! When something is to happen again and again, as it is written; `yuanli-triggers` knows what it means.
+//! When something is to happen again and again, as it is written; `yuanli-calendar` knows what it means.
 //!
 //! The text was checked before it came here: five cron fields, a time zone of the IANA database.
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::Template;
 use crate::schedule::Schedule;
+use crate::{SecretName, Template};
 
 /// The triggers of a workflow, its `on:`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,8 +17,8 @@ pub struct Triggers {
 /// A signed request to `/hooks/NAME` starts a run; NAME is the workflow's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
-    /// The name of the secret that the sender signs with (HMAC-SHA256 over the raw body).
-    pub secret: String,
+    /// The secret that the sender signs with (HMAC-SHA256 over the raw body).
+    pub secret: SecretName,
     /// Inputs of the run from the request: a map; `trigger.body` is its JSON.
     pub inputs: Option<Template>,
 }

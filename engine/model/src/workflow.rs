@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::graph::Cycle;
-use crate::{Capability, Graph, InputName, PluginReference, StageName, Template, WorkflowName};
+use crate::{Capability, Graph, InputName, PluginReference, StageName, Template, Triggers, WorkflowName};
 
 /// A declared DAG of stages with its inputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,7 @@ pub struct Workflow {
     name: WorkflowName,
     description: Option<String>,
     inputs: IndexMap<InputName, Input>,
+    triggers: Triggers,
     stages: Vec<Stage>,
     index: HashMap<StageName, usize>,
     graph: Graph,
@@ -110,7 +111,7 @@ impl InputType {
 }
 
 impl Workflow {
-    /// A workflow, when the stages make one.
+    /// A workflow, when the stages make one; it has no triggers yet, see [`Self::with_triggers`].
     ///
     /// # Errors
     /// The first thing that is wrong, see [`Invalid`].
@@ -142,7 +143,13 @@ impl Workflow {
         let graph = Graph::new(needs).map_err(|Cycle(nodes)| {
             Invalid::Cycle(nodes.into_iter().map(|node| stages[node].name.clone()).collect())
         })?;
-        Ok(Self { name, description, inputs, stages, index, graph })
+        Ok(Self { name, description, inputs, triggers: Triggers::default(), stages, index, graph })
+    }
+
+    /// The same workflow, started by these triggers. That they give it all inputs was checked with its text.
+    #[must_use]
+    pub fn with_triggers(self, triggers: Triggers) -> Self {
+        Self { triggers, ..self }
     }
 
     /// Its name.
@@ -161,6 +168,12 @@ impl Workflow {
     #[must_use]
     pub fn inputs(&self) -> &IndexMap<InputName, Input> {
         &self.inputs
+    }
+
+    /// What starts its runs without a person.
+    #[must_use]
+    pub fn triggers(&self) -> &Triggers {
+        &self.triggers
     }
 
     /// Its stages, in the order of the document; never empty.
