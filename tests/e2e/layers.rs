@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::root;
 
-const PURE: [&str; 4] = ["expr", "flow", "lang", "model"];
+const PURE: [&str; 5] = ["calendar", "expr", "flow", "lang", "model"];
 const ADAPTERS: [&str; 5] = ["docker", "source", "store", "wasm", "workspace"];
 
 /// What a crate may depend on, of this workspace, outside of its tests.
@@ -15,8 +15,10 @@ fn allowed(name: &str) -> Vec<&str> {
     match name {
         "model" | "api-types" | "embed" => vec![],
         "expr" => vec!["model"],
-        "flow" | "lang" => vec!["model", "expr"],
-        "ports" => vec!["model"],
+        "flow" => vec!["model", "expr"],
+        "lang" => vec!["model", "expr", "calendar"],
+        "ports" | "calendar" => vec!["model"],
+        "triggers" => vec!["model", "calendar", "ports"],
         "wasm" => vec!["ports", "model", "bindings"],
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
         "bindings" | "sdk" => vec![],

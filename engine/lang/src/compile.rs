@@ -71,6 +71,7 @@ fn check(document: &Document<'_>, catalog: &dyn Catalog, diagnostics: &mut Diagn
         }
         used.push(plugin);
     }
+    document.triggers.check(&document.inputs, diagnostics);
     let names = Names { inputs: &document.inputs, stages: &document.stages, needs: &needs, plugins: &used };
     for stage in 0..document.stages.len() {
         names.check(stage, diagnostics);
@@ -81,7 +82,7 @@ fn check(document: &Document<'_>, catalog: &dyn Catalog, diagnostics: &mut Diagn
 fn into_workflow(document: Document<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Workflow> {
     let stages = document.stages.into_iter().map(into_stage).collect::<Option<Vec<_>>>()?;
     match Workflow::new(document.name?, document.description, document.inputs.valid, stages) {
-        Ok(workflow) => Some(workflow),
+        Ok(workflow) => Some(workflow.with_triggers(document.triggers.into_triggers())),
         Err(invalid) => {
             // Every reason has a diagnostic of its own, with a place; this one is for a reason that is new.
             diagnostics.error(Code::WrongKind, Span::default(), invalid.to_string());

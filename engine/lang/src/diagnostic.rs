@@ -103,6 +103,14 @@ codes! {
     More = 28,
     /// An expression calls a function that does not exist.
     UnknownFunction = 29,
+    /// A cron expression cannot be read, or never comes.
+    InvalidSchedule = 30,
+    /// There is no such time zone.
+    UnknownTimezone = 31,
+    /// A trigger leaves an input without a value.
+    InputNotGiven = 32,
+    /// A trigger gives an input a value that is not of its type.
+    WrongInput = 33,
 }
 
 impl fmt::Display for Code {

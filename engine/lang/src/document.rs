@@ -8,6 +8,7 @@ use crate::input::{self, Inputs};
 use crate::key;
 use crate::node::{Entry, Kind, Node};
 use crate::stage::{self, Draft};
+use crate::trigger;
 
 /// A document. What could not be read is reported, and missing here.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Document<'a> {
     pub(crate) name: Option<WorkflowName>,
     pub(crate) description: Option<String>,
     pub(crate) inputs: Inputs,
+    pub(crate) triggers: trigger::Draft<'a>,
     pub(crate) stages: Vec<Draft<'a>>,
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn read<'a>(root: &'a Node, diagnostics: &mut Diagnostics<'_>) -> Opt
             .and_then(|entry| key::text_of(entry, diagnostics))
             .map(str::to_owned),
         inputs: find("inputs").map(|entry| input::read(entry, diagnostics)).unwrap_or_default(),
+        triggers: find("on").map(|entry| trigger::read(entry, diagnostics)).unwrap_or_default(),
         stages: read_stages(find("stages"), top, diagnostics),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use yuanli_expr::{ROOTS, RUN, Reference, nearest, written};
+use yuanli_expr::{ROOTS, RUN, Reference, TRIGGER, TRIGGER_ROOTS, nearest, written};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::input::Inputs;
@@ -70,6 +70,10 @@ impl Names<'_> {
                 diagnostics.error_with(Code::UnknownVariable, span(0), message, || {
                     if let Some(help) = head.and_then(quoted) {
                         return Some(help);
+                    }
+                    if TRIGGER_ROOTS.contains(&root) {
+                        let help = "`trigger` is known in `on.webhook.inputs` only: let it give an input";
+                        return Some(format!("{help}, and use that"));
                     }
                     Some(match nearest(root, ROOTS) {
                         Some(near) => format!("did you mean `{near}`?"),
@@ -191,6 +195,26 @@ impl Names<'_> {
             })
         });
         false
+    }
+}
+
+/// Reports every name in an expression of a trigger that stands for nothing there.
+pub(crate) fn check_trigger(expression: &Use, diagnostics: &mut Diagnostics<'_>) {
+    check_functions(expression, diagnostics);
+    for reference in expression.program.references().iter().filter(|found| !found.is_rest_of_dashed) {
+        let span = |part: usize| expression.span(&reference.parts[part]);
+        let root = reference.path[0].as_str();
+        if !TRIGGER_ROOTS.contains(&root) {
+            let message = format!("there is no variable `{root}` before a run");
+            diagnostics.error_with(Code::UnknownVariable, span(0), message, || {
+                Some("a webhook can use `trigger.body`, the JSON of its request".to_owned())
+            });
+        } else if let Some(name) = reference.path.get(1).filter(|name| !TRIGGER.contains(&name.as_str())) {
+            let message = format!("`trigger` has no `{name}`");
+            diagnostics.error_with(Code::UnknownVariable, span(1), message, || {
+                Some("it has `body`, the JSON of the request".to_owned())
+            });
+        }
     }
 }
 

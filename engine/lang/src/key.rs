@@ -16,9 +16,8 @@ pub(crate) struct Keys {
 
 pub(crate) const WORKFLOW: Keys = Keys {
     of: "a workflow",
-    known: &["name", "description", "inputs", "stages"],
+    known: &["name", "description", "on", "inputs", "stages"],
     coming: &[
-        "on",
         "labels",
         "env",
         "concurrency",
@@ -56,6 +55,15 @@ pub(crate) const INPUT: Keys = Keys {
     known: &["type", "default", "description"],
     coming: &["required", "pattern", "range", "options", "secret"],
 };
+
+pub(crate) const TRIGGERS: Keys =
+    Keys { of: "`on`", known: &["schedule", "webhook"], coming: &["metric", "event"] };
+
+pub(crate) const SCHEDULE: Keys =
+    Keys { of: "a schedule", known: &["cron", "timezone"], coming: &["inputs", "dialect"] };
+
+pub(crate) const WEBHOOK: Keys =
+    Keys { of: "a webhook", known: &["secret", "inputs"], coming: &["provider", "events"] };
 
 /// The entries of a map that must be one; reports and gives `None` when it is something else.
 pub(crate) fn entries_of<'a>(

@@ -18,9 +18,11 @@ mod needs;
 mod node;
 mod plugin;
 mod report;
+mod schedule;
 mod schema;
 mod schema_fault;
 mod stage;
+mod trigger;
 mod value;
 mod yaml;
 

@@ -42,6 +42,14 @@ impl Entry {
 }
 
 impl Node {
+    /// Where to point for an item of a list: a map among them has no key, so its first key stands for it.
+    pub(crate) fn place(&self) -> Span {
+        match &self.kind {
+            Kind::Map(entries) => entries.first().map_or(self.span, |entry| entry.key_span),
+            _ => self.span,
+        }
+    }
+
     /// What it is, for a person.
     pub(crate) fn what(&self) -> &'static str {
         match self.kind {

@@ -4,7 +4,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::diagnostic::{Code, Diagnostics, Span};
-use crate::node::{Kind, Node};
+use crate::node::Kind;
 use crate::plugin::Plugin;
 use crate::schema_fault::{self, Fault};
 use crate::stage::Draft as Stage;
@@ -52,21 +52,13 @@ fn place(stage: &Stage<'_>, fault: &Fault) -> Span {
             }
             Kind::List(items) => {
                 let Some(item) = token.parse().ok().and_then(|index: usize| items.get(index)) else { break };
-                span = item_span(item);
+                span = item.place();
                 node = item;
             }
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => break,
         }
     }
     span
-}
-
-/// Where to point for an item of a list: a map among them has no key, so its first key stands for it.
-fn item_span(item: &Node) -> Span {
-    match &item.kind {
-        Kind::Map(entries) => entries.first().map_or(item.span, |entry| entry.key_span),
-        _ => item.span,
-    }
 }
 
 /// Follows a path into what a schema describes: the index of the first element that it does not have, with those that

@@ -36,6 +36,18 @@ fn build(with: &str) -> String {
     stages(&format!("  build:\n    uses: build\n    with:\n{with}"))
 }
 
+/// A document with this `on`, one input that must be given and one that need not.
+fn on(on: &str) -> String {
+    format!(
+        "name: shop\non: {on}\ninputs: {{ tag: {{ type: string }}, count: 1 }}\nstages: {{ a: {{ uses: script }} }}\n"
+    )
+}
+
+/// A document with this `on` and no inputs.
+fn on_alone(on: &str) -> String {
+    format!("name: shop\non: {on}\nstages: {{ a: {{ uses: script }} }}\n")
+}
+
 #[test]
 fn wf001_syntax() {
     check(
@@ -99,6 +111,9 @@ fn wf003_wrong_kind() {
             &stages("  a: script\n  b: [x]\n  c: { uses: script, needs: [a, b] }\n"),
             &stages("  a:\n    uses: 3\n    with: [x]\n    needs: { b: c }\n    grants: 3\n"),
             &stages("  a: { uses: script, needs: [1, [x]] }\n"),
+            &on_alone("yes"),
+            &on_alone("{ schedule: '0 3 * * *', webhook: key }"),
+            &on_alone("{ schedule: [{ cron: 5 }, x], webhook: { secret: 3, inputs: [x] } }"),
         ],
     );
 }
@@ -113,6 +128,7 @@ fn wf004_missing_key() {
             "stages: { a: { uses: script } }\n",
             &stages("  a: {}\n  b:\n    needs: a\n"),
             "name: shop\ninputs: { a: {} }\nstages: { a: { uses: script } }\n",
+            &on_alone("{ schedule: [{ timezone: UTC }, {}], webhook: {} }"),
         ],
     );
 }
@@ -125,6 +141,8 @@ fn wf005_unknown_key() {
             "name: shop\nstage: {}\nstages:\n  a: { uses: script }\n",
             &stages("  a:\n    uses: script\n    need: b\n    wiht: {}\n    colour: red\n"),
             "name: shop\ninputs: { a: { type: string, defualt: x } }\nstages: { a: { uses: script } }\n",
+            &on("{ scheduled: x, webhook: { secret: key, input: {} }, push: x }"),
+            &on("{ schedule: { cron: '0 3 * * *', timezome: UTC } }"),
         ],
     );
 }
@@ -134,7 +152,7 @@ fn wf006_coming_key() {
     check(
         Code::ComingKey,
         &[
-            "name: shop\non: { schedule: '0 3 * * *' }\nstages:\n  a:\n    uses: script\n    retry: { attempts: 3 }\n    if: x\n",
+            "name: shop\nlabels: { team: shop }\non: { metric: { query: x } }\nstages:\n  a:\n    uses: script\n    retry: { attempts: 3 }\n    if: x\n",
             "name: shop\ninputs: { a: { type: string, required: true } }\nstages: { a: { uses: script } }\n",
         ],
     );
@@ -157,6 +175,8 @@ fn wf008_invalid_name() {
         &[
             "name: My Shop\nstages:\n  Build.Image: { uses: script }\n  1st: { uses: script }\n  true: { uses: script }\n",
             "name: shop\ninputs: { Tag: x, \"\": y }\nstages: { a: { uses: script } }\n",
+            &on_alone("{ webhook: { secret: HOOK_KEY } }"),
+            &on_alone("{ webhook: { secret: '${{ secrets.key }}' } }"),
         ],
     );
 }
@@ -278,6 +298,10 @@ fn wf020_unknown_variable() {
         Code::UnknownVariable,
         &[
             &build("      context: ${{ input.tag }}\n      image: \"${{ env.HOME }}/${{ dev }}\"\n"),
+            &build("      context: ${{ trigger.body.tag }}\n      image: ${{ trigers }}\n"),
+            &on(
+                "{ webhook: { secret: key, inputs: { tag: '${{ inputs.count }}', count: '${{ trigger.boby.n + run.id }}' } } }",
+            ),
             &build(
                 "      context: ${{ run.workfolw }}\n      image: \"${{ run.foo }}/${{ has(run.foo) ? run.id : '' }}\"\n",
             ),
@@ -291,6 +315,7 @@ fn wf021_unknown_input() {
         Code::UnknownInput,
         &[
             &build("      context: ${{ inputs.tga }}\n      image: ${{ inputs.platform }}\n"),
+            &on("{ webhook: { secret: key, inputs: { tga: x, tag: y, platform: z } } }"),
             "name: shop\ninputs: { base-image: x }\nstages: { a: { uses: script, with: { x: \"${{ inputs.base-image }}\" } } }\n",
         ],
     );
@@ -404,6 +429,62 @@ fn wf029_unknown_function() {
             &build(
                 "      context: ${{ foo(inputs.tga) }}\n      image: ${{ optional.none().orValue(optional.off(1)) }}\n",
             ),
+        ],
+    );
+}
+
+#[test]
+fn wf030_invalid_schedule() {
+    let cron = |text: &str| on_alone(&format!("{{ schedule: {{ cron: \"{text}\" }} }}"));
+    check(
+        Code::InvalidSchedule,
+        &[
+            &cron("0 3 * *"),
+            &cron("@daily"),
+            &cron("*/90 22-2 L januar 1-8"),
+            &cron("0 25 * * *"),
+            &cron("0 0 31 2 *"),
+            &on_alone(
+                "\n  schedule:\n    - cron: 0 3 * * *\n    - { cron: 0 3 32 * *, timezone: Asia/Shangai }",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wf031_unknown_timezone() {
+    let zone = |zone: &str| on_alone(&format!("{{ schedule: {{ cron: 0 3 * * *, timezone: {zone} }} }}"));
+    check(
+        Code::UnknownTimezone,
+        &[
+            &zone("Asia/Shangai"),
+            &zone("Asia/Beijing"),
+            &zone("Berlin"),
+            &zone("UTC+8"),
+            &zone("Mars/Olympus"),
+        ],
+    );
+}
+
+#[test]
+fn wf032_input_not_given() {
+    check(
+        Code::InputNotGiven,
+        &[
+            &on("{ schedule: { cron: 0 3 * * * } }"),
+            &on("{ webhook: { secret: key } }"),
+            &on("{ webhook: { secret: key, inputs: { count: 3 } } }"),
+        ],
+    );
+}
+
+#[test]
+fn wf033_wrong_input() {
+    check(
+        Code::WrongInput,
+        &[
+            &on("{ webhook: { secret: key, inputs: { tag: 3, count: '${{ trigger.body.n }}!' } } }"),
+            &on("{ webhook: { secret: key, inputs: { tag: [x], count: } } }"),
         ],
     );
 }

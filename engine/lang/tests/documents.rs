@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 use yuanli_lang::references;
-use yuanli_model::{InputType, PluginReference, Segment, Template};
+use yuanli_model::{InputType, PluginReference, Schedule, Segment, Template, Triggers};
 
 use support::compiled;
 
@@ -93,6 +93,35 @@ fn a_mistake_in_an_anchor_is_told_once_where_it_is() {
     let text = "name: shop\nstages:\n  a: &shared\n    uses: biuld\n  b: *shared\n  c: *shared\n";
     let diagnostics = compiled(text).diagnostics;
     assert_eq!(diagnostics.iter().map(|found| found.line).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn triggers_are_read_in_each_of_their_forms() {
+    let text = |on: &str| {
+        format!("name: shop\non: {on}\ninputs: {{ tag: dev, n: 1 }}\nstages: {{ a: {{ uses: script }} }}\n")
+    };
+    let triggers = |on: &str| {
+        let compilation = compiled(&text(on));
+        assert_eq!(compilation.diagnostics, [], "{on}");
+        compilation.workflow.expect("a workflow").triggers().clone()
+    };
+    let schedule =
+        |cron: &str, timezone: &str| Schedule { cron: cron.to_owned(), timezone: timezone.to_owned() };
+    assert_eq!(triggers(""), Triggers::default());
+    assert_eq!(triggers("{ schedule: { cron: 0 3 * * * } }").schedules, [schedule("0 3 * * *", "UTC")]);
+    assert_eq!(
+        triggers("\n  schedule:\n    - { cron: '*/5 * * * *' }\n    - cron: 0 8 * * mon-fri\n      timezone: Asia/Shanghai").schedules,
+        [schedule("*/5 * * * *", "UTC"), schedule("0 8 * * mon-fri", "Asia/Shanghai")]
+    );
+    let webhook = triggers("{ webhook: { secret: hook-key } }").webhook.expect("a webhook");
+    assert_eq!((webhook.secret.as_str(), webhook.inputs), ("hook-key", None));
+    let webhook = triggers(
+        "{ webhook: { secret: k, inputs: { tag: \"v${{ trigger.body.tag }}\", n: \"${{ trigger.body['n-1'] }}\" } } }",
+    );
+    let Some(Template::Map(inputs)) = webhook.webhook.and_then(|webhook| webhook.inputs) else {
+        panic!("a map")
+    };
+    assert!(matches!(inputs["tag"], Template::Mixed(_)) && matches!(inputs["n"], Template::Expression(_)));
 }
 
 #[test]
