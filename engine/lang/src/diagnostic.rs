@@ -111,6 +111,22 @@ codes! {
     InputNotGiven = 32,
     /// A trigger gives an input a value that is not of its type.
     WrongInput = 33,
+    /// A text is no name of an image.
+    InvalidImage = 34,
+    /// A number is not in the range that it must be in.
+    WrongNumber = 35,
+    /// An amount of processors or memory cannot be read, or cannot be had.
+    InvalidAmount = 36,
+    /// A path cannot be one: of a container, of a request.
+    InvalidPath = 37,
+    /// A route cannot be one.
+    InvalidRoute = 38,
+    /// There is no such mode of a volume.
+    UnknownMode = 39,
+    /// Two parts of a document cannot both be.
+    Contradiction = 40,
+    /// A part of a document does nothing.
+    Idle = 41,
 }
 
 impl fmt::Display for Code {

@@ -39,6 +39,19 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// The text of a duration, whole milliseconds of it, which [`parse`] reads.
+pub(crate) fn written(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (unit, size) in UNITS {
+        if rest >= size {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +81,14 @@ mod tests {
         ] {
             assert_eq!(parse(text).ok(), millis.map(Duration::from_millis), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for text in ["90s", "1h30m", "1m30s500ms", "250ms", "1d1ms"] {
+            let written = written(parse(text).expect(text));
+            assert_eq!(parse(&written), parse(text), "{written}");
+        }
+        assert_eq!(written(Duration::from_secs(90)), "1m30s");
     }
 }

@@ -1,8 +1,12 @@
 //! The keys of the language: which a map may have, which are still to come, which somebody meant.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use yuanli_expr::nearest;
 
 use crate::diagnostic::{Code, Diagnostics, Span};
+use crate::duration;
 use crate::node::{Entry, Kind, Node};
 
 /// The keys of one kind of map.
@@ -65,6 +69,40 @@ pub(crate) const SCHEDULE: Keys =
 pub(crate) const WEBHOOK: Keys =
     Keys { of: "a webhook", known: &["secret", "inputs"], coming: &["provider", "events"] };
 
+pub(crate) const APP: Keys = Keys {
+    of: "an app",
+    known: &[
+        "app", "image", "command", "env", "port", "replicas", "route", "health", "volumes", "drain", "cpu",
+        "memory", "scaling",
+    ],
+    coming: &["description", "labels", "routes", "ports", "secrets", "release", "user"],
+};
+
+pub(crate) const ROUTE: Keys = Keys { of: "a route", known: &["host", "path"], coming: &["tls", "headers"] };
+
+pub(crate) const HEALTH: Keys = Keys {
+    of: "`health`",
+    known: &["http", "tcp", "interval", "timeout", "start"],
+    coming: &["command", "rise", "fall"],
+};
+
+pub(crate) const VOLUME: Keys = Keys { of: "a volume", known: &["path", "mode"], coming: &["size"] };
+
+pub(crate) const SCALING: Keys = Keys {
+    of: "`scaling`",
+    known: &["minimum", "maximum", "metric", "windows"],
+    coming: &["metrics", "idle", "tolerance", "up", "down"],
+};
+
+pub(crate) const METRIC: Keys =
+    Keys { of: "a metric", known: &["cpu", "in-flight"], coming: &["memory", "requests", "query"] };
+
+pub(crate) const WINDOW: Keys = Keys {
+    of: "a window",
+    known: &["start", "end", "timezone", "replicas"],
+    coming: &["minimum", "maximum"],
+};
+
 /// The entries of a map that must be one; reports and gives `None` when it is something else.
 pub(crate) fn entries_of<'a>(
     node: &'a Node,
@@ -90,6 +128,49 @@ pub(crate) fn text_of<'a>(entry: &'a Entry, diagnostics: &mut Diagnostics<'_>) -
         _ => None,
     });
     None
+}
+
+/// The duration that an entry must have.
+pub(crate) fn duration_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Duration> {
+    const HELP: &str = "write a number with a unit, such as `90s`, `10m` or `1h30m`";
+    let parsed = match &entry.value.kind {
+        Kind::Text(text) => duration::parse(text),
+        Kind::Number(number) => Err(format!("`{number}` has no unit")),
+        _ => Err(format!("`{}` must be a duration, not {}", entry.key, entry.value.what())),
+    };
+    match parsed {
+        Ok(duration) => Some(duration),
+        Err(message) => {
+            let help = || Some(HELP.to_owned());
+            diagnostics.error_with(Code::InvalidDuration, entry.value_span(), message, help);
+            None
+        }
+    }
+}
+
+/// The whole number in a range that an entry must have.
+pub(crate) fn number_of(
+    entry: &Entry,
+    range: RangeInclusive<u32>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<u32> {
+    let Kind::Number(number) = &entry.value.kind else {
+        let message = format!("`{}` must be a number, not {}", entry.key, entry.value.what());
+        diagnostics.error_with(Code::WrongKind, entry.value_span(), message, || match &entry.value.kind {
+            Kind::Text(text) if text.parse::<u32>().is_ok() => Some("leave the quotes out".to_owned()),
+            _ => None,
+        });
+        return None;
+    };
+    let found = number.as_u64().and_then(|number| u32::try_from(number).ok());
+    let found = found.filter(|number| range.contains(number));
+    if found.is_none() {
+        let message = format!("`{}` cannot be {number}", entry.key);
+        diagnostics.error_with(Code::WrongNumber, entry.value_span(), message, || {
+            Some(format!("it is a whole number from {} to {}", range.start(), range.end()))
+        });
+    }
+    found
 }
 
 /// Reports every key that the map may not have.

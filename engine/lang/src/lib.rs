@@ -5,6 +5,7 @@
 //! it is known, the way to mend it. Start reading in [`compile`]; the language itself is in `document`, `stage` and
 //! `input`.
 
+mod app;
 mod capability;
 mod catalog;
 mod compile;
@@ -17,6 +18,7 @@ mod key;
 mod needs;
 mod node;
 mod plugin;
+mod quantity;
 mod report;
 mod schedule;
 mod schema;
@@ -26,6 +28,7 @@ mod trigger;
 mod value;
 mod yaml;
 
+pub use app::{DocumentKind, app_from_json, app_to_json, compile_app, kind_of};
 pub use catalog::Catalog;
 pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references};
 pub use diagnostic::{Code, Diagnostic, MAX_DIAGNOSTICS, Severity, Span};

@@ -6,7 +6,6 @@ use yuanli_expr::nearest;
 use yuanli_model::{Capability, PluginReference, StageName};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
-use crate::duration;
 use crate::key;
 use crate::node::{Entry, Kind, Node};
 use crate::value::{self, Config};
@@ -66,7 +65,7 @@ pub(crate) fn read<'a>(entry: &'a Entry, diagnostics: &mut Diagnostics<'_>) -> D
         config: config.flatten().unwrap_or_default(),
         needs: find("needs").map(|needs| texts(needs, "stage", diagnostics)).unwrap_or_default(),
         grants: find("grants").map(|grants| read_grants(grants, diagnostics)).unwrap_or_default(),
-        timeout: find("timeout").and_then(|timeout| read_timeout(timeout, diagnostics)),
+        timeout: find("timeout").and_then(|timeout| key::duration_of(timeout, diagnostics)),
     }
 }
 
@@ -108,23 +107,6 @@ fn read_grants(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(Capabil
         }
     }
     grants
-}
-
-fn read_timeout(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Duration> {
-    const HELP: &str = "write a number with a unit, such as `90s`, `10m` or `1h30m`";
-    let parsed = match &entry.value.kind {
-        Kind::Text(text) => duration::parse(text),
-        Kind::Number(number) => Err(format!("`{number}` has no unit")),
-        _ => Err(format!("`timeout` must be a duration, not {}", entry.value.what())),
-    };
-    match parsed {
-        Ok(duration) => Some(duration),
-        Err(message) => {
-            let help = || Some(HELP.to_owned());
-            diagnostics.error_with(Code::InvalidDuration, entry.value_span(), message, help);
-            None
-        }
-    }
 }
 
 /// A text, or a list of texts.

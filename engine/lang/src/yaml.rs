@@ -112,7 +112,7 @@ fn report(error: &serde_saphyr::Error, shift: usize, diagnostics: &mut Diagnosti
         ),
         Yaml::MultipleDocuments { .. } => (
             "a second document begins here",
-            Some("a file holds one workflow: put the other one into a file of its own"),
+            Some("a file holds one document: put the other one into a file of its own"),
         ),
         Yaml::NullIntoString { .. } => ("a key must be a text, not nothing", None),
         Yaml::Unexpected { expected: "string scalar", .. } => {
