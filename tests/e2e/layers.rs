@@ -23,7 +23,9 @@ fn allowed(name: &str) -> Vec<&str> {
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
         "bindings" | "sdk" => vec![],
         "executor" => [PURE.as_slice(), &["ports"]].concat(),
-        "server" => [PURE.as_slice(), &ADAPTERS, &["ports", "executor", "api-types", "plugins"]].concat(),
+        "server" => {
+            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "api-types", "plugins"]].concat()
+        }
         "cli" => vec!["api-types", "server"],
         "plugins" | "test-guests" => vec!["embed"],
         plugin if plugin.starts_with("plugin-") || plugin.starts_with("test-guest-") => vec!["sdk"],
@@ -36,12 +38,14 @@ fn allowed(name: &str) -> Vec<&str> {
 }
 
 /// Crates of others that only these may know.
-const KNOWN_TO: [(&str, &[&str]); 5] = [
+const KNOWN_TO: [(&str, &[&str]); 7] = [
     ("sled", &["store"]),
     ("bollard", &["docker"]),
     ("wasmtime", &["wasm", "bindings", "bench"]),
     ("cel", &["expr"]),
+    ("chrono-tz", &["calendar"]),
     ("serde-saphyr", &["lang"]),
+    ("hmac", &["triggers"]),
 ];
 
 /// Crate -> what it depends on outside of its tests, without the `yuanli-` in front.

@@ -26,6 +26,31 @@ fn check(code: Code, documents: &[&str]) {
     settings.bind(|| insta::assert_snapshot!(code.to_string(), output));
 }
 
+/// As [`check`], for documents of apps: a snapshot of that name, with that code in each of them.
+#[track_caller]
+fn check_apps(name: &str, code: Code, documents: &[&str]) {
+    let mut output = String::new();
+    let options = yuanli_lang::RenderOptions { color: false, unicode: true, width: 110 };
+    for (number, document) in documents.iter().enumerate() {
+        let (app, diagnostics) = yuanli_lang::compile_app(document);
+        let codes: Vec<Code> = diagnostics.iter().map(|found| found.code).collect();
+        assert!(codes.contains(&code), "{code} is not among {codes:?} of:\n{document}");
+        let has_error = diagnostics.iter().any(|found| found.severity == Severity::Error);
+        assert_eq!(app.is_none(), has_error, "{document}");
+        let shown = yuanli_lang::render(support::FILE, document, &diagnostics, options);
+        let _ = writeln!(output, "-- {} --\n{shown}", number + 1);
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(name, output));
+}
+
+/// The document of an app with these lines.
+fn app(lines: &str) -> String {
+    format!("app: shop\nimage: shop:dev\nport: 80\n{lines}\n")
+}
+
 /// A document with these stages.
 fn stages(stages: &str) -> String {
     format!("name: shop\ninputs: {{ tag: dev, fast: true }}\nstages:\n{stages}")
@@ -485,6 +510,142 @@ fn wf033_wrong_input() {
         &[
             &on("{ webhook: { secret: key, inputs: { tag: 3, count: '${{ trigger.body.n }}!' } } }"),
             &on("{ webhook: { secret: key, inputs: { tag: [x], count: } } }"),
+        ],
+    );
+}
+
+#[test]
+fn wf034_invalid_image() {
+    let image = |image: &str| format!("app: shop\nimage: {image}\nport: 80\n");
+    check_apps(
+        "WF034",
+        Code::InvalidImage,
+        &[&image("\"\""), &image("a shop"), &image("shop:${{ inputs.tag }}")],
+    );
+}
+
+#[test]
+fn wf035_wrong_number() {
+    check_apps(
+        "WF035",
+        Code::WrongNumber,
+        &[
+            "app: shop\nimage: shop\nport: 65536\nreplicas: 1.5\n",
+            &app("scaling: { minimum: 0, maximum: 1001, metric: { cpu: 60 } }"),
+            &app("scaling: { maximum: 5, metric: { cpu: 0% } }"),
+            &app("scaling: { maximum: 5, metric: { in-flight: 0 } }"),
+        ],
+    );
+}
+
+#[test]
+fn wf036_invalid_amount() {
+    check_apps(
+        "WF036",
+        Code::InvalidAmount,
+        &[
+            &app("cpu: half\nmemory: 64M"),
+            &app("cpu: 0\nmemory: 64"),
+            &app("cpu: 0.0005\nmemory: 1MiB"),
+            &app("cpu: [1]\nmemory: {}"),
+        ],
+    );
+}
+
+#[test]
+fn wf037_invalid_path() {
+    check_apps(
+        "WF037",
+        Code::InvalidPath,
+        &[
+            &app("health: { http: localhost/health }\nroute: { path: cart }"),
+            &app("route: /cart?x=1\nvolumes: { a: { path: data }, b: { path: / }, c: { path: /a/../b } }"),
+        ],
+    );
+}
+
+#[test]
+fn wf038_invalid_route() {
+    let route = |route: &str| app(&format!("route: {route}"));
+    check_apps(
+        "WF038",
+        Code::InvalidRoute,
+        &[
+            &route("Shop.Localhost:8080/cart"),
+            &route("http://shop.localhost/"),
+            &route("\"*/cart\""),
+            &route("{ host: \"shop_1\" }"),
+            &route("\"\""),
+        ],
+    );
+}
+
+#[test]
+fn wf039_unknown_mode() {
+    let mode = |mode: &str| app(&format!("volumes: {{ data: {{ path: /data, mode: {mode} }} }}"));
+    check_apps("WF039", Code::UnknownMode, &[&mode("ro"), &mode("shraed"), &mode("rw"), &mode("secret")]);
+}
+
+#[test]
+fn wf040_contradiction() {
+    check_apps(
+        "WF040",
+        Code::Contradiction,
+        &[
+            &app("replicas: 2\nvolumes: { data: { path: /data }, logs: { path: /logs, mode: shared } }"),
+            &app("volumes: { data: { path: /data } }\nscaling: { maximum: 3, metric: { in-flight: 5 } }"),
+            &app("scaling: { minimum: 4, maximum: 3, metric: { cpu: 60% } }"),
+            &app(
+                "replicas: 9\nscaling:\n  maximum: 3\n  windows:\n    - { start: 0 8 * * *, end: 0 8 * * *, replicas: 4 }",
+            ),
+            &app("health: { http: /, tcp: true }\nvolumes: { a: { path: /data }, b: { path: /data/ } }"),
+            &app("scaling: { maximum: 3, metric: { cpu: 60%, in-flight: 10 } }"),
+        ],
+    );
+}
+
+#[test]
+fn wf041_idle() {
+    check_apps("WF041", Code::Idle, &[&app("scaling: { maximum: 3 }")]);
+}
+
+#[test]
+fn an_app_is_told_its_mistakes_as_a_workflow_is() {
+    check_apps(
+        "app-wrong-kind",
+        Code::WrongKind,
+        &[
+            "",
+            "- a\n",
+            "app: 3\nimage: [x]\nport: \"80\"\ncommand: ./run --fast\nenv: [A]\nroute: 3\nhealth: /health\nvolumes: { a: /data }\nscaling: 3\n",
+            &app(
+                "command: [1, [x], \"a\\0b\"]\nenv: { A: 1, B: }\nhealth: { tcp: false }\nscaling: { maximum: 2, windows: { start: x } }",
+            ),
+        ],
+    );
+    check_apps(
+        "app-missing-key",
+        Code::MissingKey,
+        &[
+            "image:\n",
+            &app("volumes: { data: {} }\nscaling: { windows: [{}, { timezone: UTC }], metric: {} }"),
+        ],
+    );
+    check_apps(
+        "app-unknown-key",
+        Code::UnknownKey,
+        &[&app(
+            "imgae: x\nstages: {}\nroute: { hots: x }\nhealth: { htpp: / }\nvolumes: { data: { path: /d, mod: shared } }\nscaling: { maxmum: 3, maximum: 3, metric: { inflight: 3 }, windows: [{ form: x }] }",
+        )],
+    );
+    check_apps(
+        "app-names-and-times",
+        Code::InvalidName,
+        &[
+            "app: My Shop\nimage: shop\nport: 80\nenv: { \"A=B\": x, \"\": y }\nvolumes: { Data: { path: /data } }\n",
+            &app(
+                "drain: 10\nhealth: { interval: 0s, timeout: soon }\nenv: { \"a b\": x }\nscaling: { maximum: 3, windows: [{ start: 0 8 * *, end: 0 20 * * *, timezone: Shanghai, replicas: 2 }] }",
+            ),
         ],
     );
 }

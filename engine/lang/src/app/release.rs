@@ -8,7 +8,7 @@ use yuanli_model::VolumeName;
 use yuanli_model::app::{Health, MAX_REPLICAS, Probe, ReleaseSpec, VolumeMode, VolumeMount};
 
 use super::{Fields, route};
-use crate::diagnostic::{Code, Diagnostics};
+use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::key;
 use crate::node::{Entry, Kind};
 use crate::quantity;
@@ -89,7 +89,10 @@ fn read_command(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<String>
     let mut command = Vec::with_capacity(items.len());
     for item in items {
         match &item.kind {
-            Kind::Text(text) => command.push(text.clone()),
+            Kind::Text(text) => {
+                check_passable(text, item.span, diagnostics);
+                command.push(text.clone());
+            }
             _ => {
                 let message = format!("an argument must be a text, not {}", item.what());
                 diagnostics.error_with(Code::WrongKind, item.place(), message, || {
@@ -114,10 +117,18 @@ fn read_environment(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> IndexMa
             });
         }
         if let Some(text) = key::text_of(variable, diagnostics) {
+            check_passable(text, variable.value_span(), diagnostics);
             environment.insert(variable.key.clone(), text.to_owned());
         }
     }
     environment
+}
+
+/// Reports a text that no process can be given: they end at the first NUL.
+fn check_passable(text: &str, span: Span, diagnostics: &mut Diagnostics<'_>) {
+    if text.contains('\0') {
+        diagnostics.error(Code::WrongKind, span, "a text for a process cannot hold the character NUL");
+    }
 }
 
 fn read_health(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Health> {

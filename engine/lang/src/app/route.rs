@@ -14,8 +14,11 @@ pub(super) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<R
     if let Kind::Text(text) = &entry.value.kind {
         return read_short(text, entry.value_span(), diagnostics);
     }
-    let what = "`route` must be a text or";
-    let entries = key::entries_of(&entry.value, entry.value_span(), what, diagnostics)?;
+    let Kind::Map(entries) = &entry.value.kind else {
+        let message = format!("`route` must be a text or a map, not {}", entry.value.what());
+        diagnostics.error(Code::WrongKind, entry.value_span(), message);
+        return None;
+    };
     key::check(entries, &key::ROUTE, diagnostics);
     let fields = Fields { entries, top: entry.key_span };
     let host = match fields.find("host") {
