@@ -1,7 +1,7 @@
 //! When a cron expression in a time zone is due.
 //!
 //! Pure: time comes in, due times go out. The expression is the one of crontab(5): five fields, and nothing that other
-//! schedulers added to it ([`mod@cron`]). A [`Calendar`] is made once from a [`Schedule`] and then asked; its answers
+//! schedulers added to it (`cron.rs`). A [`Calendar`] is made once from a [`Schedule`] and then asked; its answers
 //! grow strictly, and take microseconds also where years lie between two of them.
 //!
 //! Where a clock is put forward or back, crontab(8) is followed:
