@@ -45,8 +45,6 @@ pub struct Timetable {
 struct Entry {
     schedule: Schedule,
     calendar: Calendar,
-    /// Times up to here, inclusive, are behind.
-    last: Timestamp,
     /// Where it stands in the order; `None` when the calendar has ended.
     next: Option<Timestamp>,
 }
@@ -73,7 +71,7 @@ impl Timetable {
         let calendar = Calendar::parse(&schedule)?;
         let next = calendar.next_after(last);
         self.order.extend(next.map(|next| (next, slot.clone())));
-        self.entries.insert(slot, Entry { schedule, calendar, last, next });
+        self.entries.insert(slot, Entry { schedule, calendar, next });
         Ok(next)
     }
 
@@ -100,12 +98,11 @@ impl Timetable {
     pub fn due(&mut self, now: Timestamp) -> Vec<Firing> {
         let mut firings = Vec::new();
         while self.order.first().is_some_and(|(next, _)| *next <= now) {
-            let Some((_, slot)) = self.order.pop_first() else { break };
+            let Some((next, slot)) = self.order.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&slot) else { continue };
-            // The next time is here; a later one may be as well.
-            let Some(due) = entry.calendar.missed(entry.last, now) else { continue };
+            // The next time is here; later ones may be as well, and the latest stands for all.
+            let due = entry.calendar.missed(next, now).unwrap_or(next);
             let id = StartId::of_schedule(&slot.workflow, &entry.schedule, due);
-            entry.last = due;
             entry.next = entry.calendar.next_after(due);
             self.order.extend(entry.next.map(|next| (next, slot.clone())));
             firings.push(Firing { slot, due, id });
