@@ -2,6 +2,8 @@
 //!
 //! Nobody is there to be asked when a trigger fires: whatever a run needs has to be in the document or in the request.
 
+use std::collections::HashSet;
+
 use yuanli_expr::nearest;
 use yuanli_model::trigger::Webhook;
 use yuanli_model::{InputName, InputType, Schedule, SecretName, Template, Triggers};
@@ -137,8 +139,9 @@ impl Draft<'_> {
 
 impl Hook<'_> {
     fn check(&self, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
-        let given = self.inputs.as_ref().map(|(entries, _)| *entries).unwrap_or_default();
-        for input in required(inputs).filter(|input| key::find(given, input.as_str()).is_none()) {
+        let given: HashSet<&str> =
+            self.inputs.iter().flat_map(|(entries, _)| *entries).map(|entry| entry.key.as_str()).collect();
+        for input in required(inputs).filter(|input| !given.contains(input.as_str())) {
             let message = format!("the webhook gives no value to `{input}`, which has no default");
             diagnostics.error_with(Code::InputNotGiven, self.key_span, message, || {
                 Some(format!(
@@ -151,25 +154,29 @@ impl Hook<'_> {
             expression::check_trigger(expression, diagnostics);
         }
         let Template::Map(values) = &config.template else { return };
+        let declared: HashSet<&str> = inputs.names.iter().map(String::as_str).collect();
         for entry in *entries {
-            check_given(entry, values.get(&entry.key), inputs, diagnostics);
+            if declared.contains(entry.key.as_str()) {
+                check_type(entry, values.get(&entry.key), inputs, diagnostics);
+            } else {
+                report_unknown(entry, inputs, diagnostics);
+            }
         }
     }
 }
 
-/// One input that a webhook gives.
-fn check_given(entry: &Entry, value: Option<&Template>, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
-    let names = || inputs.names.iter().map(String::as_str);
-    if !names().any(|name| name == entry.key) {
-        let message = format!("there is no input `{}`", entry.key);
-        diagnostics.error_with(Code::UnknownInput, entry.key_span, message, || {
-            Some(match nearest(&entry.key, names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("declare it: `inputs: {{ {}: {{ type: string }} }}`", entry.key),
-            })
-        });
-        return;
-    }
+fn report_unknown(entry: &Entry, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
+    let message = format!("there is no input `{}`", entry.key);
+    diagnostics.error_with(Code::UnknownInput, entry.key_span, message, || {
+        Some(match nearest(&entry.key, inputs.names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("declare it: `inputs: {{ {}: {{ type: string }} }}`", entry.key),
+        })
+    });
+}
+
+/// Reports a value that is not of its input's type.
+fn check_type(entry: &Entry, value: Option<&Template>, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
     let declared = entry.key.parse::<InputName>().ok().and_then(|name| inputs.valid.get(&name));
     if let (Some(declared), Some(value)) = (declared, value)
         && !may_be(value, &declared.kind)

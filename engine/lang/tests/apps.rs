@@ -173,6 +173,7 @@ fn a_text_and_its_json_are_the_same_app() {
     assert_eq!(app_from_json(&long), Ok(shop.clone()));
     // JSON is YAML.
     assert_eq!(app(&long.to_string()), shop);
+    assert_eq!(long["scaling"]["metric"].to_string(), r#"{"in-flight":10}"#, "as it was written");
     assert_eq!(
         app_to_json(&app("app: a\nimage: b\nport: 1\nroute: a.b\n")),
         json!({

@@ -15,9 +15,15 @@ const SHOP: &str = r#"
 name: shop
 description: Builds the shop and tests it.
 defaults_are: &image "shop:${{ inputs.tag }}"
+on:
+  schedule:
+    - { cron: "0 3 * * mon-fri", timezone: Asia/Shanghai }
+  webhook:
+    secret: hook-key
+    inputs: { count: "${{ size(trigger.body.commits) }}", tag: "v${{ trigger.body.tag }}" }
 inputs:
   tag: { type: string, default: dev, description: "The tag." }
-  count: { type: number }
+  count: { type: number, default: 1 }
   fast: true
 stages:
   build-image:
@@ -61,7 +67,7 @@ fn a_right_document_becomes_a_workflow() {
         kinds,
         [
             (InputType::String, Some(json!("dev"))),
-            (InputType::Number, None),
+            (InputType::Number, Some(json!(1))),
             (InputType::Boolean, Some(json!(true))),
         ]
     );

@@ -165,7 +165,9 @@ fn scaling(policy: &ScalingPolicy) -> Value {
     match policy.metric {
         None => {}
         Some(Target::Cpu { percent }) => document["metric"] = json!({ "cpu": format!("{percent}%") }),
-        Some(Target::InFlight { per_replica }) => document["metric"] = json!({ "in-flight": per_replica }),
+        Some(Target::InFlight { per_replica }) => {
+            document["metric"] = json!({ "in-flight": number(per_replica) });
+        }
     }
     if !policy.windows.is_empty() {
         let windows = policy.windows.iter().map(|window| {
@@ -175,4 +177,13 @@ fn scaling(policy: &ScalingPolicy) -> Value {
         document["windows"] = windows.collect();
     }
     document
+}
+
+/// A number above 0 as people write it: `10`, not `10.0`.
+fn number(number: f64) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() != 0.0 || number >= EXACT {
+        return json!(number);
+    }
+    format!("{number}").parse::<u64>().map_or_else(|_| json!(number), |whole| json!(whole))
 }
