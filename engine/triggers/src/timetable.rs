@@ -58,6 +58,8 @@ impl Timetable {
 
     /// Puts a schedule in, in place of what its slot held, and gives its next time. Times up to `last` are behind: the
     /// due time of its latest [`Firing`], or, when it has had none, the time at which somebody asked for this schedule.
+    /// A `last` from a clock that was far ahead is believed: who knows better says so by an earlier one, and the ids
+    /// keep what was started from being started again.
     ///
     /// # Errors
     /// What is wrong with the schedule; the slot is then empty.
