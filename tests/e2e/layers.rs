@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::support::root;
 
-const PURE: [&str; 5] = ["calendar", "expr", "flow", "lang", "model"];
-const ADAPTERS: [&str; 5] = ["docker", "source", "store", "wasm", "workspace"];
+const PURE: [&str; 7] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling"];
+const ADAPTERS: [&str; 6] = ["docker", "gateway", "source", "store", "wasm", "workspace"];
 
 /// What a crate may depend on, of this workspace, outside of its tests.
 fn allowed(name: &str) -> Vec<&str> {
@@ -17,14 +17,14 @@ fn allowed(name: &str) -> Vec<&str> {
         "expr" => vec!["model"],
         "flow" => vec!["model", "expr"],
         "lang" => vec!["model", "expr", "calendar"],
-        "ports" | "calendar" => vec!["model"],
+        "ports" | "calendar" | "release" | "scaling" => vec!["model"],
         "triggers" => vec!["model", "calendar", "ports"],
         "wasm" => vec!["ports", "model", "bindings"],
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
         "bindings" | "sdk" => vec![],
-        "executor" => [PURE.as_slice(), &["ports"]].concat(),
+        "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
         "server" => {
-            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "api-types", "plugins"]].concat()
+            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "apps", "api-types", "plugins"]].concat()
         }
         "cli" => vec!["api-types", "server"],
         "plugins" | "test-guests" => vec!["embed"],
@@ -38,7 +38,7 @@ fn allowed(name: &str) -> Vec<&str> {
 }
 
 /// Crates of others that only these may know.
-const KNOWN_TO: [(&str, &[&str]); 7] = [
+const KNOWN_TO: [(&str, &[&str]); 8] = [
     ("sled", &["store"]),
     ("bollard", &["docker"]),
     ("wasmtime", &["wasm", "bindings", "bench"]),
@@ -46,6 +46,7 @@ const KNOWN_TO: [(&str, &[&str]); 7] = [
     ("chrono-tz", &["calendar"]),
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
+    ("hyper", &["gateway", "server"]),
 ];
 
 /// Crate -> what it depends on outside of its tests, without the `yuanli-` in front.
