@@ -194,6 +194,12 @@ pub struct VolumeSnapshot {
 /// Keeps apps as they are declared.
 #[async_trait]
 pub trait Apps: Send + Sync + std::fmt::Debug {
+    /// Reads the document of an app.
+    ///
+    /// # Errors
+    /// [`AppError::Invalid`] with every mistake in it.
+    fn parse(&self, document: &Value) -> Result<App, AppError>;
+
     /// Declares an app or a change of one; it is kept when this returns, and the replicas follow.
     ///
     /// # Errors
