@@ -1,7 +1,8 @@
 # The two commands that do everything are `make demo` and `make test`.
 
 # The guests are for another target than the rest, so they are not among the default members.
-GUESTS := $(foreach guest,plugin-build plugin-command plugin-script plugin-source plugin-test \
+GUESTS := $(foreach guest,plugin-backup plugin-build plugin-command plugin-deploy \
+	plugin-gray-release plugin-restore plugin-scale plugin-script plugin-source plugin-test \
 	test-guest-noop test-guest-probe,--package yuanli-$(guest))
 
 .PHONY: help demo test lint bench

@@ -8,8 +8,13 @@ const fn plugin(package: &'static str, name: &'static str, folder: &'static str)
 
 fn main() {
     let plugins = [
+        plugin("yuanli-plugin-backup", "backup", "plugins/backup"),
         plugin("yuanli-plugin-build", "build", "plugins/build"),
         plugin("yuanli-plugin-command", "command", "plugins/command"),
+        plugin("yuanli-plugin-deploy", "deploy", "plugins/deploy"),
+        plugin("yuanli-plugin-gray-release", "gray-release", "plugins/gray-release"),
+        plugin("yuanli-plugin-restore", "restore", "plugins/restore"),
+        plugin("yuanli-plugin-scale", "scale", "plugins/scale"),
         plugin("yuanli-plugin-script", "script", "plugins/script"),
         plugin("yuanli-plugin-source", "source", "plugins/source"),
         plugin("yuanli-plugin-test", "test", "plugins/test"),

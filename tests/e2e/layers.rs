@@ -24,7 +24,8 @@ fn allowed(name: &str) -> Vec<&str> {
         "bindings" | "sdk" => vec![],
         "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
         "server" => {
-            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "apps", "api-types", "plugins"]].concat()
+            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "apps", "api-types", "plugins"]]
+                .concat()
         }
         "cli" => vec!["api-types", "server"],
         "plugins" | "test-guests" => vec!["embed"],

@@ -28,7 +28,7 @@ use yuanli_model::EngineId;
 use yuanli_ports::{Backups, Clock, Images, Prober, Replicas, Store, Traffic, Volumes};
 
 pub use handle::Apps;
-pub use reconciler::Reconciler;
+pub use reconciler::{OpenError, Reconciler};
 pub use record::Broken;
 pub use view::{AppView, ReplicaView, View};
 

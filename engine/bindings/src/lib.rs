@@ -15,6 +15,10 @@ mod generated {
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
                 import yuanli:containers/containers@0.1.0;
+                import yuanli:apps/apps@0.1.0;
+                import yuanli:traffic/traffic@0.1.0;
+                import yuanli:metrics/metrics@0.1.0;
+                import yuanli:backups/backups@0.1.0;
                 include yuanli:stage/stage@0.1.0;
             }
         ",
@@ -25,6 +29,10 @@ mod generated {
             "../../wit/source",
             "../../wit/images",
             "../../wit/containers",
+            "../../wit/apps",
+            "../../wit/traffic",
+            "../../wit/metrics",
+            "../../wit/backups",
             "../../wit/stage",
         ],
         world: "yuanli:host/everything",
@@ -34,22 +42,30 @@ mod generated {
     });
 }
 
+pub use generated::yuanli::apps::apps;
+pub use generated::yuanli::backups::backups;
 pub use generated::yuanli::containers::containers;
 pub use generated::yuanli::context::context;
 pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
+pub use generated::yuanli::metrics::metrics;
 pub use generated::yuanli::source::source;
 pub use generated::yuanli::stage::types as stage;
+pub use generated::yuanli::traffic::traffic;
 pub use generated::yuanli::workspace::workspace;
 /// A component for the stage world; `call_describe` and `call_run` are its exports.
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 6] = [
+pub const INTERFACES: [&str; 10] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",
     "yuanli:containers/containers@0.1.0",
+    "yuanli:apps/apps@0.1.0",
+    "yuanli:traffic/traffic@0.1.0",
+    "yuanli:metrics/metrics@0.1.0",
+    "yuanli:backups/backups@0.1.0",
 ];

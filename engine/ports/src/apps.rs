@@ -313,3 +313,93 @@ pub trait Apps: Send + Sync + std::fmt::Debug {
         cancel: &Cancellation,
     ) -> Result<Restored, AppError>;
 }
+
+/// No apps: every request is answered with this reason, as [`AppError::Unavailable`].
+#[derive(Debug, Clone, Copy)]
+pub struct NoApps(
+    /// Why there are none, and what to do.
+    pub &'static str,
+);
+
+impl NoApps {
+    fn refuse<T>(self) -> Result<T, AppError> {
+        Err(AppError::Unavailable(self.0.to_owned()))
+    }
+}
+
+#[async_trait]
+impl Apps for NoApps {
+    fn parse(&self, _: &Value) -> Result<App, AppError> {
+        self.refuse()
+    }
+
+    async fn deploy(&self, _: &Asker, _: App) -> Result<Deployed, AppError> {
+        self.refuse()
+    }
+
+    async fn settle(&self, _: &Deployed, _: Duration) -> Result<Settled, AppError> {
+        self.refuse()
+    }
+
+    async fn undo(&self, _: &Asker, _: &Deployed, _: &str) -> Result<(), AppError> {
+        self.refuse()
+    }
+
+    async fn scale(&self, _: &Asker, _: &AppName, _: Wish) -> Result<u32, AppError> {
+        self.refuse()
+    }
+
+    async fn wait_scaled(&self, _: &AppName, _: Duration) -> Result<u32, AppError> {
+        self.refuse()
+    }
+
+    async fn inspect(&self, _: &AppName) -> Result<AppStatus, AppError> {
+        self.refuse()
+    }
+
+    async fn begin_release(&self, _: &Asker, _: App, _: GrayPlan) -> Result<ReleaseNumber, AppError> {
+        self.refuse()
+    }
+
+    async fn happening(&self, _: &AppName, _: ReleaseNumber, _: u32) -> Result<Option<Happening>, AppError> {
+        self.refuse()
+    }
+
+    async fn abort(&self, _: &AppName, _: ReleaseNumber, _: &str) -> Result<(), AppError> {
+        self.refuse()
+    }
+
+    async fn measure(&self, _: &AppName) -> Result<AppMeasure, AppError> {
+        self.refuse()
+    }
+
+    async fn back_up(
+        &self,
+        _: &Asker,
+        _: &VolumeName,
+        _: PathBuf,
+        _: Duration,
+        _: &Cancellation,
+    ) -> Result<VolumeSnapshot, AppError> {
+        self.refuse()
+    }
+
+    async fn snapshots(&self, _: PathBuf, _: &VolumeName) -> Result<Vec<VolumeSnapshot>, AppError> {
+        self.refuse()
+    }
+
+    async fn verify(&self, _: PathBuf, _: &str, _: &Cancellation) -> Result<Restored, AppError> {
+        self.refuse()
+    }
+
+    async fn restore(
+        &self,
+        _: &Asker,
+        _: PathBuf,
+        _: &str,
+        _: &VolumeName,
+        _: &Cancellation,
+    ) -> Result<Restored, AppError> {
+        self.refuse()
+    }
+}

@@ -8,6 +8,7 @@ use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_model::{Digest, EngineId, PluginDescription};
 use yuanli_ports::Plugins;
+use yuanli_ports::apps::NoApps;
 use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
 
@@ -60,6 +61,7 @@ impl Library {
     }
 }
 
+/// What an engine reaches that runs one workflow, and keeps no apps.
 pub(crate) fn outside(engine: EngineId, clock: Arc<SystemClock>, docker: Arc<Docker>) -> Outside {
     Outside {
         engine,
@@ -67,6 +69,9 @@ pub(crate) fn outside(engine: EngineId, clock: Arc<SystemClock>, docker: Arc<Doc
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
+        apps: Arc::new(NoApps(
+            "apps are kept by an engine that stays: start `yuanli serve`, then `yuanli workflow apply` and `yuanli trigger`",
+        )),
     }
 }
 

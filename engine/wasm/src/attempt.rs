@@ -111,6 +111,9 @@ impl Host {
     /// Ends and removes what the attempt left outside. Nothing in here fails the attempt: what cannot be removed is
     /// said in its log, and found again by its labels.
     async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool) {
+        if was_cut_off {
+            self.turn_back(attempt, begun).await;
+        }
         if !begun.has_containers.load(Ordering::Acquire) {
             return;
         }
@@ -134,6 +137,20 @@ impl Host {
         if was_cut_off {
             // A start that was cut off may have made a container that nobody has heard of.
             warn(&lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
+        }
+    }
+}
+
+impl Host {
+    /// Turns back the gray releases that an attempt left on their way when it was cancelled or took too long.
+    async fn turn_back(&self, attempt: &Attempt, begun: &Begun) {
+        for (app, release) in begun.take_releases() {
+            let aborted =
+                self.outside.apps.abort(&app, release, "the stage that released it was ended").await;
+            if let Err(error) = aborted {
+                let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
+                lines.write(Stream::Engine, Level::Warn, &format!("not turned back: {error}"), Vec::new());
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The one way in which a host function is declared and called.
 //!
 //! Each function has a [`Class`], which says what recording and replaying mean for it. Everything that is the same
-//! for all host functions happens in here: the sealed store of `describe`, the position of effects, and (with the
+//! for all host functions happens in here: the sealed store of `describe`, the position of operations, and (with the
 //! attempt journal) recording, replay and reconciliation. The functions themselves know nothing of it.
 
 use std::pin::Pin;
@@ -18,6 +18,8 @@ pub enum Class {
     Silent,
     /// Tells the guest something that may be different the next time; its result is recorded.
     Read,
+    /// Changes what the engine itself keeps; has an operation id, by which the same call finds its own outcome.
+    Local,
     /// Changes the outside world; has an operation id.
     Effect,
 }
@@ -114,8 +116,8 @@ impl<'a> Interface<'a> {
 
 fn begin<'s>(guest: &'s mut Guest, name: &'static str, class: Class) -> wasmtime::Result<&'s mut State> {
     let state = guest.attempt.as_mut().ok_or_else(|| wasmtime::Error::new(Sealed(name)))?;
-    if class == Class::Effect {
-        state.begin_effect();
+    if matches!(class, Class::Local | Class::Effect) {
+        state.begin_operation();
     }
     Ok(state)
 }

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use yuanli_model::{OperationId, Timestamp};
+use yuanli_model::app::ReleaseNumber;
+use yuanli_model::{AppName, OperationId, Timestamp};
+use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::host::Outside;
-use crate::interface::{containers, images};
+use crate::interface::{containers, images, traffic};
 use crate::limits::{Limits, Memory};
 use crate::logline::{ByteLines, Lines};
 use crate::wasi;
@@ -40,11 +42,13 @@ pub(crate) struct State {
     pub(crate) outside: Arc<Outside>,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
-    /// The position of the last effect.
+    /// The position of the last operation.
     position: u32,
     next_handle: u32,
     pub(crate) containers: HashMap<u32, containers::Running>,
     pub(crate) builds: HashMap<u32, images::Running>,
+    pub(crate) rollouts: HashMap<u32, Deployed>,
+    pub(crate) releases: HashMap<u32, traffic::Watched>,
     pub(crate) progress: Progress,
 }
 
@@ -55,6 +59,8 @@ pub(crate) struct Begun {
     containers: Mutex<Vec<Left>>,
     /// Whether `containers.start` was ever called: one that was cut off may have left a container.
     pub(crate) has_containers: std::sync::atomic::AtomicBool,
+    /// Gray releases that were begun.
+    releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -99,6 +105,16 @@ impl Begun {
         std::mem::take(&mut self.containers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Remembers a gray release.
+    pub(crate) fn add_release(&self, app: AppName, release: ReleaseNumber) {
+        self.releases.lock().unwrap_or_else(PoisonError::into_inner).push((app, release));
+    }
+
+    /// All gray releases so far.
+    pub(crate) fn take_releases(&self) -> Vec<(AppName, ReleaseNumber)> {
+        std::mem::take(&mut self.releases.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Runs a task that ends with the attempt.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
@@ -124,6 +140,8 @@ impl Guest {
             next_handle: 0,
             containers: HashMap::new(),
             builds: HashMap::new(),
+            rollouts: HashMap::new(),
+            releases: HashMap::new(),
             progress: Progress::default(),
         };
         let guest = Self {
@@ -154,19 +172,24 @@ impl WasiView for Guest {
 }
 
 impl State {
-    /// Counts an effect that begins now.
-    pub(crate) fn begin_effect(&mut self) {
+    /// Counts an operation that begins now.
+    pub(crate) fn begin_operation(&mut self) {
         self.position += 1;
     }
 
-    /// The id of the effect that began last.
+    /// The id of the operation that began last.
     pub(crate) fn operation(&self) -> OperationId {
         self.operation_at(self.position)
     }
 
-    /// The id of the effect that will begin next.
+    /// The id of the operation that will begin next.
     pub(crate) fn next_operation(&self) -> OperationId {
         self.operation_at(self.position + 1)
+    }
+
+    /// Who asks for the operation that began last.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(self.operation().to_string())
     }
 
     fn operation_at(&self, position: u32) -> OperationId {
@@ -175,7 +198,8 @@ impl State {
 
     /// A number for a new handle; from our own counter, so that it is the same in a replay.
     pub(crate) fn new_handle(&mut self) -> Option<u32> {
-        if self.containers.len() + self.builds.len() >= MAX_HANDLES {
+        let open = self.containers.len() + self.builds.len() + self.rollouts.len() + self.releases.len();
+        if open >= MAX_HANDLES {
             return None;
         }
         self.next_handle += 1;

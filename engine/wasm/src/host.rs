@@ -12,7 +12,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use yuanli_model::{EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Clock, Containers, Images, Plugins, Sources};
+use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Sources};
 
 use crate::call::Function;
 use crate::catalog::{Builtin, Catalog};
@@ -33,6 +33,8 @@ pub struct Outside {
     pub images: Arc<dyn Images>,
     /// Fetches source trees.
     pub sources: Arc<dyn Sources>,
+    /// Keeps apps.
+    pub apps: Arc<dyn Apps>,
 }
 
 /// How the host is set up.

@@ -262,6 +262,43 @@ async fn an_image_is_built_from_the_workspace() {
 }
 
 #[tokio::test]
+async fn apps_are_reached_and_every_change_says_who_asks() {
+    let bench = Bench::new();
+    let shop = json!({ "app": "shop", "image": "shop:1", "port": 80 });
+    let outputs = bench.run(json!({ "do": "app", "document": shop })).await.outputs().clone();
+    assert_eq!(
+        outputs,
+        json!({
+            "release": 2, "previous": 1, "message": "all serve", "desired": 2, "more": 4, "ready": 4, "requests": 17
+        })
+    );
+    assert_eq!(bench.apps.told(), ["1 deploy shop", "2 scale Add(2)", "3 undo #2: enough of it"]);
+    let wrong = bench.run(json!({ "do": "app", "document": { "app": "shop" } })).await;
+    assert_eq!((wrong.failure().kind.as_str(), wrong.failure().message.as_str()), ("invalid-app", "`image` is missing"));
+
+    let outputs = bench.run(json!({ "do": "backup", "volume": "data" })).await.outputs().clone();
+    assert_eq!(outputs, json!({ "id": "abc", "paused": 12, "known": 1, "read": 7, "files": 1 }));
+    assert_eq!(bench.apps.told(), ["1 back up data to /repository 5s", "2 restore abc into another"]);
+    let missing = bench.run(json!({ "do": "backup", "volume": "missing" })).await;
+    assert_eq!(missing.failure().message, "there is no volume `missing`");
+}
+
+#[tokio::test]
+async fn a_gray_release_is_told_to_its_end_and_turned_back_with_a_cancelled_stage() {
+    let bench = Bench::new();
+    let shop = |name: &str| json!({ "app": name, "image": "shop:1" });
+    let outputs = bench.run(json!({ "do": "gray", "document": shop("shop") })).await.outputs().clone();
+    assert_eq!(outputs["told"], json!([[10, "step 1", null], [100, "promoted", true]]));
+    assert_eq!(bench.apps.told(), ["1 begin shop:1 1", "- abort #3: it has ended"]);
+
+    let timeout = std::time::Duration::from_millis(300);
+    let case = Case { timeout, ..Case::default() };
+    let ended = bench.run_case(json!({ "do": "gray", "document": shop("slow") }), case).await;
+    assert_eq!(ended.failure().kind, "timeout");
+    assert_eq!(bench.apps.told(), ["1 begin shop:1 1", "- abort #3: the stage that released it was ended"]);
+}
+
+#[tokio::test]
 async fn a_plugin_from_a_file_needs_its_grants() {
     let bench = Bench::with(Limits::default(), &[]);
     std::fs::write(bench.folder.path().join("probe.wasm"), PROBE.component).unwrap();
@@ -276,7 +313,7 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
     assert!(
-        refused.failure().message.contains("workspace, source, images, containers"),
+        refused.failure().message.contains("workspace, source, images, containers, apps, traffic, metrics, backups"),
         "{:?}",
         refused.failure()
     );
@@ -317,6 +354,8 @@ async fn every_function_of_the_contract_has_a_class() {
     assert_eq!(class("is-cancelled"), Some(Class::Read));
     assert_eq!(class("start"), Some(Class::Effect));
     assert_eq!(class("[method]container.wait"), Some(Class::Read));
+    assert_eq!(class("deploy"), Some(Class::Local));
+    assert_eq!(class("query"), Some(Class::Read));
 }
 
 #[tokio::test]

@@ -41,17 +41,23 @@
 //! Build it with `cargo build --target wasm32-wasip2 --release` as a `cdylib`. The interfaces that the code calls
 //! become the component's imports, and these are the rights that a workflow has to grant.
 
+pub mod apps;
+pub mod backups;
 pub mod containers;
 pub mod context;
 pub mod failure;
 pub mod images;
 pub mod log;
+pub mod metrics;
 pub mod source;
 pub mod stage;
+pub mod timespan;
+pub mod traffic;
 pub mod workspace;
 
 pub use failure::{Failure, FailureClass};
 pub use stage::Stage;
+pub use timespan::Timespan;
 
 /// What most stages need.
 pub mod prelude {
@@ -60,7 +66,8 @@ pub mod prelude {
 
     pub use crate::failure::{Failure, FailureClass};
     pub use crate::stage::Stage;
-    pub use crate::{containers, context, images, log, source, workspace};
+    pub use crate::timespan::Timespan;
+    pub use crate::{apps, backups, containers, context, images, log, metrics, source, traffic, workspace};
 }
 
 #[doc(hidden)]
@@ -88,6 +95,10 @@ pub mod bindings {
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
                 import yuanli:containers/containers@0.1.0;
+                import yuanli:apps/apps@0.1.0;
+                import yuanli:traffic/traffic@0.1.0;
+                import yuanli:metrics/metrics@0.1.0;
+                import yuanli:backups/backups@0.1.0;
                 include yuanli:stage/stage@0.1.0;
             }
         ",
@@ -98,6 +109,10 @@ pub mod bindings {
             "../../wit/source",
             "../../wit/images",
             "../../wit/containers",
+            "../../wit/apps",
+            "../../wit/traffic",
+            "../../wit/metrics",
+            "../../wit/backups",
             "../../wit/stage",
         ],
         world: "yuanli:guest/everything",

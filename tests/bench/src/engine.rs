@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Template, Workflow};
+use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
 use yuanli_server::SystemClock;
 use yuanli_source::SourceTrees;
@@ -39,6 +40,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
+        apps: Arc::new(NoApps("a benchmark has none")),
     };
     let options = yuanli_wasm::Options::new(folder.join("plugins"), folder.join("cache"), &BUILTINS);
     Host::new(options, outside).context("the component host")

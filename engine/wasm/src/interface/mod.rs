@@ -1,12 +1,16 @@
 //! The host interfaces, one module each. A module declares its functions in one place, `link`, and translates
 //! between the contract's types and the ports.
 
+mod apps;
+mod backups;
 pub(crate) mod containers;
 mod context;
 pub(crate) mod images;
 pub(crate) mod log;
+mod metrics;
 mod path;
 mod source;
+pub(crate) mod traffic;
 mod workspace;
 
 use wasmtime::component::Linker;
@@ -23,5 +27,9 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     source::link(linker, &mut declared)?;
     images::link(linker, &mut declared)?;
     containers::link(linker, &mut declared)?;
+    apps::link(linker, &mut declared)?;
+    traffic::link(linker, &mut declared)?;
+    metrics::link(linker, &mut declared)?;
+    backups::link(linker, &mut declared)?;
     Ok(declared)
 }

@@ -1,5 +1,7 @@
 //! A host over ports that live in memory or in a temporary folder.
 
+mod apps;
+
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use yuanli_source::SourceTrees;
 use yuanli_test_guests::{Embedded, NOOP, PROBE};
 use yuanli_wasm::{Builtin, Host, Limits, Options, Outside};
 
+pub(crate) use apps::FakeApps;
+
 /// The guests, as if they came with the engine.
 pub(crate) static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| vec![builtin(NOOP), builtin(PROBE)]);
 
@@ -32,6 +36,7 @@ fn builtin(guest: Embedded) -> Builtin {
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
     pub(crate) docker: Arc<FakeDocker>,
+    pub(crate) apps: Arc<FakeApps>,
     pub(crate) folder: TempDir,
     pub(crate) origin: Arc<Origin>,
 }
@@ -95,17 +100,19 @@ impl Bench {
     pub(crate) fn with_cache(limits: Limits, builtins: &'static [Builtin], cache: PathBuf) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let docker = Arc::new(FakeDocker::default());
+        let apps = Arc::new(FakeApps::default());
         let outside = Outside {
             engine: EngineId::from_u128(7),
             clock: Arc::new(FixedClock),
             containers: docker.clone(),
             images: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
+            apps: apps.clone(),
         };
         let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };
         let host = Arc::new(Host::new(options, outside).expect("a host"));
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
-        Self { host, docker, folder, origin: Arc::new(origin) }
+        Self { host, docker, apps, folder, origin: Arc::new(origin) }
     }
 
     pub(crate) async fn run(&self, config: Value) -> Ended {

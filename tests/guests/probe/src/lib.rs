@@ -48,6 +48,12 @@ enum Config {
     Folder { path: String },
     /// Reports progress this many times.
     Progress { steps: u64 },
+    /// Deploys an app and does with it what there is to do.
+    App { document: Value },
+    /// Begins a gray release, and waits for its end.
+    Gray { document: Value },
+    /// Backs up a volume and restores it.
+    Backup { volume: String },
     /// Reads the environment and a file of the host.
     Escape,
 }
@@ -86,6 +92,9 @@ impl Stage for Probe {
                 (1..=steps).for_each(|step| log::progress(step, Some(steps), "steps"));
                 json!({})
             }
+            Config::App { document } => app(&document)?,
+            Config::Gray { document } => gray(&document)?,
+            Config::Backup { volume } => backup(&volume)?,
             Config::Escape => escape(),
         };
         match outputs {
@@ -204,6 +213,44 @@ fn build(image: String) -> Result<Value, Failure> {
     let seen = images::inspect(&image)?;
     images::remove("probe:again")?;
     Ok(json!({ "id": built.id, "same": seen.id == built.id }))
+}
+
+fn app(document: &Value) -> Result<Value, Failure> {
+    let rollout = apps::deploy(document)?;
+    let settled = rollout.wait(1_000)?;
+    let status = apps::inspect("shop")?;
+    let more = apps::scale("shop", apps::Wish::Add(2))?;
+    let ready = apps::wait_scaled("shop", 1_000)?;
+    let requests = metrics::query("shop")?.releases.first().map(|release| release.requests);
+    rollout.undo("enough of it")?;
+    Ok(json!({
+        "release": rollout.release(),
+        "previous": rollout.previous(),
+        "message": settled.message,
+        "desired": status.desired,
+        "more": more,
+        "ready": ready,
+        "requests": requests,
+    }))
+}
+
+fn gray(document: &Value) -> Result<Value, Failure> {
+    let step = traffic::Step { weight: 10, duration_ms: 1_000 };
+    let release = traffic::begin(document, &traffic::Plan { steps: vec![step], analysis: true, options: vec![] })?;
+    let mut told = Vec::new();
+    while let Some(happening) = release.next()? {
+        told.push(json!([happening.weight, happening.message, happening.end.map(|end| end.promoted)]));
+    }
+    release.abort("it has ended")?;
+    Ok(json!({ "release": release.release(), "told": told }))
+}
+
+fn backup(volume: &str) -> Result<Value, Failure> {
+    let taken = backups::create(volume, "/repository", 5_000)?;
+    let known = backups::snapshots("/repository", volume)?.len();
+    let read = backups::verify("/repository", &taken.id)?;
+    let restored = backups::restore("/repository", &taken.id, "another")?;
+    Ok(json!({ "id": taken.id, "paused": taken.paused_ms, "known": known, "read": read.bytes, "files": restored.files }))
 }
 
 fn escape() -> Value {

@@ -1,0 +1,127 @@
+//! `yuanli:traffic`: gray releases.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use wasmtime::component::{Linker, Resource};
+use yuanli_bindings::traffic::{Error, GrayRelease, Happening, Plan, Step, Verdict};
+use yuanli_model::AppName;
+use yuanli_model::app::ReleaseNumber;
+use yuanli_ports::apps::{self as port, AppError, GrayPlan, GrayStep};
+
+use crate::call::{Answer, Class, Function, Interface};
+use crate::guest::{Guest, MAX_HANDLES, State};
+
+/// A gray release that the guest has a handle of.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    app: AppName,
+    release: ReleaseNumber,
+    /// How much of what happened the guest was told.
+    seen: u32,
+}
+
+pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
+    Interface::open(linker, "yuanli:traffic/traffic@0.1.0", declared)?
+        .resource::<GrayRelease>("gray-release")?
+        .call_async("begin", Class::Local, begin)?
+        .call("[method]gray-release.release", Class::Silent, release)?
+        .call_async("[method]gray-release.next", Class::Read, next)?
+        .call_async("[method]gray-release.abort", Class::Local, abort)?;
+    Ok(())
+}
+
+fn begin(
+    state: &mut State,
+    (document, plan): (String, Plan),
+) -> Answer<'_, (Result<Resource<GrayRelease>, Error>,)> {
+    async move { (start(state, &document, plan).await,) }.boxed()
+}
+
+async fn start(state: &mut State, document: &str, plan: Plan) -> Result<Resource<GrayRelease>, Error> {
+    if let Some((key, _)) = plan.options.first() {
+        return Err(Error::Invalid(format!("this engine knows no option `{key}` of a gray release")));
+    }
+    let document = serde_json::from_str(document)
+        .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
+    let app = state.outside.apps.parse(&document).map_err(of_port)?;
+    let handle = state.new_handle().ok_or_else(too_many)?;
+    let name = app.name.clone();
+    let step =
+        |step: &Step| GrayStep { weight: step.weight, duration: Duration::from_millis(step.duration_ms) };
+    let plan = GrayPlan { steps: plan.steps.iter().map(step).collect(), has_analysis: plan.analysis };
+    let release = state.outside.apps.begin_release(&state.asker(), app, plan).await.map_err(of_port)?;
+    state.begun.add_release(name.clone(), release);
+    state.releases.insert(handle, Watched { app: name, release, seen: 0 });
+    Ok(Resource::new_own(handle))
+}
+
+fn release(state: &mut State, (gray,): (Resource<GrayRelease>,)) -> (u32,) {
+    (state.releases.get(&gray.rep()).map_or(0, |watched| watched.release.0),)
+}
+
+fn next(
+    state: &mut State,
+    (gray,): (Resource<GrayRelease>,),
+) -> Answer<'_, (Result<Option<Happening>, Error>,)> {
+    async move {
+        let told = async {
+            let Watched { app, release, seen } = known(state, &gray)?;
+            let next = state.outside.apps.happening(&app, release, seen).await.map_err(of_port)?;
+            if let Some(watched) = state.releases.get_mut(&gray.rep()).filter(|_| next.is_some()) {
+                watched.seen += 1;
+            }
+            Ok(next.map(happening))
+        };
+        (told.await,)
+    }
+    .boxed()
+}
+
+fn abort(
+    state: &mut State,
+    (gray, reason): (Resource<GrayRelease>, String),
+) -> Answer<'_, (Result<(), Error>,)> {
+    async move {
+        let aborted = async {
+            let Watched { app, release, .. } = known(state, &gray)?;
+            state.outside.apps.abort(&app, release, &reason).await.map_err(of_port)
+        };
+        (aborted.await,)
+    }
+    .boxed()
+}
+
+fn known(state: &State, gray: &Resource<GrayRelease>) -> Result<Watched, Error> {
+    let watched = state.releases.get(&gray.rep()).cloned();
+    watched.ok_or_else(|| Error::Invalid("no such gray release".to_owned()))
+}
+
+fn happening(happening: port::Happening) -> Happening {
+    let verdict = |verdict: port::Verdict| Verdict {
+        promoted: verdict.is_promoted,
+        reason: verdict.reason,
+        evidence: verdict.evidence.to_string(),
+    };
+    Happening {
+        time_ms: happening.time.as_millis(),
+        weight: happening.weight,
+        message: happening.message,
+        end: happening.end.map(verdict),
+    }
+}
+
+fn too_many() -> Error {
+    Error::Other(format!("the attempt has {MAX_HANDLES} handles already, which is all it may have"))
+}
+
+fn of_port(error: AppError) -> Error {
+    match error {
+        AppError::NotFound(message) => Error::NotFound(message),
+        AppError::Invalid(message) => Error::Invalid(message),
+        AppError::Busy(message) => Error::Busy(message),
+        AppError::Unavailable(message) => Error::Unavailable(message),
+        AppError::Damaged(message) => Error::Other(message),
+        AppError::Cancelled => Error::Other("the run was cancelled".to_owned()),
+    }
+}
