@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use yuanli_flow::{Command, Illegal, Run, step};
 use yuanli_model::run::PinnedStage;
 use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
-use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
@@ -69,6 +68,19 @@ pub struct Submission {
     pub components: Vec<Digest>,
     /// Where its file lies.
     pub origin: Origin,
+    /// Names its cause: of one cause there is one run, however often it is submitted. `None` for a run of its own.
+    pub cause: Option<String>,
+    /// Whether the next engine goes on with it when this one is killed; else it ends it as interrupted.
+    pub is_kept: bool,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub run: RunId,
+    /// Whether it was started now; else the same cause had started it before.
+    pub is_new: bool,
 }
 
 /// Why something about a run was not done.
@@ -177,6 +189,19 @@ impl Executor {
         check::check(&self.shared, is_repair).await
     }
 
+    /// How many runs are active.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.shared.active.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Lets everything go where it is: what is durable stays, attempts are dropped without being asked to end. The next
+    /// engine goes on with the runs; see [`Self::resume`].
+    pub async fn suspend(&self) {
+        self.shared.tasks.abort();
+        self.shared.tasks.join().await;
+    }
+
     /// Waits for the end of all that was begun; runs go on to their ends.
     pub async fn close(&self) {
         self.shared.doorbell.close();
@@ -187,7 +212,29 @@ impl Executor {
     ///
     /// # Errors
     /// See [`Error`]; nothing was started.
-    pub async fn start(&self, submission: Submission) -> Result<RunId, Error> {
+    pub async fn start(&self, submission: Submission) -> Result<Started, Error> {
+        if let Some(run) = self.started(submission.cause.as_deref()).await? {
+            return Ok(Started { run, is_new: false });
+        }
+        let cause = submission.cause.clone();
+        match self.begin(submission).await {
+            Ok(run) => Ok(Started { run, is_new: true }),
+            Err(error) => match self.started(cause.as_deref()).await? {
+                // Somebody else was quicker.
+                Some(run) => Ok(Started { run, is_new: false }),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The run that a cause has started.
+    async fn started(&self, cause: Option<&str>) -> Result<Option<RunId>, Error> {
+        let Some(cause) = cause else { return Ok(None) };
+        let entry = self.shared.ports.store.get(&key::start(cause)).await?;
+        Ok(entry.map(|entry| envelope::open::<v2::Start>(&entry.value)).transpose()?.map(|start| start.run()))
+    }
+
+    async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
         let clock = &self.shared.ports.clock;
         let (id, now) = (clock.new_run_id(), clock.now());
         let version = Digest::of(&submission.text);
@@ -206,7 +253,11 @@ impl Executor {
         let mut batch = Batch::default();
         batch.require_absent(key::run(id));
         batch.put(key::run(id), envelope::seal(&v2::Run::of(&summary, None)));
-        batch.put(key::open(id), Bytes::new());
+        batch.put(key::open(id), envelope::seal(&v2::Open::of(&submission.origin, submission.is_kept)));
+        if let Some(cause) = &submission.cause {
+            batch.require_absent(key::start(cause));
+            batch.put(key::start(cause), envelope::seal(&v2::Start::of(id)));
+        }
         self.put_text(&mut batch, version, &submission.text)?;
         // A run can end where it begins: when the config of no stage can be evaluated.
         put_end(&mut batch, &summary, now, &run);
@@ -230,66 +281,6 @@ impl Executor {
     #[must_use]
     pub fn follow(&self, run: RunId) -> Follower {
         Follower::new(Arc::clone(&self.shared), run)
-    }
-
-    /// Ends the runs that an engine before this one has left open: what ran in them is lost. Returns their ids.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn recover(&self) -> Result<Vec<RunId>, Error> {
-        let open = self.shared.history.open().await?;
-        for &id in &open {
-            self.interrupt(id).await?;
-        }
-        self.sweep().await;
-        Ok(open)
-    }
-
-    /// Removes the workspaces of runs that are not active: what an engine before this one could not remove.
-    async fn sweep(&self) {
-        let workspaces = &self.shared.ports.workspaces;
-        let runs = workspaces.runs().await.inspect_err(|error| {
-            tracing::warn!(%error, "workspaces that were left cannot be looked for");
-        });
-        for run in runs.unwrap_or_default() {
-            if self.shared.active(run).is_none()
-                && let Err(error) = workspaces.remove(run).await
-            {
-                tracing::warn!(%run, %error, "the workspaces of a run are left");
-            }
-        }
-    }
-
-    async fn interrupt(&self, id: RunId) -> Result<(), Error> {
-        let shared = &self.shared;
-        let missing = || Error::Broken(Broken::damaged("run", format!("{id} is open and has no events")));
-        let (mut run, events) = shared.history.run(id).await?.ok_or_else(missing)?;
-        let summary = shared.history.summary(id).await?.ok_or_else(missing)?;
-        let next = events.last().map_or(0, |last| last.number + 1);
-        let decided = match run.outcome() {
-            None => step(&mut run, Command::Interrupt)?,
-            Some(_) => Vec::new(),
-        };
-        let now = shared.ports.clock.now();
-        let mut batch = Batch::default();
-        for event in &decided {
-            if let RunEvent::AttemptEnded { attempt, .. } = event
-                && let Some(log) = self.left_log(attempt).await
-            {
-                batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
-            }
-        }
-        put_events(&mut batch, id, next, now, &decided);
-        put_end(&mut batch, &summary, now, &run);
-        shared.ports.store.commit(batch).await?;
-        Ok(())
-    }
-
-    /// What is left of the log of an attempt that was interrupted.
-    async fn left_log(&self, attempt: &AttemptId) -> Option<StoredLog> {
-        let log = self.shared.ports.logs.adopt(attempt).await;
-        log.inspect_err(|error| tracing::warn!(%attempt, %error, "the log of an interrupted attempt is lost"))
-            .ok()?
     }
 
     fn put_text(&self, batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {
@@ -320,6 +311,10 @@ impl Shared {
 
     pub(crate) fn unregister(&self, run: RunId) {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+    }
+
+    pub(crate) fn is_active(&self, run: RunId) -> bool {
+        self.active(run).is_some()
     }
 
     fn active(&self, run: RunId) -> Option<Active> {

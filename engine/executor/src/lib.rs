@@ -15,11 +15,13 @@ mod history;
 mod keeper;
 mod owner;
 mod record;
+mod recovery;
 mod task;
 
 pub use check::Check;
-pub use executor::{Error, Executor, Options, Ports, Submission};
+pub use executor::{Error, Executor, Options, Ports, Started, Submission};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
 pub use keeper::Retention;
 pub use record::Broken;
+pub use recovery::Left;

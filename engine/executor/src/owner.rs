@@ -74,17 +74,40 @@ impl Owner {
         events: Vec<RunEvent>,
     ) -> Result<(), Error> {
         self.commit(batch, now, &events).await?;
+        self.spawn(&events);
+        Ok(())
+    }
+
+    /// Goes on where an engine before this one has stopped: the next event has this number, and what these events called
+    /// for is done again.
+    pub(crate) async fn resume(mut self, next: u32, again: &[RunEvent]) -> Result<(), Error> {
+        self.next = next;
+        let mut again = again.to_vec();
+        // Nothing follows, unless it was stopped between two transitions that are one commit today.
+        let events = step(&mut self.run, Command::Advance)?;
+        if !events.is_empty() {
+            let now = self.shared.ports.clock.now();
+            let mut batch = Batch::default();
+            put_end(&mut batch, &self.summary, now, &self.run);
+            self.commit(batch, now, &events).await?;
+            again.extend(events);
+        }
+        self.spawn(&again);
+        Ok(())
+    }
+
+    /// Begins the task, and what these events call for.
+    fn spawn(mut self, events: &[RunEvent]) {
         let (id, durable) = (self.summary.id, self.durable.subscribe());
         self.shared.register(id, self.to_mailbox.clone(), durable, Arc::clone(&self.logs));
         let tasks = self.shared.tasks.clone();
-        let is_over = self.perform(&events);
+        let is_over = self.perform(events);
         tasks.spawn("run", async move {
             if !is_over {
                 self.work().await;
             }
             self.end().await;
         });
-        Ok(())
     }
 
     /// Handles messages until the run is over.

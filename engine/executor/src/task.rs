@@ -3,28 +3,39 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 /// The tasks of an engine. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tasks(TaskTracker);
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    abort: CancellationToken,
+}
 
 impl Tasks {
     /// Runs a task beside all others. A panic in it is logged and ends this task only.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let abort = self.abort.clone();
         let task = async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+            let ended = abort.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await;
+            if let Some(Err(panic)) = ended {
                 tracing::error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
             }
         };
-        self.0.spawn(task.instrument(tracing::debug_span!("task", name)));
+        self.tracker.spawn(task.instrument(tracing::debug_span!("task", name)));
+    }
+
+    /// Drops all tasks where they are, and every one that is spawned later.
+    pub(crate) fn abort(&self) {
+        self.abort.cancel();
     }
 
     /// Waits for the end of all tasks. More may be spawned until then.
     pub(crate) async fn join(&self) {
-        self.0.close();
-        self.0.wait().await;
+        self.tracker.close();
+        self.tracker.wait().await;
     }
 }
 

@@ -100,7 +100,7 @@ impl Engine {
             // Before they are closed: whoever finds them closed does not look for their containers.
             self.directory.set_containers_left(true)?;
         }
-        let open = self.executor.recover().await?;
+        let open = self.executor.end_left().await?;
         self.executor.keep_history();
         if self.directory.has_containers_left() {
             self.remove_containers().await?;
@@ -166,8 +166,10 @@ impl Engine {
             inputs: runnable.inputs,
             components: runnable.components,
             origin: runnable.origin,
+            cause: None,
+            is_kept: false,
         };
-        Ok(Ok(self.executor.start(submission).await?))
+        Ok(Ok(self.executor.start(submission).await?.run))
     }
 
     /// Asks for the end of a run.

@@ -274,7 +274,10 @@ async fn apps_are_reached_and_every_change_says_who_asks() {
     );
     assert_eq!(bench.apps.told(), ["1 deploy shop", "2 scale Add(2)", "3 undo #2: enough of it"]);
     let wrong = bench.run(json!({ "do": "app", "document": { "app": "shop" } })).await;
-    assert_eq!((wrong.failure().kind.as_str(), wrong.failure().message.as_str()), ("invalid-app", "`image` is missing"));
+    assert_eq!(
+        (wrong.failure().kind.as_str(), wrong.failure().message.as_str()),
+        ("invalid-app", "`image` is missing")
+    );
 
     let outputs = bench.run(json!({ "do": "backup", "volume": "data" })).await.outputs().clone();
     assert_eq!(outputs, json!({ "id": "abc", "paused": 12, "known": 1, "read": 7, "files": 1 }));
@@ -313,7 +316,10 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
     assert!(
-        refused.failure().message.contains("workspace, source, images, containers, apps, traffic, metrics, backups"),
+        refused
+            .failure()
+            .message
+            .contains("workspace, source, images, containers, apps, traffic, metrics, backups"),
         "{:?}",
         refused.failure()
     );

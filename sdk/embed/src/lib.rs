@@ -53,7 +53,8 @@ pub fn embed(root: &str, guests: &[Guest<'_>]) {
     compile(&root, &target, guests);
     let mut list = String::from("&[\n");
     for guest in guests {
-        let component = target.join(TARGET).join(PROFILE).join(format!("{}.wasm", guest.name.replace('-', "_")));
+        let component =
+            target.join(TARGET).join(PROFILE).join(format!("{}.wasm", guest.name.replace('-', "_")));
         let digest: [u8; 32] =
             Sha256::digest(fs::read(&component).expect("cargo has just written it")).into();
         let name = guest.name;

@@ -90,12 +90,14 @@ pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submissi
         inputs: IndexMap::new(),
         components,
         origin: Origin { folder: ".".into(), root: ".".into() },
+        cause: None,
+        is_kept: false,
     })
 }
 
 /// Starts a run and follows it until its end is durable.
 pub(crate) async fn run(executor: &Executor, submission: Submission) -> anyhow::Result<()> {
-    let run = executor.start(submission).await?;
+    let run = executor.start(submission).await?.run;
     let mut follower = executor.follow(run);
     while let Some(update) = follower.next().await? {
         if let Update::Event(recorded) = update

@@ -18,6 +18,7 @@ enum Space {
     Kept = 7,
     Tally = 8,
     Segment = 9,
+    Start = 10,
 }
 
 impl Space {
@@ -163,6 +164,14 @@ pub(crate) fn parse_tally(key: &Key) -> Result<WorkflowName, Broken> {
 pub(crate) fn segment(number: u64) -> Key {
     Key::new([&Space::Segment.prefix()[..], &number.to_be_bytes()].concat())
 }
+
+/// A start that is not to happen twice.
+pub(crate) fn start(id: &str) -> Key {
+    Key::new([&Space::Start.prefix()[..], id.as_bytes()].concat())
+}
+
+/// All starts that are not to happen twice.
+pub(crate) const STARTS: [u8; 1] = Space::Start.prefix();
 
 /// One part of the text of a workflow version.
 pub(crate) fn workflow(version: &Digest, part: u32) -> Key {

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use yuanli_model::{Digest, RunId, Timestamp};
 use yuanli_ports::archive::Place;
+use yuanli_ports::plugins::Origin;
 
 use super::envelope::{Broken, Stored};
 use super::v1::{self, Ended, Outcome};
@@ -33,6 +34,52 @@ impl Stored for Run {
 impl From<v1::Run> for Run {
     fn from(v1::Run { workflow, version, created_ms, ended }: v1::Run) -> Self {
         Self { workflow, version, created_ms, ended, archived: None }
+    }
+}
+
+/// The mark of a run that has not ended: what it takes to go on with it. One of an older engine is empty.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Open {
+    folder: String,
+    root: String,
+    is_kept: bool,
+}
+
+impl Stored for Open {
+    const WHAT: &'static str = "open run";
+}
+
+impl Open {
+    pub(crate) fn of(origin: &Origin, is_kept: bool) -> Self {
+        // A folder whose name is no text cannot be named in a text: its run is not gone on with.
+        let path = |path: &std::path::Path| path.to_str().unwrap_or_default().to_owned();
+        Self { folder: path(&origin.folder), root: path(&origin.root), is_kept }
+    }
+
+    /// Where to go on with it; `None` when nobody is to.
+    pub(crate) fn into_origin(self) -> Option<Origin> {
+        let is_known = self.is_kept && !self.folder.is_empty() && !self.root.is_empty();
+        is_known.then(|| Origin { folder: self.folder.into(), root: self.root.into() })
+    }
+}
+
+/// The run of a start that is not to happen twice.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    run: [u8; 16],
+}
+
+impl Stored for Start {
+    const WHAT: &'static str = "start";
+}
+
+impl Start {
+    pub(crate) fn of(run: RunId) -> Self {
+        Self { run: run.as_u128().to_be_bytes() }
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        RunId::from_u128(u128::from_be_bytes(self.run))
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use yuanli_executor::Error;
-use yuanli_model::{FailureClass, Outcome};
+use yuanli_executor::{Error, Submission, Update};
+use yuanli_model::{FailureClass, Outcome, RunEvent};
 use yuanli_ports::store::StoreError;
 
 use crate::support::{Act, Bench, failure, outcome, soon, to_the_end};
@@ -98,12 +98,55 @@ async fn a_run_that_was_left_open_is_closed_as_interrupted() {
     bench.called(3).await;
     // Another engine on the same store, as after a kill; the first one is not asked any more.
     let next = Bench::on(Arc::clone(&bench.store), &[]);
-    assert_eq!(next.executor.recover().await.unwrap(), [run]);
+    assert_eq!(next.executor.end_left().await.unwrap(), [run]);
     let updates = soon(to_the_end(next.executor.follow(run))).await.unwrap();
     assert_eq!(outcome(&updates), Outcome::Failed);
     assert_eq!(failure(&updates, "a").class, FailureClass::Interrupted);
-    assert_eq!(next.executor.recover().await.unwrap(), [], "it is closed for good");
+    assert_eq!(next.executor.end_left().await.unwrap(), [], "it is closed for good");
     assert!(next.executor.history().summary(done).await.unwrap().unwrap().ended.is_some());
+}
+
+#[tokio::test]
+async fn a_run_that_is_kept_goes_on_under_the_next_engine() {
+    let bench = Bench::new(&[("b", Act::Wait)]);
+    let submission = Submission { is_kept: true, ..bench.submission("w", &["a", "b: a", "c: b"]) };
+    let (workflow, origin) = (Arc::clone(&submission.workflow), submission.origin.clone());
+    let run = bench.executor.start(submission).await.unwrap().run;
+    bench.called(2).await;
+    soon(bench.executor.suspend()).await;
+
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    assert_eq!(next.executor.end_left().await.unwrap(), [], "it is not ended");
+    let left = next.executor.left().await.unwrap();
+    assert_eq!((left.len(), left[0].run, left[0].origin.as_ref()), (1, run, Some(&origin)));
+    assert_eq!(left[0].text.as_deref(), Some("a\nb: a\nc: b"));
+    let running: Vec<_> =
+        left[0].attempts.iter().map(|attempt| (attempt.stage.as_str(), attempt.attempt)).collect();
+    assert_eq!(running, [("b", 1)]);
+    let follower = next.executor.follow(run);
+    next.executor.resume(run, workflow, origin).await.unwrap();
+    assert_eq!(next.executor.left().await.unwrap(), []);
+    let updates = soon(to_the_end(follower)).await.unwrap();
+    assert_eq!(outcome(&updates), Outcome::Succeeded);
+    assert_eq!(next.called(2).await, ["b", "c"], "`a` is not run again");
+    let attempts = updates.iter().filter(|update| {
+        matches!(update, Update::Event(recorded)
+        if matches!(recorded.event, RunEvent::AttemptStarted { .. }))
+    });
+    assert_eq!(attempts.count(), 3, "it is the same attempt");
+}
+
+#[tokio::test]
+async fn of_one_cause_there_is_one_run() {
+    let bench = Bench::new(&[]);
+    let submit = || Submission { cause: Some("delivery 7".to_owned()), ..bench.submission("w", &["a"]) };
+    let (first, second) = tokio::join!(bench.executor.start(submit()), bench.executor.start(submit()));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.run, first.is_new as u32 + second.is_new as u32), (second.run, 1));
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    let third = next.executor.start(submit()).await.unwrap();
+    assert_eq!((third.run, third.is_new), (first.run, false));
+    assert_ne!(bench.start(&["a"]).await.unwrap(), first.run, "without a cause each is its own");
 }
 
 #[tokio::test]
@@ -112,6 +155,6 @@ async fn a_run_that_ends_where_it_begins_is_closed() {
     let (run, updates) = bench.run(&["a = 1 / 0", "b: a"]).await;
     assert_eq!(failure(&updates, "a").kind, "expression");
     assert_eq!(outcome(&updates), Outcome::Failed);
-    assert_eq!(bench.executor.recover().await.unwrap(), []);
+    assert_eq!(bench.executor.end_left().await.unwrap(), []);
     assert!(bench.executor.history().summary(run).await.unwrap().unwrap().ended.is_some());
 }

@@ -205,6 +205,11 @@ impl Bench {
 
     /// The same of a workflow with another name.
     pub(crate) async fn start_of(&self, workflow: &str, lines: &[&str]) -> Result<RunId, Error> {
+        Ok(self.executor.start(self.submission(workflow, lines)).await?.run)
+    }
+
+    /// What starts a run of such a workflow.
+    pub(crate) fn submission(&self, workflow: &str, lines: &[&str]) -> Submission {
         let stage = |line: &&str| {
             let (line, expression) = line.split_once('=').unwrap_or((line, ""));
             let (name, needs) = line.split_once(':').unwrap_or((line, ""));
@@ -223,14 +228,15 @@ impl Bench {
         let components = vec![Digest::of(b"component"); stages.len()];
         let folder = self.folder.path().to_owned();
         let workflow = Workflow::new(workflow.parse().unwrap(), None, IndexMap::new(), stages).unwrap();
-        let submission = Submission {
+        Submission {
             workflow: Arc::new(workflow),
             text: Bytes::from(lines.join("\n")),
             inputs: IndexMap::new(),
             components,
             origin: Origin { folder: folder.clone(), root: folder },
-        };
-        self.executor.start(submission).await
+            cause: None,
+            is_kept: false,
+        }
     }
 
     /// Starts a run and follows it to its end.

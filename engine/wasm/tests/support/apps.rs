@@ -96,13 +96,23 @@ impl Apps for FakeApps {
         })
     }
 
-    async fn begin_release(&self, asker: &Asker, app: App, plan: GrayPlan) -> Result<ReleaseNumber, AppError> {
+    async fn begin_release(
+        &self,
+        asker: &Asker,
+        app: App,
+        plan: GrayPlan,
+    ) -> Result<ReleaseNumber, AppError> {
         self.tell(Some(asker), format!("begin {} {}", app.image, plan.steps.len()));
         Ok(ReleaseNumber(3))
     }
 
     /// The app `slow` never comes to an end.
-    async fn happening(&self, app: &AppName, _: ReleaseNumber, seen: u32) -> Result<Option<Happening>, AppError> {
+    async fn happening(
+        &self,
+        app: &AppName,
+        _: ReleaseNumber,
+        seen: u32,
+    ) -> Result<Option<Happening>, AppError> {
         let happening = |weight, message: &str, end| Happening {
             time: Timestamp::from_millis(1),
             weight,

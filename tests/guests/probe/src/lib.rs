@@ -236,7 +236,8 @@ fn app(document: &Value) -> Result<Value, Failure> {
 
 fn gray(document: &Value) -> Result<Value, Failure> {
     let step = traffic::Step { weight: 10, duration_ms: 1_000 };
-    let release = traffic::begin(document, &traffic::Plan { steps: vec![step], analysis: true, options: vec![] })?;
+    let release =
+        traffic::begin(document, &traffic::Plan { steps: vec![step], analysis: true, options: vec![] })?;
     let mut told = Vec::new();
     while let Some(happening) = release.next()? {
         told.push(json!([happening.weight, happening.message, happening.end.map(|end| end.promoted)]));
@@ -250,7 +251,9 @@ fn backup(volume: &str) -> Result<Value, Failure> {
     let known = backups::snapshots("/repository", volume)?.len();
     let read = backups::verify("/repository", &taken.id)?;
     let restored = backups::restore("/repository", &taken.id, "another")?;
-    Ok(json!({ "id": taken.id, "paused": taken.paused_ms, "known": known, "read": read.bytes, "files": restored.files }))
+    Ok(
+        json!({ "id": taken.id, "paused": taken.paused_ms, "known": known, "read": read.bytes, "files": restored.files }),
+    )
 }
 
 fn escape() -> Value {

@@ -1,0 +1,198 @@
+//! What becomes of runs that an engine before this one has left open.
+//!
+//! Either they are gone on with: what ran is run again, from its start and as the same attempt, so that it finds what
+//! it has done inside the engine by its operation ids. Or they are ended as interrupted.
+
+use std::sync::Arc;
+
+use yuanli_flow::{Command, Run, step};
+use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Workflow, WorkflowName};
+use yuanli_ports::logs::StoredLog;
+use yuanli_ports::plugins::Origin;
+use yuanli_ports::store::{Batch, Range};
+
+use crate::executor::{Error, Executor, put_end, put_events};
+use crate::history::Recorded;
+use crate::owner::Owner;
+use crate::record::{Broken, envelope, key, v1, v2};
+
+/// Entries read from the store at once.
+const PAGE: usize = 256;
+
+/// A run that was left open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Left {
+    /// The run.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: WorkflowName,
+    /// The text that it came from; `None` when it is not stored any more.
+    pub text: Option<String>,
+    /// Where its file lies; `None` when it is not to be gone on with.
+    pub origin: Option<Origin>,
+    /// The stages' plugins as the workflow names them, with the components that they are pinned to.
+    pub plugins: Vec<(String, Digest)>,
+    /// The attempts that ran.
+    pub attempts: Vec<AttemptId>,
+}
+
+impl Executor {
+    /// The runs that have not ended and that nobody drives.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn left(&self) -> Result<Vec<Left>, Error> {
+        let mut left = Vec::new();
+        for id in self.shared.history.open().await? {
+            if self.shared.is_active(id) {
+                continue;
+            }
+            let (run, events) = self.stored(id).await?;
+            let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
+            let mark = self.shared.ports.store.get(&key::open(id)).await?;
+            let mark = mark.filter(|mark| !mark.value.is_empty());
+            let origin = mark.map(|mark| envelope::open::<v2::Open>(&mark.value)).transpose()?;
+            let plugins = match events.first().map(|first| &first.event) {
+                Some(RunEvent::Created { stages, .. }) => {
+                    stages.iter().map(|stage| (stage.plugin.clone(), stage.component)).collect()
+                }
+                _ => Vec::new(),
+            };
+            left.push(Left {
+                run: id,
+                workflow: summary.workflow,
+                text: self.shared.history.workflow(&summary.version).await?,
+                origin: origin.and_then(v2::Open::into_origin),
+                plugins,
+                attempts: run.running().collect(),
+            });
+        }
+        Ok(left)
+    }
+
+    /// Ends the runs that were left and are not to be gone on with, and removes what others have left. Returns the runs
+    /// that it ended.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn end_left(&self) -> Result<Vec<RunId>, Error> {
+        let left = self.left().await?.into_iter().filter(|left| left.origin.is_none());
+        let ended: Vec<RunId> = left.map(|left| left.run).collect();
+        for &run in &ended {
+            self.interrupt(run).await?;
+        }
+        self.sweep().await?;
+        Ok(ended)
+    }
+
+    /// Goes on with a run that was left, with its workflow compiled anew from the same text. What the attempts left
+    /// outside has to be gone. A run that was being cancelled is ended instead.
+    ///
+    /// # Errors
+    /// See [`Error`]; the run is as it was.
+    pub async fn resume(&self, id: RunId, workflow: Arc<Workflow>, origin: Origin) -> Result<(), Error> {
+        let (outline, events) = self.stored(id).await?;
+        if outline.is_cancelling() || outline.outcome().is_some() {
+            return self.interrupt(id).await;
+        }
+        let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
+        let (first, rest) = events.split_first().ok_or_else(|| missing(id))?;
+        let mut run = Run::new(id, workflow, &first.event)?;
+        for recorded in rest {
+            run.apply(&recorded.event)?;
+        }
+        let running: Vec<AttemptId> = run.running().collect();
+        let again: Vec<RunEvent> = events
+            .iter()
+            .map(|recorded| &recorded.event)
+            .filter(|event| matches!(event, RunEvent::AttemptStarted { attempt, .. } if running.contains(attempt)))
+            .cloned()
+            .collect();
+        let next = events.last().map_or(0, |last| last.number + 1);
+        tracing::info!(run = %id, attempts = again.len(), "gone on with");
+        Owner::new(Arc::clone(&self.shared), run, summary, origin).resume(next, &again).await
+    }
+
+    /// Ends a run that was left: what ran in it is lost.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn interrupt(&self, id: RunId) -> Result<(), Error> {
+        let shared = &self.shared;
+        let (mut run, events) = self.stored(id).await?;
+        let summary = shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
+        let next = events.last().map_or(0, |last| last.number + 1);
+        let decided = match run.outcome() {
+            None => step(&mut run, Command::Interrupt)?,
+            Some(_) => Vec::new(),
+        };
+        let now = shared.ports.clock.now();
+        let mut batch = Batch::default();
+        for event in &decided {
+            if let RunEvent::AttemptEnded { attempt, .. } = event
+                && let Some(log) = self.left_log(attempt).await
+            {
+                batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
+            }
+        }
+        put_events(&mut batch, id, next, now, &decided);
+        put_end(&mut batch, &summary, now, &run);
+        shared.ports.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes the workspaces of runs that have ended, which an engine before this one could not remove, and what is known
+    /// of causes whose runs are gone.
+    async fn sweep(&self) -> Result<(), Error> {
+        let workspaces = &self.shared.ports.workspaces;
+        let runs = workspaces.runs().await.inspect_err(|error| {
+            tracing::warn!(%error, "workspaces that were left cannot be looked for");
+        });
+        let open = self.shared.history.open().await?;
+        for run in runs.unwrap_or_default() {
+            if !open.contains(&run)
+                && let Err(error) = workspaces.remove(run).await
+            {
+                tracing::warn!(%run, %error, "the workspaces of a run are left");
+            }
+        }
+        self.forget_causes().await
+    }
+
+    async fn forget_causes(&self) -> Result<(), Error> {
+        let store = &self.shared.ports.store;
+        let mut range = Range::prefix(&key::STARTS, PAGE);
+        loop {
+            let page = store.scan(range.clone()).await?;
+            let mut batch = Batch::default();
+            for (key, entry) in &page {
+                let start: v2::Start = envelope::open(&entry.value)?;
+                if store.get(&key::run(start.run())).await?.is_none() {
+                    batch.delete(key.clone());
+                }
+            }
+            if !batch.writes.is_empty() {
+                store.commit(batch).await?;
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn stored(&self, id: RunId) -> Result<(Run, Vec<Recorded>), Error> {
+        self.shared.history.run(id).await?.ok_or_else(|| missing(id))
+    }
+
+    /// What is left of the log of an attempt that was interrupted.
+    async fn left_log(&self, attempt: &AttemptId) -> Option<StoredLog> {
+        let log = self.shared.ports.logs.adopt(attempt).await;
+        log.inspect_err(|error| tracing::warn!(%attempt, %error, "the log of an interrupted attempt is lost"))
+            .ok()?
+    }
+}
+
+fn missing(id: RunId) -> Error {
+    Error::Broken(Broken::damaged("run", format!("{id} is open and has no events")))
+}
