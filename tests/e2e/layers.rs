@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::root;
 
 const PURE: [&str; 7] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling"];
-const ADAPTERS: [&str; 6] = ["docker", "gateway", "source", "store", "wasm", "workspace"];
+const ADAPTERS: [&str; 7] = ["backup", "docker", "gateway", "source", "store", "wasm", "workspace"];
 
 /// What a crate may depend on, of this workspace, outside of its tests.
 fn allowed(name: &str) -> Vec<&str> {
@@ -39,7 +39,7 @@ fn allowed(name: &str) -> Vec<&str> {
 }
 
 /// Crates of others that only these may know.
-const KNOWN_TO: [(&str, &[&str]); 8] = [
+const KNOWN_TO: [(&str, &[&str]); 9] = [
     ("sled", &["store"]),
     ("bollard", &["docker"]),
     ("wasmtime", &["wasm", "bindings", "bench"]),
@@ -48,6 +48,7 @@ const KNOWN_TO: [(&str, &[&str]); 8] = [
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
     ("hyper", &["gateway", "server"]),
+    ("rustic_core", &["backup"]),
 ];
 
 /// Crate -> what it depends on outside of its tests, without the `yuanli-` in front.
