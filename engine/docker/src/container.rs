@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
-use bollard::models::ContainerStateStatusEnum;
+use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions,
     WaitContainerOptions,
@@ -16,9 +16,10 @@ use yuanli_ports::Containers;
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
 
 use crate::connection::{CALL_DEADLINE, Docker};
-use crate::fault::{BAD_REQUEST, CONFLICT, Fault, NOT_FOUND};
+use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::{Frame, Output};
-use crate::{image, label, request};
+use crate::refusal::Asked;
+use crate::{image, label, refusal, request};
 
 /// How long the followed log may be silent after its container ended before it is given up; what is missing is read
 /// again anyway. Docker 20.10 sometimes forgets to end it.
@@ -33,7 +34,7 @@ const TAIL_FRAMES: usize = 1_000;
 const CONCURRENT_REMOVALS: usize = 8;
 
 /// How long a removal that is already under way may take, and how often it is looked at.
-const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
 const REMOVAL_POLL: Duration = Duration::from_millis(20);
 
 #[async_trait]
@@ -43,7 +44,7 @@ impl Containers for Docker {
         let client = self.client().await?;
         let started = self.call("start the container", client.start_container(&container.0, None)).await;
         let Err(fault) = started else { return Ok(container) };
-        let error = explain_start(fault, request);
+        let error = refusal::explain(fault, &asked(request));
         if let Err(left) = self.remove_container(&container).await {
             tracing::warn!(container = container.0, %left, "a container that did not start is left");
         }
@@ -62,17 +63,7 @@ impl Containers for Docker {
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
         check_id(container)?;
-        // Docker counts whole seconds; rounding up never takes time away from the container.
-        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-        let options = StopContainerOptions { t: Some(seconds), signal: None };
-        let deadline = CALL_DEADLINE.saturating_add(grace);
-        let client = self.streaming().await?;
-        let call = client.stop_container(&container.0, Some(options));
-        match self.call_within(deadline, "stop the container", call).await {
-            Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(()),
-            result => Ok(result?),
-        }
+        self.stop_container(container, grace, CALL_DEADLINE).await
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
@@ -82,7 +73,7 @@ impl Containers for Docker {
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
         let client = self.client().await?;
-        let filters = Some(label::filter(engine, attempt));
+        let filters = Some(label::run_filter(engine, attempt));
         let options = ListContainersOptions { all: true, filters, ..ListContainersOptions::default() };
         let found = self.call("list containers", client.list_containers(Some(options))).await?;
         let ids = found.into_iter().filter_map(|summary| summary.id).map(ContainerId);
@@ -107,7 +98,7 @@ impl Docker {
             Err(Fault::Refused { status: CONFLICT, message, .. }) => {
                 Err(ContainerError::Engine(format!("a container named `{name}` exists already: {message}")))
             }
-            Err(fault) => Err(explain_start(fault, request)),
+            Err(fault) => Err(refusal::explain(fault, &asked(request))),
         }
     }
 
@@ -156,18 +147,23 @@ impl Docker {
         container: &ContainerId,
         output: &mut Output<'_>,
     ) -> Result<(), ContainerError> {
-        let tail = self.tail(container, &TAIL_FRAMES.to_string()).await?;
+        let tail = self.log_tail(container, &TAIL_FRAMES.to_string()).await?;
         if output.resume(&tail, tail.len() < TAIL_FRAMES) {
             return Ok(());
         }
         drop(tail);
         // Hours of log may be missing, or one line of many megabytes ends it: read it all.
-        let all = self.tail(container, "all").await?;
+        let all = self.log_tail(container, "all").await?;
         output.resume(&all, true);
         Ok(())
     }
 
-    async fn tail(&self, container: &ContainerId, tail: &str) -> Result<Vec<Frame>, ContainerError> {
+    /// The entries at the end of a container's log.
+    pub(crate) async fn log_tail(
+        &self,
+        container: &ContainerId,
+        tail: &str,
+    ) -> Result<Vec<Frame>, ContainerError> {
         let client = self.streaming().await?;
         let mut entries = client.logs(&container.0, Some(log_options(false, tail)));
         let mut frames = Vec::new();
@@ -210,17 +206,46 @@ impl Docker {
         Ok(Exit { code, is_out_of_memory: state.oom_killed.unwrap_or(false) })
     }
 
-    async fn state(
+    async fn state(&self, container: &ContainerId) -> Result<ContainerState, ContainerError> {
+        let (_, state) = self.look(container).await?.ok_or_else(|| gone(container))?;
+        Ok(state)
+    }
+
+    /// The id and state of a container that is given by its id or name; `None` when it is not there.
+    pub(crate) async fn look(
         &self,
         container: &ContainerId,
-    ) -> Result<bollard::models::ContainerState, ContainerError> {
+    ) -> Result<Option<(ContainerId, ContainerState)>, ContainerError> {
         let client = self.client().await?;
         let inspected =
             self.call("inspect the container", client.inspect_container(&container.0, None)).await;
         match inspected {
-            Ok(found) => Ok(found.state.unwrap_or_default()),
-            Err(fault) if fault.status() == Some(NOT_FOUND) => Err(gone(container)),
+            Ok(found) => {
+                let id = found.id.map_or_else(|| container.clone(), ContainerId);
+                Ok(Some((id, found.state.unwrap_or_default())))
+            }
+            Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(None),
             Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Stops a container within `grace`. Docker may take `slack` longer, for the end by force and for itself.
+    pub(crate) async fn stop_container(
+        &self,
+        container: &ContainerId,
+        grace: Duration,
+        slack: Duration,
+    ) -> Result<(), ContainerError> {
+        // Docker counts whole seconds; rounding up never takes time away from the container.
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let options =
+            StopContainerOptions { t: Some(i32::try_from(seconds).unwrap_or(i32::MAX)), signal: None };
+        let client = self.streaming().await?;
+        let call = client.stop_container(&container.0, Some(options));
+        let deadline = Duration::from_secs(seconds).saturating_add(slack);
+        match self.call_within(deadline, "stop the container", call).await {
+            Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(()),
+            result => Ok(result?),
         }
     }
 
@@ -295,43 +320,8 @@ fn check_id(container: &ContainerId) -> Result<(), ContainerError> {
     }
 }
 
-/// Why a container could not be created or started, with what was asked for.
-fn explain_start(fault: Fault, request: &ContainerRequest) -> ContainerError {
-    let Fault::Refused { status: status @ (BAD_REQUEST | 500), message, .. } = &fault else {
-        return fault.into();
-    };
-    let image = &request.image;
-    let program = program(request);
-    let has = |text: &str| message.contains(text);
-    if has("executable file not found") || has("no such file or directory") && has("exec") {
-        return ContainerError::Invalid(format!(
-            "the command `{program}` cannot be run: the image `{image}` has no such program ({message})"
-        ));
-    }
-    if has("permission denied") && has("exec") {
-        return ContainerError::Invalid(format!(
-            "the command `{program}` cannot be run: it is not executable in the image `{image}` ({message})"
-        ));
-    }
-    if has("No command specified") {
-        return ContainerError::Invalid(format!(
-            "the image `{image}` says no command to run and none was given: give one"
-        ));
-    }
-    if has("unable to find user") || has("unable to find group") {
-        return ContainerError::Invalid(format!(
-            "the user `{}` is not in the image `{image}`: give the number (`uid` or `uid:gid`) instead ({message})",
-            request.user.as_deref().unwrap_or_default()
-        ));
-    }
-    if *status == BAD_REQUEST {
-        return ContainerError::Invalid(format!("a container of `{image}` cannot be made: {message}"));
-    }
-    fault.into()
-}
-
-/// The program that was to run, as far as the request says it.
-fn program(request: &ContainerRequest) -> &str {
+fn asked(request: &ContainerRequest) -> Asked<'_> {
     let entry = request.entrypoint.as_ref().and_then(|entry| entry.first());
-    entry.or(request.command.first()).map_or("(the image's own)", String::as_str)
+    let program = entry.or(request.command.first()).map(String::as_str);
+    Asked { image: &request.image, program, user: request.user.as_deref() }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use yuanli_model::{AttemptId, EngineId, OperationId};
+use yuanli_model::{AttemptId, EngineId, OperationId, ReleaseNumber, ReplicaId, VolumeName};
 
 /// The id of the engine that made it.
 pub const ENGINE: &str = "yuanli.engine";
@@ -19,6 +19,14 @@ pub const INSTANCE: &str = "yuanli.instance";
 pub const ATTEMPT: &str = "yuanli.attempt";
 /// The position of the effect in its attempt.
 pub const POSITION: &str = "yuanli.position";
+/// The app that a replica serves.
+pub const APP: &str = "yuanli.app";
+/// The number of a replica's release.
+pub const RELEASE: &str = "yuanli.release";
+/// The number of a replica; what has it is a replica and no container of a run.
+pub const REPLICA: &str = "yuanli.replica";
+/// The name of a volume on its engine.
+pub const VOLUME: &str = "yuanli.volume";
 
 /// All labels of what an operation makes.
 pub(crate) fn of(operation: &OperationId) -> HashMap<String, String> {
@@ -29,10 +37,59 @@ pub(crate) fn of(operation: &OperationId) -> HashMap<String, String> {
     labels
 }
 
-/// The filter of Docker's lists that finds what an engine made, for one attempt or for all.
-pub(crate) fn filter(engine: EngineId, attempt: Option<&AttemptId>) -> HashMap<String, Vec<String>> {
-    let labels = pairs(engine, attempt).map(|(key, value)| format!("{key}={value}")).collect();
-    HashMap::from([("label".to_owned(), labels)])
+/// All labels of a replica.
+pub(crate) fn of_replica(engine: EngineId, replica: &ReplicaId) -> HashMap<String, String> {
+    let ReplicaId { app, release, number } = replica;
+    labels([
+        (ENGINE, engine.to_string()),
+        (APP, app.to_string()),
+        (RELEASE, release.0.to_string()),
+        (REPLICA, number.to_string()),
+    ])
+}
+
+/// All labels of a volume.
+pub(crate) fn of_volume(engine: EngineId, volume: &VolumeName) -> HashMap<String, String> {
+    labels([(ENGINE, engine.to_string()), (VOLUME, volume.to_string())])
+}
+
+/// All labels of what an engine has once.
+pub(crate) fn of_engine(engine: EngineId) -> HashMap<String, String> {
+    labels([(ENGINE, engine.to_string())])
+}
+
+/// Which replica has these labels; `None` for what is none.
+pub(crate) fn replica(labels: &HashMap<String, String>) -> Option<ReplicaId> {
+    Some(ReplicaId {
+        app: labels.get(APP)?.parse().ok()?,
+        release: ReleaseNumber(labels.get(RELEASE)?.parse().ok()?),
+        number: labels.get(REPLICA)?.parse().ok()?,
+    })
+}
+
+/// The filter of Docker's lists that finds the containers of an engine's runs, for one attempt or for all. Replicas
+/// belong to no run, so that it never finds one.
+pub(crate) fn run_filter(engine: EngineId, attempt: Option<&AttemptId>) -> HashMap<String, Vec<String>> {
+    let labels = pairs(engine, attempt).map(|(key, value)| format!("{key}={value}"));
+    filter(labels.chain([RUN.to_owned()]))
+}
+
+/// The filter that finds what an engine made and has a label, whatever that says.
+pub(crate) fn kind_filter(engine: EngineId, key: &str) -> HashMap<String, Vec<String>> {
+    filter([format!("{ENGINE}={engine}"), key.to_owned()])
+}
+
+/// The filter that finds everything of an engine.
+pub(crate) fn engine_filter(engine: EngineId) -> HashMap<String, Vec<String>> {
+    filter([format!("{ENGINE}={engine}")])
+}
+
+fn filter(labels: impl IntoIterator<Item = String>) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), labels.into_iter().collect())])
+}
+
+fn labels<const N: usize>(pairs: [(&str, String); N]) -> HashMap<String, String> {
+    HashMap::from(pairs.map(|(key, value)| (key.to_owned(), value)))
 }
 
 fn pairs(

@@ -1,8 +1,9 @@
-//! Containers and images on a Docker engine: the only crate that knows bollard.
+//! Containers, replicas, images and volumes on a Docker engine: the only crate that knows bollard.
 //!
-//! [`Docker`] implements [`yuanli_ports::Containers`] and [`yuanli_ports::Images`]. It connects at first use, so that
-//! a workflow which needs no Docker runs without one. Everything that it creates carries the labels of [`label`] and
-//! is found again by them. Start reading in [`connection`], then `container` and `build`.
+//! [`Docker`] implements [`yuanli_ports::Containers`], [`yuanli_ports::Images`], [`yuanli_ports::Replicas`] and
+//! [`yuanli_ports::Volumes`]. It connects at first use, so that a workflow which needs no Docker runs without one.
+//! Everything that it creates carries the labels of [`label`] and is found again by them. Start reading in
+//! [`connection`], then `container` and `build`, or `replica`.
 //!
 //! Absent on purpose: pulling and pushing, BuildKit, `exec`, TLS and ssh to remote engines.
 
@@ -16,7 +17,10 @@ mod image;
 pub mod label;
 mod output;
 mod reference;
+mod refusal;
+mod replica;
 mod request;
+mod volume;
 
 #[cfg(feature = "fake")]
 pub mod fake;

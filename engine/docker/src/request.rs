@@ -16,6 +16,9 @@ use crate::{label, reference};
 /// Docker counts processor time in billionths, we in thousandths.
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
+/// A size of a log that is never reached: Docker has no word for "without limit" that it takes here.
+const UNLIMITED_LOG: &str = "1000p";
+
 /// Least memory that Docker gives a container.
 const MIN_MEMORY_BYTES: u64 = 6 * 1024 * 1024;
 
@@ -27,7 +30,7 @@ pub(crate) fn create_body(request: &ContainerRequest) -> Result<ContainerCreateB
         cmd: (!request.command.is_empty()).then(|| request.command.clone()),
         // Docker takes a list of one empty string for "no entry point"; an empty list means the image's own.
         entrypoint: request.entrypoint.clone().map(|e| if e.is_empty() { vec![String::new()] } else { e }),
-        env: Some(request.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: Some(environment(&request.environment)),
         working_dir: request.working_folder.clone(),
         user: request.user.clone(),
         labels: Some(label::of(&request.operation)),
@@ -37,27 +40,33 @@ pub(crate) fn create_body(request: &ContainerRequest) -> Result<ContainerCreateB
 }
 
 fn host_config(request: &ContainerRequest) -> HostConfig {
-    let memory = request.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     HostConfig {
         auto_remove: Some(false),
-        log_config: Some(log_config()),
+        log_config: Some(log_config(UNLIMITED_LOG, "1")),
         network_mode: (!request.has_network).then(|| "none".to_owned()),
         mounts: Some(request.mounts.iter().map(bind).collect()),
+        ..limits(request.memory_bytes, request.cpu_millis)
+    }
+}
+
+/// A configuration that says no more than how much of the machine a container may use.
+pub(crate) fn limits(memory_bytes: Option<u64>, cpu_millis: Option<u32>) -> HostConfig {
+    let memory = memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    HostConfig {
         memory,
         // The same as `memory`: no swap on top, so that the limit is one.
         memory_swap: memory,
-        nano_cpus: request.cpu_millis.map(|millis| i64::from(millis) * NANOS_PER_MILLI),
+        nano_cpus: cpu_millis.map(|millis| i64::from(millis) * NANOS_PER_MILLI),
         ..HostConfig::default()
     }
 }
 
-/// A log that keeps every line until the container is removed. Each option that could lose lines is set, because
-/// Docker fills in what its `daemon.json` says for those that are not.
-fn log_config() -> HostConfigLogConfig {
+/// A log that keeps its lines until `max_file` files are `max_size` large. Each option that could lose lines is set,
+/// because Docker fills in what its `daemon.json` says for those that are not.
+pub(crate) fn log_config(max_size: &str, max_file: &str) -> HostConfigLogConfig {
     let options = [
-        // A size that is never reached: Docker has no word for "without limit" that it takes here.
-        ("max-size", "1000p"),
-        ("max-file", "1"),
+        ("max-size", max_size),
+        ("max-file", max_file),
         ("compress", "false"),
         // `non-blocking` drops lines when the reader is slow.
         ("mode", "blocking"),
@@ -78,30 +87,44 @@ fn bind(mount: &Mount) -> DockerMount {
     }
 }
 
+/// The environment as Docker takes it.
+pub(crate) fn environment(variables: &[(String, String)]) -> Vec<String> {
+    variables.iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
 /// Refuses what Docker would refuse with a worse message, or take and change without a word.
 fn check(request: &ContainerRequest) -> Result<(), ContainerError> {
-    let invalid = |text: String| Err(ContainerError::Invalid(text));
     reference::check(&request.image)?;
-    for (key, value) in &request.environment {
-        if key.is_empty() || key.contains('=') || key.contains('\0') || value.contains('\0') {
-            return invalid(format!(
-                "`{key}` is no name of an environment variable: it may be neither empty nor hold `=`"
-            ));
-        }
-    }
+    check_environment(&request.environment)?;
     for mount in &request.mounts {
         if !mount.host.is_absolute() || mount.host.to_str().is_none() || !mount.target.starts_with('/') {
-            return invalid(format!(
+            return Err(ContainerError::Invalid(format!(
                 "`{}` cannot be mounted at `{}`: both paths have to be absolute and valid UTF-8",
                 mount.host.display(),
                 mount.target
-            ));
+            )));
         }
     }
-    match request.memory_bytes {
-        Some(bytes) if bytes < MIN_MEMORY_BYTES => invalid(format!(
+    check_memory(request.memory_bytes)
+}
+
+pub(crate) fn check_environment(variables: &[(String, String)]) -> Result<(), ContainerError> {
+    let is_bad = |(key, value): &&(String, String)| {
+        key.is_empty() || key.contains('=') || key.contains('\0') || value.contains('\0')
+    };
+    match variables.iter().find(is_bad) {
+        Some((key, _)) => Err(ContainerError::Invalid(format!(
+            "`{key}` is no name of an environment variable: it may be neither empty nor hold `=`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn check_memory(bytes: Option<u64>) -> Result<(), ContainerError> {
+    match bytes {
+        Some(bytes) if bytes < MIN_MEMORY_BYTES => Err(ContainerError::Invalid(format!(
             "a memory limit of {bytes} bytes is too small: Docker needs at least {MIN_MEMORY_BYTES} (6 MiB)"
-        )),
+        ))),
         _ => Ok(()),
     }
 }
