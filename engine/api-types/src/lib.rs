@@ -4,12 +4,17 @@
 //! left out. Fields are only ever added.
 
 mod admin;
+mod app;
 mod diagnostic;
 mod list;
 mod plugin;
 mod run;
+mod workflow;
 
 pub use admin::{Check, Compacted, Diagnosis, Health, Part, Transferred, Usage, WorkflowUsage};
+pub use app::{
+    App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
+};
 pub use diagnostic::{Diagnostic, Severity, Validation};
 pub use list::List;
 pub use plugin::{Plugin, Right};
@@ -17,3 +22,4 @@ pub use run::{
     Attempt, Event, EventKind, Failure, LogLine, PinnedStage, Run, RunStatus, RunSummary, Stage, StageStatus,
     Update,
 };
+pub use workflow::{Problem, RunRequest, RunStarted, Schedule, SecretValue, Workflow, WorkflowDocument};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use yuanli_model::app::ReleaseNumber;
 use yuanli_model::{AppName, Timestamp};
-use yuanli_ports::apps::{AppMeasure, AppStatus, Happening};
+use yuanli_ports::apps::{AppMeasure, AppStatus, Happening, RolloutOutcome};
 
 use crate::app::{AppState, Rollout};
 use crate::table;
@@ -32,10 +32,12 @@ pub struct AppView {
     pub reasons: Vec<String>,
     /// When that was decided.
     pub decided: Timestamp,
+    /// The decisions that changed the number, oldest first: when, how many, why.
+    pub decisions: Vec<(Timestamp, u32, Vec<String>)>,
     /// What happened to its gray release, the one that is going on or the last one.
     pub gray: Option<(ReleaseNumber, Vec<Happening>)>,
-    /// How its last roll-out ended, in words; `None` while it is on its way.
-    pub rollout: Option<String>,
+    /// How its last roll-out ended, well or badly and in words; `None` while it is on its way.
+    pub rollout: Option<(RolloutOutcome, String)>,
     /// Whether it is on its way out.
     pub is_deleted: bool,
     pub(crate) state: Arc<AppState>,
@@ -79,8 +81,11 @@ impl AppView {
             measure,
             reasons: state.scaling.reasons.clone(),
             decided: state.scaling.decided,
+            decisions: (state.scaling.decisions.iter())
+                .map(|decided| (decided.at, decided.desired, decided.reasons.clone()))
+                .collect(),
             gray: state.gray.as_ref().map(|gray| (gray.release, gray.happenings.clone())),
-            rollout: state.rollout.ended.as_ref().map(|(_, _, message)| message.clone()),
+            rollout: state.rollout.ended.as_ref().map(|(_, outcome, message)| (*outcome, message.clone())),
             is_deleted: state.is_deleted,
             state: Arc::new(state.clone()),
         }

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -28,6 +29,12 @@ pub(crate) struct Global {
     /// The data directory [default: $XDG_DATA_HOME/yuanli, else ~/.local/share/yuanli]
     #[arg(long, global = true, env = "YUANLI_DATA", value_name = "FOLDER", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
+    /// The engine to ask, instead of the one that owns the data directory, such as http://127.0.0.1:7100
+    #[arg(long, global = true, env = "YUANLI_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// The token that this engine wants
+    #[arg(long, global = true, env = "YUANLI_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -39,6 +46,31 @@ pub(crate) enum Command {
     Run(Run),
     /// Find what is wrong with workflows
     Validate(Validate),
+    /// Be the engine of a data directory: keep apps, follow schedules, answer the API
+    Serve(Serve),
+    /// Workflows that the engine keeps
+    Workflow {
+        #[command(subcommand)]
+        command: WorkflowCommand,
+    },
+    /// Start a run of a workflow that the engine keeps
+    Trigger(Trigger),
+    /// Apps: long-running services
+    App {
+        #[command(subcommand)]
+        command: AppCommand,
+    },
+    /// Why something is as it is
+    #[command(after_help = "Example:\n  yuanli why app/shop")]
+    Why {
+        /// What to explain: `app/NAME` tells why it has as many replicas as it has
+        what: String,
+    },
+    /// What webhooks are signed with
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// Plugins that stages can use
     Plugin {
         #[command(subcommand)]
@@ -54,6 +86,128 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Serve HTTP in front of apps; `yuanli serve` starts it
+    #[command(hide = true)]
+    Gateway(Gateway),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+One engine owns a data directory; other commands find it through the socket in there. When it
+ends, apps and their gateway serve on, and runs wait for the next engine.
+
+Examples:
+  yuanli serve
+  yuanli serve --listen 0.0.0.0:7100 --gateway 0.0.0.0:80")]
+pub(crate) struct Serve {
+    /// Where the API listens
+    #[arg(long, default_value = "127.0.0.1:7100", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Answer the API on the socket only
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) no_listen: bool,
+    /// Where the gateway listens; may be given several times
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub(crate) gateway: Vec<SocketAddr>,
+    /// How long a lower load has to last before there are fewer replicas, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub(crate) scale_down_window: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// Its folder
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+    /// Where it listens
+    #[arg(long, required = true)]
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowCommand {
+    /// Keep a workflow, in place of the one of its name
+    #[command(after_help = "Example:\n  yuanli workflow apply shop.yaml")]
+    Apply(Apply),
+    /// The workflows that are kept
+    List,
+    /// A workflow's text, and what starts it
+    Show(Named),
+    /// Forget a workflow; its runs stay
+    Delete(Named),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The file, or the folder that has one; `-` is standard input
+    pub(crate) file: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Its name
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yuanli trigger shop --input tag=v2 --follow
+  yuanli trigger shop --key release-2   # however often it is called: one run")]
+pub(crate) struct Trigger {
+    /// The workflow's name
+    pub(crate) name: String,
+    /// A value for an input of the workflow
+    #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// Watch the run to its end; the exit code is its outcome
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Show every line that containers and builds write, also on a terminal
+    #[arg(short, long, requires = "follow")]
+    pub(crate) verbose: bool,
+    /// Of one key there is one run, however often it is asked for
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Declare an app or a change of one; says first what changes
+    #[command(after_help = "Examples:\n  yuanli app apply shop.app.yaml --dry-run\n  yuanli app apply shop.app.yaml --wait")]
+    Apply(AppApply),
+    /// The apps
+    List,
+    /// An app with its releases and replicas
+    Show(Named),
+    /// Take an app away with all its replicas; its volumes stay
+    Delete(Named),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppApply {
+    /// The app's file; `-` is standard input
+    pub(crate) file: String,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait until all replicas serve
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+    /// How long to wait, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", requires = "wait")]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Keep a secret, read from standard input
+    #[command(after_help = "Example:\n  printf %s \"$KEY\" | yuanli secret set hook-key")]
+    Set(Named),
+    /// The names of the secrets
+    List,
+    /// Forget a secret
+    Delete(Named),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +255,8 @@ pub(crate) enum RunsCommand {
     Show(Select),
     /// What the stages of a run wrote
     Logs(Logs),
+    /// Ask a run to end
+    Cancel(Select),
 }
 
 #[derive(Debug, Args)]

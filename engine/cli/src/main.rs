@@ -4,7 +4,9 @@
 //! `--json` are the bodies of `api-types`; everything for people goes to standard error, except tables that were
 //! asked for.
 
+mod access;
 mod arguments;
+mod client;
 mod command;
 mod exit;
 mod output;
@@ -46,6 +48,14 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
         Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,
+        Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
+        Command::Serve(serve) => command::serve::serve(&global, serve).await,
+        Command::Gateway(gateway) => command::serve::gateway(gateway).await,
+        Command::Workflow { command } => command::workflow::perform(&global, command).await,
+        Command::Trigger(trigger) => command::workflow::trigger(&global, trigger).await,
+        Command::Secret { command } => command::workflow::secret(&global, command).await,
+        Command::App { command } => command::app::perform(&global, command).await,
+        Command::Why { what } => command::app::why(&global, &what).await,
         Command::Admin { command } => command::admin::perform(&global, command).await,
     }
 }

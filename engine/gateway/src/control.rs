@@ -47,11 +47,11 @@ impl Control {
     /// Takes the socket; whoever holds the folder's lock may.
     pub(crate) fn bind(folder: &Folder) -> io::Result<UnixListener> {
         let socket = folder.socket()?;
-        match std::fs::remove_file(&socket.path) {
+        match std::fs::remove_file(socket.path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        UnixListener::bind(&socket.path)
+        UnixListener::bind(socket.path())
     }
 
     /// Answers engines until it is to stop, or there is nothing left to be there for.

@@ -2,29 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 use yuanli_ports::traffic::Table;
 
+use crate::socket::SocketPath;
 use crate::wire::TableFrame;
 
-/// What an address of a unix socket may have, with room for the end (`sun_path` has 108 bytes).
-const MAX_SOCKET_PATH: usize = 100;
 const SOCKET: &str = "control.sock";
 
 /// A folder of one gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     path: PathBuf,
-}
-
-/// Where a socket is reached; the name holds as long as this does.
-#[derive(Debug)]
-pub(crate) struct SocketPath {
-    pub(crate) path: PathBuf,
-    _folder: Option<File>,
 }
 
 impl Folder {
@@ -59,15 +50,9 @@ impl Folder {
         }
     }
 
-    /// The path of the private socket, by way of the open folder where it is too long for an address.
+    /// Where the private socket is reached.
     pub(crate) fn socket(&self) -> io::Result<SocketPath> {
-        let path = self.path.join(SOCKET);
-        if path.as_os_str().len() <= MAX_SOCKET_PATH {
-            return Ok(SocketPath { path, _folder: None });
-        }
-        let folder = File::open(&self.path)?;
-        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(SOCKET);
-        Ok(SocketPath { path, _folder: Some(folder) })
+        SocketPath::of(&self.path, SOCKET)
     }
 
     /// Keeps a table. Not synced: after a crash of the machine no address in it holds any more.

@@ -256,7 +256,7 @@ impl Link {
 
     async fn reach(&self) -> io::Result<Frames> {
         let socket = self.folder.socket()?;
-        UnixStream::connect(&socket.path).await.map(Frames::new)
+        UnixStream::connect(socket.path()).await.map(Frames::new)
     }
 
     /// Makes sure that it is one that this engine can talk to, on the addresses that are asked for; one that is not is

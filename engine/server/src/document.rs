@@ -43,6 +43,15 @@ pub enum Refused {
     Inputs(Vec<InvalidInput>),
 }
 
+/// Inputs as they are given.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Given {
+    /// As text, each to be read as the type that the workflow declares.
+    Texts(Vec<(String, String)>),
+    /// As values.
+    Values(serde_json::Map<String, Value>),
+}
+
 /// A document that can be run, with its inputs.
 pub(crate) struct Runnable {
     pub(crate) workflow: Arc<Workflow>,
@@ -76,19 +85,29 @@ impl Library {
     /// # Errors
     /// When the file cannot be read, or this machine fails; what is wrong *in* the file is no error here.
     pub async fn read(&self, file: &str) -> Result<Document, Unread> {
-        let file = file::File::read(file).await?;
+        let file::File { name, text, origin } = file::File::read(file).await?;
+        self.compile(name, text, origin).await.map_err(Unread::Machine)
+    }
+
+    /// Finds everything that is wrong with a text.
+    ///
+    /// # Errors
+    /// When this machine fails; what is wrong *in* the text is no error here.
+    pub(crate) async fn compile(
+        &self,
+        name: String,
+        text: String,
+        origin: Origin,
+    ) -> anyhow::Result<Document> {
         let mut plugins = Resolved { names: self.plugins.names(), found: HashMap::new() };
-        for reference in yuanli_lang::references(&file.text) {
-            let resolved = match self.plugins.resolve(&reference, &file.origin).await {
-                Err(PluginError::Local(why)) => {
-                    return Err(Unread::Machine(anyhow::anyhow!("plugin `{reference}`: {why}")));
-                }
+        for reference in yuanli_lang::references(&text) {
+            let resolved = match self.plugins.resolve(&reference, &origin).await {
+                Err(PluginError::Local(why)) => anyhow::bail!("plugin `{reference}`: {why}"),
                 Err(error) => Err(error.to_string()),
                 Ok(description) => Ok(description),
             };
             plugins.found.insert(reference, resolved);
         }
-        let file::File { name, text, origin } = file;
         let compilation = yuanli_lang::compile(&name, &text, &plugins);
         Ok(Document { name, text, origin, compilation, plugins })
     }
@@ -116,24 +135,12 @@ impl Document {
     /// What is to be said about it, for a person, with excerpts.
     #[must_use]
     pub fn render(&self, has_color: bool, width: usize) -> String {
-        let options = RenderOptions { color: has_color, unicode: true, width };
-        yuanli_lang::render(&self.name, &self.text, &self.compilation.diagnostics, options)
+        render(&self.name, &self.text, &self.compilation.diagnostics, has_color, width)
     }
 
     /// What is to be said about it, as data.
     #[must_use]
     pub fn validation(&self) -> api::Validation {
-        let diagnostic = |found: &yuanli_lang::Diagnostic| api::Diagnostic {
-            code: found.code.to_string(),
-            severity: match found.severity {
-                Severity::Error => api::Severity::Error,
-                Severity::Warning => api::Severity::Warning,
-            },
-            message: found.message.clone(),
-            line: found.line,
-            column: found.column,
-            help: found.help.clone(),
-        };
         api::Validation {
             file: self.name.clone(),
             valid: self.is_valid(),
@@ -142,8 +149,18 @@ impl Document {
         }
     }
 
-    /// The document with the inputs that were given as text, each parsed as the type that the workflow declares.
-    pub(crate) fn into_runnable(self, given: Vec<(String, String)>) -> Result<Runnable, Refused> {
+    /// What it declares; `None` when it has errors.
+    pub(crate) fn workflow(&self) -> Option<&Workflow> {
+        self.compilation.workflow.as_ref()
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The document with its inputs.
+    pub(crate) fn into_runnable(self, given: Given) -> Result<Runnable, Refused> {
         let workflow = self.compilation.workflow.ok_or(Refused::Invalid)?;
         let typed = |(name, text): (String, String)| {
             let input = workflow.inputs().iter().find(|(input, _)| input.as_str() == name);
@@ -151,7 +168,11 @@ impl Document {
             let value = input.and_then(|(_, input)| input.kind.parse(&text)).unwrap_or(Value::String(text));
             (name, value)
         };
-        let inputs = workflow.bind(given.into_iter().map(typed).collect()).map_err(Refused::Inputs)?;
+        let given = match given {
+            Given::Texts(texts) => texts.into_iter().map(typed).collect(),
+            Given::Values(values) => values.into_iter().collect(),
+        };
+        let inputs = workflow.bind(given).map_err(Refused::Inputs)?;
         let component = |stage: &yuanli_model::Stage| match self.plugins.found.get(&stage.uses) {
             Some(Ok(description)) => Ok(description.digest),
             // `lang` gives no workflow with a plugin that was not found.
@@ -165,5 +186,30 @@ impl Document {
             components,
             origin: self.origin,
         })
+    }
+}
+
+/// What is to be said about a text, for a person, with excerpts.
+pub(crate) fn render(
+    name: &str,
+    text: &str,
+    diagnostics: &[yuanli_lang::Diagnostic],
+    has_color: bool,
+    width: usize,
+) -> String {
+    yuanli_lang::render(name, text, diagnostics, RenderOptions { color: has_color, unicode: true, width })
+}
+
+pub(crate) fn diagnostic(found: &yuanli_lang::Diagnostic) -> api::Diagnostic {
+    api::Diagnostic {
+        code: found.code.to_string(),
+        severity: match found.severity {
+            Severity::Error => api::Severity::Error,
+            Severity::Warning => api::Severity::Warning,
+        },
+        message: found.message.clone(),
+        line: found.line,
+        column: found.column,
+        help: found.help.clone(),
     }
 }

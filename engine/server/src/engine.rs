@@ -6,16 +6,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
-use yuanli_executor::{Executor, Follower, Options, Ports, Submission};
+use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::{Containers, Logs};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileLogs, disk};
+use yuanli_wasm::Outside;
 use yuanli_workspace::FileWorkspaces;
 
 use crate::body;
 use crate::clock::SystemClock;
-use crate::document::{Document, Refused};
-use crate::library::{Library, outside};
+use crate::document::{Document, Given, Refused};
+use crate::library::{Library, NO_APPS, outside};
 
 /// Where an engine keeps what.
 #[derive(Debug, Clone)]
@@ -38,6 +39,30 @@ pub struct Engine {
     directory: DataDirectory,
 }
 
+/// What an engine stands on: its data directory and what is opened of it, before anything is built on that.
+pub(crate) struct Ground {
+    pub(crate) directory: DataDirectory,
+    pub(crate) store: Arc<Embedded>,
+    pub(crate) docker: Arc<Docker>,
+    pub(crate) clock: Arc<SystemClock>,
+}
+
+impl Ground {
+    pub(crate) fn open(locations: &Locations) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock::default());
+        let mut directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
+        let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
+        directory.note_store()?;
+        let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
+        Ok(Self { directory, store, docker, clock })
+    }
+
+    /// What plugins reach, with these apps.
+    pub(crate) fn outside(&self, apps: Arc<dyn yuanli_ports::Apps>) -> Outside {
+        outside(self.directory.engine(), Arc::clone(&self.clock), Arc::clone(&self.docker), apps)
+    }
+}
+
 /// What a text that was to name a run stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
@@ -54,20 +79,20 @@ pub enum Selected {
 pub struct Updates(Follower);
 
 impl Engine {
-    /// Opens a data directory, which is made when it is not there, and becomes its only engine.
+    /// Opens a data directory, which is made when it is not there, and becomes its only engine. It keeps no apps.
     ///
     /// # Errors
     /// When another engine owns it, or it cannot be read or written; the message says which.
     pub async fn open(locations: &Locations) -> anyhow::Result<Self> {
-        let clock = Arc::new(SystemClock::default());
-        let mut directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
-        let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
-        directory.note_store()?;
-        let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
-        let library = Library::with(
-            &locations.data,
-            outside(directory.engine(), Arc::clone(&clock), Arc::clone(&docker)),
-        )?;
+        let ground = Ground::open(locations)?;
+        let outside = ground.outside(Arc::new(NO_APPS));
+        Self::on(ground, outside)
+    }
+
+    /// An engine on this ground that reaches these outsides.
+    pub(crate) fn on(ground: Ground, outside: Outside) -> anyhow::Result<Self> {
+        let Ground { directory, store, docker, clock } = ground;
+        let library = Library::with(directory.path(), outside)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let archive =
             FileArchive::open(&directory.history(), Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
@@ -106,6 +131,37 @@ impl Engine {
             self.remove_containers().await?;
         }
         Ok(open.iter().map(ToString::to_string).collect())
+    }
+
+    /// Goes on with the runs that are kept and ends the others, as [`Self::recover`] does. Returns how many go on.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
+        self.recover().await?;
+        let mut resumed = 0;
+        for left in self.executor.left().await? {
+            let run = left.run;
+            match self.go_on(left).await {
+                Ok(()) => resumed += 1,
+                Err(error) => {
+                    tracing::error!(%run, error = format!("{error:#}"), "cannot be gone on with; it is closed as failed");
+                    self.executor.interrupt(run).await?;
+                }
+            }
+        }
+        Ok(resumed)
+    }
+
+    async fn go_on(&self, left: Left) -> anyhow::Result<()> {
+        let text = left.text.context("its workflow is not stored any more")?;
+        let origin = left.origin.context("where its file lay is not known")?;
+        let document = self.library.compile(left.workflow.to_string(), text, origin.clone()).await?;
+        let workflow = document.workflow().with_context(|| {
+            format!("its workflow is not valid any more:\n{}", document.render(false, 100))
+        })?;
+        self.executor.resume(left.run, Arc::new(workflow.clone()), origin).await?;
+        Ok(())
     }
 
     /// Removes what runs that were interrupted have left on Docker; when that fails, it is done by the next engine.
@@ -156,6 +212,22 @@ impl Engine {
         document: Document,
         inputs: Vec<(String, String)>,
     ) -> anyhow::Result<Result<RunId, Refused>> {
+        let started = self.submit(document, Given::Texts(inputs), None, false).await?;
+        Ok(started.map(|started| started.run))
+    }
+
+    /// Starts a run, one for each cause; it is durable when this returns. `is_kept` says whether the next engine goes on
+    /// with it.
+    ///
+    /// # Errors
+    /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
+    pub(crate) async fn submit(
+        &self,
+        document: Document,
+        inputs: Given,
+        cause: Option<String>,
+        is_kept: bool,
+    ) -> anyhow::Result<Result<Started, Refused>> {
         let runnable = match document.into_runnable(inputs) {
             Ok(runnable) => runnable,
             Err(refused) => return Ok(Err(refused)),
@@ -166,10 +238,10 @@ impl Engine {
             inputs: runnable.inputs,
             components: runnable.components,
             origin: runnable.origin,
-            cause: None,
-            is_kept: false,
+            cause,
+            is_kept,
         };
-        Ok(Ok(self.executor.start(submission).await?.run))
+        Ok(Ok(self.executor.start(submission).await?))
     }
 
     /// Asks for the end of a run.
@@ -280,6 +352,11 @@ impl Engine {
     /// Waits for everything that was begun, and gives the data directory back.
     pub async fn close(self) {
         self.executor.close().await;
+    }
+
+    /// Lets everything go where it is; the next engine goes on with the runs that are kept.
+    pub(crate) async fn suspend(&self) {
+        self.executor.suspend().await;
     }
 
     /// The data directory.

@@ -3,19 +3,30 @@
 //! - [`Engine`] owns a data directory and drives runs; start reading there.
 //! - [`Library`] knows plugins and documents and needs no data directory of its own.
 //!
-//! The HTTP API comes to stand in here; until then the command line calls these directly.
+//! - [`Service`] is an engine that stays: it keeps apps and workflows, fires schedules and answers the HTTP API.
 
 pub mod admin;
+mod app_body;
 mod body;
 mod clock;
 mod document;
 mod engine;
 mod file;
+mod http;
+mod kept;
 mod library;
+mod secret;
+mod service;
+pub mod source;
+mod socket;
 
 pub use body::rfc3339;
 pub use clock::SystemClock;
 pub use document::{Document, Refused, Unread};
 pub use engine::{Engine, Locations, Selected, Updates};
 pub use library::Library;
+pub use service::{Service, ServiceOptions};
+pub use socket::connect;
+pub use yuanli_gateway::{Options as GatewayOptions, ServeError, serve as serve_gateway};
+pub use yuanli_ports::Cancellation;
 pub use yuanli_model::{RunId, printable, printable_line};

@@ -7,7 +7,7 @@ use anyhow::Context;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_model::{Digest, EngineId, PluginDescription};
-use yuanli_ports::Plugins;
+use yuanli_ports::{Apps, Plugins};
 use yuanli_ports::apps::NoApps;
 use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
@@ -42,6 +42,7 @@ impl Library {
             EngineId::from_u128(0),
             Arc::new(SystemClock::default()),
             Arc::new(Docker::lazy(yuanli_docker::Options::from_environment())),
+            Arc::new(NO_APPS),
         );
         Self::with(data, outside)
     }
@@ -61,17 +62,25 @@ impl Library {
     }
 }
 
-/// What an engine reaches that runs one workflow, and keeps no apps.
-pub(crate) fn outside(engine: EngineId, clock: Arc<SystemClock>, docker: Arc<Docker>) -> Outside {
+/// What stages are told that ask for apps where none are kept.
+pub(crate) const NO_APPS: NoApps = NoApps(
+    "apps are kept by an engine that stays: start `yuanli serve`, then `yuanli workflow apply` and `yuanli trigger`",
+);
+
+/// What plugins reach.
+pub(crate) fn outside(
+    engine: EngineId,
+    clock: Arc<SystemClock>,
+    docker: Arc<Docker>,
+    apps: Arc<dyn Apps>,
+) -> Outside {
     Outside {
         engine,
         clock,
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
-        apps: Arc::new(NoApps(
-            "apps are kept by an engine that stays: start `yuanli serve`, then `yuanli workflow apply` and `yuanli trigger`",
-        )),
+        apps,
     }
 }
 

@@ -1,22 +1,25 @@
 //! The commands.
 
 pub(crate) mod admin;
+pub(crate) mod app;
 mod interrupt;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod serve;
 pub(crate) mod validate;
+pub(crate) mod workflow;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use yuanli_server::{Engine, Library, Locations, Unread};
+use yuanli_server::{Library, Unread};
 
 use crate::arguments::Global;
 use crate::exit::Misuse;
 
 /// The data directory: by flag or environment, else in the user's data home.
-fn data(global: &Global) -> anyhow::Result<PathBuf> {
+pub(crate) fn data(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(data) = &global.data {
         return Ok(data.clone());
     }
@@ -24,10 +27,6 @@ fn data(global: &Global) -> anyhow::Result<PathBuf> {
     let home = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
     let home = home.context("neither HOME nor XDG_DATA_HOME is set: name a folder with --data")?;
     Ok(home.join("yuanli"))
-}
-
-async fn engine(global: &Global) -> anyhow::Result<Engine> {
-    Engine::open(&Locations { data: data(global)? }).await
 }
 
 fn library(global: &Global) -> anyhow::Result<Library> {

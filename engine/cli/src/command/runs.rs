@@ -1,18 +1,17 @@
 //! `yuanli runs`.
 
+use hyper::Method;
 use yuanli_api_types::{Run, Stage};
-use yuanli_server::{Engine, Selected, printable_line};
+use yuanli_server::printable_line;
 
+use crate::access::Access;
 use crate::arguments::{Global, List, Logs, Select};
 use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::view::plain_line;
 
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
-    let engine = super::engine(global).await?;
-    let page = engine.list(arguments.after.as_deref(), arguments.limit.into()).await;
-    let page =
-        page.map_err(|e| if arguments.after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
+    let page = Access::of(global).await?.list(arguments.after.as_deref(), arguments.limit).await?;
     if global.json {
         output::json(&page)?;
         return Ok(Exit::Done);
@@ -29,11 +28,7 @@ pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exi
 }
 
 pub(crate) async fn show(global: &Global, arguments: Select) -> anyhow::Result<Exit> {
-    let engine = super::engine(global).await?;
-    let run = select(&engine, &arguments.run).await?;
-    let Some(run) = engine.show(run).await? else {
-        return Err(Misuse(format!("run {run} has no events")).into());
-    };
+    let run = Access::of(global).await?.show(&arguments.run).await?;
     if global.json {
         output::json(&run)?;
         return Ok(Exit::Done);
@@ -92,30 +87,25 @@ fn show_end(stage: &Stage) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn logs(global: &Global, arguments: Logs) -> anyhow::Result<Exit> {
-    let engine = super::engine(global).await?;
-    let run = select(&engine, &arguments.run).await?;
+    let access = Access::of(global).await?;
+    // The same one for both questions, also when another run begins in between.
+    let run = access.show(&arguments.run).await?;
     if let Some(wanted) = &arguments.stage {
-        let stages = engine.show(run).await?.map(|run| run.stages).unwrap_or_default();
-        let names: Vec<&str> = stages.iter().map(|stage| stage.pinned.name.as_str()).collect();
+        let names: Vec<&str> = run.stages.iter().map(|stage| stage.pinned.name.as_str()).collect();
         if !names.contains(&wanted.as_str()) {
-            let known = names.join(", ");
+            let (run, known) = (&run.summary.id, names.join(", "));
             return Err(Misuse(format!("run {run} has no stage `{wanted}`; it has {known}")).into());
         }
     }
     let tell = |line| if global.json { output::json(&line) } else { output::line(plain_line(&line)) };
-    engine.logs(run, arguments.stage.as_deref(), tell).await?;
+    access.logs(&run.summary.id, arguments.stage.as_deref(), tell).await?;
     Ok(Exit::Done)
 }
 
-async fn select(engine: &Engine, text: &str) -> anyhow::Result<yuanli_server::RunId> {
-    match engine.select(text).await? {
-        Selected::One(run) => Ok(run),
-        Selected::None if text == "last" => Err(Misuse("there is no run yet".to_owned()).into()),
-        Selected::None => {
-            Err(Misuse(format!("there is no run `{text}`; `yuanli runs list` shows what there is")).into())
-        }
-        Selected::Several => {
-            Err(Misuse(format!("several runs begin with `{text}`: give more of the id")).into())
-        }
-    }
+pub(crate) async fn cancel(global: &Global, arguments: Select) -> anyhow::Result<Exit> {
+    let engine = crate::access::engine(global).await?;
+    let path = format!("/api/v1/runs/{}/cancel", crate::access::escaped(&arguments.run));
+    engine.tell(Method::POST, &path, None::<&()>).await?;
+    output::note("the run is asked to end");
+    Ok(Exit::Done)
 }

@@ -1,0 +1,104 @@
+//! Workflows that an engine keeps, and what starts them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Diagnostic;
+
+/// A workflow that is to be kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowDocument {
+    /// What the document is called in messages.
+    pub file: String,
+    /// The document.
+    pub text: String,
+    /// The absolute path of the folder on the engine's machine that its paths begin at.
+    pub folder: String,
+    /// The absolute path of the folder that they may not leave.
+    pub root: String,
+}
+
+/// A workflow that is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// Its name.
+    pub name: String,
+    /// The digest of its text.
+    pub version: String,
+    /// When this version came.
+    pub applied_at: String,
+    /// The folder that its paths begin at.
+    pub folder: String,
+    /// When it runs by itself.
+    pub schedules: Vec<Schedule>,
+    /// The path that a signed request goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// Its text; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// A schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The cron expression.
+    pub cron: String,
+    /// Its time zone.
+    pub timezone: String,
+    /// When it is due next; absent when it never is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<String>,
+}
+
+/// A run that is to be started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// The workflow's name.
+    pub workflow: String,
+    /// Inputs as text, each read as the type that the workflow declares.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// Its id.
+    pub id: String,
+    /// Whether it was started now; else the same request had started it before.
+    pub is_new: bool,
+}
+
+/// A secret that is to be kept.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretValue {
+    /// Its value.
+    pub value: String,
+}
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretValue")
+    }
+}
+
+/// Why a request was not done, as RFC 9457 has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong, for a person.
+    pub detail: String,
+    /// What is wrong with the document that was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+    /// The same for a person, with excerpts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
+    /// More.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}

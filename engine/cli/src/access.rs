@@ -1,0 +1,122 @@
+//! Runs of a data directory: asked of the engine that owns it, or read here when none does.
+
+use anyhow::Context;
+use yuanli_api_types::{List, LogLine, Run, RunSummary};
+use yuanli_server::{Engine, Locations, RunId, Selected};
+
+use crate::arguments::Global;
+use crate::client::Client;
+use crate::command::data;
+use crate::exit::Misuse;
+
+/// Where the runs are.
+pub(crate) enum Access {
+    /// In a data directory that nobody else owns.
+    Here(Box<Engine>),
+    /// With an engine.
+    There(Client),
+}
+
+/// The engine that is meant; an error when none answers.
+pub(crate) async fn engine(global: &Global) -> anyhow::Result<Client> {
+    match client(global).await? {
+        Some(client) => Ok(client),
+        None => {
+            let data = data(global)?;
+            anyhow::bail!("no engine serves {}: start one with `yuanli serve`", data.display())
+        }
+    }
+}
+
+/// The engine that is meant, if it is there.
+async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
+    if let Some(url) = &global.url {
+        return Client::at(url, global.token.clone()).map(Some);
+    }
+    let data = data(global)?;
+    let connected = yuanli_server::connect(&data).await;
+    let connected = connected.with_context(|| format!("the engine of {} cannot be reached", data.display()))?;
+    Ok(connected.map(|_| Client::Socket(data)))
+}
+
+impl Access {
+    pub(crate) async fn of(global: &Global) -> anyhow::Result<Self> {
+        Ok(match client(global).await? {
+            Some(client) => Self::There(client),
+            None => Self::Here(Box::new(Engine::open(&Locations { data: data(global)? }).await?)),
+        })
+    }
+
+    pub(crate) async fn list(&self, after: Option<&str>, limit: u16) -> anyhow::Result<List<RunSummary>> {
+        match self {
+            Self::Here(engine) => {
+                let page = engine.list(after, limit.into()).await;
+                page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })
+            }
+            Self::There(client) => {
+                let after = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
+                client.get(&format!("/api/v1/runs?limit={limit}{after}")).await
+            }
+        }
+    }
+
+    pub(crate) async fn show(&self, run: &str) -> anyhow::Result<Run> {
+        match self {
+            Self::Here(engine) => {
+                let run = select(engine, run).await?;
+                let shown = engine.show(run).await?;
+                shown.ok_or_else(|| Misuse(format!("run {run} has no events")).into())
+            }
+            Self::There(client) => client.get(&format!("/api/v1/runs/{}", escaped(run))).await,
+        }
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        run: &str,
+        stage: Option<&str>,
+        mut tell: impl FnMut(LogLine) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Here(engine) => engine.logs(select(engine, run).await?, stage, tell).await,
+            Self::There(client) => {
+                let stage = stage.map(|stage| format!("?stage={}", escaped(stage))).unwrap_or_default();
+                let mut lines = client.lines(&format!("/api/v1/runs/{}/logs{stage}", escaped(run))).await?;
+                while let Some(line) = lines.next().await? {
+                    tell(line)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A text as a part of a URL.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+async fn select(engine: &Engine, text: &str) -> anyhow::Result<RunId> {
+    match engine.select(text).await? {
+        Selected::One(run) => Ok(run),
+        Selected::None if text == "last" => Err(Misuse("there is no run yet".to_owned()).into()),
+        Selected::None => {
+            Err(Misuse(format!("there is no run `{text}`; `yuanli runs list` shows what there is")).into())
+        }
+        Selected::Several => {
+            Err(Misuse(format!("several runs begin with `{text}`: give more of the id")).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_escaped_for_urls() {
+        assert_eq!(escaped("last-1_~.Z"), "last-1_~.Z");
+        assert_eq!(escaped("a/b ?ä"), "a%2Fb%20%3F%C3%A4");
+    }
+}

@@ -1,0 +1,166 @@
+//! `yuanli workflow`, `yuanli trigger` and `yuanli secret`.
+
+use std::io::{IsTerminal, Read as _};
+
+use hyper::Method;
+use yuanli_api_types::{
+    EventKind, List, RunRequest, RunStarted, RunStatus, SecretValue, Update, Workflow, WorkflowDocument,
+};
+use yuanli_server::source;
+
+use super::interrupt::Interrupts;
+use crate::access::{engine, escaped};
+use crate::arguments::{Apply, Global, Named, SecretCommand, Trigger, WorkflowCommand};
+use crate::client::Client;
+use crate::exit::{Exit, Misuse};
+use crate::output;
+use crate::view::{self, Screen};
+
+pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow::Result<Exit> {
+    let engine = engine(global).await?;
+    match command {
+        WorkflowCommand::Apply(arguments) => apply(global, &engine, arguments).await,
+        WorkflowCommand::List => list(global, &engine).await,
+        WorkflowCommand::Show(named) => show(global, &engine, &named).await,
+        WorkflowCommand::Delete(Named { name }) => {
+            engine.tell(Method::DELETE, &format!("/api/v1/workflows/{}", escaped(&name)), None::<&()>).await?;
+            output::note(format_args!("workflow {name} is deleted; its runs stay"));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn apply(global: &Global, engine: &Client, arguments: Apply) -> anyhow::Result<Exit> {
+    let source::Source { name, text, folder, root } =
+        source::read(&arguments.file).await.map_err(super::unread)?;
+    let document = WorkflowDocument { file: name, text, folder, root };
+    let workflow: Workflow = engine.post("/api/v1/workflows", &document, None).await?;
+    if global.json {
+        output::json(&workflow)?;
+        return Ok(Exit::Done);
+    }
+    output::note(format_args!("workflow {} ({})", workflow.name, output::short_digest(&workflow.version)));
+    describe(&workflow);
+    Ok(Exit::Done)
+}
+
+fn describe(workflow: &Workflow) {
+    for schedule in &workflow.schedules {
+        let next = schedule.next_at.as_deref().map_or("never".to_owned(), output::time);
+        output::note(format_args!("  at {} {}: next {next} UTC", schedule.cron, schedule.timezone));
+    }
+    if let Some(path) = &workflow.webhook {
+        output::note(format_args!("  by signed POST to {path}"));
+    }
+}
+
+async fn list(global: &Global, engine: &Client) -> anyhow::Result<Exit> {
+    let page: List<Workflow> = engine.get("/api/v1/workflows").await?;
+    if global.json {
+        output::json(&page)?;
+        return Ok(Exit::Done);
+    }
+    let rows = page.items.into_iter().map(|workflow| {
+        let next = workflow.schedules.iter().filter_map(|schedule| schedule.next_at.as_deref()).min();
+        let next = next.map(output::time).unwrap_or_default();
+        let version = output::short_digest(&workflow.version).to_owned();
+        vec![workflow.name, version, output::time(&workflow.applied_at), next, workflow.webhook.unwrap_or_default()]
+    });
+    output::table(&["WORKFLOW", "VERSION", "APPLIED (UTC)", "NEXT (UTC)", "WEBHOOK"], rows)?;
+    Ok(Exit::Done)
+}
+
+async fn show(global: &Global, engine: &Client, named: &Named) -> anyhow::Result<Exit> {
+    let workflow: Workflow = engine.get(&format!("/api/v1/workflows/{}", escaped(&named.name))).await?;
+    if global.json {
+        output::json(&workflow)?;
+        return Ok(Exit::Done);
+    }
+    describe(&workflow);
+    output::line(workflow.text.as_deref().unwrap_or_default().trim_end())?;
+    Ok(Exit::Done)
+}
+
+/// Starts a run of a workflow that the engine keeps.
+pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Result<Exit> {
+    let engine = engine(global).await?;
+    let mut interrupts = Interrupts::listen()?;
+    let request = RunRequest { workflow: arguments.name, inputs: arguments.inputs.into_iter().collect() };
+    let started: RunStarted = engine.post("/api/v1/runs", &request, arguments.key.as_deref()).await?;
+    if !arguments.follow {
+        if global.json { output::json(&started)? } else { output::line(&started.id)? }
+        return Ok(Exit::Done);
+    }
+    if !global.json && !std::io::stdout().is_terminal() {
+        output::unless_closed(output::line(&started.id))?;
+    }
+    let mut screen = Screen::new(view::choose(global.json, arguments.verbose));
+    let followed = tokio::select! {
+        followed = follow(&engine, &started.id, &mut screen) => followed,
+        _ = interrupts.next() => {
+            screen.close();
+            output::note(format_args!("the run goes on: yuanli runs show {}", started.id));
+            return Ok(Exit::Interrupted);
+        }
+    };
+    screen.close();
+    match followed {
+        Ok(Some(RunStatus::Succeeded)) => Ok(Exit::Done),
+        Ok(Some(_)) => Ok(Exit::Failed),
+        Ok(None) | Err(_) => {
+            let why = followed.err().map(|error| format!(": {error:#}")).unwrap_or_default();
+            output::note(format_args!(
+                "the engine went away{why}; the run goes on when it is back: yuanli runs show {}",
+                started.id
+            ));
+            Ok(Exit::Unreachable)
+        }
+    }
+}
+
+async fn follow(engine: &Client, run: &str, screen: &mut Screen) -> anyhow::Result<Option<RunStatus>> {
+    let mut updates = engine.lines(&format!("/api/v1/runs/{}/updates", escaped(run))).await?;
+    let mut status = None;
+    while let Some(update) = updates.next::<Update>().await? {
+        if let Update::Event(event) = &update
+            && let EventKind::Finished { status: ended } = event.kind
+        {
+            status = Some(ended);
+        }
+        screen.show(&update);
+    }
+    Ok(status)
+}
+
+pub(crate) async fn secret(global: &Global, command: SecretCommand) -> anyhow::Result<Exit> {
+    let engine = engine(global).await?;
+    match command {
+        SecretCommand::Set(Named { name }) => {
+            let mut value = String::new();
+            if std::io::stdin().is_terminal() {
+                output::note("the secret is read from standard input; end it with Ctrl-D");
+            }
+            std::io::stdin().read_to_string(&mut value)?;
+            let value = value.trim_end_matches(['\r', '\n']).to_owned();
+            if value.is_empty() {
+                return Err(Misuse("the secret is empty: give it on standard input".to_owned()).into());
+            }
+            let path = format!("/api/v1/secrets/{}", escaped(&name));
+            engine.tell(Method::PUT, &path, Some(&SecretValue { value })).await?;
+            output::note(format_args!("secret {name} is set"));
+        }
+        SecretCommand::List => {
+            let page: List<String> = engine.get("/api/v1/secrets").await?;
+            if global.json {
+                output::json(&page)?;
+            } else {
+                page.items.iter().try_for_each(output::line)?;
+            }
+        }
+        SecretCommand::Delete(Named { name }) => {
+            engine.tell(Method::DELETE, &format!("/api/v1/secrets/{}", escaped(&name)), None::<&()>).await?;
+            output::note(format_args!("secret {name} is deleted"));
+        }
+    }
+    Ok(Exit::Done)
+}

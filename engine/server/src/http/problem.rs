@@ -1,0 +1,72 @@
+//! What is answered to a request that is not done: `application/problem+json`, RFC 9457.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::{IntoResponse, Json, Response};
+use yuanli_api_types::Problem;
+use yuanli_ports::apps::AppError;
+
+use crate::service::Refusal;
+
+/// Columns of excerpts for a reader whose terminal is not known here.
+const WIDTH: usize = 100;
+
+pub(super) async fn unknown() -> Refusal {
+    Refusal::NotFound("there is no such path".to_owned())
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, detail) = match self {
+            Self::NotFound(detail) => (StatusCode::NOT_FOUND, detail),
+            Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, detail),
+            Self::Conflict(detail) => (StatusCode::CONFLICT, detail),
+            Self::Unauthorized(detail) => (StatusCode::UNAUTHORIZED, detail),
+            Self::Unavailable(detail) => (StatusCode::SERVICE_UNAVAILABLE, detail),
+            Self::Internal(error) => {
+                let detail = format!("{error:#}");
+                tracing::error!(error = detail, "a request failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, detail)
+            }
+            Self::App { file, text, diagnostics } => {
+                let mut problem = problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{file}` has errors"));
+                problem.rendered = Some(crate::document::render(&file, &text, &diagnostics, false, WIDTH));
+                problem.diagnostics = diagnostics.iter().map(crate::document::diagnostic).collect();
+                return response(problem);
+            }
+            Self::Document(document) => {
+                let mut problem =
+                    problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{}` has errors", document.name()));
+                problem.diagnostics = document.validation().diagnostics;
+                problem.rendered = Some(document.render(false, WIDTH));
+                return response(problem);
+            }
+        };
+        response(problem(status, detail))
+    }
+}
+
+fn problem(status: StatusCode, detail: String) -> Problem {
+    Problem { status: status.as_u16(), detail, diagnostics: Vec::new(), rendered: None, more: BTreeMap::new() }
+}
+
+fn response(problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(problem)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+impl From<AppError> for Refusal {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NotFound(message) => Self::NotFound(message),
+            AppError::Invalid(message) => Self::Invalid(message),
+            AppError::Busy(message) => Self::Conflict(message),
+            AppError::Unavailable(message) | AppError::Damaged(message) => Self::Unavailable(message),
+            AppError::Cancelled => Self::Unavailable("cancelled".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `/api/v1/runs`.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
+use yuanli_api_types as api;
+use yuanli_model::RunId;
+
+use super::{Answer, Engine};
+use crate::engine::{Selected, Updates};
+use crate::service::{Refusal, Shared};
+
+/// One JSON text for each line.
+const JSON_LINES: &str = "application/x-ndjson";
+const MAX_PAGE: usize = 1_000;
+const PAGE: usize = 20;
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfStage {
+    stage: Option<String>,
+}
+
+pub(super) async fn list(
+    State(shared): Engine,
+    Query(page): Query<Page>,
+) -> Answer<Json<api::List<api::RunSummary>>> {
+    let limit = page.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    if let Some(Err(error)) = page.after.as_deref().map(str::parse::<RunId>) {
+        return Err(Refusal::Invalid(format!("the cursor `after`: {error}")));
+    }
+    Ok(Json(shared.engine.list(page.after.as_deref(), limit).await?))
+}
+
+pub(super) async fn start(
+    State(shared): Engine,
+    headers: HeaderMap,
+    Json(request): Json<api::RunRequest>,
+) -> Answer<(StatusCode, Json<api::RunStarted>)> {
+    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    let started = shared.start_by_name(&request.workflow, request.inputs, key).await?;
+    let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(api::RunStarted { id: started.run.to_string(), is_new: started.is_new })))
+}
+
+pub(super) async fn show(State(shared): Engine, Path(run): Path<String>) -> Answer<Json<api::Run>> {
+    let run = find(&shared, &run).await?;
+    let shown = shared.engine.show(run).await?;
+    shown.map(Json).ok_or_else(|| Refusal::NotFound(format!("run {run} has no events")))
+}
+
+pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> Answer<StatusCode> {
+    let run = find(&shared, &run).await?;
+    shared.engine.cancel(run, "cancelled by request");
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// What happens in the run, from its beginning to its end, as it happens.
+pub(super) async fn updates(State(shared): Engine, Path(run): Path<String>) -> Answer<Response> {
+    let run = find(&shared, &run).await?;
+    let updates = shared.engine.follow(run);
+    let lines = futures::stream::unfold((updates, shared), |(mut updates, shared)| async move {
+        let line = next(&mut updates, &shared).await?;
+        Some((Ok::<_, std::convert::Infallible>(line), (updates, shared)))
+    });
+    Ok(([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response())
+}
+
+async fn next(updates: &mut Updates, shared: &Arc<Shared>) -> Option<Bytes> {
+    let update = tokio::select! {
+        () = shared.stop.cancelled() => return None,
+        update = updates.next() => update,
+    };
+    match update {
+        Ok(update) => update.and_then(|update| line(&update)),
+        Err(error) => {
+            tracing::debug!(error = format!("{error:#}"), "a follower is let go");
+            None
+        }
+    }
+}
+
+fn line(body: &impl serde::Serialize) -> Option<Bytes> {
+    let mut line = serde_json::to_vec(body).ok()?;
+    line.push(b'\n');
+    Some(line.into())
+}
+
+pub(super) async fn logs(
+    State(shared): Engine,
+    Path(run): Path<String>,
+    Query(of): Query<OfStage>,
+) -> Answer<Response> {
+    let run = find(&shared, &run).await?;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    // Lines go out as they are read; who hangs up ends the reading.
+    let reading = async move {
+        let tell = |read: api::LogLine| {
+            let line = line(&read).ok_or_else(|| anyhow::anyhow!("a line cannot be written"))?;
+            sender.send(line).map_err(|_| anyhow::anyhow!("nobody listens"))
+        };
+        if let Err(error) = shared.engine.logs(run, of.stage.as_deref(), tell).await {
+            tracing::debug!(error = format!("{error:#}"), "a log is not read to its end");
+        }
+    };
+    let reading = Box::pin(futures::FutureExt::fuse(reading));
+    let lines = futures::stream::unfold((receiver, reading), |(mut receiver, mut reading)| async move {
+        let line = tokio::select! {
+            biased;
+            line = receiver.recv() => line,
+            () = &mut reading => receiver.recv().await,
+        };
+        line.map(|line| (Ok::<_, std::convert::Infallible>(line), (receiver, reading)))
+    });
+    Ok(([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response())
+}
+
+/// The run that an id, the beginning of one, or `last` names.
+async fn find(shared: &Shared, text: &str) -> Result<RunId, Refusal> {
+    match shared.engine.select(text).await? {
+        Selected::One(run) => Ok(run),
+        Selected::None if text == "last" => Err(Refusal::NotFound("there is no run yet".to_owned())),
+        Selected::None => {
+            Err(Refusal::NotFound(format!("there is no run `{text}`; `yuanli runs list` shows what there is")))
+        }
+        Selected::Several => {
+            Err(Refusal::NotFound(format!("several runs begin with `{text}`: give more of the id")))
+        }
+    }
+}

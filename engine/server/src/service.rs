@@ -1,0 +1,361 @@
+//! An engine that stays: keeps apps and workflows, fires schedules, answers requests.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use yuanli_api_types as api;
+use yuanli_apps::{Apps, Reconciler};
+use yuanli_executor::Started;
+use yuanli_expr::Scope;
+use yuanli_gateway::{Gateway, HttpProber, Link, Program};
+use yuanli_model::{Timestamp, WorkflowName};
+use yuanli_ports::plugins::Origin;
+use yuanli_ports::{Cancellation, Clock, Store};
+use yuanli_triggers::{Firing, StartId};
+
+use crate::document::{Document, Given, Refused};
+use crate::engine::{Engine, Ground, Locations};
+use crate::kept::{Kept, Registry};
+use crate::secret::{self, Secrets};
+use crate::{http, socket};
+
+/// Wait after a start that failed for a reason outside of it.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longest wait between two looks at the clock: it may be put forward.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long requests may take to finish when the engine ends.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an engine that stays is given.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// Its data directory.
+    pub locations: Locations,
+    /// Where its API listens beside the socket in the data directory; `None` only there.
+    pub listen: Option<SocketAddr>,
+    /// Where the gateway listens.
+    pub gateway: Vec<SocketAddr>,
+    /// The program of the gateway, and what goes in front of its own arguments.
+    pub program: (PathBuf, Vec<OsString>),
+    /// How long a proposal to scale down has to stand before it is followed.
+    pub scale_down_window: Duration,
+}
+
+/// An engine that stays.
+pub struct Service {
+    shared: Arc<Shared>,
+    reconciler: Reconciler,
+    link: Link,
+    socket: UnixListener,
+    listener: Option<TcpListener>,
+}
+
+/// What requests work with.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) apps: Apps,
+    pub(crate) registry: Registry,
+    pub(crate) secrets: Secrets,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) token: String,
+    pub(crate) stop: Cancellation,
+}
+
+/// Why a request is not done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is no such thing.
+    NotFound(String),
+    /// The request is wrong.
+    Invalid(String),
+    /// The document is.
+    Document(Box<Document>),
+    /// The document of an app is.
+    App {
+        /// What it is called.
+        file: String,
+        /// Its text.
+        text: String,
+        /// What is wrong with it.
+        diagnostics: Vec<yuanli_lang::Diagnostic>,
+    },
+    /// It does not fit what happens now.
+    Conflict(String),
+    /// Whoever asks may not.
+    Unauthorized(String),
+    /// It cannot be done for now.
+    Unavailable(String),
+    /// This machine failed.
+    Internal(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+impl Service {
+    /// Becomes the engine of a data directory: goes on with what an engine before this one has left.
+    ///
+    /// # Errors
+    /// When another engine owns the directory, or it cannot be used, or an address is taken.
+    pub async fn open(options: ServiceOptions) -> anyhow::Result<Self> {
+        let ground = Ground::open(&options.locations)?;
+        let data = ground.directory.path().to_owned();
+        let token = secret::own(&data.join("token"))?;
+        let folder = data.join("gateway");
+        let program = gateway_program(&options, &folder);
+        let (gateway, link) = Gateway::new(folder, options.gateway.clone(), program);
+        let ports = yuanli_apps::Ports {
+            store: ground.store.clone(),
+            replicas: ground.docker.clone(),
+            volumes: ground.docker.clone(),
+            images: ground.docker.clone(),
+            prober: Arc::new(HttpProber),
+            traffic: Arc::new(gateway),
+            backups: Arc::new(yuanli_backup::RusticBackups::new()),
+            clock: ground.clock.clone(),
+        };
+        let backup_password = secret::own(&data.join("backup.key"))?;
+        let of_apps = yuanli_apps::Options {
+            scale_down_window: options.scale_down_window,
+            ..yuanli_apps::Options::new(ground.directory.engine(), backup_password)
+        };
+        let (apps, reconciler) = Reconciler::open(ports, of_apps).await?;
+        let registry = Registry::open(Arc::clone(&ground.store) as Arc<dyn Store>).await?;
+        let clock = Arc::clone(&ground.clock);
+        let outside = ground.outside(Arc::new(apps.clone()));
+        let engine = Engine::on(ground, outside)?;
+        let listener = match options.listen {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.with_context(|| format!("cannot listen on {address}"))?)
+            }
+            None => None,
+        };
+        let socket = socket::bind(&data)?;
+        let secrets = Secrets::new(data.join("secrets"));
+        let stop = Cancellation::new();
+        let shared = Arc::new(Shared { engine, apps, registry, secrets, clock, token, stop });
+        Ok(Self { shared, reconciler, link, socket, listener })
+    }
+
+    /// The address of its API, beside the socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.shared.engine.data()
+    }
+
+    /// Serves until `stop` fires. Replicas and gateway go on serving, and runs wait for the next engine.
+    ///
+    /// # Errors
+    /// When the store fails at the start.
+    pub async fn run(self, stop: Cancellation) -> anyhow::Result<()> {
+        let Self { shared, reconciler, link, socket, listener } = self;
+        let end = shared.stop.clone();
+        let mut tasks = JoinSet::new();
+        spawn(&mut tasks, "gateway", link.run(end.clone()));
+        spawn(&mut tasks, "apps", reconciler.run(end.clone()));
+        spawn(&mut tasks, "api-socket", http::serve_socket(socket, Arc::clone(&shared)));
+        if let Some(listener) = listener {
+            spawn(&mut tasks, "api", http::serve_tcp(listener, Arc::clone(&shared)));
+        }
+        // After the apps: stages that go on may wait for them.
+        let resumed = shared.engine.resume().await?;
+        if resumed > 0 {
+            tracing::info!(resumed, "runs go on");
+        }
+        spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
+        stop.cancelled().await;
+        end.cancel();
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("requests are cut off");
+        }
+        shared.engine.suspend().await;
+        Ok(())
+    }
+}
+
+/// How the gateway is started: this program, with the folder and the addresses.
+fn gateway_program(options: &ServiceOptions, folder: &Path) -> Program {
+    let (program, mut arguments) = options.program.clone();
+    arguments.push("--folder".into());
+    arguments.push(folder.into());
+    for address in &options.gateway {
+        arguments.push("--listen".into());
+        arguments.push(address.to_string().into());
+    }
+    Program { program, arguments }
+}
+
+/// Runs a part of the service; its panic is told and ends it alone.
+fn spawn(tasks: &mut JoinSet<()>, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+    use futures::FutureExt as _;
+    tasks.spawn(async move {
+        if std::panic::AssertUnwindSafe(part).catch_unwind().await.is_err() {
+            tracing::error!(part = name, "a part of the engine panicked; start the engine again");
+        }
+    });
+}
+
+/// Starts what is due, when it is.
+async fn follow_schedules(shared: Arc<Shared>) {
+    loop {
+        let now = shared.clock.now();
+        for firing in shared.registry.due(now) {
+            shared.fire(&firing).await;
+        }
+        let wait = shared.registry.next().map_or(LOOK, |next| next.since(shared.clock.now()).min(LOOK));
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.registry.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+impl Shared {
+    /// Starts the run of a schedule. What this machine fails at is tried again; what is wrong with the workflow is told,
+    /// and the time is over.
+    async fn fire(&self, firing: &Firing) {
+        let name = &firing.slot.workflow;
+        loop {
+            let Some(kept) = self.registry.get(name) else { return };
+            let started = self.start(&kept, Given::Values(Map::new()), Some(firing.id.to_string())).await;
+            match started {
+                Ok(started) => tracing::info!(workflow = %name, run = %started.run, "started by its schedule"),
+                Err(Refusal::Internal(error)) => {
+                    tracing::error!(workflow = %name, error = format!("{error:#}"), "cannot be started; it is tried again");
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        () = tokio::time::sleep(RETRY) => continue,
+                    }
+                }
+                Err(refusal) => tracing::error!(workflow = %name, ?refusal, "cannot be started by its schedule"),
+            }
+            if let Err(error) = self.registry.fired(firing).await {
+                // The cause of the run is stored with it: it will not be started again.
+                tracing::warn!(workflow = %name, error = format!("{error:#}"), "the start is not noted");
+            }
+            return;
+        }
+    }
+
+    /// Starts a run of a workflow that is kept.
+    pub(crate) async fn start(
+        &self,
+        kept: &Kept,
+        inputs: Given,
+        cause: Option<String>,
+    ) -> Result<Started, Refusal> {
+        let document =
+            self.engine.library().compile(kept.file.clone(), kept.text.clone(), kept.origin.clone()).await?;
+        if !document.is_valid() {
+            return Err(Refusal::Document(Box::new(document)));
+        }
+        match self.engine.submit(document, inputs, cause, true).await? {
+            Ok(started) => Ok(started),
+            Err(Refused::Inputs(wrong)) => {
+                let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                Err(Refusal::Invalid(wrong.join("; ")))
+            }
+            Err(Refused::Invalid) => Err(Refusal::Invalid("the workflow has errors".to_owned())),
+        }
+    }
+
+    /// Starts a run because somebody asks for it. Of one key there is one run.
+    pub(crate) async fn start_by_name(
+        &self,
+        name: &str,
+        inputs: BTreeMap<String, String>,
+        key: Option<&str>,
+    ) -> Result<Started, Refusal> {
+        let kept = self.find(name)?;
+        let cause = key.map(|key| format!("key\0{name}\0{key}"));
+        self.start(&kept, Given::Texts(inputs.into_iter().collect()), cause).await
+    }
+
+    /// Starts a run by a signed request.
+    pub(crate) async fn start_by_webhook<'a>(
+        &self,
+        name: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+        body: &[u8],
+    ) -> Result<Started, Refusal> {
+        let refuse = |why: &dyn std::fmt::Display| {
+            tracing::warn!(workflow = name, %why, "a request is refused");
+            Refusal::Unauthorized("the request is not signed as it has to be".to_owned())
+        };
+        let kept = self.find(name)?;
+        let Some(secret) = &kept.secret else {
+            return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
+        };
+        let key = self.secrets.get(secret).map_err(anyhow::Error::from)?;
+        let key = key.ok_or_else(|| refuse(&format!("there is no secret `{secret}`: `yuanli secret set {secret}`")))?;
+        yuanli_triggers::verify(key.as_bytes(), body, header(yuanli_triggers::SIGNATURE_HEADER))
+            .map_err(|why| refuse(&why))?;
+        let delivery = yuanli_triggers::delivery(&header);
+        let cause = delivery.map(|delivery| StartId::of_delivery(&kept.name, &delivery).to_string());
+        let inputs = self.inputs_of(&kept, body).await?;
+        self.start(&kept, Given::Values(inputs), cause).await
+    }
+
+    /// The inputs that a request brings, by the workflow's own words.
+    async fn inputs_of(&self, kept: &Kept, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+        let document =
+            self.engine.library().compile(kept.file.clone(), kept.text.clone(), kept.origin.clone()).await?;
+        let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
+        let template = workflow.triggers().webhook.as_ref().and_then(|webhook| webhook.inputs.as_ref());
+        let Some(template) = template else { return Ok(Map::new()) };
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}")))?;
+        let trigger = Map::from_iter([("body".to_owned(), body)]);
+        let (inputs, run) = (indexmap::IndexMap::new(), Map::new());
+        let scope = Scope { inputs: &inputs, stages: &(), run: &run, trigger: Some(&trigger) };
+        match yuanli_expr::render(template, &scope) {
+            Ok(Value::Object(inputs)) => Ok(inputs),
+            Ok(_) => Err(Refusal::Invalid("the inputs of the webhook are no map".to_owned())),
+            Err(error) => Err(Refusal::Invalid(format!("the inputs cannot be read from the body: {error}"))),
+        }
+    }
+
+    /// Keeps a workflow.
+    pub(crate) async fn apply(&self, document: api::WorkflowDocument) -> Result<Arc<Kept>, Refusal> {
+        let origin = Origin { folder: document.folder.into(), root: document.root.into() };
+        if !origin.folder.is_absolute() || !origin.root.is_absolute() {
+            return Err(Refusal::Invalid("`folder` and `root` have to be absolute paths".to_owned()));
+        }
+        let document = self.engine.library().compile(document.file, document.text, origin).await?;
+        if !document.is_valid() {
+            return Err(Refusal::Document(Box::new(document)));
+        }
+        Ok(self.registry.apply(&document, self.clock.now()).await?)
+    }
+
+    /// A workflow that is kept.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
+        let kept = name.parse::<WorkflowName>().ok().and_then(|name| self.registry.get(&name));
+        kept.ok_or_else(|| Refusal::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them")))
+    }
+
+    /// When a schedule is due next.
+    pub(crate) fn next_of(&self, schedule: &yuanli_model::Schedule) -> Option<Timestamp> {
+        yuanli_calendar::Calendar::parse(schedule).ok()?.next_after(self.clock.now())
+    }
+}
