@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
 use crate::fault::{self, Fault, NOT_FOUND};
-use crate::replica::{Subnets, Watches};
+use crate::replica;
 
 /// Where Docker's Debian package and its installer put the socket.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -60,17 +60,14 @@ pub struct Docker {
     options: Options,
     /// Held while connecting, so that concurrent first calls make one connection.
     client: Mutex<Option<bollard::Docker>>,
-    /// Held while a network is looked for and made.
-    pub(crate) networks: Mutex<Subnets>,
-    /// What was heard of replicas.
-    pub(crate) watches: Watches,
+    pub(crate) replicas: replica::Shared,
 }
 
 impl Docker {
     /// An engine that is connected to at first use.
     #[must_use]
     pub fn lazy(options: Options) -> Self {
-        Self { options, client: Mutex::default(), networks: Mutex::default(), watches: Watches::default() }
+        Self { options, client: Mutex::default(), replicas: replica::Shared::default() }
     }
 
     /// An engine that is known to answer now.

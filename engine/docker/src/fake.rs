@@ -1,8 +1,13 @@
-//! A Docker engine in memory, for tests: containers that do what a script says, images that are only names.
+//! A Docker engine in memory, for tests: containers that do what a script says, images that are only names, volumes
+//! that are folders.
 //!
-//! It keeps the promises of [`Containers`] and [`Images`]; `tests/contract.rs` holds it and the real engine to the same
-//! ones. What it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at
-//! once with code 0 and no output.
+//! It keeps the promises of [`Containers`], [`Images`], [`yuanli_ports::Replicas`] and [`yuanli_ports::Volumes`];
+//! `tests/docker/contract.rs` and `tests/docker/replica_contract.rs` hold it and the real engine to the same ones. What
+//! it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at once with
+//! code 0 and no output, in a replica it runs.
+
+mod replica;
+mod volume;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,7 +90,7 @@ pub enum Call {
 #[derive(Debug, Default)]
 pub struct FakeDocker {
     state: Mutex<State>,
-    /// Rung when a container ends or goes away.
+    /// Rung when something happens to a container or a replica.
     changed: Notify,
 }
 
@@ -97,6 +102,8 @@ struct State {
     scripts: HashMap<(String, Vec<String>), Behaviour>,
     build: Option<BuildBehaviour>,
     containers: BTreeMap<String, Container>,
+    fleet: replica::Fleet,
+    shelf: volume::Shelf,
     calls: Vec<Call>,
     /// Set while the engine is "down".
     outage: Option<String>,

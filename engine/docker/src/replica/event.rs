@@ -3,7 +3,7 @@
 //! A [`Watch`] knows up to which time, by Docker's clock, its engine has heard of everything. A stream of events that
 //! broke off is opened again from that time on, and Docker tells what was missed in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use chrono::DateTime;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use yuanli_model::EngineId;
-use yuanli_ports::containers::ContainerError;
+use yuanli_ports::containers::{ContainerError, ContainerId};
 
 use crate::connection::Docker;
 use crate::fault::Fault;
@@ -25,12 +25,15 @@ use crate::label;
 /// does so while Docker is away.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a container may be locked by what an event tells of. An end takes Docker some tens of milliseconds.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// The events after which a list of replicas may look different.
 const EVENTS: [&str; 6] = ["start", "die", "oom", "pause", "unpause", "destroy"];
 
 /// The watches of the engines that asked.
 #[derive(Debug, Default)]
-pub(crate) struct Watches(Mutex<HashMap<EngineId, Arc<tokio::sync::Mutex<Watch>>>>);
+pub(super) struct Watches(Mutex<HashMap<EngineId, Arc<tokio::sync::Mutex<Watch>>>>);
 
 /// What one engine has heard so far.
 #[derive(Default)]
@@ -44,7 +47,7 @@ impl Docker {
     /// Returns after the next event, at once when there was one since the last return; so the first time, when
     /// everything is news. Kept from call to call, so that nothing between two of them is missed.
     pub(crate) async fn next_change(&self, engine: EngineId) {
-        let watch = self.watches.of(engine);
+        let watch = self.replicas.watches.of(engine);
         let mut watch = watch.lock().await;
         if let Err(error) = self.hear(engine, &mut watch).await {
             tracing::debug!(%error, "replicas are not listened to");
@@ -67,16 +70,28 @@ impl Docker {
             return Err(ContainerError::Unreachable(format!("Docker at {} stopped to {doing}", self.host())));
         };
         let event = event.map_err(|error| Fault::new(error, doing, self.host()))?;
-        watch.since = after(&event).max(watch.since);
+        let mut burst = vec![event];
         // A burst of events is one hint.
         while let Some(next) = stream.next().now_or_never() {
             let Some(Ok(event)) = next else {
                 watch.stream = None;
                 break;
             };
-            watch.since = after(&event).max(watch.since);
+            burst.push(event);
         }
+        watch.since = burst.iter().map(after).max().flatten().max(watch.since);
+        self.settled(burst).await;
         Ok(())
+    }
+
+    /// Waits until what events tell of is so. Docker tells of an end before its own list shows it, but under the lock
+    /// of the container: who looks at that one waits until the list is right.
+    async fn settled(&self, events: Vec<EventMessage>) {
+        let ids: HashSet<String> = events.into_iter().filter_map(|event| event.actor?.id).collect();
+        let looks = ids.into_iter().map(|id| async { self.look(&ContainerId(id)).await.map(|_| ()) });
+        let looks = futures::future::join_all(looks);
+        // Whatever comes of it: a hint needs no answer.
+        tokio::time::timeout(SETTLE_DEADLINE, looks).await.ok();
     }
 
     /// The events of an engine's replicas, those since a time first.

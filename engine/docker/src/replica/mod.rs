@@ -9,6 +9,8 @@ mod network;
 mod observation;
 pub(crate) mod request;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,19 +21,34 @@ use yuanli_ports::Replicas;
 use yuanli_ports::containers::{ContainerError, ContainerId};
 use yuanli_ports::replicas::{FoundReplica, Network, ReplicaRequest, Usage};
 
-pub(crate) use self::event::Watches;
-pub(crate) use self::network::Subnets;
+use self::network::Subnet;
+#[cfg(feature = "fake")]
+pub(crate) use self::observation::cut;
 use crate::connection::Docker;
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::refusal::{self, Asked};
 use crate::{container, image};
 
-/// How often a start begins anew because its container was made, started or removed by somebody else meanwhile: the
-/// late call of an engine that is gone. Two calls that meet settle it at the second time.
+/// How often a start begins anew because its container was made, started or removed by somebody else meanwhile. That
+/// can only be the late call of an engine that is gone, which comes once.
 const START_TRIES: u32 = 5;
 
 /// How much longer than its grace time Docker may take to stop a replica before that is left to the removal by force.
 const STOP_SLACK: Duration = Duration::from_secs(10);
+
+/// What the calls of one adapter share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The subnets of networks that were seen; held while one is looked for and made.
+    subnets: tokio::sync::Mutex<HashMap<EngineId, Subnet>>,
+    turns: Turns,
+    watches: event::Watches,
+}
+
+/// The starts that are going on, by the container's name. Two of one replica would go on clearing away what the other
+/// has just created.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>);
 
 /// What came of a try to start.
 enum Try {
@@ -53,6 +70,8 @@ impl Replicas for Docker {
         for mounted in &request.volumes {
             self.require_volume(request.engine, &mounted.volume).await?;
         }
+        let turn = self.replicas.turns.of(&request::name(request.engine, &request.replica));
+        let _turn = turn.lock().await;
         for _ in 0..START_TRIES {
             match self.try_start(request, body.clone()).await? {
                 Try::Runs => return Ok(()),
@@ -218,6 +237,14 @@ impl Docker {
             Some((_, state)) if runs(&state) => Err(fault.into()),
             _ => Err(not_running(replica)),
         }
+    }
+}
+
+impl Turns {
+    fn of(&self, name: &ContainerId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(name.clone()).or_default().clone()
     }
 }
 

@@ -5,7 +5,6 @@
 //! machine reaches by other routes. So it chooses, for a probe of a network that is removed at once, and the subnet
 //! that it chose is then asked for by name.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -29,12 +28,9 @@ const TRIES: u32 = 5;
 const RESERVED_PREFIX: u8 = 29;
 const RESERVED: u32 = 1 << (32 - RESERVED_PREFIX);
 
-/// The subnets of the networks that were seen, to make them anew as they were.
-pub(crate) type Subnets = HashMap<EngineId, Subnet>;
-
 /// Addresses that begin with the same `prefix` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subnet {
+pub(super) struct Subnet {
     first: u32,
     prefix: u8,
 }
@@ -59,7 +55,7 @@ fn probe_name(engine: EngineId) -> String {
 impl Docker {
     /// The engine's network, which is made when it is not there: the one of before when that is still possible.
     pub(crate) async fn ensure_network(&self, engine: EngineId) -> Result<Network, ContainerError> {
-        let mut subnets = self.networks.lock().await;
+        let mut subnets = self.replicas.subnets.lock().await;
         let subnet = match self.find_network(engine).await? {
             Some((_, subnet)) => subnet,
             None => self.make_network(engine, subnets.get(&engine).copied()).await?,

@@ -6,19 +6,21 @@ use yuanli_docker::Docker;
 use yuanli_docker::fake::{Behaviour, FakeDocker};
 use yuanli_model::{AttemptId, EngineId, Stream};
 use yuanli_ports::containers::{ContainerError, ContainerId, Exit};
-use yuanli_ports::{Cancellation, Containers, Images};
+use yuanli_ports::{Cancellation, Containers, Images, Replicas, Volumes};
 
 use crate::support::{self, BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
 
-/// Something that implements both ports, and can be told beforehand what a command will do.
-trait Subject: Send + Sync {
+/// Something that implements all ports, and can be told beforehand what a command will do.
+pub(crate) trait Subject: Send + Sync {
     fn containers(&self) -> &dyn Containers;
     fn images(&self) -> &dyn Images;
+    fn replicas(&self) -> &dyn Replicas;
+    fn volumes(&self) -> &dyn Volumes;
     /// A command that does this in [`BUSYBOX`].
     fn command(&self, behaviour: &Behaviour) -> Vec<String>;
 }
 
-struct Real(Docker);
+pub(crate) struct Real(pub(crate) Docker);
 
 impl Subject for Real {
     fn containers(&self) -> &dyn Containers {
@@ -26,6 +28,14 @@ impl Subject for Real {
     }
 
     fn images(&self) -> &dyn Images {
+        &self.0
+    }
+
+    fn replicas(&self) -> &dyn Replicas {
+        &self.0
+    }
+
+    fn volumes(&self) -> &dyn Volumes {
         &self.0
     }
 
@@ -52,6 +62,14 @@ impl Subject for FakeDocker {
     }
 
     fn images(&self) -> &dyn Images {
+        self
+    }
+
+    fn replicas(&self) -> &dyn Replicas {
+        self
+    }
+
+    fn volumes(&self) -> &dyn Volumes {
         self
     }
 

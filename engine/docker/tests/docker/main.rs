@@ -7,5 +7,8 @@
 
 mod build;
 mod contract;
+mod proxy;
+mod replica;
+mod replica_contract;
 mod run;
 mod support;

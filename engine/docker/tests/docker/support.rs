@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bollard::query_parameters::ListContainersOptions;
+use bollard::query_parameters::{
+    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+};
+use futures::FutureExt;
 use tokio::sync::OnceCell;
 use yuanli_docker::{Docker, Options, label};
 use yuanli_model::{AttemptId, EngineId, OperationId, RunId, Stream};
@@ -35,22 +39,27 @@ static POSITION: AtomicU32 = AtomicU32::new(1);
 pub(crate) struct Bench {
     pub(crate) docker: Docker,
     pub(crate) engine: EngineId,
-    client: bollard::Docker,
+    pub(crate) client: bollard::Docker,
+    /// Engines besides `engine`, to be cleaned up after.
+    others: Mutex<Vec<EngineId>>,
 }
 
-/// Runs a test with an engine of its own, and checks that it leaves no container.
+/// Runs a test with an engine of its own, and checks that it leaves no container and no volume. A network it may
+/// leave: no port removes one.
 pub(crate) async fn with_docker<F>(test: impl FnOnce(Arc<Bench>) -> F)
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()>,
 {
     let bench = Arc::new(Bench::new().await);
-    let result = tokio::spawn(test(bench.clone())).await;
-    let left = bench.containers(&format!("{}={}", label::ENGINE, bench.engine)).await;
-    bench.docker.remove_all(bench.engine, None).await.expect("containers can be removed");
-    if let Err(failure) = result {
-        std::panic::resume_unwind(failure.into_panic());
+    let result = AssertUnwindSafe(test(bench.clone())).catch_unwind().await;
+    let mut left = Vec::new();
+    for engine in bench.engines() {
+        left.extend(bench.clean(engine).await);
     }
-    assert_eq!(left, Vec::<String>::new(), "the test left containers");
+    if let Err(failure) = result {
+        std::panic::resume_unwind(failure);
+    }
+    assert_eq!(left, Vec::<String>::new(), "the test left containers or volumes");
 }
 
 impl Bench {
@@ -60,22 +69,56 @@ impl Bench {
             Docker::connect(options).await.unwrap_or_else(|error| panic!("these tests need Docker: {error}"));
         IMAGE.get_or_init(|| make_busybox(&docker)).await;
         let client = bollard::Docker::connect_with_defaults().expect("the Docker that was just reached");
-        Self { docker, engine: fresh_engine(), client }
+        Self { docker, engine: fresh_engine(), client, others: Mutex::default() }
     }
 
-    /// The commands of the containers that carry a label (`key` or `key=value`), ended ones too.
-    pub(crate) async fn containers(&self, label: &str) -> Vec<String> {
-        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
-        self.list(Some(filters)).await
+    /// One more engine on the same Docker.
+    pub(crate) fn another_engine(&self) -> EngineId {
+        let engine = fresh_engine();
+        self.others.lock().expect("no panic").push(engine);
+        engine
     }
 
-    /// The commands of all containers.
+    fn engines(&self) -> Vec<EngineId> {
+        let others = self.others.lock().expect("no panic");
+        others.iter().copied().chain([self.engine]).collect()
+    }
+
+    /// Removes everything of an engine, without the help of what is tested; says what containers and volumes it found.
+    async fn clean(&self, engine: EngineId) -> Vec<String> {
+        let filters = Some(filter(&format!("{}={engine}", label::ENGINE)));
+        let mut left = Vec::new();
+        let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
+        for container in self.client.list_containers(Some(options)).await.expect("a list") {
+            let options = RemoveContainerOptions { v: true, force: true, link: false };
+            let id = container.id.expect("an id");
+            // It may be gone by now: what is removed is listed until it is.
+            self.client.remove_container(&id, Some(options)).await.ok();
+            left.push(format!("{:?} {:?}", container.names, container.state));
+        }
+        let options = ListVolumesOptions { filters: filters.clone() };
+        let volumes = self.client.list_volumes(Some(options)).await.expect("a list").volumes;
+        for volume in volumes.unwrap_or_default() {
+            let none = None::<bollard::query_parameters::RemoveVolumeOptions>;
+            self.client.remove_volume(&volume.name, none).await.expect("a volume can be removed");
+            left.push(volume.name);
+        }
+        for network in self.networks(engine).await {
+            self.client.remove_network(&network).await.expect("a network can be removed");
+        }
+        left
+    }
+
+    /// The ids of an engine's networks.
+    pub(crate) async fn networks(&self, engine: EngineId) -> Vec<String> {
+        let filters = Some(filter(&format!("{}={engine}", label::ENGINE)));
+        let found = self.client.list_networks(Some(ListNetworksOptions { filters })).await.expect("a list");
+        found.into_iter().filter_map(|network| network.id).collect()
+    }
+
+    /// The commands of all containers, ended ones too.
     pub(crate) async fn commands(&self) -> Vec<String> {
-        self.list(None).await
-    }
-
-    async fn list(&self, filters: Option<HashMap<String, Vec<String>>>) -> Vec<String> {
-        let options = ListContainersOptions { all: true, filters, ..ListContainersOptions::default() };
+        let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
         let found = self.client.list_containers(Some(options)).await.expect("a list");
         found.into_iter().filter_map(|container| container.command).collect()
     }
@@ -124,6 +167,10 @@ impl Bench {
         let built = self.docker.build(request, &progress, &Cancellation::new()).await;
         (built, lines.into_inner().expect("no panic"))
     }
+}
+
+fn filter(label: &str) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), vec![label.to_owned()])])
 }
 
 /// Follows a container and collects its lines.
