@@ -179,7 +179,8 @@ impl Docker {
 
 /// Whether somebody has the subnet since it was chosen, or (from Docker 25 on) has made the network.
 fn is_taken(fault: &Fault) -> bool {
-    matches!(fault, Fault::Refused { status, message, .. } if *status == CONFLICT || message.contains("overlap"))
+    let says = |message: &str| message.contains("overlaps with") || message.contains("have overlapping");
+    matches!(fault, Fault::Refused { status, message, .. } if *status == CONFLICT || says(message))
 }
 
 /// Docker says in several ways that it has no subnet left.
@@ -281,6 +282,37 @@ mod tests {
         let subnet: Subnet = "172.18.0.0/16".parse().expect("a subnet");
         assert_eq!(subnet.gateway().to_string(), "172.18.0.1");
         assert_eq!(subnet.reserved().to_string(), "172.18.0.0/29");
+    }
+
+    #[test]
+    fn a_subnet_that_is_taken_is_told_apart_from_none_left() {
+        // The sentences of older and newer engines.
+        for (status, message, taken, exhausted) in [
+            (403, "Pool overlaps with other one on this address space", true, false),
+            (
+                403,
+                "cannot create network 1 (br-1): conflicts with network 2: networks have overlapping IPv4",
+                true,
+                false,
+            ),
+            (403, "invalid pool request: Pool overlaps with other one on this address space", true, false),
+            (409, "network with name yuanli-x already exists", true, false),
+            (
+                404,
+                "could not find an available, non-overlapping IPv4 address pool among the defaults",
+                false,
+                true,
+            ),
+            (500, "all predefined address pools have been fully subnetted", false, true),
+            (500, "the disk is full", false, false),
+        ] {
+            let doing = "create a network".to_owned();
+            let fault = Fault::Refused { status, message: message.to_owned(), doing };
+            assert_eq!(is_taken(&fault), taken, "{message}");
+            let error = explain_exhaustion(fault).to_string();
+            assert!(error.contains(message), "{error}");
+            assert_eq!(error.contains("docker network prune"), exhausted, "{error}");
+        }
     }
 
     #[test]

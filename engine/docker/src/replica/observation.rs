@@ -106,9 +106,7 @@ impl Docker {
         let mut output = Output::new(&on_line);
         frames.iter().for_each(|frame| output.accept(frame));
         output.finish();
-        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.drain(..found.len().saturating_sub(lines));
-        Ok(found)
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
