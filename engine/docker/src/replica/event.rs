@@ -25,6 +25,9 @@ use crate::label;
 /// does so while Docker is away.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Completes "Docker could not …".
+const HEARING: &str = "tell what happens to replicas";
+
 /// How long a container may be locked by what an event tells of. An end takes Docker some tens of milliseconds.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,8 @@ struct Watch {
     /// The time, in nanoseconds since the Unix epoch by Docker's clock, from which on events are news.
     since: Option<i64>,
     stream: Option<BoxStream<'static, Result<EventMessage, Error>>>,
+    /// The containers that events told of and no call has returned for yet; a call may be dropped before it does.
+    unsettled: HashSet<ContainerId>,
 }
 
 impl Docker {
@@ -61,34 +66,29 @@ impl Docker {
             watch.since = Some(self.time().await?);
             return Ok(());
         };
-        let stream = match &mut watch.stream {
-            Some(stream) => stream,
-            none => none.insert(self.events(engine, since).await?),
-        };
-        let doing = "tell what happens to replicas";
-        let Some(event) = stream.next().await else {
-            return Err(ContainerError::Unreachable(format!("Docker at {} stopped to {doing}", self.host())));
-        };
-        let event = event.map_err(|error| Fault::new(error, doing, self.host()))?;
-        let mut burst = vec![event];
-        // A burst of events is one hint.
-        while let Some(next) = stream.next().now_or_never() {
-            let Some(Ok(event)) = next else {
-                watch.stream = None;
-                break;
+        if watch.unsettled.is_empty() {
+            let stream = match &mut watch.stream {
+                Some(stream) => stream,
+                none => none.insert(self.events(engine, since).await?),
             };
-            burst.push(event);
+            let event = stream.next().await.ok_or_else(|| self.fell_silent())?;
+            let event = event.map_err(|error| Fault::new(error, HEARING, self.host()))?;
+            watch.take(event);
+            watch.take_burst();
         }
-        watch.since = burst.iter().map(after).max().flatten().max(watch.since);
-        self.settled(burst).await;
+        self.look_at(&watch.unsettled).await;
+        watch.unsettled.clear();
         Ok(())
     }
 
-    /// Waits until what events tell of is so. Docker tells of an end before its own list shows it, but under the lock
-    /// of the container: who looks at that one waits until the list is right.
-    async fn settled(&self, events: Vec<EventMessage>) {
-        let ids: HashSet<String> = events.into_iter().filter_map(|event| event.actor?.id).collect();
-        let looks = ids.into_iter().map(|id| async { self.look(&ContainerId(id)).await.map(|_| ()) });
+    fn fell_silent(&self) -> ContainerError {
+        ContainerError::Unreachable(format!("Docker at {} stopped to {HEARING}", self.host()))
+    }
+
+    /// Waits until what events told of some containers is so. Docker tells of an end before its own list shows it,
+    /// but under the lock of the container: who looks at that one waits until the list is right.
+    async fn look_at(&self, containers: &HashSet<ContainerId>) {
+        let looks = containers.iter().map(|id| async { self.look(id).await.map(|_| ()) });
         let looks = futures::future::join_all(looks);
         // Whatever comes of it: a hint needs no answer.
         tokio::time::timeout(SETTLE_DEADLINE, looks).await.ok();
@@ -120,9 +120,22 @@ impl Docker {
     }
 }
 
-/// The time from which on there can be later events.
-fn after(event: &EventMessage) -> Option<i64> {
-    event.time_nano.map(|nanos| nanos.saturating_add(1))
+impl Watch {
+    fn take(&mut self, event: EventMessage) {
+        // From the next nanosecond on there can be other events.
+        self.since = event.time_nano.map(|nanos| nanos.saturating_add(1)).max(self.since);
+        self.unsettled.extend(event.actor.and_then(|actor| actor.id).map(ContainerId));
+    }
+
+    /// Takes all events that are there already: a burst of them is one hint.
+    fn take_burst(&mut self) {
+        while let Some(next) = self.stream.as_mut().and_then(|stream| stream.next().now_or_never()) {
+            match next {
+                Some(Ok(event)) => self.take(event),
+                Some(Err(_)) | None => self.stream = None,
+            }
+        }
+    }
 }
 
 impl Watches {

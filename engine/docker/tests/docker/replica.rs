@@ -331,3 +331,20 @@ async fn what_happens_while_the_events_are_cut_off_is_heard_after() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_hint_is_not_lost_with_a_call_that_is_dropped() {
+    with_docker(|bench| async move {
+        let docker = Docker::lazy(yuanli_docker::Options::from_environment());
+        assert!(hear(&docker, bench.engine).await);
+        bench.start(&bench.replica(FOR_EVER).await).await;
+        // Dropped wherever it stands, again and again, until it has time enough.
+        let mut patience = Duration::from_micros(100);
+        while tokio::time::timeout(patience, docker.changed(bench.engine)).await.is_err() {
+            patience = patience * 5 / 4;
+            assert!(patience < DEADLINE, "the hint is lost");
+        }
+        bench.end(Duration::ZERO).await;
+    })
+    .await;
+}
