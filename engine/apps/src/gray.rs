@@ -13,6 +13,9 @@ use yuanli_release::rollout::{MAX_FAILURES, canary_count};
 use crate::app::{Answer, AppState};
 use crate::table;
 
+/// How much longer than the stable release's p95 an answer may take without counting as slow: what nobody notices, and
+/// what a cold cache or a busy machine makes of answers that take less than a millisecond.
+const UNNOTICED: Duration = Duration::from_millis(2);
 /// Most steps of a plan.
 const MAX_STEPS: usize = 100;
 
@@ -188,7 +191,7 @@ impl AppState {
         let release = gray.release;
         match event {
             Event::Began { index, weight } => {
-                gray.slow = p95.or(gray.slow);
+                gray.slow = p95.map(|p95| p95 + UNNOTICED).or(gray.slow);
                 let steps = gray.state.steps.len();
                 let message = format!("step {} of {steps}: release {release} gets {weight} %", index + 1);
                 gray.happened(now, message, None);

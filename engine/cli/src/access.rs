@@ -35,7 +35,8 @@ async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
     }
     let data = data(global)?;
     let connected = yuanli_server::connect(&data).await;
-    let connected = connected.with_context(|| format!("the engine of {} cannot be reached", data.display()))?;
+    let connected =
+        connected.with_context(|| format!("the engine of {} cannot be reached", data.display()))?;
     Ok(connected.map(|_| Client::Socket(data)))
 }
 
@@ -94,7 +95,9 @@ impl Access {
 /// A text as a part of a URL.
 pub(crate) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 async fn select(engine: &Engine, text: &str) -> anyhow::Result<RunId> {

@@ -174,7 +174,9 @@ pub(crate) struct Trigger {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
     /// Declare an app or a change of one; says first what changes
-    #[command(after_help = "Examples:\n  yuanli app apply shop.app.yaml --dry-run\n  yuanli app apply shop.app.yaml --wait")]
+    #[command(
+        after_help = "Examples:\n  yuanli app apply shop.app.yaml --dry-run\n  yuanli app apply shop.app.yaml --wait"
+    )]
     Apply(AppApply),
     /// The apps
     List,

@@ -43,7 +43,10 @@ impl Client {
         let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
         match authority.filter(|authority| !authority.is_empty() && !authority.contains('/')) {
             Some(authority) => Ok(Self::Tcp { authority: authority.to_owned(), token }),
-            None => Err(Misuse(format!("`{url}` is no URL of an engine: give one like `http://127.0.0.1:7100`")).into()),
+            None => {
+                Err(Misuse(format!("`{url}` is no URL of an engine: give one like `http://127.0.0.1:7100`"))
+                    .into())
+            }
         }
     }
 
@@ -92,7 +95,8 @@ impl Client {
     ) -> anyhow::Result<T> {
         let (response, _connection) = self.send(method, path, body, key).await?;
         let bytes = read(response).await?;
-        serde_json::from_slice(&bytes).context("the engine's answer is not what this command knows; is it of another version?")
+        serde_json::from_slice(&bytes)
+            .context("the engine's answer is not what this command knows; is it of another version?")
     }
 
     async fn send(
@@ -154,7 +158,8 @@ impl Client {
 async fn read(response: Response<Incoming>) -> anyhow::Result<Bytes> {
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
-    let bytes = body.collect().await.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
+    let bytes =
+        body.collect().await.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
     if status.is_success() {
         return Ok(bytes);
     }
@@ -179,7 +184,10 @@ impl Lines {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Ok(Some(serde_json::from_slice(&line).context("the engine said what this command does not know")?));
+                return Ok(Some(
+                    serde_json::from_slice(&line)
+                        .context("the engine said what this command does not know")?,
+                ));
             }
             match self.body.frame().await.transpose().context("the connection to the engine broke")? {
                 Some(frame) => self.buffer.extend(frame.into_data().unwrap_or_default()),

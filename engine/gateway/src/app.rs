@@ -14,7 +14,7 @@ use yuanli_model::app::ReleaseNumber;
 use yuanli_model::{AppName, ReplicaId};
 use yuanli_ports::traffic::RoutedApp;
 
-use crate::count::{InFlight, ReleaseCounter};
+use crate::count::{Clients, InFlight, ReleaseCounter};
 use crate::deadline::{self, Turn};
 use crate::upstream::Replica;
 
@@ -22,6 +22,7 @@ use crate::upstream::Replica;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) name: AppName,
+    pub(crate) clients: Clients,
     inner: Mutex<Inner>,
     /// Told when there may be a replica for those who wait.
     changed: Notify,
@@ -57,7 +58,7 @@ pub(crate) struct Picked {
 
 impl App {
     pub(crate) fn new(name: AppName) -> Self {
-        Self { name, inner: Mutex::default(), changed: Notify::new() }
+        Self { name, clients: Clients::default(), inner: Mutex::default(), changed: Notify::new() }
     }
 
     /// A replica for a request, other than those in `tried`.

@@ -18,8 +18,8 @@ pub(crate) struct ReleaseCounter {
     pub(crate) requests: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) slow: AtomicU64,
-    pub(crate) client_errors: PerClient,
-    pub(crate) client_slow: PerClient,
+    pub(crate) client_errors: AtomicU64,
+    pub(crate) client_slow: AtomicU64,
     pub(crate) latency: [AtomicU64; CLASSES],
 }
 
@@ -29,8 +29,8 @@ impl Default for ReleaseCounter {
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             slow: AtomicU64::new(0),
-            client_errors: PerClient::default(),
-            client_slow: PerClient::default(),
+            client_errors: AtomicU64::new(0),
+            client_slow: AtomicU64::new(0),
             latency: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -40,6 +40,7 @@ impl ReleaseCounter {
     /// Counts an answer, or a request that got none (`took` is absent then).
     pub(crate) fn answered(
         &self,
+        clients: &Clients,
         client: IpAddr,
         second: u64,
         took: Option<Duration>,
@@ -49,13 +50,17 @@ impl ReleaseCounter {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if is_error {
             self.errors.fetch_add(1, Ordering::Relaxed);
-            self.client_errors.count(client, second);
+            if clients.errors.is_first(client, second) {
+                self.client_errors.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let Some(took) = took else { return };
         self.latency[class(took)].fetch_add(1, Ordering::Relaxed);
         if slow.is_some_and(|slow| took > slow) {
             self.slow.fetch_add(1, Ordering::Relaxed);
-            self.client_slow.count(client, second);
+            if clients.slow.is_first(client, second) {
+                self.client_slow.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -65,26 +70,27 @@ fn class(took: Duration) -> usize {
     LATENCY_BOUNDS_MICROS.partition_point(|bound| *bound < micros)
 }
 
-/// Counts at most one event of each client in each second.
+/// Clients of an app that had something bad happen to them lately, whichever release it was: of what happens to a client in
+/// a second only the first counts. So one client cannot decide on a release, and of two releases that are as bad as each
+/// other each gets as many as its share of the requests. Counted for each release apart, the one with the larger share
+/// would lose more of its own.
 #[derive(Debug, Default)]
-pub(crate) struct PerClient {
-    count: AtomicU64,
-    seen: Mutex<(u64, HashSet<IpAddr>)>,
+pub(crate) struct Clients {
+    errors: Seen,
+    slow: Seen,
 }
 
-impl PerClient {
-    fn count(&self, client: IpAddr, second: u64) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+#[derive(Debug, Default)]
+struct Seen(Mutex<(u64, HashSet<IpAddr>)>);
+
+impl Seen {
+    /// Whether it is the first time in this second.
+    fn is_first(&self, client: IpAddr, second: u64) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.0 != second {
             *seen = (second, HashSet::new());
         }
-        if seen.1.len() >= MAX_CLIENTS || seen.1.insert(client) {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        seen.1.len() >= MAX_CLIENTS || seen.1.insert(client)
     }
 }
 
@@ -119,13 +125,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_counts_once_in_a_second() {
-        let counter = ReleaseCounter::default();
+    fn a_client_counts_once_in_a_second_for_all_releases() {
+        let (stable, canary, clients) =
+            (ReleaseCounter::default(), ReleaseCounter::default(), Clients::default());
         let client = |last| IpAddr::from([127, 0, 0, last]);
-        for (client, second) in [(client(1), 7), (client(1), 7), (client(2), 7), (client(1), 8)] {
-            counter.answered(client, second, None, true, None);
+        for (counter, client, second) in [
+            (&stable, client(1), 7),
+            (&stable, client(1), 7),
+            (&canary, client(1), 7),
+            (&canary, client(2), 7),
+            (&stable, client(1), 8),
+        ] {
+            counter.answered(&clients, client, second, None, true, None);
         }
-        assert_eq!((counter.errors.load(Ordering::Relaxed), counter.client_errors.get()), (4, 3));
+        let counts = |counter: &ReleaseCounter| {
+            (counter.errors.load(Ordering::Relaxed), counter.client_errors.load(Ordering::Relaxed))
+        };
+        assert_eq!((counts(&stable), counts(&canary)), ((3, 2), (2, 1)));
     }
 
     #[test]

@@ -130,8 +130,9 @@ impl Proxy {
             };
             let began = Instant::now();
             let second = began.duration_since(self.began).as_secs();
-            let counted =
-                |took, is_error| picked.release.answered(client, second, took, is_error, picked.slow);
+            let counted = |took, is_error| {
+                picked.release.answered(&app.clients, client, second, took, is_error, picked.slow)
+            };
             match send(&picked.replica, request).await {
                 Ok(response) => {
                     counted(Some(began.elapsed()), response.status().is_server_error());

@@ -100,8 +100,8 @@ impl State {
                 requests: get(&counter.requests),
                 errors: get(&counter.errors),
                 slow: get(&counter.slow),
-                client_errors: counter.client_errors.get(),
-                client_slow: counter.client_slow.get(),
+                client_errors: get(&counter.client_errors),
+                client_slow: get(&counter.client_slow),
                 latency: counter.latency.iter().map(get).collect(),
             }
         });

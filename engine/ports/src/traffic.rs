@@ -79,9 +79,10 @@ pub struct ReleaseCounts {
     pub errors: u64,
     /// Of the requests: answers that took longer than [`RoutedApp::slow`].
     pub slow: u64,
-    /// As `errors`, with at most one for each client (its address) in each second of the gateway's clock.
+    /// As `errors`, with only the first for each client (its address) of the app in each second of the gateway's clock,
+    /// whichever release it was.
     pub client_errors: u64,
-    /// As `slow`, with at most one for each client in each second.
+    /// As `slow`, with only the first for each client of the app in each second.
     pub client_slow: u64,
     /// How long answers took, to the last byte of their head: for each of [`LATENCY_BOUNDS_MICROS`] how many took at
     /// most so long and longer than the bound before; the last is of those that took longer than all.

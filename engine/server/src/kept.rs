@@ -82,7 +82,12 @@ impl Registry {
                 }
             }
         }
-        Ok(Self { store, inner: Mutex::new(inner), writer: tokio::sync::Mutex::default(), changed: Notify::new() })
+        Ok(Self {
+            store,
+            inner: Mutex::new(inner),
+            writer: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Kept>> {
@@ -226,7 +231,9 @@ fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     match bytes.split_first() {
         Some((&VERSION, body)) => serde_json::from_slice(body).context("a stored workflow cannot be read"),
         Some((&version, _)) if version > VERSION => {
-            anyhow::bail!("a stored workflow has version {version}; this engine reads up to {VERSION}: use the newer one")
+            anyhow::bail!(
+                "a stored workflow has version {version}; this engine reads up to {VERSION}: use the newer one"
+            )
         }
         _ => anyhow::bail!("a stored workflow has no version"),
     }

@@ -17,8 +17,8 @@ mod kept;
 mod library;
 mod secret;
 mod service;
-pub mod source;
 mod socket;
+pub mod source;
 
 pub use body::rfc3339;
 pub use clock::SystemClock;
@@ -28,5 +28,5 @@ pub use library::Library;
 pub use service::{Service, ServiceOptions};
 pub use socket::connect;
 pub use yuanli_gateway::{Options as GatewayOptions, ServeError, serve as serve_gateway};
-pub use yuanli_ports::Cancellation;
 pub use yuanli_model::{RunId, printable, printable_line};
+pub use yuanli_ports::Cancellation;

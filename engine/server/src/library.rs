@@ -7,8 +7,8 @@ use anyhow::Context;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_model::{Digest, EngineId, PluginDescription};
-use yuanli_ports::{Apps, Plugins};
 use yuanli_ports::apps::NoApps;
+use yuanli_ports::{Apps, Plugins};
 use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
 

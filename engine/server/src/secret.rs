@@ -19,7 +19,9 @@ pub(crate) fn own(path: &Path) -> anyhow::Result<String> {
         Ok(mut file) => {
             let mode = file.metadata()?.permissions().mode();
             if mode & 0o077 != 0 {
-                bail!("`{name}` can be read by others than its owner: `chmod 600 {name}`, and consider it known");
+                bail!(
+                    "`{name}` can be read by others than its owner: `chmod 600 {name}`, and consider it known"
+                );
             }
             let mut text = String::new();
             file.read_to_string(&mut text).with_context(|| format!("`{name}` cannot be read"))?;

@@ -239,7 +239,9 @@ impl Shared {
             let Some(kept) = self.registry.get(name) else { return };
             let started = self.start(&kept, Given::Values(Map::new()), Some(firing.id.to_string())).await;
             match started {
-                Ok(started) => tracing::info!(workflow = %name, run = %started.run, "started by its schedule"),
+                Ok(started) => {
+                    tracing::info!(workflow = %name, run = %started.run, "started by its schedule")
+                }
                 Err(Refusal::Internal(error)) => {
                     tracing::error!(workflow = %name, error = format!("{error:#}"), "cannot be started; it is tried again");
                     tokio::select! {
@@ -247,7 +249,9 @@ impl Shared {
                         () = tokio::time::sleep(RETRY) => continue,
                     }
                 }
-                Err(refusal) => tracing::error!(workflow = %name, ?refusal, "cannot be started by its schedule"),
+                Err(refusal) => {
+                    tracing::error!(workflow = %name, ?refusal, "cannot be started by its schedule")
+                }
             }
             if let Err(error) = self.registry.fired(firing).await {
                 // The cause of the run is stored with it: it will not be started again.
@@ -307,7 +311,8 @@ impl Shared {
             return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
         };
         let key = self.secrets.get(secret).map_err(anyhow::Error::from)?;
-        let key = key.ok_or_else(|| refuse(&format!("there is no secret `{secret}`: `yuanli secret set {secret}`")))?;
+        let key = key
+            .ok_or_else(|| refuse(&format!("there is no secret `{secret}`: `yuanli secret set {secret}`")))?;
         yuanli_triggers::verify(key.as_bytes(), body, header(yuanli_triggers::SIGNATURE_HEADER))
             .map_err(|why| refuse(&why))?;
         let delivery = yuanli_triggers::delivery(&header);
@@ -323,8 +328,9 @@ impl Shared {
         let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
         let template = workflow.triggers().webhook.as_ref().and_then(|webhook| webhook.inputs.as_ref());
         let Some(template) = template else { return Ok(Map::new()) };
-        let body: Value = serde_json::from_slice(body)
-            .map_err(|error| Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}")))?;
+        let body: Value = serde_json::from_slice(body).map_err(|error| {
+            Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}"))
+        })?;
         let trigger = Map::from_iter([("body".to_owned(), body)]);
         let (inputs, run) = (indexmap::IndexMap::new(), Map::new());
         let scope = Scope { inputs: &inputs, stages: &(), run: &run, trigger: Some(&trigger) };
@@ -351,7 +357,9 @@ impl Shared {
     /// A workflow that is kept.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
         let kept = name.parse::<WorkflowName>().ok().and_then(|name| self.registry.get(&name));
-        kept.ok_or_else(|| Refusal::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them")))
+        kept.ok_or_else(|| {
+            Refusal::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them"))
+        })
     }
 
     /// When a schedule is due next.

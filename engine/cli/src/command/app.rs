@@ -23,7 +23,11 @@ pub(crate) async fn perform(global: &Global, command: AppCommand) -> anyhow::Res
         AppCommand::List => list(global, &engine).await,
         AppCommand::Show(Named { name }) => {
             let app: App = engine.get(&path(&name)).await?;
-            if global.json { output::json(&app)? } else { show(&app)? }
+            if global.json {
+                output::json(&app)?
+            } else {
+                show(&app)?
+            }
             Ok(Exit::Done)
         }
         AppCommand::Delete(Named { name }) => {
@@ -61,7 +65,11 @@ async fn apply(global: &Global, engine: &Client, arguments: AppApply) -> anyhow:
         let release = applied.release.map(|release| format!(", release #{release}")).unwrap_or_default();
         output::note(format_args!("app {}{release}", applied.app));
     }
-    if arguments.wait { wait(engine, &applied.app, Duration::from_secs(arguments.timeout)).await } else { Ok(Exit::Done) }
+    if arguments.wait {
+        wait(engine, &applied.app, Duration::from_secs(arguments.timeout)).await
+    } else {
+        Ok(Exit::Done)
+    }
 }
 
 /// What applying a document changes, as a list.
@@ -107,7 +115,10 @@ async fn wait(engine: &Client, name: &str, timeout: Duration) -> anyhow::Result<
             Ok(Exit::Failed)
         }
         Err(_) => {
-            output::note(format_args!("app {name} does not serve after {} s; it is still tried", timeout.as_secs()));
+            output::note(format_args!(
+                "app {name} does not serve after {} s; it is still tried",
+                timeout.as_secs()
+            ));
             Ok(Exit::Failed)
         }
     }
@@ -149,19 +160,35 @@ fn show(app: &App) -> anyhow::Result<()> {
         let weight = release.weight.map(|weight| format!("{weight} %")).unwrap_or_default();
         let p95 = release.p95_us.map(|p95| format!("{} ms", p95 as f64 / 1_000.0)).unwrap_or_default();
         let image = output::short_digest(&release.image_id).to_owned();
-        vec![format!("#{}", release.release), image, weight, number(release.requests), number(release.errors), p95]
+        vec![
+            format!("#{}", release.release),
+            image,
+            weight,
+            number(release.requests),
+            number(release.errors),
+            p95,
+        ]
     });
     output::table(&["RELEASE", "IMAGE", "WEIGHT", "REQUESTS", "ERRORS", "P95"], rows)?;
     output::line("")?;
     let rows = app.replicas.iter().map(|replica| {
-        vec![replica.number.to_string(), format!("#{}", replica.release), replica.address.clone(), replica.phase.clone()]
+        vec![
+            replica.number.to_string(),
+            format!("#{}", replica.release),
+            replica.address.clone(),
+            replica.phase.clone(),
+        ]
     });
     output::table(&["REPLICA", "RELEASE", "ADDRESS", "PHASE"], rows)?;
     if let Some(gray) = &app.gray {
         output::line(format_args!("\ngray release #{}:", gray.release))?;
         for happening in &gray.happenings {
             let time = output::time(&happening.at);
-            output::line(format_args!("  {time}  {:>3} %  {}", happening.weight, printable(&happening.message)))?;
+            output::line(format_args!(
+                "  {time}  {:>3} %  {}",
+                happening.weight,
+                printable(&happening.message)
+            ))?;
             if let Some(evidence) = &happening.evidence {
                 show_evidence(evidence)?;
             }

@@ -36,7 +36,10 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
         let stop = stop.clone();
         async move {
             let interrupt = interrupts.next().await;
-            output::note(format_args!("stopping: {}; apps serve on, runs wait for the next engine", interrupt.reason()));
+            output::note(format_args!(
+                "stopping: {}; apps serve on, runs wait for the next engine",
+                interrupt.reason()
+            ));
             stop.cancel();
             interrupts.next().await;
             output::note("left at once");

@@ -23,7 +23,9 @@ pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow
         WorkflowCommand::List => list(global, &engine).await,
         WorkflowCommand::Show(named) => show(global, &engine, &named).await,
         WorkflowCommand::Delete(Named { name }) => {
-            engine.tell(Method::DELETE, &format!("/api/v1/workflows/{}", escaped(&name)), None::<&()>).await?;
+            engine
+                .tell(Method::DELETE, &format!("/api/v1/workflows/{}", escaped(&name)), None::<&()>)
+                .await?;
             output::note(format_args!("workflow {name} is deleted; its runs stay"));
             Ok(Exit::Done)
         }
@@ -64,7 +66,13 @@ async fn list(global: &Global, engine: &Client) -> anyhow::Result<Exit> {
         let next = workflow.schedules.iter().filter_map(|schedule| schedule.next_at.as_deref()).min();
         let next = next.map(output::time).unwrap_or_default();
         let version = output::short_digest(&workflow.version).to_owned();
-        vec![workflow.name, version, output::time(&workflow.applied_at), next, workflow.webhook.unwrap_or_default()]
+        vec![
+            workflow.name,
+            version,
+            output::time(&workflow.applied_at),
+            next,
+            workflow.webhook.unwrap_or_default(),
+        ]
     });
     output::table(&["WORKFLOW", "VERSION", "APPLIED (UTC)", "NEXT (UTC)", "WEBHOOK"], rows)?;
     Ok(Exit::Done)
@@ -88,7 +96,11 @@ pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Resu
     let request = RunRequest { workflow: arguments.name, inputs: arguments.inputs.into_iter().collect() };
     let started: RunStarted = engine.post("/api/v1/runs", &request, arguments.key.as_deref()).await?;
     if !arguments.follow {
-        if global.json { output::json(&started)? } else { output::line(&started.id)? }
+        if global.json {
+            output::json(&started)?
+        } else {
+            output::line(&started.id)?
+        }
         return Ok(Exit::Done);
     }
     if !global.json && !std::io::stdout().is_terminal() {

@@ -38,9 +38,21 @@ fn render(shared: &Shared) -> String {
     let desired = of_app(&|app| app.status.desired.into());
     family(&mut text, "yuanli_app_replicas_desired", "gauge", "Replicas that there are to be.", &desired);
     let ready = of_app(&|app| app.status.ready.into());
-    family(&mut text, "yuanli_app_replicas_ready", "gauge", "Replicas of the stable release that serve.", &ready);
+    family(
+        &mut text,
+        "yuanli_app_replicas_ready",
+        "gauge",
+        "Replicas of the stable release that serve.",
+        &ready,
+    );
     let in_flight = of_app(&|app| app.measure.as_ref().map_or(0, |measure| measure.in_flight));
-    family(&mut text, "yuanli_app_requests_in_flight", "gauge", "Requests that replicas have now.", &in_flight);
+    family(
+        &mut text,
+        "yuanli_app_requests_in_flight",
+        "gauge",
+        "Requests that replicas have now.",
+        &in_flight,
+    );
 
     let of_release = |value: fn(&yuanli_ports::apps::ReleaseMeasure) -> u64| -> Vec<(String, u64)> {
         let measured = view.apps.iter().filter_map(|(name, app)| Some((name, app.measure.as_ref()?)));
@@ -55,8 +67,20 @@ fn render(shared: &Shared) -> String {
     let requests = of_release(|release| release.requests);
     family(&mut text, "yuanli_app_requests_total", "counter", "Requests that have ended.", &requests);
     let errors = of_release(|release| release.errors);
-    family(&mut text, "yuanli_app_errors_total", "counter", "Requests that failed: 5xx, or no answer.", &errors);
+    family(
+        &mut text,
+        "yuanli_app_errors_total",
+        "counter",
+        "Requests that failed: 5xx, or no answer.",
+        &errors,
+    );
     let weight = of_release(|release| release.weight.into());
-    family(&mut text, "yuanli_app_release_weight", "gauge", "A release's part of the requests in percent.", &weight);
+    family(
+        &mut text,
+        "yuanli_app_release_weight",
+        "gauge",
+        "A release's part of the requests in percent.",
+        &weight,
+    );
     text
 }

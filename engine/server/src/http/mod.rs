@@ -81,7 +81,8 @@ async fn require_token(State(shared): Engine, request: Request, next: Next) -> A
         return Ok(next.run(request).await);
     }
     Err(Refusal::Unauthorized(
-        "the API wants `Authorization: Bearer TOKEN`; the token is in the file `token` of the data directory".to_owned(),
+        "the API wants `Authorization: Bearer TOKEN`; the token is in the file `token` of the data directory"
+            .to_owned(),
     ))
 }
 

@@ -49,7 +49,13 @@ impl IntoResponse for Refusal {
 }
 
 fn problem(status: StatusCode, detail: String) -> Problem {
-    Problem { status: status.as_u16(), detail, diagnostics: Vec::new(), rendered: None, more: BTreeMap::new() }
+    Problem {
+        status: status.as_u16(),
+        detail,
+        diagnostics: Vec::new(),
+        rendered: None,
+        more: BTreeMap::new(),
+    }
 }
 
 fn response(problem: Problem) -> Response {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use yuanli_api_types as api;
@@ -130,9 +130,9 @@ async fn find(shared: &Shared, text: &str) -> Result<RunId, Refusal> {
     match shared.engine.select(text).await? {
         Selected::One(run) => Ok(run),
         Selected::None if text == "last" => Err(Refusal::NotFound("there is no run yet".to_owned())),
-        Selected::None => {
-            Err(Refusal::NotFound(format!("there is no run `{text}`; `yuanli runs list` shows what there is")))
-        }
+        Selected::None => Err(Refusal::NotFound(format!(
+            "there is no run `{text}`; `yuanli runs list` shows what there is"
+        ))),
         Selected::Several => {
             Err(Refusal::NotFound(format!("several runs begin with `{text}`: give more of the id")))
         }
