@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustic_core::jiff::Timestamp;
 use rustic_core::jiff::tz::TimeZone;
 use rustic_core::repofile::SnapshotFile;
-use rustic_core::{BackupOptions, SnapshotOptions, StringList};
+use rustic_core::{BackupOptions, RepairIndexOptions, SnapshotOptions, StringList};
 use yuanli_ports::backups::{BackupError, BackupRequest, Snapshot};
 
 use crate::operation::Operation;
@@ -27,9 +27,10 @@ pub(crate) fn back_up(operation: &Arc<Operation>, request: &BackupRequest) -> Re
     let explain = |error: Box<_>| operation.explain(&error);
     let repository = repository::open_or_make(operation)?;
     operation.go_on()?;
-    // Compared with what is really there: a pack that got lost is not referred to, and one whose writer died before it
-    // was in the index is used.
-    let repository = repository.to_indexed_ids_checked().map_err(explain)?;
+    // The index as the packs really are: one that got lost is not referred to, and one whose writer died before it was in
+    // the index is used. (The library's `to_indexed_ids_checked` refers to such a pack too, but leaves it out of the index.)
+    repository.repair_index(&RepairIndexOptions::default(), false).map_err(explain)?;
+    let repository = repository.to_indexed_ids().map_err(explain)?;
     operation.go_on()?;
     let source = Folder::new(&request.folder, name, operation);
     let options = BackupOptions::default().as_path(Path::new(&request.shown_as).to_owned());

@@ -68,8 +68,8 @@ pub(crate) fn apply(node: &Node, path: &Path) -> io::Result<()> {
     if (owner, group) != (found.uid(), found.gid()) {
         lchown(path, Some(owner), Some(group))?;
     }
-    if let (Some(mode), false) = (wanted.mode, node.is_symlink()) {
-        fs::set_permissions(path, Permissions::from_mode(system_mode(mode)))?;
+    if let Some(mode) = wanted_mode(node) {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     for attribute in &wanted.extended_attributes {
         xattr::set(path, &attribute.name, attribute.value.as_deref().unwrap_or_default())?;
@@ -90,7 +90,6 @@ pub(crate) fn difference(node: &Node, path: &Path) -> io::Result<Option<&'static
     let (wanted, is) = (&node.meta, &found.meta);
     // A mode, owner or time that the snapshot has not was not to be restored.
     let differs = |wanted: Option<u32>, is: Option<u32>| wanted.is_some() && wanted != is;
-    let mode = |mode: Option<u32>| mode.map(system_mode);
     let attributes = |metadata: &Metadata| {
         let each = metadata.extended_attributes.iter();
         let mut all: Vec<_> =
@@ -102,7 +101,7 @@ pub(crate) fn difference(node: &Node, path: &Path) -> io::Result<Option<&'static
         Some("kind")
     } else if differs(wanted.uid, is.uid) || differs(wanted.gid, is.gid) {
         Some("owner")
-    } else if !node.is_symlink() && differs(mode(wanted.mode), mode(is.mode)) {
+    } else if differs(wanted_mode(node), wanted_mode(&found)) {
         Some("mode")
     } else if wanted.mtime.is_some() && wanted.mtime != is.mtime {
         Some("time")
@@ -146,10 +145,17 @@ fn go_mode(mode: u32, kind: &NodeType) -> u32 {
     moved.fold(kind | mode & PERMISSIONS, |all, bit| all | bit)
 }
 
-/// The part of a mode that can be set, as the system has it.
-pub(crate) fn system_mode(mode: u32) -> u32 {
+/// The mode to be set, as the system has it; a link has none of its own.
+fn wanted_mode(node: &Node) -> Option<u32> {
+    let mode = match node.meta.mode {
+        _ if node.is_symlink() => return None,
+        Some(mode) => mode,
+        // restic does not write zeros down, and there is no other kind whose mode is zero.
+        None if node.is_file() => 0,
+        None => return None,
+    };
     let moved = MOVED.iter().filter(|(_, go)| mode & go != 0).map(|(system, _)| system);
-    moved.fold(mode & PERMISSIONS, |all, bit| all | bit)
+    Some(moved.fold(mode & PERMISSIONS, |all, bit| all | bit))
 }
 
 /// The extended attributes of what is at a path, a link's own ones; none where the file system knows none.
