@@ -12,7 +12,9 @@ use rustic_core::repofile::SnapshotFile;
 use rustic_core::{BackupOptions, RepairIndexOptions, SnapshotOptions, StringList};
 use yuanli_ports::backups::{BackupError, BackupRequest, Snapshot};
 
+use crate::lock::Index;
 use crate::operation::Operation;
+use crate::repository::Opened;
 use crate::source::Folder;
 use crate::{fault, list, repository};
 
@@ -27,9 +29,7 @@ pub(crate) fn back_up(operation: &Arc<Operation>, request: &BackupRequest) -> Re
     let explain = |error: Box<_>| operation.explain(&error);
     let repository = repository::open_or_make(operation)?;
     operation.go_on()?;
-    // The index as the packs really are: one that got lost is not referred to, and one whose writer died before it was in
-    // the index is used. (The library's `to_indexed_ids_checked` refers to such a pack too, but leaves it out of the index.)
-    repository.repair_index(&RepairIndexOptions::default(), false).map_err(explain)?;
+    repair_index(operation, &repository)?;
     let repository = repository.to_indexed_ids().map_err(explain)?;
     operation.go_on()?;
     let source = Folder::new(&request.folder, name, operation);
@@ -38,6 +38,14 @@ pub(crate) fn back_up(operation: &Arc<Operation>, request: &BackupRequest) -> Re
         repository.archive(&options, &source, new, std::slice::from_ref(&request.folder)).map_err(explain)?;
     operation.go_on()?;
     Ok(list::snapshot(&taken))
+}
+
+/// Makes the index say what the packs are: one that got lost is not referred to, and one whose writer died before it was
+/// in the index is used. (The library's `to_indexed_ids_checked` refers to such a pack too, but no index ever names it.)
+fn repair_index(operation: &Operation, repository: &Opened) -> Result<(), BackupError> {
+    let _alone = Index::change(operation.path())?;
+    let repaired = repository.repair_index(&RepairIndexOptions::default(), false);
+    repaired.map_err(|error| operation.explain(&error))
 }
 
 /// What the folder itself is called in the snapshot.

@@ -22,6 +22,10 @@ use crate::operation::Operation;
 const FOLDER_MODE: u32 = 0o700;
 /// The mode of every file, as restic has it: none is ever written twice.
 const FILE_MODE: u32 = 0o400;
+/// A pack has a blob, a header with one entry (32 bytes of encryption each) and the header's length: whatever is shorter
+/// is what a loss of power left, and counts as not there.
+/// <https://restic.readthedocs.io/en/stable/100_references.html#pack-format>
+const SHORTEST_PACK: u32 = 32 + 32 + 37 + 4;
 /// Where restic keeps its own locks; it wants to find the folder.
 const LOCKS: &str = "locks";
 
@@ -63,7 +67,7 @@ impl Files {
             FileType::Pack => {
                 let mut packs = Vec::new();
                 for (folder, _) in entries(&root, fs::FileType::is_dir)? {
-                    packs.extend(ids(&folder)?);
+                    packs.extend(ids(&folder)?.into_iter().filter(|(_, length)| *length >= SHORTEST_PACK));
                 }
                 Ok(packs)
             }

@@ -6,7 +6,8 @@
 //! failure, as the library only logs most of what goes wrong below it.
 //!
 //! Beside restic's files a repository has one folder, `yuanli`, that restic does not look at: the file `lock` in it is
-//! locked by the one writer, the other files are half-written ones of a writer that died, removed by the next.
+//! locked by the one writer, `index` by who reads or repairs the index, and the other files are half-written ones of a
+//! writer that died, removed by the next.
 //!
 //! Absent on purpose: the library's own walk and restore, which pass over what they cannot read or set; its cache; any
 //! way to remove a snapshot, which comes with retention.
@@ -26,6 +27,7 @@ mod restore;
 mod source;
 mod verify;
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,7 +104,20 @@ async fn blocking<T: Send + 'static>(
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(BackupError::Cancelled),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => Err(panicked(repository, panic.as_ref())),
+            // The runtime is shutting down.
+            Err(_) => Err(BackupError::Cancelled),
+        },
     }
+}
+
+/// The library panics at some damage, such as a pack that is shorter than its index says that its header is.
+fn panicked(repository: &Repository, panic: &(dyn Any + Send)) -> BackupError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+    let path = repository.path.display();
+    BackupError::Damaged(format!(
+        "the repository {path} cannot be used ({text}): look at it with `restic -r {path} check --read-data`"
+    ))
 }

@@ -21,7 +21,7 @@ pub(crate) fn list(operation: &Arc<Operation>, tags: &[String]) -> Result<Vec<Sn
     let mut snapshots: Vec<_> = found.iter().map(snapshot).collect();
     // Older versions of restic do not write down how much a snapshot holds.
     if found.iter().any(|snapshot| snapshot.summary.is_none()) {
-        let repository = repository.to_indexed().map_err(explain)?;
+        let repository = repository::indexed(operation, repository)?;
         let reader = Reader::new(&repository, operation);
         for (snapshot, file) in snapshots.iter_mut().zip(&found).filter(|(_, file)| file.summary.is_none()) {
             let held = reader.count(file)?;

@@ -1,4 +1,5 @@
-//! One writer at a time: `yuanli/lock` in the repository's folder, and the locks that restic leaves.
+//! One writer at a time: `yuanli/lock` in the repository's folder, and the locks that restic leaves. Readers wait only
+//! while the writer repairs the index (`yuanli/index`), which replaces files of it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use crate::fault;
 /// Our folder in a repository.
 pub(crate) const OURS: &str = "yuanli";
 const LOCK: &str = "lock";
+const INDEX: &str = "index";
 /// restic renews a lock every 5 minutes and ignores one that is older than this.
 /// <https://restic.readthedocs.io/en/stable/100_references.html#locks>
 const STALE: Duration = Duration::from_secs(30 * 60);
@@ -38,13 +40,7 @@ impl Lock {
             .map_err(fault::local("made", &folder))?;
         let path = folder.join(LOCK);
         let io = |error| fault::local("locked", &path)(error);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io)?;
+        let file = open(&path).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -58,6 +54,45 @@ impl Lock {
         clear(&folder).map_err(fault::local("cleared", &folder))?;
         Ok(Self(file))
     }
+}
+
+/// The index as it is, while this is held. The system gives it back however the process ends.
+#[derive(Debug)]
+pub(crate) struct Index(#[allow(dead_code, reason = "holds the lock by being open")] File);
+
+impl Index {
+    /// Waits until the writer is not repairing the index; `None` where no writer of ours ever was.
+    ///
+    /// # Errors
+    /// [`BackupError::Local`].
+    pub(crate) fn keep(repository: &Path) -> Result<Option<Self>, BackupError> {
+        let path = repository.join(OURS).join(INDEX);
+        let io = |error| fault::local("locked", &path)(error);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => {
+                let file = file.map_err(io)?;
+                flock(&file, FlockOperation::LockShared).map_err(|error| io(error.into()))?;
+                Ok(Some(Self(file)))
+            }
+        }
+    }
+
+    /// Waits until nobody reads the index, which takes moments.
+    ///
+    /// # Errors
+    /// [`BackupError::Local`].
+    pub(crate) fn change(repository: &Path) -> Result<Self, BackupError> {
+        let path = repository.join(OURS).join(INDEX);
+        let io = |error| fault::local("locked", &path)(error);
+        let file = open(&path).map_err(io)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| io(error.into()))?;
+        Ok(Self(file))
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// What time it is on the repository's own file system, whose times the locks of restic carry.
@@ -97,7 +132,7 @@ fn refuse_restic(repository: &Path, now: SystemTime) -> Result<(), BackupError> 
 fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() != LOCK {
+        if ![LOCK, INDEX].iter().any(|kept| entry.file_name() == *kept) {
             fs::remove_file(entry.path())?;
         }
     }

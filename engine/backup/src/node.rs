@@ -3,6 +3,7 @@
 //! Owners are numbers: the names of a container's users are not those of this machine. The time of the last access is
 //! noted as that of the last change, or else each reading would be a change of the snapshot.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -71,9 +72,7 @@ pub(crate) fn apply(node: &Node, path: &Path) -> io::Result<()> {
     if let Some(mode) = wanted_mode(node) {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
-    for attribute in &wanted.extended_attributes {
-        xattr::set(path, &attribute.name, attribute.value.as_deref().unwrap_or_default())?;
-    }
+    apply_attributes(wanted, path)?;
     if let Some(modified) = wanted.mtime {
         let times = Timestamps {
             last_access: timespec(wanted.atime.unwrap_or(modified)),
@@ -84,19 +83,31 @@ pub(crate) fn apply(node: &Node, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn apply_attributes(wanted: &Metadata, path: &Path) -> io::Result<()> {
+    let found = attributes(path)?;
+    let wanted = noted_attributes(wanted);
+    for (name, _) in found.iter().filter(|(name, _)| !wanted.contains_key(name) && !is_of_machine(name)) {
+        // Such as an access list that the folder around it hands down.
+        xattr::remove(path, name)?;
+    }
+    for (name, value) in &wanted {
+        // Not everybody may set a label again, even to what it is.
+        if !found.iter().any(|known| (&known.0, &known.1) == (name, value)) {
+            xattr::set(path, name, value)?;
+        }
+    }
+    Ok(())
+}
+
 /// In what the thing at a path differs from a node, content aside; `None` when in nothing.
 pub(crate) fn difference(node: &Node, path: &Path) -> io::Result<Option<&'static str>> {
     let found = of(path, &node.name())?;
     let (wanted, is) = (&node.meta, &found.meta);
     // A mode, owner or time that the snapshot has not was not to be restored.
     let differs = |wanted: Option<u32>, is: Option<u32>| wanted.is_some() && wanted != is;
-    let attributes = |metadata: &Metadata| {
-        let each = metadata.extended_attributes.iter();
-        let mut all: Vec<_> =
-            each.map(|each| (each.name.clone(), each.value.clone().unwrap_or_default())).collect();
-        all.sort();
-        all
-    };
+    let wanted_attributes = noted_attributes(wanted);
+    let mut attributes = noted_attributes(is);
+    attributes.retain(|name, _| wanted_attributes.contains_key(name) || !is_of_machine(name));
     Ok(if node.node_type != found.node_type {
         Some("kind")
     } else if differs(wanted.uid, is.uid) || differs(wanted.gid, is.gid) {
@@ -105,7 +116,7 @@ pub(crate) fn difference(node: &Node, path: &Path) -> io::Result<Option<&'static
         Some("mode")
     } else if wanted.mtime.is_some() && wanted.mtime != is.mtime {
         Some("time")
-    } else if attributes(wanted) != attributes(is) {
+    } else if wanted_attributes != attributes {
         Some("extended attributes")
     } else {
         None
@@ -177,6 +188,16 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(attributes)
+}
+
+fn noted_attributes(metadata: &Metadata) -> BTreeMap<String, Vec<u8>> {
+    let each = metadata.extended_attributes.iter();
+    each.map(|each| (each.name.clone(), each.value.clone().unwrap_or_default())).collect()
+}
+
+/// What a machine gives to its files by its own rules, such as a label of SELinux: one that the snapshot has not stays.
+fn is_of_machine(name: &str) -> bool {
+    name.starts_with("security.")
 }
 
 fn timestamp(seconds: i64, nanos: i64) -> io::Result<Timestamp> {

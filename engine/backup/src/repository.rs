@@ -14,7 +14,7 @@ use yuanli_ports::backups::BackupError;
 
 use crate::fault;
 use crate::files::Files;
-use crate::lock::{Lock, OURS};
+use crate::lock::{Index, Lock, OURS};
 use crate::operation::Operation;
 
 /// A repository that the password has opened.
@@ -24,6 +24,8 @@ pub(crate) type Indexed = Repository<IndexedFullStatus>;
 
 /// The fewest digits that name a snapshot; restic shows 8.
 const SHORTEST_ID: usize = 8;
+/// What a file system has of its own at its top.
+const LOST_AND_FOUND: &str = "lost+found";
 /// What a repository consists of.
 const PARTS: [&str; 7] = ["config", "data", "index", "keys", "locks", "snapshots", OURS];
 
@@ -50,6 +52,15 @@ pub(crate) fn open_indexed(operation: &Arc<Operation>) -> Result<Indexed, Backup
         return Err(BackupError::Invalid(text));
     };
     operation.go_on()?;
+    indexed(operation, repository)
+}
+
+/// Reads the index.
+///
+/// # Errors
+/// See [`BackupError`].
+pub(crate) fn indexed(operation: &Operation, repository: Opened) -> Result<Indexed, BackupError> {
+    let _as_it_is = Index::keep(operation.path())?;
     repository.to_indexed().map_err(|error| operation.explain(&error))
 }
 
@@ -152,12 +163,11 @@ fn check_nothing_else(path: &Path) -> Result<(), BackupError> {
         }
         entries => entries.map_err(io)?,
     };
-    let mut is_repository = false;
-    let mut stranger = None;
+    let (mut is_repository, mut stranger) = (false, None);
     for entry in entries {
         let name = entry.map_err(io)?.file_name();
         is_repository |= name == PARTS[0];
-        if !PARTS.iter().any(|part| name == *part) {
+        if name != LOST_AND_FOUND && !PARTS.iter().any(|part| name == *part) {
             stranger = Some(name);
         }
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use yuanli_ports::backups::{BackupError, Restored};
 
-use crate::support::Place;
+use crate::support::{Place, until};
+
+type Damage = fn(&Path);
 
 /// Changes a bit in the middle of a file.
 fn flip(path: &Path) {
@@ -24,6 +26,17 @@ fn cut(path: &Path) {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
 }
 
+/// Less than the table of what is in it takes.
+fn cut_short(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    OpenOptions::new().write(true).open(path).unwrap().set_len(200).unwrap();
+}
+
+fn empty(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, "").unwrap();
+}
+
 fn remove(path: &Path) {
     fs::remove_file(path).unwrap();
 }
@@ -38,7 +51,7 @@ fn assert_damaged<T: std::fmt::Debug>(result: Result<T, BackupError>, says: &str
 #[tokio::test]
 async fn no_damage_is_passed_over() {
     // The packs of content are longer than those of trees.
-    let cases: [(&str, &str, fn(&Path), &str); 10] = [
+    let cases: [(&str, &str, Damage, &str); 10] = [
         ("content changed", "data", flip, "random-0 cannot be restored"),
         ("content cut", "data", cut, "random-0 cannot be restored"),
         ("content removed", "data", remove, "missing from the repository"),
@@ -72,11 +85,44 @@ async fn a_repository_without_its_config_is_not_made_anew() {
 
 #[tokio::test]
 async fn content_that_got_lost_is_kept_again() {
-    let place = Place::new();
-    place.fill(1, 2);
+    let cases: [(&str, Damage); 3] = [("removed", remove), ("cut", cut), ("emptied", empty)];
+    for (case, damage) in cases {
+        let place = Place::new();
+        place.fill(1, 2);
+        place.back_up().await.unwrap();
+        damage(&place.files("data")[0]);
+        let snapshot = place.back_up().await.unwrap();
+        let whole = Restored { files: 1, bytes: 2 << 20 };
+        assert_eq!(place.verify(&snapshot.id).await, Ok(whole), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_the_index_has_it_as_it_is() {
+    let place = Place::with_file();
     place.back_up().await.unwrap();
+    let before = place.files("index");
+    // As after a writer that died: the next one puts another file in its place.
     remove(&place.files("data")[0]);
-    let snapshot = place.back_up().await.unwrap();
-    let whole = Restored { files: 1, bytes: 2 << 20 };
-    assert_eq!(place.verify(&snapshot.id).await, Ok(whole));
+    let reading = fs::File::open(place.repository.path.join("yuanli/index")).unwrap();
+    reading.lock_shared().unwrap();
+    let has_lock = || fs::File::open(place.repository.path.join("yuanli/lock")).unwrap().try_lock().is_err();
+    let (taken, ()) = tokio::join!(place.back_up(), async {
+        until("the writer has begun", has_lock).await;
+        assert_eq!(place.files("index"), before);
+        drop(reading);
+    });
+    taken.unwrap();
+    assert_ne!(place.files("index"), before);
+}
+
+#[tokio::test]
+async fn damage_that_the_library_panics_at_is_damage() {
+    let place = Place::new();
+    for file in 0..100 {
+        fs::write(place.folder.join(format!("file-{file}")), format!("content {file}")).unwrap();
+    }
+    place.back_up().await.unwrap();
+    place.files("data").iter().for_each(|pack| cut_short(pack));
+    assert_damaged(place.back_up().await, "check --read-data", "packs cut short");
 }

@@ -107,7 +107,7 @@ async fn another_password_opens_nothing() {
 #[tokio::test]
 async fn a_second_writer_is_told_to_wait() {
     let place = Place::new();
-    place.fill(20, 10);
+    place.fill(12, 10);
     let first = place.back_up();
     let second = async {
         until("the first writes", || !place.files("data").is_empty()).await;
@@ -138,7 +138,7 @@ async fn a_file_that_may_not_be_read_fails_the_whole() {
         let place = Place::with_file();
         fs::create_dir(place.folder.join("folder")).unwrap();
         fs::write(place.folder.join("readable"), "").unwrap();
-        fs::set_permissions(place.folder.join(unreadable), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place.folder.join(unreadable), Permissions::from_mode(0o000)).unwrap();
         // Root may read everything.
         let failure = if is_root() {
             let mut child = Child::back_up_as_nobody(&place);
@@ -152,6 +152,31 @@ async fn a_file_that_may_not_be_read_fails_the_whole() {
         fs::set_permissions(place.folder.join(unreadable), Permissions::from_mode(0o755)).unwrap();
         assert_eq!(place.list(&[]).await.unwrap(), []);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_fails_the_whole() {
+    let place = Place::with_file();
+    place.back_up().await.unwrap();
+    let before = place.list(&[]).await.unwrap();
+    place.fill(4, 20);
+    // No pack can be put into a folder that is none.
+    let folders = || (0..=u8::MAX).map(|first| place.repository.path.join(format!("data/{first:02x}")));
+    let blocked: Vec<_> = folders().filter(|folder| fs::remove_dir(folder).is_ok()).collect();
+    blocked.iter().for_each(|folder| fs::write(folder, "").unwrap());
+    match place.back_up().await {
+        Err(BackupError::Local(text)) => assert!(text.contains("cannot be written"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    place.until_unlocked().await;
+    assert_eq!(place.list(&[]).await.unwrap(), before);
+
+    for folder in blocked {
+        fs::remove_file(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+    }
+    let snapshot = place.back_up().await.unwrap();
+    assert_eq!(place.verify(&snapshot.id).await.unwrap().bytes, snapshot.bytes);
 }
 
 #[tokio::test]

@@ -95,6 +95,12 @@ impl Place {
         files.into_iter().map(walkdir::DirEntry::into_path).collect()
     }
 
+    /// Waits until nobody writes into the repository.
+    pub(crate) async fn until_unlocked(&self) {
+        let lock = File::open(self.repository.path.join("yuanli/lock")).unwrap();
+        until("the lock is free", || lock.try_lock().is_ok()).await;
+    }
+
     /// Writes files of random content, which neither compresses nor repeats.
     pub(crate) fn fill(&self, files: usize, mebibytes: usize) {
         for file in 0..files {
@@ -160,6 +166,7 @@ pub(crate) fn make_odd_tree(folder: &Path) {
     fs::write(at("large"), random(9 << 20)).unwrap();
     xattr::set(at("large"), "user.colour", b"\x00blue\xff").unwrap();
     xattr::set(at("empty"), "user.folder", b"").unwrap();
+    xattr::set(at("a.txt"), "user.of all names", b"1").unwrap();
     if is_root() {
         mknodat(CWD, at("null"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), 0x103).unwrap();
         for (name, owner, group) in [("a", 999, 998), ("setuid", 70, 70), ("link to nothing", 5, 6)] {
