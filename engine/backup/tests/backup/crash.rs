@@ -89,6 +89,8 @@ async fn a_killed_backup_leaves_a_repository_that_works() {
         child.kill();
         assert_eq!(place.list(&[]).await.unwrap(), []);
     }
+    // Not each of them dies in the middle of a file.
+    fs::write(place.repository.path.join("yuanli/.half-written"), "half").unwrap();
 
     let snapshot = place.back_up().await.unwrap();
     // What the dead ones had written is used.

@@ -147,7 +147,9 @@ pub(crate) fn make_odd_tree(folder: &Path) {
     {
         fs::write(folder.join(OsStr::from_bytes(name)), format!("odd name {number}")).unwrap();
     }
-    for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2711), ("closed", 0o000), ("open", 0o777)] {
+    // Only root can read what nobody may read.
+    let closed = if is_root() { 0o000 } else { 0o400 };
+    for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2711), ("closed", closed), ("open", 0o777)] {
         fs::write(at(name), name).unwrap();
         fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
     }
