@@ -10,7 +10,7 @@ use yuanli_ports::backups::{BackupError, Repository};
 use yuanli_ports::{Backups, Cancellation};
 
 use crate::restic::check;
-use crate::support::{PASSWORD, Place, assert_same, describe, until};
+use crate::support::{PASSWORD, Place, assert_same, describe, request, until};
 
 /// Where the process that [`child`] is finds the folder that everything of a place lies in.
 const PLACE: &str = "YUANLI_BACKUP_TEST_PLACE";
@@ -73,8 +73,7 @@ impl Child {
 async fn child() {
     let place = std::path::PathBuf::from(std::env::var_os(PLACE).unwrap());
     let repository = Repository { path: place.join("repository"), password: PASSWORD.to_owned() };
-    let mut request = Place::new().request();
-    request.folder = place.join("folder");
+    let request = request(place.join("folder"));
     let taken = RusticBackups::new().back_up(&repository, &request, &Cancellation::new()).await;
     taken.unwrap();
 }

@@ -57,12 +57,7 @@ impl Place {
     }
 
     pub(crate) fn request(&self) -> BackupRequest {
-        BackupRequest {
-            folder: self.folder.clone(),
-            shown_as: SHOWN.to_owned(),
-            tags: vec!["volume=shop-data".to_owned()],
-            time: TIME,
-        }
+        request(self.folder.clone())
     }
 
     pub(crate) async fn back_up(&self) -> Result<Snapshot, BackupError> {
@@ -107,6 +102,12 @@ impl Place {
             fs::write(self.folder.join(format!("random-{file}")), random(mebibytes << 20)).unwrap();
         }
     }
+}
+
+/// What is asked of a folder, unless a test says otherwise.
+pub(crate) fn request(folder: PathBuf) -> BackupRequest {
+    let tags = vec!["volume=shop-data".to_owned()];
+    BackupRequest { folder, shown_as: SHOWN.to_owned(), tags, time: TIME }
 }
 
 pub(crate) fn random(bytes: usize) -> Vec<u8> {
