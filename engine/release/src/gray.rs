@@ -185,10 +185,14 @@ impl Gray {
                 self.stage = Stage::Step { index, since, is_held: true };
                 vec![Event::Held]
             }
-            Finding::Unsure if passed >= step.duration.saturating_mul(2) => self.abort(format!(
-                "after {} requests it cannot be said whether it is worse than the release before it",
-                self.judge.requests
-            )),
+            Finding::Unsure if passed >= step.duration.saturating_mul(2) && self.judge.is_doubtful() => self
+                .abort(format!(
+                    "after {} requests it cannot be said whether it is worse than the release before it",
+                    self.judge.requests
+                )),
+            Finding::Unsure if passed >= step.duration.saturating_mul(2) => {
+                self.advance(index, "little can be said after twice its time, and little speaks against it")
+            }
             Finding::NoSign | Finding::Unsure => Vec::new(),
         }
     }
@@ -239,6 +243,7 @@ mod tests {
 
     use super::*;
     use crate::judge::Counts;
+    use crate::random::Random;
 
     fn step(weight: u32, seconds: u64) -> Step {
         Step { weight, duration: Duration::from_secs(seconds) }
@@ -322,6 +327,34 @@ mod tests {
             let mut gray = Gray::new(vec![step(10, 1), step(90, 1)], false);
             let story = story(&mut gray, inputs);
             assert!(story.ends_with("aborted, no") && gray.weight() == 0, "{story}");
+        }
+    }
+
+    /// Whether a release is promoted, at 50 requests a second.
+    fn is_promoted(seed: u64, stable: f64, canary: f64) -> bool {
+        let (mut gray, mut random) = (Gray::new(vec![step(10, 60), step(50, 60)], true), Random(seed));
+        for second in 0..600 {
+            let now = Timestamp::from_millis(second * 1_000);
+            let mine = 50 * u64::from(gray.weight()) / 100;
+            let bad = (random.events(mine, canary), random.events(50 - mine, stable));
+            gray.next(&measured((mine, bad.0), (50 - mine, bad.1)), now);
+            gray.next(&Input::Ready, now);
+            if gray.has_ended() {
+                break;
+            }
+        }
+        gray.stage == Stage::Promoted
+    }
+
+    #[test]
+    fn whatever_the_rate_of_errors_a_good_release_is_promoted_and_a_bad_one_is_not() {
+        for rate in [0.0, 0.0001, 0.001, 0.01, 0.05] {
+            let good = (0..400).filter(|seed| is_promoted(*seed, rate, rate)).count();
+            assert!(good >= 380, "{good} of 400 good releases were promoted, at {rate}");
+        }
+        for (stable, canary) in [(0.0, 0.03), (0.001, 0.03), (0.01, 0.08)] {
+            let bad = (0..400).filter(|seed| is_promoted(*seed, stable, canary)).count();
+            assert!(bad <= 8, "{bad} of 400 bad releases were promoted, {canary} after {stable}");
         }
     }
 

@@ -16,6 +16,9 @@ const TOLERABLE: usize = 1;
 pub const ALPHA: f64 = 0.05;
 /// The part of canaries 1.5 times as bad that may pass before their time.
 pub const BETA: f64 = 0.1;
+/// The odds from which on a canary is turned back that nothing certain can be said of when its time, and as long again, is
+/// over. One stray bad event of a canary with a tenth of the requests is 2.6 to 1, two are 9 to 1.
+pub const DOUBT: f64 = 5.0;
 /// Requests that a canary must have had to pass for want of evidence.
 pub const MIN_REQUESTS: u64 = 100;
 /// What is judged: errors and slow answers.
@@ -118,6 +121,13 @@ impl Judge {
         self.slow.take(share, canary.slow, stable.slow);
     }
 
+    /// Whether more speaks against it than can be passed over when there is no more time.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        let doubt = DOUBT.ln();
+        self.requests < MIN_REQUESTS || self.errors.bad() >= doubt || self.slow.bad() >= doubt
+    }
+
     /// What the evidence says now.
     #[must_use]
     pub fn finding(&self) -> Finding {
@@ -141,6 +151,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     fn interval(canary: (u64, u64), stable: (u64, u64)) -> Interval {
         let counts = |(requests, errors)| Counts { requests, errors, slow: 0 };
@@ -180,23 +191,6 @@ mod tests {
         assert_eq!(judged(&[interval((1_000, 10), (1_000, 100))]).finding(), Finding::NoSign);
         let huge = judged(&[interval((u64::from(u32::MAX), 1 << 31), (u64::from(u32::MAX), 1))]);
         assert!(huge.errors.bad().is_finite() && huge.finding() == Finding::Worse);
-    }
-
-    /// A small generator, so that every run sees the same releases (splitmix64).
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut bits = self.0;
-            bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (bits ^ (bits >> 31)) as f64 / u64::MAX as f64
-        }
-
-        fn events(&mut self, requests: u64, chance: f64) -> u64 {
-            (0..requests).filter(|_| self.next() < chance).count() as u64
-        }
     }
 
     /// After how many seconds a release is found worse, of at most `seconds`; 50 requests a second, a tenth of them to the

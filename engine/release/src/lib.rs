@@ -8,5 +8,7 @@
 
 pub mod gray;
 pub mod judge;
+#[cfg(test)]
+mod random;
 pub mod replica;
 pub mod rollout;
