@@ -98,8 +98,10 @@ pub(crate) struct DockerState {
     pub(crate) list_due: Option<Timestamp>,
     /// Replicas that something is done with, one thing at a time.
     pub(crate) busy: HashSet<ReplicaId>,
-    /// When the next thing may be done with a replica.
-    pub(crate) due: HashMap<ReplicaId, Timestamp>,
+    /// When a replica is asked next whether it serves.
+    pub(crate) probe: HashMap<ReplicaId, Timestamp>,
+    /// When what failed is tried again.
+    pub(crate) retry: HashMap<ReplicaId, Timestamp>,
     /// The round in which a replica was last started: an older list cannot know it.
     pub(crate) started: HashMap<ReplicaId, u64>,
     /// Replicas whose processes are stopped in their tracks.
@@ -587,7 +589,7 @@ impl Reconciler {
             }
             Err(error @ ContainerError::Unreachable(_)) => {
                 tracing::warn!(%replica, %error, "cannot be started for now");
-                self.docker.due.insert(replica.clone(), later(now, RETRY));
+                self.docker.retry.insert(replica.clone(), later(now, RETRY));
             }
             Err(error) => {
                 tracing::warn!(%replica, %error, "cannot be started");
@@ -613,13 +615,14 @@ impl Reconciler {
             Ok(()) => {
                 state.replicas.remove(&replica.number);
                 state.is_changed = true;
-                self.docker.due.remove(replica);
+                self.docker.probe.remove(replica);
+                self.docker.retry.remove(replica);
                 self.docker.started.remove(replica);
                 self.docker.quiet.remove(replica);
             }
             Err(error) => {
                 tracing::warn!(%replica, %error, "cannot be removed for now");
-                self.docker.due.insert(replica.clone(), later(now, RETRY));
+                self.docker.retry.insert(replica.clone(), later(now, RETRY));
             }
         }
     }
@@ -641,7 +644,7 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::warn!(%replica, %error, is_paused, "cannot be paused or resumed for now");
-                self.docker.due.insert(replica, later(now, RETRY));
+                self.docker.retry.insert(replica, later(now, RETRY));
             }
         }
     }

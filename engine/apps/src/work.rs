@@ -66,9 +66,12 @@ impl Reconciler {
         for state in self.apps.values() {
             for (number, replica) in &state.replicas {
                 let Some(id) = state.replica_id(*number) else { continue };
-                let is_due = self.docker.due.get(&id).is_none_or(|due| now >= *due);
-                if is_due && !self.docker.busy.contains(&id) {
-                    let next = self.next(state, replica, &id, now);
+                let is_due = |times: &HashMap<ReplicaId, Timestamp>| times.get(&id).is_none_or(|due| now >= *due);
+                if self.docker.busy.contains(&id) || !is_due(&self.docker.retry) {
+                    continue;
+                }
+                let next = self.next(state, replica, &id, now);
+                if !matches!(next, Next::Probe { .. }) || is_due(&self.docker.probe) {
                     work.push((id, next));
                 }
             }
@@ -201,7 +204,7 @@ impl Reconciler {
             Next::Probe { then } => {
                 let (prober, health) = (self.ports.prober.clone(), spec.health.clone());
                 let address = (replica.address, spec.port).into();
-                self.docker.due.insert(id.clone(), later(now, then));
+                self.docker.probe.insert(id.clone(), later(now, then));
                 let replica = id.clone();
                 self.tasks.spawn(async move {
                     let result = prober.probe(address, &health.probe, health.timeout).await;
