@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 mod admin;
+mod apps;
 mod crash;
 mod documents;
 mod examples;
@@ -12,6 +13,8 @@ mod layers;
 mod pipe;
 mod plugins;
 mod runs;
+mod serve;
+mod served;
 mod support;
 mod terminal;
 mod validate;

@@ -193,12 +193,16 @@ impl yuanli_ports::Apps for Apps {
         release: ReleaseNumber,
         seen: u32,
     ) -> Result<Option<Happening>, AppError> {
+        let unknown = || AppError::NotFound(format!("app `{app}` has no gray release {release}"));
         let is_known = |app: &AppView| app.gray.as_ref().is_some_and(|(known, _)| *known == release);
         let happening = self.until(app, |app| {
             if is_known(app) { app.state.happening(release, seen).map(Some) } else { Some(None) }
         });
-        let happening = happening.await?;
-        happening.ok_or_else(|| AppError::NotFound(format!("app `{app}` has no gray release {release}")))
+        let happening = happening.await?.ok_or_else(unknown)?;
+        if happening.as_ref().and_then(|last| last.end.as_ref()).is_some_and(|end| end.is_promoted) {
+            self.wait_rolled_over(app, release).await?;
+        }
+        Ok(happening)
     }
 
     async fn abort(&self, app: &AppName, release: ReleaseNumber, reason: &str) -> Result<(), AppError> {
@@ -252,6 +256,23 @@ impl yuanli_ports::Apps for Apps {
 }
 
 impl Apps {
+    /// Waits until a release that was promoted serves everything: of the one before it there may be replicas left.
+    async fn wait_rolled_over(&self, app: &AppName, release: ReleaseNumber) -> Result<(), AppError> {
+        let ended = self.until(app, |app| {
+            let rollout = app.rollout();
+            if rollout.release != release {
+                return Some(None);
+            }
+            rollout.ended.clone().map(Some)
+        });
+        match ended.await? {
+            Some((_, RolloutOutcome::Failed, message)) => Err(AppError::Unavailable(format!(
+                "release {release} is promoted, but more replicas of it do not come to serve: {message}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// How far a roll-out is that took too long.
     fn where_it_stands(&self, deployed: &Deployed) -> String {
         let Ok(app) = self.app(&deployed.app) else { return format!("app `{}` is gone", deployed.app) };

@@ -66,7 +66,8 @@ impl Reconciler {
         for state in self.apps.values() {
             for (number, replica) in &state.replicas {
                 let Some(id) = state.replica_id(*number) else { continue };
-                let is_due = |times: &HashMap<ReplicaId, Timestamp>| times.get(&id).is_none_or(|due| now >= *due);
+                let is_due =
+                    |times: &HashMap<ReplicaId, Timestamp>| times.get(&id).is_none_or(|due| now >= *due);
                 if self.docker.busy.contains(&id) || !is_due(&self.docker.retry) {
                     continue;
                 }

@@ -208,7 +208,11 @@ async fn a_backup_pauses_those_who_use_the_volume_whatever_becomes_of_it() {
     };
     let snapshot = back_up(60).await.expect("backed up");
     // As long as the snapshot takes, and not until somebody looks at the replicas the next time.
-    assert!((Duration::from_secs(2)..Duration::from_secs(3)).contains(&snapshot.paused), "{:?}", snapshot.paused);
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(3)).contains(&snapshot.paused),
+        "{:?}",
+        snapshot.paused
+    );
     assert!(world.told().contains(&"back up /volumes/data with 2 paused".to_owned()));
     until(|| world.paused() == 0).await;
 

@@ -243,10 +243,11 @@ pub trait Apps: Send + Sync + std::fmt::Debug {
     async fn begin_release(&self, asker: &Asker, app: App, plan: GrayPlan)
     -> Result<ReleaseNumber, AppError>;
 
-    /// What happened to a gray release after the first `seen` things that did; waits for it. `None` after the end.
+    /// What happened to a gray release after the first `seen` things that did; waits for it. `None` after the end. That it
+    /// was promoted is told once it serves everything.
     ///
     /// # Errors
-    /// See [`AppError`].
+    /// [`AppError::Unavailable`] also when it was promoted and cannot come to serve everything; see [`AppError`].
     async fn happening(
         &self,
         app: &AppName,

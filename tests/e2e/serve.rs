@@ -1,0 +1,159 @@
+//! The engine that stays: its API, what starts runs, and what a crash does not change.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::served::{Served, inline, request, signal};
+use crate::support::wait_until;
+
+const HELLO: &str = "name: hello\ninputs: { who: { type: string, default: nobody } }\n\
+    on: { webhook: { secret: hook-key, inputs: { who: \"${{ trigger.body.who }}\" } } }\n\
+    stages:\n  greet:\n    uses: script\n    with: { print: [\"Hello, ${{ inputs.who }}!\"] }\n";
+
+fn signature(key: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    format!("sha256={}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn runs(served: &Served) -> usize {
+    served.place.json(&["runs", "list"])["items"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_signed_request_starts_one_run_and_others_none() {
+    let mut served = Served::new();
+    served.apply("hello.yaml", HELLO);
+    let body = json!({ "who": "Ada" }).to_string();
+    let signed = signature("key", &body);
+    let send = |served: &Served, signature: &str, delivery: &str, body: &str| {
+        let headers = [("x-hub-signature-256", signature), ("x-github-delivery", delivery)];
+        request(served.api, "POST", "/hooks/hello", &headers, body)
+    };
+    assert_eq!(send(&served, &signed, "1", &body).0, 401, "there is no secret yet");
+    let mut set = served.place.command(&["secret", "set", "hook-key"]);
+    let mut set = set.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut set.stdin.take().unwrap(), b"key\n").unwrap();
+    assert!(set.wait().unwrap().success());
+
+    let (status, started) = send(&served, &signed, "1", &body);
+    let started: Value = serde_json::from_str(&started).unwrap();
+    assert_eq!((status, &started["is_new"]), (202, &Value::Bool(true)));
+    let run = started["id"].as_str().unwrap().to_owned();
+    // The same delivery again, also after a crash: the same run.
+    served.kill();
+    served.start();
+    let (status, again) = send(&served, &signed, "1", &body);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (status, again["id"].as_str(), &again["is_new"]),
+        (202, Some(run.as_str()), &Value::Bool(false))
+    );
+    wait_until("the run has ended", || served.place.json(&["runs", "show", &run])["status"] == "succeeded");
+    assert!(served.yuanli(&["runs", "logs", &run]).out.contains("Hello, Ada!"));
+
+    for (signature, body, status) in
+        [("", body.as_str(), 401), (signed.as_str(), "{}", 401), (&signature("other", &body), &body, 401)]
+    {
+        assert_eq!(send(&served, signature, "2", body).0, status, "{signature} {body}");
+    }
+    assert_eq!(send(&served, &signature("key", "{}"), "3", "{}").0, 422, "`who` is missing");
+    assert_eq!(request(served.api, "POST", "/hooks/other", &[], "{}").0, 404);
+    assert_eq!(runs(&served), 1);
+    assert_eq!(served.stop(), 0);
+}
+
+#[test]
+fn a_schedule_fires_once_for_each_of_its_times() {
+    let mut served = Served::new();
+    let every_minute = "name: tick\non: { schedule: { cron: \"* * * * *\" } }\nstages:\n  a:\n    uses: script\n    with: { print: [tick] }\n";
+    served.apply("tick.yaml", every_minute);
+    let listed = served.place.json(&["workflow", "list"]);
+    assert!(listed["items"][0]["schedules"][0]["next_at"].is_string(), "{listed}");
+    wait_until("it has fired", || runs(&served) == 1);
+    // Neither a crash nor the same document again makes it fire again.
+    served.kill();
+    served.start();
+    served.apply("tick.yaml", every_minute);
+    assert_eq!(runs(&served), 1);
+    served.yuanli(&["workflow", "delete", "tick"]).expect(0, &["its runs stay"]);
+}
+
+#[test]
+fn the_api_wants_its_token_and_tells_what_is_wrong() {
+    let served = Served::new();
+    assert_eq!(request(served.api, "GET", "/healthz", &[], ""), (200, "ok\n".to_owned()));
+    let (status, text) = request(served.api, "GET", "/api/v1/runs", &[], "");
+    assert!(status == 401 && text.contains("Bearer"), "{text}");
+    let token = std::fs::read_to_string(served.place.path("data/token")).unwrap();
+    let bearer = format!("Bearer {token}");
+    assert_eq!(request(served.api, "GET", "/api/v1/runs", &[("authorization", &bearer)], "").0, 200);
+    let url = format!("http://{}", served.api);
+    served.yuanli(&["--url", &url, "runs", "list"]).expect(3, &["token"]);
+    served.yuanli(&["--url", &url, "--token", &token, "runs", "list"]).expect(0, &[]);
+
+    served.apply("hello.yaml", HELLO);
+    let (_, metrics) = request(served.api, "GET", "/metrics", &[], "");
+    assert!(metrics.contains("# TYPE yuanli_runs_active gauge\nyuanli_runs_active 0\n"), "{metrics}");
+
+    // What is wrong is told as `validate` tells it, and nothing is kept.
+    let wrong = served.place.write("wrong.yaml", HELLO.replace("uses: script", "uses: skript"));
+    served.yuanli(&["workflow", "apply", &wrong]).expect(2, &["skript", "wrong.yaml:6"]);
+    let wrong = served.place.write("wrong-app.yaml", "app: shop\nimage: shop\nport: 80\nrouted: /\n");
+    served.yuanli(&["app", "apply", &wrong]).expect(2, &["routed", "wrong-app.yaml:4"]);
+    served.yuanli(&["trigger", "helo"]).expect(2, &["there is no workflow `helo`"]);
+    served.yuanli(&["trigger", "hello", "-i", "whom=x"]).expect(2, &["whom"]);
+    served.yuanli(&["app", "show", "none"]).expect(2, &["there is no app `none`"]);
+    served.yuanli(&["run", "hello.yaml"]).expect(3, &["in use"]);
+
+    let run = served.yuanli(&["trigger", "hello", "-i", "who=Ada", "--key", "k"]).expect(0, &[]).out;
+    assert_eq!(
+        served.yuanli(&["trigger", "hello", "--key", "k"]).expect(0, &[]).out,
+        run,
+        "one run of one key"
+    );
+    let followed = served.yuanli(&["trigger", "hello", "--follow", "--json"]).expect(0, &[]);
+    assert!(followed.lines().iter().any(|line| line["event"] == "finished"), "{}", followed.out);
+}
+
+#[test]
+fn killed_in_the_middle_of_a_release_traffic_goes_on_and_the_run_finishes() {
+    let mut served = Served::new();
+    served.deploy("1", "replicas: 2\n").expect(0, &[]);
+    let app = inline("2", "0");
+    let steps = "[{ weight: 20, duration: 5s }, { weight: 50, duration: 5s }]";
+    served.apply("release.yaml", &format!("name: release\nstages:\n  release:\n    uses: gray-release\n    with:\n      steps: {steps}\n      app: {app}\n  after:\n    uses: script\n    needs: release\n    with: {{ print: [\"release ${{{{ stages.release.outputs.release }}}}\"] }}\n"));
+    let load = served.load();
+    let run = served.yuanli(&["trigger", "release"]).expect(0, &[]).out.trim().to_owned();
+    wait_until("the release gets requests", || {
+        served.app()["status"] == "releasing" && served.get("/").0 == 200
+    });
+    std::thread::sleep(std::time::Duration::from_secs(2));
+
+    served.kill();
+    for _ in 0..20 {
+        assert_eq!(served.get("/").0, 200, "the gateway serves without an engine");
+    }
+    served.start();
+    wait_until("the run has ended", || served.place.json(&["runs", "show", &run])["status"] != "running");
+    let (requests, failed, counted) = load.end();
+    assert!(failed == 0 && requests > 100, "{counted}");
+    let ended = served.place.json(&["runs", "show", &run]);
+    assert_eq!(ended["status"], "succeeded", "{ended}\n{}", served.yuanli(&["runs", "logs", &run]).out);
+    assert_eq!(ended["stages"][0]["attempts"].as_array().unwrap().len(), 1, "a crash is no attempt");
+    let app = served.app();
+    assert_eq!((&app["release"], app["releases"].as_array().unwrap().len()), (&Value::from(2), 2), "{app}");
+
+    // The gateway alone, then both.
+    let before = served.gateway_pid().expect("a gateway");
+    signal("KILL", before);
+    wait_until("the app is reachable again", || served.get("/").0 == 200);
+    assert_ne!(served.gateway_pid(), Some(before));
+    served.kill();
+    signal("KILL", served.gateway_pid().expect("a gateway"));
+    served.start();
+    wait_until("the app is reachable again", || served.get("/").0 == 200);
+    assert_eq!(served.app()["status"], "healthy");
+}
