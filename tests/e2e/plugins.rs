@@ -18,7 +18,10 @@ fn a_component_file_runs_with_the_rights_that_it_was_granted() {
     let ended = place.yuanli(&["run", &file]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(says.iter().any(|text| ended.err.contains(text)), "{ended:?}");
-    let file = place.write("w.yaml", workflow("    grants: [workspace, source, images, containers]\n"));
+    let file = place.write(
+        "w.yaml",
+        workflow("    grants: [workspace, source, images, containers, apps, traffic, metrics, backups]\n"),
+    );
     let ended = place.yuanli(&["run", &file]).expect(0, &[]);
     assert_eq!(place.json(&["runs", "show", ended.out.trim()])["stages"][0]["outputs"]["a"], 1);
 }
@@ -37,12 +40,28 @@ fn the_built_in_plugins_are_listed_with_their_rights() {
     let listed = place.json(&["plugin", "list"]);
     let names: Vec<&str> =
         listed["items"].as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["build", "command", "script", "source", "test"]);
-    let rights = |position: usize| {
+    assert_eq!(
+        names,
+        [
+            "backup",
+            "build",
+            "command",
+            "deploy",
+            "gray-release",
+            "restore",
+            "scale",
+            "script",
+            "source",
+            "test"
+        ]
+    );
+    let rights = |name: &str| {
+        let position = names.iter().position(|known| *known == name).unwrap();
         let rights = listed["items"][position]["rights"].as_array().unwrap();
         rights.iter().map(|right| right["name"].as_str().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(rights(2), ["log"], "script reaches nothing");
-    assert_eq!(rights(0), ["log", "images"]);
+    assert_eq!(rights("script"), ["log"], "script reaches nothing");
+    assert_eq!(rights("build"), ["log", "images"]);
+    assert_eq!(rights("gray-release"), ["log", "traffic"]);
     assert!(place.yuanli(&["plugin", "list"]).out.contains("Builds a container image"));
 }

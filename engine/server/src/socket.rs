@@ -30,12 +30,12 @@ pub(crate) fn bind(data: &Path) -> anyhow::Result<UnixListener> {
 /// # Errors
 /// When there is a socket that may not be used.
 pub async fn connect(data: &Path) -> io::Result<Option<UnixStream>> {
-    use io::ErrorKind::{ConnectionRefused, NotFound};
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
     let connected = async { UnixStream::connect(SocketPath::of(data, NAME)?.path()).await };
     match connected.await {
         Ok(stream) => Ok(Some(stream)),
         // The socket of an engine that was killed refuses.
-        Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(None),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused) => Ok(None),
         Err(error) => Err(error),
     }
 }
