@@ -28,6 +28,6 @@ lint: ## Check formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 bench: ## Print every figure that the project promises, with its conditions
-	scripts/setup
+	scripts/setup --bench
 	cargo build --release --locked --package yuanli-cli
 	cargo run --release --locked --package yuanli-bench

@@ -47,7 +47,7 @@ const KNOWN_TO: [(&str, &[&str]); 9] = [
     ("chrono-tz", &["calendar"]),
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
-    ("hyper", &["gateway", "server", "cli"]),
+    ("hyper", &["gateway", "server", "cli", "bench"]),
     ("rustic_core", &["backup"]),
 ];
 

@@ -157,3 +157,48 @@ fn killed_in_the_middle_of_a_release_traffic_goes_on_and_the_run_finishes() {
     wait_until("the app is reachable again", || served.get("/").0 == 200);
     assert_eq!(served.app()["status"], "healthy");
 }
+
+/// The moments are the same in every run of the test; what they hit is not.
+#[test]
+fn whoever_is_killed_and_when_the_app_is_reachable_again_and_the_release_has_one_of_its_two_ends() {
+    let mut served = Served::new();
+    served.deploy("0", "replicas: 2\n").expect(0, &[]);
+    let steps = "[{ weight: 20, duration: 3s }, { weight: 50, duration: 3s }]";
+    for (round, (millis, kills)) in
+        [(300, "engine"), (1_700, "gateway"), (2_900, "both"), (3_400, "engine"), (4_600, "both")]
+            .into_iter()
+            .enumerate()
+    {
+        let version = (round + 1).to_string();
+        let app = inline(&version, "0");
+        served.apply("release.yaml", &format!("name: release\nstages:\n  release:\n    uses: gray-release\n    with:\n      steps: {steps}\n      app: {app}\n"));
+        let load = served.load();
+        let run = served.yuanli(&["trigger", "release"]).expect(0, &[]).out.trim().to_owned();
+        std::thread::sleep(std::time::Duration::from_millis(millis));
+        if kills != "gateway" {
+            served.kill();
+        }
+        if kills != "engine" {
+            signal("KILL", served.gateway_pid().expect("a gateway"));
+        }
+        if kills != "gateway" {
+            assert!(kills == "both" || served.get("/").0 == 200, "the gateway serves on");
+            served.start();
+        }
+        wait_until("the app is reachable", || served.get("/").0 == 200);
+        wait_until("the run has ended", || served.place.json(&["runs", "show", &run])["status"] != "running");
+        let app = served.app();
+        let end = app["gray"]["happenings"].as_array().unwrap().last().unwrap()["promoted"].clone();
+        let serves = served.get("/version").1;
+        match end.as_bool() {
+            Some(true) => {
+                wait_until("it serves everything", || served.get("/version").1 == format!("{version}\n"))
+            }
+            Some(false) => assert_ne!(serves, format!("{version}\n"), "{app}"),
+            None => panic!("it has not ended: {app}"),
+        }
+        wait_until("two replicas are left", || served.app()["replicas"].as_array().unwrap().len() == 2);
+        let (_, failed, counted) = load.end();
+        assert!(failed == 0 || kills != "engine", "{kills} at {millis}: {counted}");
+    }
+}

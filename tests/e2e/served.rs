@@ -208,21 +208,9 @@ fn free() -> SocketAddr {
 fn image() {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
-        let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shop");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--quiet", "--bin", "shop", "--manifest-path"]);
-        cargo.arg(examples().join("shop/app/Cargo.toml")).arg("--target-dir").arg(&target);
-        // Nothing else is in the image.
-        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        assert!(cargo.status().unwrap().success());
-        let context = tempfile::tempdir().unwrap();
-        std::fs::copy(target.join("release/shop"), context.path().join("shop")).unwrap();
-        std::fs::write(
-            context.path().join("Dockerfile"),
-            "FROM scratch\nCOPY shop /shop\nENTRYPOINT [\"/shop\"]\n",
-        )
-        .unwrap();
-        docker::run(&["build", "--quiet", "--tag", IMAGE, context.path().to_str().unwrap()]);
+        let mut make = Command::new(examples().join("shop/live/image"));
+        let made = make.arg(IMAGE).env("CARGO_TARGET_DIR", env!("CARGO_TARGET_TMPDIR")).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
     });
 }
 

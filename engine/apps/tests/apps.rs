@@ -120,6 +120,26 @@ async fn the_number_of_replicas_follows_wishes_windows_and_load() {
     until(|| world.running().len() <= 2).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_window_is_a_floor_while_it_is_open() {
+    let world = World::new();
+    let engine = world.engine().await;
+    // The world begins at 22:13:20 UTC.
+    let text = "app: shop\nimage: v1\nport: 80\nroute: /\nscaling:\n  minimum: 1\n  maximum: 6\n  windows:\n    - \
+                { start: \"15 22 * * *\", end: \"17 22 * * *\", replicas: 4 }\n";
+    deploy(&engine.apps, "1", document(text)).await;
+    assert_eq!(world.running().len(), 1);
+    tokio::time::sleep(Duration::from_secs(95)).await;
+    assert_eq!(world.running().len(), 1, "it opens after 100 s");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(world.running().len(), 4);
+    let reasons = engine.apps.app(&name()).expect("an app").reasons.clone();
+    assert!(reasons.iter().any(|reason| reason.contains("window")), "{reasons:?}");
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(world.running().len(), 4, "it closes after 220 s");
+    until(|| world.running().len() == 1).await;
+}
+
 async fn gray(engine: &support::Engine, image: &str, step: Duration) -> (ReleaseNumber, Vec<Happening>) {
     let plan = GrayPlan {
         steps: [10, 50].map(|weight| GrayStep { weight, duration: step }).to_vec(),

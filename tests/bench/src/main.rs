@@ -1,15 +1,18 @@
 //! Prints every figure that the project promises, with the conditions under which it was measured.
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
-//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone), `idle`. All time
+//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone), `idle`,
+//! `gateway` (beside nginx), `apps` (on Docker). All time
 //! is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
 
+mod apps;
 mod attempt;
 mod bare;
 mod commits;
 mod engine;
+mod gateway;
 mod idle;
 mod instance;
 mod machine;
@@ -62,6 +65,10 @@ enum Name {
     Commits,
     /// What an engine costs that has nothing to do
     Idle,
+    /// The gateway beside nginx
+    Gateway,
+    /// Roll-outs and scaling on Docker
+    Apps,
 }
 
 /// What every figure works with.
@@ -105,15 +112,15 @@ fn main() -> anyhow::Result<()> {
             process::measure(&bench, build)?
         } else {
             // On a worker, as in an engine: the first thread of a program is none.
-            let bench = Arc::clone(&bench);
-            runtime.block_on(runtime.spawn(async move { in_process(name, &bench).await }))??
+            let (bench, build) = (Arc::clone(&bench), build.to_owned());
+            runtime.block_on(runtime.spawn(async move { in_process(name, &bench, &build).await }))??
         };
         report.add(figure);
     }
     report.end()
 }
 
-async fn in_process(name: Name, bench: &Bench) -> anyhow::Result<Figure> {
+async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyhow::Result<Figure> {
     match name {
         Name::Process => anyhow::bail!("commands are not measured in process"),
         Name::Instance => instance::measure(bench).await,
@@ -121,5 +128,7 @@ async fn in_process(name: Name, bench: &Bench) -> anyhow::Result<Figure> {
         Name::Stages => stages::measure(bench).await,
         Name::Commits => commits::measure(bench).await,
         Name::Idle => idle::measure(bench).await,
+        Name::Gateway => gateway::measure(bench, build).await,
+        Name::Apps => apps::measure(bench, build).await,
     }
 }
