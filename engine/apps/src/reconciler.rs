@@ -104,6 +104,8 @@ pub(crate) struct DockerState {
     pub(crate) retry: HashMap<ReplicaId, Timestamp>,
     /// The round in which a replica was last started: an older list cannot know it.
     pub(crate) started: HashMap<ReplicaId, u64>,
+    /// What it failed with last, so that the same is told once.
+    pub(crate) trouble: Option<String>,
     /// Replicas whose processes are stopped in their tracks.
     pub(crate) quiet: HashSet<ReplicaId>,
 }
@@ -529,7 +531,11 @@ impl Reconciler {
     }
 
     fn docker_failed(&mut self, error: &ContainerError, now: Timestamp) {
-        tracing::warn!(%error, "Docker did not answer as it should; it is tried again");
+        let error = error.to_string();
+        if self.docker.trouble.as_ref() != Some(&error) {
+            tracing::warn!(error, "Docker did not answer as it should; it is tried again");
+            self.docker.trouble = Some(error);
+        }
         self.docker.list_due = Some(later(now, RETRY));
     }
 
@@ -541,6 +547,7 @@ impl Reconciler {
             Err(error) => return self.docker_failed(&error, now),
         };
         self.docker.is_known = true;
+        self.docker.trouble = None;
         self.docker.list_due = Some(later(now, self.options.list));
         let known: Vec<(ReplicaId, Phase, bool)> = self
             .apps
@@ -587,8 +594,8 @@ impl Reconciler {
                 self.docker.started.insert(replica.clone(), self.round);
                 self.observe(replica, Event::Started, now);
             }
-            Err(error @ ContainerError::Unreachable(_)) => {
-                tracing::warn!(%replica, %error, "cannot be started for now");
+            // What concerns all of them is told once, by who lists them.
+            Err(ContainerError::Unreachable(_)) => {
                 self.docker.retry.insert(replica.clone(), later(now, RETRY));
             }
             Err(error) => {
@@ -621,7 +628,9 @@ impl Reconciler {
                 self.docker.quiet.remove(replica);
             }
             Err(error) => {
-                tracing::warn!(%replica, %error, "cannot be removed for now");
+                if !matches!(error, ContainerError::Unreachable(_)) {
+                    tracing::warn!(%replica, %error, "cannot be removed for now");
+                }
                 self.docker.retry.insert(replica.clone(), later(now, RETRY));
             }
         }

@@ -140,16 +140,21 @@ impl Link {
 
     async fn keep_in_touch(&mut self) {
         let mut waiting: Option<Question> = None;
+        let mut told = String::new();
         loop {
             match self.connect().await {
                 Ok(frames) => {
                     self.restarted.notify_one();
+                    told.clear();
                     let Err(error) = self.converse(frames, waiting.take()).await else { return };
                     tracing::warn!(%error, "the gateway is gone");
                     continue;
                 }
                 Err(reason) => {
-                    tracing::debug!(reason, "the gateway cannot be reached");
+                    if self.is_needed && told != reason {
+                        tracing::warn!(reason, "the gateway does not serve; it is tried again");
+                        told.clone_from(&reason);
+                    }
                     if let Some(question) = waiting.take() {
                         let _ = question.reply.send(Err(TrafficError::Unreachable(reason)));
                     }

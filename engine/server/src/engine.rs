@@ -63,6 +63,18 @@ impl Ground {
     }
 }
 
+/// What a copy holds may be going on elsewhere: it is only read.
+pub(crate) fn refuse_copy(directory: &DataDirectory) -> anyhow::Result<()> {
+    if directory.is_copy() {
+        anyhow::bail!(
+            "the data directory {} was copied or moved; if the one it came from is not used any more, \
+             `yuanli admin adopt` makes it an engine of its own",
+            directory.path().display()
+        );
+    }
+    Ok(())
+}
+
 /// What a text that was to name a run stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
@@ -120,7 +132,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
-        self.refuse_copy()?;
+        refuse_copy(&self.directory)?;
         if !self.executor.history().open().await?.is_empty() {
             // Before they are closed: whoever finds them closed does not look for their containers.
             self.directory.set_containers_left(true)?;
@@ -172,18 +184,6 @@ impl Engine {
                 %error,
                 "containers of interrupted runs may still be there; they are removed once Docker answers"
             ),
-        }
-        Ok(())
-    }
-
-    /// What a copy holds may be going on elsewhere: it is only read.
-    fn refuse_copy(&self) -> anyhow::Result<()> {
-        if self.directory.is_copy() {
-            anyhow::bail!(
-                "the data directory {} was copied or moved; if the one it came from is not used any more, \
-                 `yuanli admin adopt` makes it an engine of its own",
-                self.data().display()
-            );
         }
         Ok(())
     }

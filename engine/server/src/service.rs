@@ -22,7 +22,7 @@ use yuanli_ports::{Cancellation, Clock, Store};
 use yuanli_triggers::{Firing, StartId};
 
 use crate::document::{Document, Given, Refused};
-use crate::engine::{Engine, Ground, Locations};
+use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::kept::{Kept, Registry};
 use crate::secret::{self, Secrets};
 use crate::{http, socket};
@@ -110,6 +110,7 @@ impl Service {
     /// When another engine owns the directory, or it cannot be used, or an address is taken.
     pub async fn open(options: ServiceOptions) -> anyhow::Result<Self> {
         let ground = Ground::open(&options.locations)?;
+        refuse_copy(&ground.directory)?;
         let data = ground.directory.path().to_owned();
         let token = secret::own(&data.join("token"))?;
         let folder = data.join("gateway");
