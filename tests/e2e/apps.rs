@@ -34,6 +34,17 @@ fn roll_outs_fail_no_request_and_a_deleted_app_leaves_nothing_but_its_volume() {
     assert_eq!(failed, 0, "{counted}");
     assert_eq!(served.get("/version"), (200, "4\n".to_owned()));
 
+    // As a stage it goes back by itself; and what is right is deployed.
+    for (version, rate, code, says) in [
+        ("6", "3", 1, ["does not come to serve", "gone back to release #4"]),
+        ("7", "0", 0, ["release #7 of `shop` is being rolled out", "2 replicas of release #7 serve"]),
+    ] {
+        let app = inline(version, rate);
+        served.apply("deploy.yaml", &format!("name: deploy\nstages:\n  deploy:\n    uses: deploy\n    with:\n      timeout: 1m\n      app: {app}\n"));
+        served.yuanli(&["trigger", "deploy", "--follow"]).expect(code, &says);
+    }
+    assert_eq!(served.get("/version"), (200, "7\n".to_owned()));
+
     served.yuanli(&["app", "delete", "shop"]).expect(0, &["its volumes stay"]);
     assert_eq!(docker::containers(&served.place.engine()), Vec::<String>::new());
     assert_eq!(served.get("/").0, 404);
