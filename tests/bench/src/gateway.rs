@@ -50,6 +50,9 @@ pub(crate) async fn measure(bench: &Bench, build: &Path) -> anyhow::Result<Figur
     let gateway =
         start_gateway(&build.join("yuanli"), &folder.join("gateway"), of_yuanli, &[one, two], &stop).await?;
 
+    for address in [one, two, of_nginx, of_yuanli] {
+        reached(address).await?;
+    }
     let mut rounds: Vec<[Load; 3]> = Vec::new();
     for _ in 0..ROUNDS {
         let bare = load(one, bench.window).await?;
@@ -169,6 +172,18 @@ async fn start_gateway(
     };
     gateway.apply(Table { version: 1, apps: vec![app] }).await?;
     Ok(tasks)
+}
+
+/// Waits until somebody listens.
+async fn reached(address: SocketAddr) -> anyhow::Result<()> {
+    let began = now();
+    while let Err(error) = TcpStream::connect(address).await {
+        if began.elapsed() > Duration::from_secs(5) {
+            return Err(error).with_context(|| format!("nobody listens at {address}"));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 /// What clients got.
