@@ -42,11 +42,11 @@ pub fn propose(target: Target, request: f64, current: u32, samples: &[Sample]) -
     let measured = scale.measured(known.iter().sum(), known.len());
     let proposal = |count| Some(Proposal { count, measured, target: scale.target });
     let ratio = measured / scale.target;
+    if is_near(ratio) {
+        return proposal(current);
+    }
     let counts_unready = unready > 0 && ratio > 1.0;
     if !counts_unready && missing == 0 {
-        if is_near(ratio) {
-            return proposal(current);
-        }
         return proposal(ceil(ratio * known.len() as f64));
     }
     // Those of which nothing is known are taken for what makes the move smaller.
@@ -143,6 +143,10 @@ mod tests {
             (CPU, 4, "100 100 100 ?", Some(3)),
             (CPU, 3, "1000 1000 ?", Some(4)),
             (CPU, 2, "600 ?", Some(2)),
+            // Whoever is at the target, or near, asks for nothing, whatever is missing.
+            (CPU, 3, "218 783 ?", Some(3)),
+            (CPU, 3, "540 540 ?", Some(3)),
+            (CPU, 3, "460 460 ?", Some(3)),
             (FLIGHT, 3, "2 2 ?", Some(2)),
             // Unready ones count as idle when the others ask for more, and not at all when they ask for fewer.
             (CPU, 3, "1000 1000 ~0", Some(4)),
