@@ -7,6 +7,7 @@
 pub mod apps;
 pub mod archive;
 pub mod backups;
+pub mod blobs;
 pub mod clock;
 pub mod containers;
 pub mod images;
@@ -22,6 +23,7 @@ pub mod workspaces;
 pub use apps::Apps;
 pub use archive::Archive;
 pub use backups::Backups;
+pub use blobs::Blobs;
 pub use clock::Clock;
 pub use containers::Containers;
 pub use images::Images;

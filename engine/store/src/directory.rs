@@ -246,6 +246,12 @@ impl DataDirectory {
         self.path.join("logs")
     }
 
+    /// The folder of large values.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
     /// The folder of workspaces.
     #[must_use]
     pub fn work(&self) -> PathBuf {

@@ -2,12 +2,14 @@
 //!
 //! - [`Memory`] and [`Embedded`] implement [`yuanli_ports::Store`]; `tests/contract.rs` holds both to the same promises.
 //! - [`FileLogs`] implements [`yuanli_ports::Logs`]: short logs in memory until their attempt ends, long ones in files.
+//! - [`FileBlobs`] implements [`yuanli_ports::Blobs`]: large values, by digest.
 //! - [`FileArchive`] implements [`yuanli_ports::Archive`]: finished runs, packed into segments.
 //! - [`DataDirectory`] is the folder around them: made once, owned by one engine at a time.
 //!
 //! Only this crate knows sled.
 
 mod archive;
+mod blob;
 mod blocks;
 mod check;
 mod directory;
@@ -27,6 +29,7 @@ mod truth;
 mod upgrade;
 
 pub use archive::FileArchive;
+pub use blob::FileBlobs;
 pub use check::{Check, Repair, check, repair};
 pub use directory::{DataDirectory, OpenError};
 pub use embedded::{Embedded, Options, index_size};

@@ -462,10 +462,12 @@ impl Content {
 
     /// Notes sectors that are to be written, where the device or the last note has something else.
     fn touch(&mut self, sectors: std::ops::Range<usize>) {
+        // What was cut off since the last sync will be zeroes on the device.
+        let kept = self.lengths.iter().copied().min().unwrap_or(usize::MAX).min(self.device.len());
         for number in sectors.filter(|number| number * SECTOR < self.seen.len()) {
             let now = sector(&self.seen, number);
             let last = self.sectors.get(&number).and_then(|moments| moments.last().copied());
-            if last.unwrap_or_else(|| sector(&self.device, number)) != now {
+            if last.unwrap_or_else(|| sector(&self.device[..kept], number)) != now {
                 self.sectors.entry(number).or_default().push(now);
             }
         }
