@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use yuanli_model::{RunId, WorkflowName};
+use bytes::Bytes;
+use yuanli_model::{Digest, RunId, WorkflowName};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Batch, Entry, Key, Range};
 
 use crate::executor::{Error, Shared};
 use crate::history::{Summary, row};
-use crate::record::v2::{Archived, Kept, Records, Tally};
+use crate::record::v2::{Archived, Kept, Open, Records, Start, Tally};
 use crate::record::{envelope, key, v1};
 
 /// Most findings that are told; one more says how many there were.
@@ -52,13 +53,15 @@ struct Checker<'a> {
     shared: &'a Shared,
     check: Check,
     runs: HashMap<RunId, Seen>,
+    /// The workflow versions of runs, with how many of these are in the archive.
+    versions: BTreeMap<Digest, u64>,
     /// What mends the store.
     batch: Batch,
 }
 
 pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Error> {
     let (check, runs, batch) = (Check::default(), HashMap::new(), Batch::default());
-    let mut checker = Checker { shared, check, runs, batch };
+    let mut checker = Checker { shared, check, runs, versions: BTreeMap::new(), batch };
     checker.rows().await?;
     checker.marks(&key::OPEN, "open").await?;
     checker.marks(&key::ENDED, "ended").await?;
@@ -66,6 +69,10 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
     checker.tallies(tallies).await?;
     checker.archive().await?;
     checker.logs(is_repair).await?;
+    checker.needs().await?;
+    checker.blobs(is_repair).await?;
+    checker.versions().await?;
+    checker.starts().await?;
     if is_repair && !checker.batch.writes.is_empty() {
         shared.ports.store.commit(std::mem::take(&mut checker.batch)).await?;
     }
@@ -98,6 +105,7 @@ impl Checker<'_> {
                 match row(run, &entry.value) {
                     Ok((summary, place)) => {
                         self.runs.insert(run, Seen { is_archived: place.is_some(), is_in_archive: false });
+                        *self.versions.entry(summary.version).or_default() += u64::from(place.is_some());
                         self.run(&summary, place.is_some()).await?;
                     }
                     Err(error) => self.check.find(format!("run {run}: {error}")),
@@ -169,8 +177,13 @@ impl Checker<'_> {
 
     /// That marks are of runs that there are.
     async fn marks(&mut self, prefix: &[u8], what: &str) -> Result<(), Error> {
-        for (key, _) in self.each(prefix).await? {
+        for (key, entry) in self.each(prefix).await? {
             let run = key::parse_run(&key)?;
+            if *prefix == key::OPEN && !entry.value.is_empty() {
+                if let Err(error) = envelope::open::<Open>(&entry.value) {
+                    self.check.find(format!("run {run}: {error}"));
+                }
+            }
             if !self.runs.contains_key(&run) {
                 self.check.find(format!("run {run} is marked as {what} and has no row"));
                 self.check.mended.push(format!("the mark of run {run} is removed"));
@@ -271,13 +284,112 @@ impl Checker<'_> {
         if row(run, &entry.value).ok().and_then(|(_, named)| named) != Some(place) {
             return Ok(false);
         }
-        for (name, value) in &archived.logs {
-            self.log(run, &name.0, &value.0).await;
+        match self.shared.history.entries(archived).await {
+            Ok(entries) => {
+                for (name, value) in &entries.logs {
+                    self.log(run, &name.0, &value.0).await;
+                }
+            }
+            Err(error) => self.check.find(format!("run {run}: {error}")),
         }
         if let Some(seen) = self.runs.get_mut(&run) {
             seen.is_in_archive = true;
         }
         Ok(true)
+    }
+
+    /// That what runs need is needed by them, both ways round, and can be read.
+    async fn needs(&mut self) -> Result<(), Error> {
+        let store = &self.shared.ports.store;
+        let mut read: Option<Digest> = None;
+        for (key, _) in self.each(&key::NEEDED).await? {
+            let (run, blob) = key::parse_needed(&key)?;
+            if !self.runs.contains_key(&run) || store.get(&key::need(run, &blob)).await?.is_none() {
+                self.check.find(format!("blob {blob} is needed by run {run}, which does not know of it"));
+                self.check.mended.push(format!("blob {blob} is not needed by run {run} any more"));
+                self.batch.delete(key);
+                continue;
+            }
+            // They are in the order of their digests.
+            if read.replace(blob) != Some(blob)
+                && let Err(error) = self.shared.ports.blobs.read(blob).await
+            {
+                self.check.find(format!("run {run}: {error}"));
+            }
+        }
+        for (key, _) in self.each(&key::NEEDS).await? {
+            let (run, blob) = key::parse_need(&key)?;
+            if !self.runs.contains_key(&run) {
+                self.check.find(format!("there are needs of run {run}, which there is not"));
+                self.check.mended.push(format!("what run {run} has needed is forgotten"));
+                self.batch.delete(key);
+            } else if store.get(&key::needed(&blob, run)).await?.is_none() {
+                self.check.find(format!("run {run} needs blob {blob}, which is not kept for it"));
+                self.check.mended.push(format!("blob {blob} is kept for run {run}"));
+                self.batch.put(key::needed(&blob, run), Bytes::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// That no blob lies about that nobody needs.
+    async fn blobs(&mut self, is_repair: bool) -> Result<(), Error> {
+        for blob in self.shared.ports.blobs.list().await? {
+            let needed = Range::prefix(&key::needed_by(&blob.digest), 1);
+            if self.shared.ports.store.scan(needed).await?.is_empty() {
+                self.check.find(format!("nobody needs blob {}", blob.digest));
+                self.check.mended.push(format!("blob {} is removed", blob.digest));
+                if is_repair {
+                    self.shared.release(blob.digest).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// That the text of every run's workflow is there, and that the runs of each version are counted right.
+    async fn versions(&mut self) -> Result<(), Error> {
+        let versions = std::mem::take(&mut self.versions);
+        let mut counted: BTreeMap<Digest, Tally> = BTreeMap::new();
+        for (key, entry) in self.each(&key::USES).await? {
+            counted.insert(key::parse_version(&key)?, envelope::open(&entry.value)?);
+        }
+        for (version, archived) in &versions {
+            match self.shared.history.workflow(version).await {
+                Ok(Some(text)) if Digest::of(text.as_bytes()) == *version => {}
+                Ok(Some(_)) => self.check.find(format!("the text of workflow version {version} is another")),
+                Ok(None) => self.check.find(format!("the text of workflow version {version} is missing")),
+                Err(error) => self.check.find(format!("workflow version {version}: {error}")),
+            }
+            let right = Tally { runs: *archived, bytes: 0 };
+            if counted.remove(version).unwrap_or_default() != right {
+                self.wrong_uses(version, right);
+            }
+        }
+        for (version, uses) in counted {
+            if uses.runs > 0 {
+                self.wrong_uses(&version, Tally::default());
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_uses(&mut self, version: &Digest, right: Tally) {
+        self.check.find(format!("the runs of workflow version {version} are not counted right"));
+        self.check.mended.push(format!("workflow version {version} has {} runs in the archive", right.runs));
+        self.batch.put(key::uses(version), envelope::seal(&right));
+    }
+
+    /// That what is known of causes is of runs that there are.
+    async fn starts(&mut self) -> Result<(), Error> {
+        for (key, entry) in self.each(&key::STARTS).await? {
+            match envelope::open::<Start>(&entry.value) {
+                // Removed with the next start of an engine.
+                Ok(_) => {}
+                Err(error) => self.check.find(format!("{}: {error}", String::from_utf8_lossy(key.as_bytes()))),
+            }
+        }
+        Ok(())
     }
 
     /// That nobody's logs lie about.

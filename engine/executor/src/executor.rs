@@ -1,26 +1,27 @@
 //! The handle: start runs, cancel them, watch them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 use yuanli_flow::{Command, Illegal, Run, step};
 use yuanli_model::run::PinnedStage;
 use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
-use yuanli_ports::{Archive, AttemptLog, Clock, Logs, Plugins, Store, Workspaces};
+use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
 use crate::check::{self, Check};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
 use crate::keeper::{Doorbell, Keeper, Retention};
 use crate::owner::{Message, Owner};
-use crate::record::{Broken, envelope, key, v1, v2};
+use crate::record::long::Long;
+use crate::record::{Broken, envelope, key, v2};
 use crate::task::Tasks;
 
 /// What the executor reaches.
@@ -30,6 +31,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// Where finished runs are kept.
     pub archive: Arc<dyn Archive>,
+    /// Where large values are kept.
+    pub blobs: Arc<dyn Blobs>,
     /// Where logs are kept.
     pub logs: Arc<dyn Logs>,
     /// Where workspaces are made.
@@ -121,8 +124,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) doorbell: Doorbell,
     active: Mutex<HashMap<RunId, Active>>,
-    /// Workflow versions whose text is known to be stored.
-    stored: Mutex<std::collections::HashSet<Digest>>,
+    /// Workflow versions whose text is known to be stored. Who relies on one holds it until the run is durable.
+    pub(crate) stored: RwLock<HashSet<Digest>>,
 }
 
 /// What others know of an active run.
@@ -147,7 +150,11 @@ impl Executor {
     /// An executor over these ports.
     #[must_use]
     pub fn new(ports: Ports, options: Options) -> Self {
-        let history = History::new(Arc::clone(&ports.store), Arc::clone(&ports.archive));
+        let history = History::new(
+            Arc::clone(&ports.store),
+            Arc::clone(&ports.archive),
+            Arc::clone(&ports.blobs),
+        );
         let shared = Shared {
             ports,
             options,
@@ -155,7 +162,7 @@ impl Executor {
             tasks: Tasks::default(),
             doorbell: Doorbell::default(),
             active: Mutex::default(),
-            stored: Mutex::default(),
+            stored: RwLock::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -258,12 +265,19 @@ impl Executor {
             batch.require_absent(key::start(cause));
             batch.put(key::start(cause), envelope::seal(&v2::Start::of(id)));
         }
-        self.put_text(&mut batch, version, &submission.text)?;
+        let stored = self.shared.stored.read().await;
+        let is_stored = stored.contains(&version);
+        if !is_stored {
+            put_text(&mut batch, version, &submission.text)?;
+        }
         // A run can end where it begins: when the config of no stage can be evaluated.
         put_end(&mut batch, &summary, now, &run);
         let owner = Owner::new(Arc::clone(&self.shared), run, summary, submission.origin);
         owner.begin(batch, now, events).await?;
-        self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(version);
+        drop(stored);
+        if !is_stored {
+            self.shared.note_stored(version).await?;
+        }
         Ok(id)
     }
 
@@ -282,22 +296,28 @@ impl Executor {
     pub fn follow(&self, run: RunId) -> Follower {
         Follower::new(Arc::clone(&self.shared), run)
     }
+}
 
-    fn put_text(&self, batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(Error::TooLong(text.len()));
-        }
-        if self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).contains(&version) {
-            return Ok(());
-        }
-        for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
-            batch.put(key::workflow(&version, number), text.slice_ref(part));
-        }
-        Ok(())
+fn put_text(batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Error::TooLong(text.len()));
     }
+    for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
+        batch.put(key::workflow(&version, number), text.slice_ref(part));
+    }
+    Ok(())
 }
 
 impl Shared {
+    /// Remembers that the text of a version is stored, if it still is.
+    async fn note_stored(&self, version: Digest) -> Result<(), Error> {
+        let mut stored = self.stored.write().await;
+        if self.ports.store.get(&key::workflow(&version, 0)).await?.is_some() {
+            stored.insert(version);
+        }
+        Ok(())
+    }
+
     pub(crate) fn register(
         &self,
         run: RunId,
@@ -340,19 +360,22 @@ fn pin(workflow: &Workflow, components: &[Digest]) -> Vec<PinnedStage> {
 /// Most events of one stored value; more become several values of one commit.
 const EVENTS_PER_VALUE: usize = 16;
 
-/// Adds the events of a transition, the first of which has number `next`.
+/// Adds the events of a transition, the first of which has number `next`. Their long texts, which are returned, have to
+/// be kept before the batch is committed.
 pub(crate) fn put_events(
     batch: &mut Batch,
     run: RunId,
     next: u32,
     now: yuanli_model::Timestamp,
     events: &[RunEvent],
-) {
+) -> Long {
+    let mut long = Long::default();
     let mut number = next;
     for part in events.chunks(EVENTS_PER_VALUE) {
-        batch.put(key::event(run, number), envelope::seal(&v1::Transition::of(now, part)));
+        batch.put(key::event(run, number), envelope::seal(&v2::Transition::of(now, part, &mut long)));
         number += part.len() as u32;
     }
+    long
 }
 
 /// Adds what the end of a run changes, if it has ended.

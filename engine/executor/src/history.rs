@@ -12,8 +12,9 @@ use yuanli_model::{
 use yuanli_ports::archive::Place;
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Range, StoreError};
-use yuanli_ports::{Archive, Store};
+use yuanli_ports::{Archive, Blobs, Store};
 
+use crate::blobs;
 use crate::executor::Error;
 use crate::record::{Broken, envelope, key, v1, v2};
 
@@ -53,18 +54,19 @@ pub struct Recorded {
 pub struct History {
     store: Arc<dyn Store>,
     archive: Arc<dyn Archive>,
+    blobs: Arc<dyn Blobs>,
     /// The run that was read from the archive last: who reads one thing of it reads others.
     last: Arc<Mutex<Option<LastRead>>>,
 }
 
 /// A run and what the archive holds of it.
-type LastRead = (RunId, Arc<v2::Archived>);
+type LastRead = (RunId, Arc<v2::Entries>);
 
 impl History {
-    /// The history that a store and its archive hold.
+    /// The history that a store, its archive and its blobs hold.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, archive: Arc<dyn Archive>) -> Self {
-        Self { store, archive, last: Arc::default() }
+    pub fn new(store: Arc<dyn Store>, archive: Arc<dyn Archive>, blobs: Arc<dyn Blobs>) -> Self {
+        Self { store, archive, blobs, last: Arc::default() }
     }
 
     /// Runs, newest first, at most `limit`, only those before `before`.
@@ -91,7 +93,7 @@ impl History {
     }
 
     /// What the archive holds of a run, if it is there.
-    async fn archived(&self, run: RunId) -> Result<Option<Arc<v2::Archived>>, Error> {
+    async fn archived(&self, run: RunId) -> Result<Option<Arc<v2::Entries>>, Error> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, archived)) = last.filter(|(last, _)| *last == run) {
             return Ok(Some(archived));
@@ -102,9 +104,27 @@ impl History {
         if archived.run != run.as_u128().to_be_bytes() {
             return Err(Broken::damaged("archived run", "it is another run").into());
         }
-        let archived = Arc::new(archived);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&archived)));
-        Ok(Some(archived))
+        let entries = Arc::new(self.entries(archived).await?);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&entries)));
+        Ok(Some(entries))
+    }
+
+    /// The entries of an archived run, wherever they are.
+    pub(crate) async fn entries(&self, archived: v2::Archived) -> Result<v2::Entries, Error> {
+        if archived.elsewhere.is_empty() {
+            return Ok(archived.entries);
+        }
+        let mut sealed = Vec::new();
+        for blob in archived.elsewhere {
+            sealed.extend(self.blobs.read(Digest::from_bytes(blob)).await?);
+        }
+        Ok(envelope::open(&sealed)?)
+    }
+
+    async fn transition(&self, run: RunId, first: u32, value: &[u8]) -> Result<Vec<Recorded>, Error> {
+        let transition: v2::Transition = envelope::open(value)?;
+        let long = blobs::read(&*self.blobs, transition.blobs()).await?;
+        Ok(transition.into_events(run, first, &long)?)
     }
 
     /// The workflows that have runs in the archive, with how many there are and their bytes before they were packed.
@@ -179,7 +199,7 @@ impl History {
             let page = self.store.scan(range.clone()).await?;
             pages += 1;
             for (key, entry) in &page {
-                events.extend(transition(run, key::parse_event(key)?, &entry.value)?);
+                events.extend(self.transition(run, key::parse_event(key)?, &entry.value).await?);
             }
             match page.last() {
                 Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
@@ -192,10 +212,11 @@ impl History {
             return Ok(events);
         }
         let Some(archived) = self.archived(run).await? else { return Ok(events) };
-        let later = archived.events.iter().filter(|(number, _)| *number >= from);
-        let events =
-            later.map(|(number, value)| transition(run, *number, &value.0)).collect::<Result<Vec<_>, _>>()?;
-        Ok(events.into_iter().flatten().collect())
+        events.clear();
+        for (number, value) in archived.events.iter().filter(|(number, _)| *number >= from) {
+            events.extend(self.transition(run, *number, &value.0).await?);
+        }
+        Ok(events)
     }
 
     /// The state of a run as its events tell it, with the events.
@@ -260,10 +281,6 @@ fn pad(prefix: &str, fill: char) -> String {
 /// A row of the list of runs, and where the rest of the run is in the archive.
 pub(crate) fn row(id: RunId, value: &[u8]) -> Result<(Summary, Option<Place>), Error> {
     Ok(envelope::open::<v2::Run>(value)?.into_summary(id)?)
-}
-
-fn transition(run: RunId, first: u32, value: &[u8]) -> Result<Vec<Recorded>, Error> {
-    Ok(envelope::open::<v1::Transition>(value)?.into_events(run, first)?)
 }
 
 /// What a history tells of its workflow: the stages and their needs, without their configs. Enough to follow its

@@ -8,6 +8,7 @@
 //! commit; effects follow from new events only.
 
 mod attempt;
+mod blobs;
 mod check;
 mod executor;
 mod follower;

@@ -168,8 +168,11 @@ impl Owner {
     }
 
     async fn commit(&mut self, mut batch: Batch, now: Timestamp, events: &[RunEvent]) -> Result<(), Error> {
-        put_events(&mut batch, self.summary.id, self.next, now, events);
+        let run = self.summary.id;
+        let long = put_events(&mut batch, run, self.next, now, events);
+        let holds = self.shared.keep_long(run, &mut batch, long).await?;
         self.shared.ports.store.commit(batch).await?;
+        drop(holds);
         self.next += events.len() as u32;
         Ok(())
     }

@@ -135,9 +135,11 @@ impl Executor {
                 batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
             }
         }
-        put_events(&mut batch, id, next, now, &decided);
+        let long = put_events(&mut batch, id, next, now, &decided);
+        let holds = shared.keep_long(id, &mut batch, long).await?;
         put_end(&mut batch, &summary, now, &run);
         shared.ports.store.commit(batch).await?;
+        drop(holds);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::{Containers, Logs};
-use yuanli_store::{DataDirectory, Embedded, FileArchive, FileLogs, disk};
+use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_wasm::Outside;
 use yuanli_workspace::FileWorkspaces;
 
@@ -111,6 +111,7 @@ impl Engine {
         let ports = Ports {
             store: store.clone(),
             archive: Arc::new(archive),
+            blobs: Arc::new(FileBlobs::open(&directory.blobs(), Arc::new(disk::Local))?),
             logs: logs.clone(),
             workspaces: Arc::new(FileWorkspaces::new(directory.work())),
             plugins: library.plugins.clone(),

@@ -13,7 +13,7 @@ use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
 use yuanli_server::SystemClock;
 use yuanli_source::SourceTrees;
-use yuanli_store::{Embedded, FileArchive, FileLogs, disk};
+use yuanli_store::{Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_test_guests::NOOP;
 use yuanli_wasm::{Builtin, Host, Outside};
 use yuanli_workspace::FileWorkspaces;
@@ -53,6 +53,7 @@ pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
     let ports = Ports {
         store: Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?),
         archive: Arc::new(archive),
+        blobs: Arc::new(FileBlobs::open(&folder.join("blobs"), Arc::new(disk::Local))?),
         logs: Arc::new(FileLogs::new(folder.join("logs"))),
         workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
         plugins: Arc::new(host(folder)?),

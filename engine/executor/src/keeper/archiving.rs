@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use yuanli_model::{RunId, WorkflowName};
+use yuanli_model::{Digest, RunId, WorkflowName};
 use yuanli_ports::archive::{MAX_RECORD_BYTES, Place};
+use yuanli_ports::blobs::{Hold, MAX_BLOB_BYTES};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision};
 
@@ -13,7 +14,7 @@ use super::{BATCH_RUNS, Keeper};
 use crate::executor::Error;
 use crate::history::{Summary, row};
 use crate::record::envelope::Stored;
-use crate::record::v2::{Archived, Kept, Packed, Records, Tally};
+use crate::record::v2::{Archived, Entries, Kept, Packed, Records, Tally};
 use crate::record::{envelope, key, v1, v2};
 
 /// Most entries that one commit takes away, unless a single run has more: bounds the size of a frame of the journal.
@@ -29,6 +30,8 @@ struct Moving {
     kept: Kept,
     /// The keys of its events and logs.
     keys: Vec<Key>,
+    /// The blobs of its record, until the entries are committed that name them.
+    _holds: Vec<Hold>,
 }
 
 impl Keeper {
@@ -54,8 +57,10 @@ impl Keeper {
         let records = moving.iter().map(|run| run.record.clone()).collect();
         let places = self.shared.ports.archive.append(records).await?;
         let mut workflows: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
+        let mut versions: BTreeMap<Digest, u64> = BTreeMap::new();
         for (run, place) in moving.iter().zip(&places) {
             put_moved(&mut batch, run, *place);
+            *versions.entry(run.summary.version).or_default() += 1;
             let more = workflows.entry(run.summary.workflow.clone()).or_default();
             *more = Tally { runs: more.runs + 1, bytes: more.bytes + run.kept.bytes };
         }
@@ -63,6 +68,10 @@ impl Keeper {
             let tally: Tally = self.value(&key::tally(&workflow)).await?;
             let tally = Tally { runs: tally.runs + more.runs, bytes: tally.bytes + more.bytes };
             batch.put(key::tally(&workflow), envelope::seal(&tally));
+        }
+        for (version, more) in versions {
+            let uses: Tally = self.value(&key::uses(&version)).await?;
+            batch.put(key::uses(&version), envelope::seal(&Tally { runs: uses.runs + more, ..uses }));
         }
         self.put_written(&mut batch, &places).await?;
         self.shared.ports.store.commit(batch).await?;
@@ -77,7 +86,7 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Reads all of a run. One that cannot be moved stops waiting, and stays in the store.
+    /// Reads all of a run. One that is in the archive already stops waiting.
     async fn read(&self, run: RunId, batch: &mut Batch) -> Result<Option<Moving>, Error> {
         let store = &self.shared.ports.store;
         let Some(entry) = store.get(&key::run(run)).await? else {
@@ -85,13 +94,16 @@ impl Keeper {
             return Ok(None);
         };
         let (summary, place) = row(run, &entry.value)?;
+        if place.is_some() {
+            batch.delete(key::ended(run));
+            return Ok(None);
+        }
         let events = self.all(Range::prefix(key::events(run).as_bytes(), PAGE)).await?;
         let logs = self.all(Range::prefix(key::logs(run).as_bytes(), PAGE)).await?;
-        let mut archived =
-            Archived { run: run.as_u128().to_be_bytes(), events: Vec::new(), logs: Vec::new() };
+        let mut stored = Entries::default();
         let mut keys = Vec::with_capacity(events.len() + logs.len());
         for (key, entry) in events {
-            archived.events.push((key::parse_event(&key)?, Packed(entry.value.to_vec())));
+            stored.events.push((key::parse_event(&key)?, Packed(entry.value.to_vec())));
             keys.push(key);
         }
         let mut files = 0;
@@ -99,19 +111,41 @@ impl Keeper {
             if let StoredLog::File { bytes } = envelope::open::<v1::Log>(&entry.value)?.into_port() {
                 files += bytes;
             }
-            archived.logs.push((Packed(key::in_run(&key).to_vec()), Packed(entry.value.to_vec())));
+            stored.logs.push((Packed(key::in_run(&key).to_vec()), Packed(entry.value.to_vec())));
             keys.push(key);
         }
-        let record = envelope::seal(&archived);
-        if place.is_some() || record.len() > MAX_RECORD_BYTES {
-            batch.delete(key::ended(run));
-            return Ok(None);
-        }
-        let kept = Kept { bytes: record.len() as u64 + files, has_files: files > 0 };
-        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys }))
+        let blobs: u64 = self.shared.needs(run).await?.iter().map(|(_, bytes)| bytes).sum();
+        let (record, bytes, holds) = self.record(run, stored, batch).await?;
+        let kept = Kept { bytes: bytes + files + blobs, has_files: files > 0 };
+        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys, _holds: holds }))
     }
 
-    async fn all(&self, mut range: Range) -> Result<Vec<(Key, Entry)>, Error> {
+    /// The record of a run, with its bytes. What is too long for one goes to blobs.
+    async fn record(
+        &self,
+        run: RunId,
+        entries: Entries,
+        batch: &mut Batch,
+    ) -> Result<(Bytes, u64, Vec<Hold>), Error> {
+        let id = run.as_u128().to_be_bytes();
+        let whole = Archived { run: id, entries, elsewhere: Vec::new() };
+        let record = envelope::seal(&whole);
+        let bytes = record.len() as u64;
+        if record.len() <= MAX_RECORD_BYTES {
+            return Ok((record, bytes, Vec::new()));
+        }
+        let sealed = envelope::seal(&whole.entries);
+        let (mut elsewhere, mut holds) = (Vec::new(), Vec::new());
+        for part in sealed.chunks(MAX_BLOB_BYTES) {
+            let (digest, hold) = self.shared.keep_blob(run, batch, sealed.slice_ref(part)).await?;
+            elsewhere.push(*digest.as_bytes());
+            holds.push(hold);
+        }
+        let record = envelope::seal(&Archived { run: id, entries: Entries::default(), elsewhere });
+        Ok((record, bytes, holds))
+    }
+
+    pub(super) async fn all(&self, mut range: Range) -> Result<Vec<(Key, Entry)>, Error> {
         let mut found = Vec::new();
         loop {
             let page = self.shared.ports.store.scan(range.clone()).await?;

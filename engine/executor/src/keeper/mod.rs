@@ -2,7 +2,7 @@
 //!
 //! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
 //! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes, `space.rs` gives the
-//! archive's space back.
+//! archive's space back, `unneeded.rs` removes what no run needs any more.
 //!
 //! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
 //! entry that names it.
@@ -10,6 +10,7 @@
 mod archiving;
 mod retention;
 mod space;
+mod unneeded;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +65,10 @@ impl Keeper {
     /// Works until the executor is closed.
     pub(crate) async fn work(self) {
         let closing = self.shared.doorbell.closing.clone();
+        // What an engine before this one has left.
+        if let Err(error) = self.remove_unneeded().await {
+            tracing::warn!(%error, "what no run needs any more is left");
+        }
         loop {
             if let Err(error) = self.round(&closing).await {
                 tracing::warn!(%error, "the history is not tidied; it will be tried again");
@@ -79,8 +84,14 @@ impl Keeper {
     /// Does all there is to do, a step at a time.
     async fn round(&self, closing: &Cancellation) -> Result<(), Error> {
         while !closing.is_cancelled() && self.archive_batch(BATCH_RUNS).await? {}
-        while !closing.is_cancelled() && self.remove_some().await? {}
+        let mut has_removed = false;
+        while !closing.is_cancelled() && self.remove_some().await? {
+            has_removed = true;
+        }
         while !closing.is_cancelled() && self.free_some().await? {}
+        if has_removed {
+            self.remove_texts().await?;
+        }
         Ok(())
     }
 
@@ -89,7 +100,7 @@ impl Keeper {
         while self.archive_batch(1).await? {}
         while self.remove_some().await? {}
         while self.free_some().await? {}
-        Ok(())
+        self.remove_unneeded().await
     }
 
     /// Ended runs that wait for the archive, oldest first, at most `limit`.

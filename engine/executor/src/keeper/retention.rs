@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use yuanli_model::{RunId, Timestamp, WorkflowName};
+use yuanli_model::{Digest, RunId, Timestamp, WorkflowName};
 use yuanli_ports::store::{Batch, Range};
 
 use super::Keeper;
@@ -80,7 +80,8 @@ impl Keeper {
         let oldest = store.scan(Range::prefix(&key::kept_of(workflow), STEP_RUNS)).await?;
         let mut batch = Batch::default();
         let mut dead: BTreeMap<u64, u64> = BTreeMap::new();
-        let (mut removed, mut with_files) = (0, Vec::new());
+        let (mut removed, mut with_files, mut blobs) = (0, Vec::new(), Vec::new());
+        let mut versions: BTreeMap<Digest, u64> = BTreeMap::new();
         for (kept_key, entry) in &oldest {
             let run = key::parse_kept(kept_key)?;
             if !retention.is_over(tally, run.created(), now) {
@@ -91,10 +92,16 @@ impl Keeper {
                 Tally { runs: tally.runs.saturating_sub(1), bytes: tally.bytes.saturating_sub(kept.bytes) };
             batch.delete(kept_key.clone());
             if let Some(entry) = store.get(&key::run(run)).await? {
-                if let (_, Some(place)) = row(run, &entry.value)? {
+                if let (summary, Some(place)) = row(run, &entry.value)? {
                     *dead.entry(place.segment).or_default() += 1;
+                    *versions.entry(summary.version).or_default() += 1;
                 }
                 batch.delete(key::run(run));
+            }
+            for (blob, _) in self.shared.needs(run).await? {
+                batch.delete(key::need(run, &blob));
+                batch.delete(key::needed(&blob, run));
+                blobs.push(blob);
             }
             removed += 1;
             with_files.extend(kept.has_files.then_some(run));
@@ -111,8 +118,14 @@ impl Keeper {
             let records = Records { alive: records.alive.saturating_sub(dead), ..records };
             batch.put(key::segment(segment), envelope::seal(&records));
         }
+        for (version, fewer) in versions {
+            let uses: Tally = self.value(&key::uses(&version)).await?;
+            let uses = Tally { runs: uses.runs.saturating_sub(fewer), ..uses };
+            batch.put(key::uses(&version), envelope::seal(&uses));
+        }
         store.commit(batch).await?;
         self.remove_files(&with_files).await;
+        self.release(&blobs).await;
         tracing::debug!(%workflow, removed, "old runs were removed");
         Ok(true)
     }

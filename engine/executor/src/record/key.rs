@@ -19,6 +19,9 @@ enum Space {
     Tally = 8,
     Segment = 9,
     Start = 10,
+    Need = 11,
+    Needed = 12,
+    Uses = 13,
 }
 
 impl Space {
@@ -172,6 +175,69 @@ pub(crate) fn start(id: &str) -> Key {
 
 /// All starts that are not to happen twice.
 pub(crate) const STARTS: [u8; 1] = Space::Start.prefix();
+
+/// That a run needs a blob.
+pub(crate) fn need(run: RunId, blob: &Digest) -> Key {
+    of_run(Space::Need, run, blob.as_bytes())
+}
+
+/// The blobs that a run needs.
+pub(crate) fn needs(run: RunId) -> Key {
+    of_run(Space::Need, run, &[])
+}
+
+/// The needs of all runs.
+pub(crate) const NEEDS: [u8; 1] = Space::Need.prefix();
+
+/// The run and the blob of a key of [`need`].
+pub(crate) fn parse_need(key: &Key) -> Result<(RunId, Digest), Broken> {
+    let parsed = key.as_bytes().get(1..).and_then(|bytes| {
+        let (run, blob) = bytes.split_first_chunk::<ID_BYTES>()?;
+        Some((RunId::from_u128(u128::from_be_bytes(*run)), Digest::from_bytes(blob.try_into().ok()?)))
+    });
+    parsed.ok_or_else(|| Broken::damaged("key", "it names no need of a blob"))
+}
+
+/// That a blob is needed by a run.
+pub(crate) fn needed(blob: &Digest, run: RunId) -> Key {
+    let mut bytes = needed_by(blob);
+    bytes.extend(run.as_u128().to_be_bytes());
+    Key::new(bytes)
+}
+
+/// The runs that need a blob.
+pub(crate) fn needed_by(blob: &Digest) -> Vec<u8> {
+    [&Space::Needed.prefix()[..], blob.as_bytes()].concat()
+}
+
+/// All blobs that are needed.
+pub(crate) const NEEDED: [u8; 1] = Space::Needed.prefix();
+
+/// The run and the blob of a key of [`needed`].
+pub(crate) fn parse_needed(key: &Key) -> Result<(RunId, Digest), Broken> {
+    let parsed = key.as_bytes().get(1..).and_then(|bytes| {
+        let (blob, run) = bytes.split_last_chunk::<ID_BYTES>()?;
+        Some((RunId::from_u128(u128::from_be_bytes(*run)), Digest::from_bytes(blob.try_into().ok()?)))
+    });
+    parsed.ok_or_else(|| Broken::damaged("key", "it names no needed blob"))
+}
+
+/// How many archived runs there are of a workflow version.
+pub(crate) fn uses(version: &Digest) -> Key {
+    Key::new([&Space::Uses.prefix()[..], version.as_bytes()].concat())
+}
+
+/// All workflow versions that archived runs are of.
+pub(crate) const USES: [u8; 1] = Space::Uses.prefix();
+
+/// The workflow version of a key of [`uses`] or [`workflow`].
+pub(crate) fn parse_version(key: &Key) -> Result<Digest, Broken> {
+    let version = key.as_bytes().get(1..).and_then(|bytes| bytes.first_chunk::<32>());
+    version.map(|bytes| Digest::from_bytes(*bytes)).ok_or_else(|| Broken::damaged("key", "it names no version"))
+}
+
+/// The texts of all workflow versions.
+pub(crate) const WORKFLOWS: [u8; 1] = Space::Workflow.prefix();
 
 /// One part of the text of a workflow version.
 pub(crate) fn workflow(version: &Digest, part: u32) -> Key {

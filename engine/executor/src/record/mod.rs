@@ -6,15 +6,18 @@
 //! - `event/<id><number>`: the events of one transition, the number that of the first of them, from 0;
 //! - `log/<id><stage><instance><attempt>`: where the log of an ended attempt is;
 //! - `workflow/<digest><part>`: the text of a workflow version, in parts;
-//! - `ended/<id>`: while it has ended and is not in the archive yet.
+//! - `ended/<id>`: while it has ended and is not in the archive yet;
+//! - `need/<id><digest>`: a blob that holds a long text of it, and `needed/<digest><id>`, the same the other way round.
 //!
 //! When a run is in the archive its events and logs are no entries any more; its row says where they are, and
 //! - `kept/<workflow><id>`: what retention has to know of it;
 //! - `tally/<workflow>`: how many runs of a workflow there are, and their bytes;
+//! - `uses/<digest>`: how many archived runs there are of a workflow version;
 //! - `segment/<number>`: how many records of a segment of the archive are alive, and their bytes.
 
 pub(crate) mod envelope;
 pub(crate) mod key;
+pub(crate) mod long;
 pub(crate) mod v1;
 pub(crate) mod v2;
 

@@ -9,3 +9,4 @@ mod history;
 mod keeper;
 mod run;
 mod support;
+mod unneeded;

@@ -19,7 +19,7 @@ use yuanli_model::{
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::{Clock, Plugins, Store, Watch};
-use yuanli_store::{FileArchive, FileLogs, Memory, disk};
+use yuanli_store::{FileArchive, FileBlobs, FileLogs, Memory, disk};
 use yuanli_workspace::FileWorkspaces;
 
 /// How long anything may take before a test gives up.
@@ -34,6 +34,8 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 pub(crate) enum Act {
     Give(Value),
     Fail,
+    /// Fails with a message.
+    Refuse(String),
     Panic,
     /// Waits until the test opens the gate, or the run is cancelled.
     Wait,
@@ -110,6 +112,7 @@ impl Plugins for TestPlugins {
         match act {
             Act::Give(outputs) => Ok(outputs),
             Act::Fail => Err(Failure::permanent("told", "to fail")),
+            Act::Refuse(message) => Err(Failure::permanent("told", &message)),
             Act::Panic => panic!("a plugin host with a defect"),
             Act::Wait => {
                 let mut gate = self.is_gate_open.subscribe();
@@ -190,6 +193,7 @@ impl Bench {
         let ports = Ports {
             store: store.clone(),
             archive: archive.clone(),
+            blobs: Arc::new(FileBlobs::open(&folder.path().join("blobs"), Arc::new(disk::Local)).unwrap()),
             logs: Arc::new(FileLogs::new(folder.path().join("logs"))),
             workspaces: Arc::new(FileWorkspaces::new(folder.path().join("work"))),
             plugins: plugins.clone(),

@@ -2,6 +2,8 @@
 //!
 //! Never changed once published: a new version is a new module, and this one goes on being read.
 
+mod event;
+
 use serde::{Deserialize, Serialize};
 use yuanli_model::{Digest, RunId, Timestamp};
 use yuanli_ports::archive::Place;
@@ -10,6 +12,8 @@ use yuanli_ports::plugins::Origin;
 use super::envelope::{Broken, Stored};
 use super::v1::{self, Ended, Outcome};
 use crate::history::Summary;
+
+pub(crate) use event::Transition;
 
 /// A row of the list of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +117,14 @@ impl Run {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Archived {
     pub(crate) run: [u8; 16],
+    pub(crate) entries: Entries,
+    /// The blobs that hold the entries one after the other, when they are too many for a record.
+    pub(crate) elsewhere: Vec<[u8; 32]>,
+}
+
+/// The entries of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entries {
     /// Numbers and values of [`super::key::event`].
     pub(crate) events: Vec<(u32, Packed)>,
     /// What follows the run in the keys of [`super::key::log`], and their values.
@@ -123,14 +135,42 @@ pub(crate) struct Archived {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Packed(#[serde(with = "serde_bytes")] pub(crate) Vec<u8>);
 
+/// An archived run as version 1 wrote it: all in one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ArchivedV1 {
+    run: [u8; 16],
+    entries: Entries,
+}
+
 impl Stored for Archived {
     const WHAT: &'static str = "archived run";
+    const VERSION: u8 = 2;
+
+    fn older(version: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        let of = |ArchivedV1 { run, entries }| Self { run, entries, elsewhere: Vec::new() };
+        (version == 1).then(|| postcard::from_bytes(body).map(of))
+    }
+}
+
+impl Stored for Entries {
+    const WHAT: &'static str = "archived run";
+}
+
+/// A blob that a run needs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Need {
+    /// Its bytes before they are packed.
+    pub(crate) bytes: u64,
+}
+
+impl Stored for Need {
+    const WHAT: &'static str = "need of a blob";
 }
 
 /// What retention has to know of an archived run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    /// Bytes of its record and of its long logs.
+    /// Bytes of its record, of its long logs and of the blobs that it needs.
     pub(crate) bytes: u64,
     /// Whether it has files of its own: long logs.
     pub(crate) has_files: bool,

@@ -1,0 +1,80 @@
+//! Blobs that runs need: kept before the commit that names them, counted by entries of the store.
+
+use bytes::Bytes;
+use yuanli_model::{Digest, RunId};
+use yuanli_ports::Blobs;
+use yuanli_ports::blobs::Hold;
+use yuanli_ports::store::{Batch, Range};
+
+use crate::executor::{Error, Shared};
+use crate::record::long::Long;
+use crate::record::v2::Need;
+use crate::record::{envelope, key};
+
+/// Needs that are read at once.
+const PAGE: usize = 256;
+
+/// The long texts of stored values.
+pub(crate) async fn read(blobs: &dyn Blobs, digests: impl Iterator<Item = Digest>) -> Result<Long, Error> {
+    let mut long = Long::default();
+    for digest in digests {
+        long.insert(digest, blobs.read(digest).await?);
+    }
+    Ok(long)
+}
+
+impl Shared {
+    /// Keeps long texts, and adds to a batch that the run needs them. What is returned is to be held until the batch is
+    /// committed.
+    pub(crate) async fn keep_long(
+        &self,
+        run: RunId,
+        batch: &mut Batch,
+        long: Long,
+    ) -> Result<Vec<Hold>, Error> {
+        let mut holds = Vec::new();
+        for (_, bytes) in long {
+            holds.push(self.keep_blob(run, batch, bytes).await?.1);
+        }
+        Ok(holds)
+    }
+
+    /// Keeps a blob, and adds to a batch that the run needs it.
+    pub(crate) async fn keep_blob(
+        &self,
+        run: RunId,
+        batch: &mut Batch,
+        bytes: Bytes,
+    ) -> Result<(Digest, Hold), Error> {
+        let need = Need { bytes: bytes.len() as u64 };
+        let (digest, hold) = self.ports.blobs.keep(bytes).await?;
+        batch.put(key::need(run, &digest), envelope::seal(&need));
+        batch.put(key::needed(&digest, run), Bytes::new());
+        Ok((digest, hold))
+    }
+
+    /// The blobs that a run needs, with their bytes.
+    pub(crate) async fn needs(&self, run: RunId) -> Result<Vec<(Digest, u64)>, Error> {
+        let mut needs = Vec::new();
+        let mut range = Range::prefix(key::needs(run).as_bytes(), PAGE);
+        loop {
+            let page = self.ports.store.scan(range.clone()).await?;
+            for (key, entry) in &page {
+                needs.push((key::parse_need(key)?.1, envelope::open::<Need>(&entry.value)?.bytes));
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+                _ => return Ok(needs),
+            }
+        }
+    }
+
+    /// Removes a blob, unless somebody needs it or is about to. Says whether it is gone.
+    pub(crate) async fn release(&self, blob: Digest) -> Result<bool, Error> {
+        if !self.ports.blobs.condemn(blob) {
+            return Ok(false);
+        }
+        let needed = self.ports.store.scan(Range::prefix(&key::needed_by(&blob), 1)).await?;
+        Ok(needed.is_empty() && self.ports.blobs.remove(blob).await?)
+    }
+}
