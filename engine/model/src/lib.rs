@@ -8,10 +8,12 @@ pub mod app;
 pub mod capability;
 pub mod graph;
 pub mod id;
+pub mod input;
 pub mod log;
 pub mod plugin;
 pub mod run;
 pub mod schedule;
+pub mod stage;
 pub mod template;
 pub mod text;
 pub mod time;
@@ -26,12 +28,14 @@ pub use id::{
     AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, SecretName, StageName, VolumeName,
     WorkflowName,
 };
+pub use input::{Input, InputType};
 pub use log::{Level, LogLine, Stream};
 pub use plugin::{PluginDescription, PluginReference};
 pub use run::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, SkipReason};
 pub use schedule::Schedule;
+pub use stage::{Section, Stage, Work};
 pub use template::{Expression, Segment, Template};
 pub use text::{printable, printable_line};
 pub use time::Timestamp;
 pub use trigger::Triggers;
-pub use workflow::{Input, InputType, Stage, Workflow};
+pub use workflow::Workflow;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::{AttemptId, Digest, InputName, StageName, WorkflowName};
+use crate::{AttemptId, Digest, InputName, RunId, Section, StageName, Timestamp, WorkflowName};
 
 /// Something that happened in a run. A run is its events, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
-    /// The run was admitted; everything that it depends on is pinned here.
+    /// The run was admitted or queued; everything that it depends on is pinned here.
     Created {
         /// The workflow's name.
         workflow: WorkflowName,
@@ -18,8 +18,53 @@ pub enum RunEvent {
         version: Digest,
         /// The checked inputs, defaults filled in.
         inputs: IndexMap<InputName, Value>,
-        /// The stages with the digests of the components that they will run, in the order of the document.
+        /// The stages with what they will run, in the order of the document.
         stages: Vec<PinnedStage>,
+        /// The concurrency group that it waits for; without one it begins at once.
+        group: Option<String>,
+    },
+    /// Its concurrency group has a place for it: it begins.
+    Admitted,
+    /// What a stage gave in another run is taken over; it does not run again.
+    StageReused {
+        /// Which one.
+        stage: StageName,
+        /// The run that it ran in.
+        from: RunId,
+        /// Its outputs.
+        outputs: Value,
+        /// What it left of its workspaces.
+        workspaces: Vec<Digest>,
+    },
+    /// The instances of a stage are known.
+    StageExpanded {
+        /// Which one.
+        stage: StageName,
+        /// What expressions see as `item` or `matrix`, for each instance.
+        instances: Vec<Value>,
+    },
+    /// A stage waits for a person.
+    ApprovalRequested {
+        /// Which one.
+        stage: StageName,
+        /// What is asked.
+        message: Option<String>,
+        /// When the answer is given without a person.
+        deadline: Option<Timestamp>,
+    },
+    /// A person answered.
+    ApprovalAnswered {
+        /// Which stage.
+        stage: StageName,
+        /// Who and what.
+        answer: Answer,
+    },
+    /// A stage waits no longer for a person.
+    ApprovalEnded {
+        /// Which one.
+        stage: StageName,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// An attempt was decided on; it starts once this is durable.
     AttemptStarted {
@@ -34,6 +79,8 @@ pub enum RunEvent {
         attempt: AttemptId,
         /// How it ended.
         outcome: AttemptOutcome,
+        /// What comes after it.
+        then: Then,
     },
     /// A stage will not run.
     StageSkipped {
@@ -47,10 +94,18 @@ pub enum RunEvent {
         /// Who or why, for a person.
         reason: String,
     },
+    /// The run took longer than it may.
+    TimedOut,
+    /// The engine that drove the run is gone, and the run is not gone on with.
+    Interrupted,
     /// The run is over; nothing comes after this.
     Finished {
         /// How it ended.
         outcome: Outcome,
+        /// The outputs of the workflow, if it has some and succeeded: a map.
+        outputs: Option<Value>,
+        /// Why it failed, when that is no failure of a stage.
+        failure: Option<Failure>,
     },
 }
 
@@ -59,12 +114,52 @@ pub enum RunEvent {
 pub struct PinnedStage {
     /// The stage.
     pub name: StageName,
-    /// The plugin that `uses:` named.
+    /// The part of the run that it belongs to.
+    pub section: Section,
+    /// What `uses:` named; empty when it only waits for a person.
     pub plugin: String,
-    /// The component that the name stood for at admission.
+    /// The component that the name stood for at admission: of a plugin, or the text of a workflow.
     pub component: Digest,
     /// What it needs.
     pub needs: Vec<StageName>,
+}
+
+/// What comes after the end of an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: its outcome is that of its stage instance.
+    #[default]
+    End,
+    /// Nothing: it failed, which the stage may.
+    Allow,
+    /// Another attempt, at this time.
+    Retry(Timestamp),
+}
+
+/// An answer of a person to an approval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Who.
+    pub by: String,
+    /// Whether they agree.
+    pub is_approved: bool,
+    /// Why, in their words.
+    pub comment: Option<String>,
+    /// What the approval asked for; a map.
+    pub inputs: Value,
+}
+
+/// What became of an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Enough people agreed.
+    Approved,
+    /// Somebody did not.
+    Rejected,
+    /// Nobody answered in time, and the stage goes on.
+    ExpiredApproved,
+    /// Nobody answered in time, and the stage fails.
+    ExpiredRejected,
 }
 
 /// How an attempt ended.
@@ -158,10 +253,23 @@ impl Failure {
 /// Why a stage was not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
+    /// Its condition is false.
+    Condition {
+        /// The expression.
+        expression: String,
+        /// What it read, as text, each shortened: name and value.
+        values: Vec<(String, String)>,
+    },
     /// This need did not succeed: it failed, or was itself skipped or cancelled.
     NeedNotMet(StageName),
     /// The run was cancelled before it began.
     RunCancelled,
+    /// The run's time was over before it began.
+    RunTimedOut,
+    /// The engine was gone before it began.
+    RunInterrupted,
+    /// It is there for runs that fail, and this one did not.
+    NoFailure,
 }
 
 /// How a run ended.

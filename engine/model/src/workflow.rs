@@ -1,13 +1,15 @@
 //! A validated workflow: names are unique, every need resolves, there is no cycle.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::graph::Cycle;
-use crate::{Capability, Graph, InputName, PluginReference, StageName, Template, Triggers, WorkflowName};
+use crate::input::{self, InvalidInput};
+use crate::{Graph, Input, InputName, Section, Stage, StageName, Template, Triggers, WorkflowName};
 
 /// A declared DAG of stages with its inputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,48 +18,48 @@ pub struct Workflow {
     description: Option<String>,
     inputs: IndexMap<InputName, Input>,
     triggers: Triggers,
+    settings: Settings,
     stages: Vec<Stage>,
     index: HashMap<StageName, usize>,
     graph: Graph,
 }
 
-/// An input of a workflow.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Input {
-    /// What values it takes.
-    pub kind: InputType,
-    /// The value when none is given, of type `kind`. An input without one must be given.
-    pub default: Option<Value>,
-    /// For a person.
-    pub description: Option<String>,
-}
-
-/// The type of an input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InputType {
-    /// Any text.
-    String,
-    /// A number, whole or not.
-    Number,
-    /// `true` or `false`.
-    Boolean,
-}
-
-/// A node of the DAG; runs one plugin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stage {
-    /// Unique in its workflow.
-    pub name: StageName,
-    /// The plugin that it runs.
-    pub uses: PluginReference,
-    /// The plugin's config, expressions still in it; a map.
-    pub with: Template,
-    /// The stages that have to succeed before it starts.
-    pub needs: Vec<StageName>,
-    /// Rights granted to a plugin that did not come with the engine.
-    pub grants: Vec<Capability>,
-    /// How long an attempt may take, wall clock; the engine's default when absent.
+/// What holds for a workflow as a whole, beside its stages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// Words of its author, to find it by.
+    pub labels: IndexMap<String, String>,
+    /// Environment variables of all stages; each stage has them in its own `env` already.
+    pub env: IndexMap<String, Template>,
+    /// Which of its runs may go on at the same time; all when absent.
+    pub concurrency: Option<Concurrency>,
+    /// How long a run may take before its `finally` part; for ever when absent.
     pub timeout: Option<Duration>,
+    /// What a run gives to who started it.
+    pub outputs: IndexMap<String, Template>,
+}
+
+/// Which runs may go on at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concurrency {
+    /// The group that a run belongs to, a text; runs of all workflows with the same one count.
+    pub group: Template,
+    /// Most runs of the group that go on at the same time.
+    pub limit: NonZeroU32,
+    /// What a new run does to older ones of its group.
+    pub older: Older,
+}
+
+/// What a new run does to older ones of its group, when there is no place for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Older {
+    /// Nothing: it waits until they have ended.
+    #[default]
+    Finish,
+    /// Those that wait are cancelled; those that go on are waited for.
+    CancelWaiting,
+    /// All are cancelled.
+    Cancel,
 }
 
 /// Why a list of stages is no workflow.
@@ -69,6 +71,10 @@ pub enum Invalid {
     Duplicate(StageName),
     #[error("stage `{stage}` needs `{need}`, which does not exist")]
     UnknownNeed { stage: StageName, need: StageName },
+    #[error("stage `{stage}` needs `{need}`, which is in another part of the run")]
+    NeedAcross { stage: StageName, need: StageName },
+    #[error("the stages are not in the order of their sections")]
+    Order,
     #[error("stages need each other in a circle: {}", in_a_row(.0))]
     Cycle(Vec<StageName>),
 }
@@ -76,38 +82,6 @@ pub enum Invalid {
 fn in_a_row(stages: &[StageName]) -> String {
     let names = stages.iter().chain(stages.first()).map(StageName::as_str);
     names.collect::<Vec<_>>().join(" -> ")
-}
-
-impl InputType {
-    /// The name in documents.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-        }
-    }
-
-    /// Whether `value` is of this type.
-    #[must_use]
-    pub fn accepts(&self, value: &Value) -> bool {
-        match self {
-            Self::String => value.is_string(),
-            Self::Number => value.is_number(),
-            Self::Boolean => value.is_boolean(),
-        }
-    }
-
-    /// The value that a text from the command line stands for, if it does.
-    #[must_use]
-    pub fn parse(&self, text: &str) -> Option<Value> {
-        match self {
-            Self::String => Some(Value::String(text.to_owned())),
-            Self::Number => serde_json::from_str(text).ok().filter(Value::is_number),
-            Self::Boolean => text.parse().ok().map(Value::Bool),
-        }
-    }
 }
 
 impl Workflow {
@@ -121,8 +95,11 @@ impl Workflow {
         inputs: IndexMap<InputName, Input>,
         stages: Vec<Stage>,
     ) -> Result<Self, Invalid> {
-        if stages.is_empty() {
+        if stages.first().is_none_or(|stage| stage.section != Section::Main) {
             return Err(Invalid::Empty);
+        }
+        if !stages.is_sorted_by_key(|stage| stage.section) {
+            return Err(Invalid::Order);
         }
         let mut index = HashMap::with_capacity(stages.len());
         for (position, stage) in stages.iter().enumerate() {
@@ -133,17 +110,30 @@ impl Workflow {
         let mut needs = Vec::with_capacity(stages.len());
         for stage in &stages {
             let resolve = |need: &StageName| {
-                index
-                    .get(need)
-                    .copied()
-                    .ok_or_else(|| Invalid::UnknownNeed { stage: stage.name.clone(), need: need.clone() })
+                let names = || (stage.name.clone(), need.clone());
+                let Some(&position) = index.get(need) else {
+                    let (stage, need) = names();
+                    return Err(Invalid::UnknownNeed { stage, need });
+                };
+                if stages[position].section != stage.section {
+                    let (stage, need) = names();
+                    return Err(Invalid::NeedAcross { stage, need });
+                }
+                Ok(position)
             };
             needs.push(stage.needs.iter().map(resolve).collect::<Result<Vec<_>, _>>()?);
         }
         let graph = Graph::new(needs).map_err(|Cycle(nodes)| {
             Invalid::Cycle(nodes.into_iter().map(|node| stages[node].name.clone()).collect())
         })?;
-        Ok(Self { name, description, inputs, triggers: Triggers::default(), stages, index, graph })
+        let (triggers, settings) = (Triggers::default(), Settings::default());
+        Ok(Self { name, description, inputs, triggers, settings, stages, index, graph })
+    }
+
+    /// The same workflow with these settings.
+    #[must_use]
+    pub fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     /// The same workflow, started by these triggers. That they give it all inputs was checked with its text.
@@ -176,7 +166,14 @@ impl Workflow {
         &self.triggers
     }
 
-    /// Its stages, in the order of the document; never empty.
+    /// What holds for it as a whole.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its stages: the main part, then those for failures, then those for the end, each in the order of the document;
+    /// the main part is never empty.
     #[must_use]
     pub fn stages(&self) -> &[Stage] {
         &self.stages
@@ -200,11 +197,15 @@ impl Workflow {
         &self.graph
     }
 
-    /// Whether `later` needs `earlier`, directly or through others.
+    /// Whether `later` starts after the end of `earlier`: needs it, directly or through others, or is in a later part
+    /// of the run.
     #[must_use]
     pub fn is_after(&self, later: &StageName, earlier: &StageName) -> bool {
         match (self.position(later), self.position(earlier)) {
-            (Some(later), Some(earlier)) => self.graph.is_after(later, earlier),
+            (Some(later), Some(earlier)) => {
+                self.stages[later].section > self.stages[earlier].section
+                    || self.graph.is_after(later, earlier)
+            }
             _ => false,
         }
     }
@@ -215,54 +216,20 @@ impl Workflow {
     /// Every input that is unknown, missing or of the wrong type.
     pub fn bind(
         &self,
-        mut given: IndexMap<String, Value>,
+        given: IndexMap<String, Value>,
     ) -> Result<IndexMap<InputName, Value>, Vec<InvalidInput>> {
-        let mut bound = IndexMap::with_capacity(self.inputs.len());
-        let mut wrong = Vec::new();
-        for (name, input) in &self.inputs {
-            match given.shift_remove(name.as_str()).or_else(|| input.default.clone()) {
-                None => wrong.push(InvalidInput::Missing(name.clone())),
-                Some(value) if input.kind.accepts(&value) => {
-                    bound.insert(name.clone(), value);
-                }
-                Some(value) => wrong.push(InvalidInput::WrongType {
-                    name: name.clone(),
-                    expected: input.kind.name(),
-                    value: value.to_string(),
-                }),
-            }
-        }
-        wrong.extend(given.into_keys().map(InvalidInput::Unknown));
-        if wrong.is_empty() { Ok(bound) } else { Err(wrong) }
+        input::bind(&self.inputs, given)
     }
-}
-
-/// Why an input of a run was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidInput {
-    #[error("input `{0}` has no default and was not given: add `--input {0}=…`")]
-    Missing(InputName),
-    #[error("input `{name}` takes a {expected}, not `{value}`")]
-    WrongType { name: InputName, expected: &'static str, value: String },
-    #[error("the workflow has no input `{0}`")]
-    Unknown(String),
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::PluginReference;
 
     fn stage(name: &str, needs: &[&str]) -> Stage {
-        Stage {
-            name: name.parse().expect("a name"),
-            uses: PluginReference::Named("script".to_owned()),
-            with: Template::Map(IndexMap::new()),
-            needs: needs.iter().map(|need| need.parse().expect("a name")).collect(),
-            grants: Vec::new(),
-            timeout: None,
-        }
+        let needs = needs.iter().map(|need| need.parse().expect("a name")).collect();
+        Stage::new(name.parse().expect("a name"), PluginReference::Named("script".to_owned())).after(needs)
     }
 
     fn workflow(stages: Vec<Stage>) -> Result<Workflow, Invalid> {
@@ -279,22 +246,22 @@ mod tests {
             message(vec![stage("a", &["b"]), stage("b", &["a"])]),
             "stages need each other in a circle: a -> b -> a"
         );
+        let finally = |stage: Stage| Stage { section: Section::Finally, ..stage };
+        assert_eq!(message(vec![finally(stage("a", &[]))]), "a workflow needs at least one stage");
+        assert_eq!(
+            message(vec![stage("a", &[]), finally(stage("b", &["a"]))]),
+            "stage `b` needs `a`, which is in another part of the run"
+        );
     }
 
     #[test]
-    fn inputs_are_bound_with_defaults_and_all_mistakes_are_told() {
-        let input = |kind, default| Input { kind, default, description: None };
-        let inputs = IndexMap::from([
-            ("tag".parse().expect("a name"), input(InputType::String, Some(json!("dev")))),
-            ("count".parse().expect("a name"), input(InputType::Number, None)),
-        ]);
-        let workflow =
-            Workflow::new("w".parse().expect("a name"), None, inputs, vec![stage("a", &[])]).expect("valid");
-        let bound = workflow.bind(IndexMap::from([("count".to_owned(), json!(3))])).expect("bound");
-        assert_eq!(bound.values().collect::<Vec<_>>(), [&json!("dev"), &json!(3)]);
-        let wrong = workflow
-            .bind(IndexMap::from([("tag".to_owned(), json!(1)), ("tga".to_owned(), json!("x"))]))
-            .expect_err("three mistakes");
-        assert_eq!(wrong.len(), 3);
+    fn a_later_part_is_after_all_of_an_earlier_one() {
+        let b = Stage { section: Section::Finally, ..stage("b", &[]) };
+        let workflow = workflow(vec![stage("a", &[]), stage("c", &[]), b]).expect("valid");
+        let is_after = |later: &str, earlier: &str| {
+            workflow.is_after(&later.parse().expect("a name"), &earlier.parse().expect("a name"))
+        };
+        assert!(is_after("b", "a") && is_after("b", "c"));
+        assert!(!is_after("a", "b") && !is_after("c", "a"));
     }
 }

@@ -120,17 +120,14 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::{PluginReference, Stage, Template};
+    use crate::{PluginReference, Stage};
 
     /// `source` is needed by `left` and `right`; `join` needs both.
     fn diamond() -> Workflow {
-        let stage = |name: &str, needs: &[&str]| Stage {
-            name: name.parse().expect("a name"),
-            uses: PluginReference::Named("script".to_owned()),
-            with: Template::Map(IndexMap::new()),
-            needs: needs.iter().map(|need| need.parse().expect("a name")).collect(),
-            grants: Vec::new(),
-            timeout: None,
+        let stage = |name: &str, needs: &[&str]| {
+            let needs = needs.iter().map(|need| need.parse().expect("a name")).collect();
+            let uses = PluginReference::Named("script".to_owned());
+            Stage::new(name.parse().expect("a name"), uses).after(needs)
         };
         let stages = vec![
             stage("source", &[]),
