@@ -27,5 +27,5 @@ pub use limit::{MAX_COMPREHENSIONS, MAX_OPERATORS, MAX_SOURCE, MAX_STEPS};
 pub use nearest::nearest;
 pub use program::{Program, parse};
 pub use reference::Reference;
-pub use scope::{Outputs, ROOTS, RUN, Scope, TRIGGER, TRIGGER_ROOTS};
+pub use scope::{Outputs, ROOTS, RUN, Scope, Status, TRIGGER, TRIGGER_ROOTS, asks_for_status, seen};
 pub use text::{Piece, split, template};

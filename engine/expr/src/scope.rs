@@ -24,6 +24,10 @@ pub trait Outputs {
     /// The names of the stages that have outputs; asked only when an expression uses `stages` as a whole, or to name
     /// the nearest one to a wrong name.
     fn stages(&self) -> Vec<&str>;
+
+    fn result(&self, stage: &str) -> Option<&'static str> {
+        self.of(stage).map(|_| "succeeded")
+    }
 }
 
 impl Outputs for IndexMap<StageName, Value> {
@@ -60,6 +64,25 @@ pub struct Scope<'a> {
     /// `trigger`: what a request that starts a run brought, by the names in [`TRIGGER`]. With it the other variables
     /// do not exist.
     pub trigger: Option<&'a Map<String, Value>>,
+    pub env: &'a Map<String, Value>,
+    pub item: Option<&'a Value>,
+    pub matrix: Option<&'a Value>,
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Status {
+    pub has_succeeded: bool,
+    pub has_failed: bool,
+    pub is_cancelled: bool,
+}
+
+pub fn asks_for_status(expression: &yuanli_model::Expression) -> bool {
+    ["always(", "failure(", "success(", "cancelled("].iter().any(|call| expression.source().contains(call))
+}
+
+pub fn seen(_: &yuanli_model::Expression, _: &Scope<'_>) -> Vec<(String, String)> {
+    Vec::new()
 }
 
 impl std::fmt::Debug for Scope<'_> {

@@ -1,7 +1,8 @@
 //! What has to be done in the outside world, as data.
 
 use serde_json::Value;
-use yuanli_model::{AttemptId, Outcome, RunEvent};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{AttemptId, Outcome, RunEvent, Work, Workflow};
 
 /// Something to do once the event that it follows from is durable.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,15 @@ pub enum Effect {
         attempt: AttemptId,
         /// The plugin's config.
         config: Value,
+    },
+    /// Run a workflow for this attempt and report its end.
+    StartRun {
+        /// For which one.
+        attempt: AttemptId,
+        /// The workflow.
+        workflow: WorkflowReference,
+        /// Its inputs: a map.
+        inputs: Value,
     },
     /// Stop every attempt that runs; each reports its end.
     StopAttempts,
@@ -26,19 +36,36 @@ pub enum Effect {
 ///
 /// An attempt whose end follows at once (its config could not be evaluated) is not started.
 #[must_use]
-pub fn effects(events: &[RunEvent]) -> Vec<Effect> {
+pub fn effects(workflow: &Workflow, events: &[RunEvent]) -> Vec<Effect> {
     let ends_at_once = |index: usize, started: &AttemptId| match events.get(index + 1) {
         Some(RunEvent::AttemptEnded { attempt, .. }) => attempt == started,
         _ => false,
     };
     let effect = |(index, event): (usize, &RunEvent)| match event {
         RunEvent::AttemptStarted { attempt, .. } if ends_at_once(index, attempt) => None,
-        RunEvent::AttemptStarted { attempt, config } => {
-            Some(Effect::StartAttempt { attempt: attempt.clone(), config: config.clone() })
-        }
-        RunEvent::CancelRequested { .. } => Some(Effect::StopAttempts),
-        RunEvent::Finished { outcome } => Some(Effect::Release { outcome: *outcome }),
-        RunEvent::Created { .. } | RunEvent::AttemptEnded { .. } | RunEvent::StageSkipped { .. } => None,
+        RunEvent::AttemptStarted { attempt, config } => Some(start(workflow, attempt, config)),
+        RunEvent::CancelRequested { .. } | RunEvent::TimedOut => Some(Effect::StopAttempts),
+        RunEvent::Finished { outcome, .. } => Some(Effect::Release { outcome: *outcome }),
+        RunEvent::Created { .. }
+        | RunEvent::Admitted { .. }
+        | RunEvent::StageReused { .. }
+        | RunEvent::StageExpanded { .. }
+        | RunEvent::ApprovalRequested { .. }
+        | RunEvent::ApprovalAnswered { .. }
+        | RunEvent::ApprovalEnded { .. }
+        | RunEvent::AttemptEnded { .. }
+        | RunEvent::StageSkipped { .. }
+        | RunEvent::Interrupted => None,
     };
     events.iter().enumerate().filter_map(effect).collect()
+}
+
+fn start(workflow: &Workflow, attempt: &AttemptId, config: &Value) -> Effect {
+    let (attempt, config) = (attempt.clone(), config.clone());
+    match workflow.stage(&attempt.stage).map(|stage| &stage.work) {
+        Some(Work::Workflow { uses, .. }) => {
+            Effect::StartRun { attempt, workflow: uses.clone(), inputs: config }
+        }
+        Some(Work::Plugin { .. } | Work::Gate) | None => Effect::StartAttempt { attempt, config },
+    }
 }

@@ -5,21 +5,30 @@
 //! and expressions are evaluated by `decide` and written into events, so an old history means the same under a newer
 //! engine. [`step`] is the three in the order in which the owner of a run uses them; start reading there.
 
+mod admission;
+mod chance;
 mod command;
 mod decide;
 mod effect;
+mod expand;
+mod instance;
+mod reuse;
 mod run;
+mod scope;
 mod stage;
 
+pub use admission::{Admission, Entry};
 pub use command::Command;
 pub use decide::decide;
 pub use effect::{Effect, effects};
+pub use instance::{DEFAULT_PARALLEL, Instances};
+pub use reuse::{NotReusable, reuse};
 pub use run::{Illegal, Run};
-pub use stage::StageStatus;
+pub use stage::{InstanceStatus, StageStatus};
 
-use yuanli_model::RunEvent;
+use yuanli_model::{RunEvent, Timestamp};
 
-/// Decides on a command and on all that follows from it, and records it in `run`.
+/// Decides on a command that is given now and on all that follows from it, and records it in `run`.
 ///
 /// The state is ahead of the store when this returns: its owner shows it to nobody, and throws it away when the
 /// events cannot be made durable. Commands that come together are stepped one after the other and committed as one.
@@ -27,11 +36,11 @@ use yuanli_model::RunEvent;
 /// # Errors
 /// [`Illegal`] when the command does not fit the state, such as the end of an attempt that is not running; the state
 /// is as it was.
-pub fn step(run: &mut Run, command: Command) -> Result<Vec<RunEvent>, Illegal> {
+pub fn step(run: &mut Run, command: Command, now: Timestamp) -> Result<Vec<RunEvent>, Illegal> {
     let mut events = Vec::new();
     let mut next = Some(command);
     while let Some(command) = next.take() {
-        let decided = decide(run, command)?;
+        let decided = decide(run, command, now)?;
         for event in &decided {
             run.apply(event)?;
         }

@@ -23,8 +23,12 @@ pub enum RunEvent {
         /// The concurrency group that it waits for; without one it begins at once.
         group: Option<String>,
     },
-    /// Its concurrency group has a place for it: it begins.
-    Admitted,
+    /// It begins: its concurrency group has a place for it. Runs without a group and without a time limit begin when they
+    /// are created, without this.
+    Admitted {
+        /// When its time is over.
+        deadline: Option<Timestamp>,
+    },
     /// What a stage gave in another run is taken over; it does not run again.
     StageReused {
         /// Which one.

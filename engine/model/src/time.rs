@@ -19,6 +19,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The time that is so much later, whole milliseconds.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The time that went by since `earlier`; zero when the clock went backwards in between.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -1,42 +1,104 @@
 //! Workflows in one line, runs that tell what they do.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
-use yuanli_model::run::PinnedStage;
+use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
+use yuanli_model::stage::{Approval, Expiry, FanOut, Growth, Matrix, Retry};
+use yuanli_model::workflow::Settings;
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Expression, Failure, PluginReference, RunEvent, RunId, Stage,
-    Template, Workflow,
+    AttemptId, AttemptOutcome, Digest, Expression, Failure, PluginReference, RunEvent, RunId, Section,
+    SkipReason, Stage, StageName, Template, Timestamp, Work, Workflow,
 };
 
 pub(crate) const RUN: RunId = RunId::from_u128(7);
 
-/// A workflow from lines such as `d: b c`: stage `d` needs `b` and `c`. What stands after `=` is an expression that
-/// the stage's config holds.
+/// A workflow from lines such as `d: b c | if failure() = inputs.tag`: stage `d` needs `b` and `c`. What stands behind
+/// each `|` is a part of the stage (see [`part`]), what stands behind `=` an expression that its config holds.
 pub(crate) fn workflow(lines: &[&str]) -> Arc<Workflow> {
-    let stage = |line: &&str| {
-        let (line, expression) = line.split_once('=').unwrap_or((line, ""));
-        let (name, needs) = line.split_once(':').unwrap_or((line, ""));
-        let config = (!expression.trim().is_empty())
-            .then(|| ("value".to_owned(), Template::Expression(Expression::new(expression.trim()))));
-        Stage {
-            name: name.trim().parse().unwrap(),
-            uses: PluginReference::Named("p".to_owned()),
-            with: Template::Map(config.into_iter().collect()),
-            needs: needs.split_whitespace().map(|need| need.parse().unwrap()).collect(),
-            grants: Vec::new(),
-            timeout: None,
-        }
+    workflow_with(lines, Settings::default())
+}
+
+pub(crate) fn workflow_with(lines: &[&str], settings: Settings) -> Arc<Workflow> {
+    let mut stages: Vec<Stage> = lines.iter().map(|line| stage(line)).collect();
+    stages.sort_by_key(|stage| stage.section);
+    Arc::new(Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap().with_settings(settings))
+}
+
+fn stage(line: &str) -> Stage {
+    let (line, expression) = match line.split_once(" = ") {
+        Some((line, expression)) => (line, Some(expression)),
+        None => (line, None),
     };
-    let stages = lines.iter().map(stage).collect();
-    Arc::new(Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap())
+    let mut parts = line.split('|').map(str::trim);
+    let head = parts.next().unwrap();
+    let (name, needs) = head.split_once(':').unwrap_or((head, ""));
+    let needs = needs.split_whitespace().map(|need| need.parse().unwrap()).collect();
+    let config = expression.map(|expression| ("value".to_owned(), self::expression(expression)));
+    let uses = PluginReference::Named("p".to_owned());
+    let stage = Stage::new(name.trim().parse().unwrap(), uses)
+        .with(Template::Map(config.into_iter().collect()))
+        .after(needs);
+    parts.fold(stage, part)
+}
+
+/// Adds a part: `if CEL`, `each CEL`, `matrix AXIS CEL`, `max N`, `retry N`, `allow`, `gate N`, `approval N`, `finally`,
+/// `on_failure`.
+fn part(mut stage: Stage, text: &str) -> Stage {
+    let (key, value) = text.split_once(' ').unwrap_or((text, ""));
+    let number = || NonZeroU32::new(value.parse().unwrap()).unwrap();
+    match key {
+        "if" => stage.condition = Some(Expression::new(value)),
+        "each" => stage.fan_out = Some(FanOut::ForEach(expression(value))),
+        "matrix" => {
+            let (axis, values) = value.split_once(' ').unwrap();
+            let axes = IndexMap::from([(axis.to_owned(), expression(values))]);
+            stage.fan_out = Some(FanOut::Matrix(Matrix { axes, include: None, exclude: None }));
+        }
+        "max" => stage.max_parallel = Some(number()),
+        "retry" => {
+            stage.retry = Retry { attempts: number(), ..Retry::default() };
+            stage.retry.backoff.growth = Growth::Fixed;
+            stage.retry.backoff.initial = Duration::from_secs(10);
+            stage.retry.backoff.jitter = 0.0;
+        }
+        "allow" => stage.allow_failure = true,
+        "gate" | "approval" => {
+            if key == "gate" {
+                stage.work = Work::Gate;
+            }
+            stage.approval = Some(Approval {
+                message: None,
+                by: Vec::new(),
+                count: number(),
+                deadline: Some(Duration::from_secs(60)),
+                on_expiry: Expiry::Reject,
+                inputs: IndexMap::new(),
+            });
+        }
+        "finally" => stage.section = Section::Finally,
+        "on_failure" => stage.section = Section::OnFailure,
+        other => panic!("no part of a stage: {other}"),
+    }
+    stage
+}
+
+pub(crate) fn expression(text: &str) -> Template {
+    Template::Expression(Expression::new(text.trim()))
 }
 
 pub(crate) fn created(workflow: &Workflow) -> RunEvent {
+    created_in(workflow, None)
+}
+
+pub(crate) fn created_in(workflow: &Workflow, group: Option<&str>) -> RunEvent {
     let pinned = |stage: &Stage| PinnedStage {
         name: stage.name.clone(),
+        section: stage.section,
         plugin: "p".to_owned(),
         component: Digest::of(stage.name.as_str().as_bytes()),
         needs: stage.needs.clone(),
@@ -46,11 +108,19 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
         version: Digest::of(b""),
         inputs: IndexMap::from([("tag".parse().unwrap(), json!("v1"))]),
         stages: workflow.stages().iter().map(pinned).collect(),
+        group: group.map(str::to_owned),
     }
 }
 
-pub(crate) fn attempt(stage: &str) -> AttemptId {
-    AttemptId { run: RUN, stage: stage.parse().unwrap(), instance: 0, attempt: 1 }
+pub(crate) fn name(stage: &str) -> StageName {
+    stage.parse().unwrap()
+}
+
+/// The attempt that `a`, `a[1]`, `a#2` or `a[1]#2` is.
+pub(crate) fn attempt(text: &str) -> AttemptId {
+    let (text, attempt) = text.split_once('#').unwrap_or((text, "1"));
+    let (stage, instance) = text.trim_end_matches(']').split_once('[').unwrap_or((text, "0"));
+    AttemptId { run: RUN, stage: name(stage), instance: instance.parse().unwrap(), attempt: attempt.parse().unwrap() }
 }
 
 pub(crate) fn succeeded(outputs: Value) -> AttemptOutcome {
@@ -65,27 +135,32 @@ pub(crate) fn failed() -> AttemptOutcome {
 pub(crate) struct Story {
     pub(crate) run: Run,
     pub(crate) events: Vec<RunEvent>,
+    pub(crate) now: Timestamp,
 }
 
 impl Story {
     pub(crate) fn begin(workflow: Arc<Workflow>) -> (Self, Vec<String>) {
         let created = created(&workflow);
+        Self::begin_with(workflow, created)
+    }
+
+    pub(crate) fn begin_with(workflow: Arc<Workflow>, created: RunEvent) -> (Self, Vec<String>) {
         let run = Run::new(RUN, workflow, &created).unwrap();
-        let mut story = Self { run, events: vec![created] };
+        let mut story = Self { run, events: vec![created], now: Timestamp::from_millis(1_000_000) };
         let told = story.tell(Command::Advance).unwrap();
         (story, told)
     }
 
     pub(crate) fn step(&mut self, command: Command) -> Result<Vec<RunEvent>, Illegal> {
-        let decided = step(&mut self.run, command)?;
+        let decided = step(&mut self.run, command, self.now)?;
         self.events.extend(decided.clone());
         Ok(decided)
     }
 
-    /// What follows from a command, in words: `start a`, `a succeeded`, `skip b (a)`, `cancel`, `end failed`, and
-    /// effects behind `!` where they are not those of the events one by one.
+    /// What follows from a command, in words: `start a`, `a succeeded`, `skip b (a)`, `cancel`, `end failed`.
     pub(crate) fn tell(&mut self, command: Command) -> Result<Vec<String>, Illegal> {
-        Ok(self.step(command)?.iter().map(in_words).collect())
+        let now = self.now;
+        Ok(self.step(command)?.iter().map(|event| in_words(event, now)).collect())
     }
 
     pub(crate) fn ends(&mut self, stage: &str, outcome: AttemptOutcome) -> Vec<String> {
@@ -103,34 +178,76 @@ impl Story {
     pub(crate) fn cancel(&mut self) -> Result<Vec<String>, Illegal> {
         self.tell(Command::Cancel { reason: "test".to_owned() })
     }
+
+    pub(crate) fn answers(&mut self, stage: &str, by: &str, is_approved: bool) -> Result<Vec<String>, Illegal> {
+        let answer = Answer { by: by.to_owned(), is_approved, comment: None, inputs: json!({}) };
+        self.tell(Command::Answer { stage: name(stage), answer })
+    }
+
+    /// What the timers bring after so many seconds.
+    pub(crate) fn wakes_after(&mut self, seconds: u64) -> Vec<String> {
+        self.now = self.now.after(Duration::from_secs(seconds));
+        self.tell(Command::Wake).unwrap()
+    }
 }
 
-fn in_words(event: &RunEvent) -> String {
+/// An attempt as [`attempt`] reads it, numbers that are the usual ones left out.
+fn attempt_in_words(attempt: &AttemptId) -> String {
+    let instance = if attempt.instance == 0 { String::new() } else { format!("[{}]", attempt.instance) };
+    let number = if attempt.attempt == 1 { String::new() } else { format!("#{}", attempt.attempt) };
+    format!("{}{instance}{number}", attempt.stage)
+}
+
+fn in_words(event: &RunEvent, now: Timestamp) -> String {
     match event {
         RunEvent::Created { .. } => "created".to_owned(),
-        RunEvent::AttemptStarted { attempt, .. } => format!("start {}", attempt.stage),
-        RunEvent::AttemptEnded { attempt, outcome } => {
+        RunEvent::Admitted { .. } => "admitted".to_owned(),
+        RunEvent::StageReused { stage, .. } => format!("reuse {stage}"),
+        RunEvent::StageExpanded { stage, instances } => format!("expand {stage} {}", instances.len()),
+        RunEvent::ApprovalRequested { stage, .. } => format!("ask {stage}"),
+        RunEvent::ApprovalAnswered { stage, answer } => {
+            format!("{} says {} to {stage}", answer.by, if answer.is_approved { "yes" } else { "no" })
+        }
+        RunEvent::ApprovalEnded { stage, verdict } => match verdict {
+            Verdict::Approved => format!("{stage} approved"),
+            Verdict::Rejected => format!("{stage} rejected"),
+            Verdict::ExpiredApproved => format!("{stage} approved by time"),
+            Verdict::ExpiredRejected => format!("{stage} rejected by time"),
+        },
+        RunEvent::AttemptStarted { attempt, .. } => format!("start {}", attempt_in_words(attempt)),
+        RunEvent::AttemptEnded { attempt, outcome, then } => {
             let how = match outcome {
                 AttemptOutcome::Succeeded { .. } => "succeeded".to_owned(),
                 AttemptOutcome::Failed(failure) => format!("failed ({})", failure.kind),
                 AttemptOutcome::Cancelled => "cancelled".to_owned(),
             };
-            format!("{} {how}", attempt.stage)
+            let then = match then {
+                Then::End => String::new(),
+                Then::Allow => ", allowed".to_owned(),
+                Then::Retry(at) => format!(", again in {} s", at.since(now).as_secs()),
+            };
+            format!("{} {how}{then}", attempt_in_words(attempt))
         }
         RunEvent::StageSkipped { stage, reason } => match reason {
-            yuanli_model::SkipReason::NeedNotMet(need) => format!("skip {stage} ({need})"),
-            yuanli_model::SkipReason::RunCancelled => format!("skip {stage} (cancelled)"),
+            SkipReason::NeedNotMet(need) => format!("skip {stage} ({need})"),
+            SkipReason::Condition { .. } => format!("skip {stage} (if)"),
+            SkipReason::RunCancelled => format!("skip {stage} (cancelled)"),
+            SkipReason::RunTimedOut => format!("skip {stage} (timed out)"),
+            SkipReason::RunInterrupted => format!("skip {stage} (interrupted)"),
+            SkipReason::NoFailure => format!("skip {stage} (no failure)"),
         },
         RunEvent::CancelRequested { .. } => "cancel".to_owned(),
-        RunEvent::Finished { outcome } => format!("end {}", outcome.name()),
+        RunEvent::TimedOut => "timed out".to_owned(),
+        RunEvent::Interrupted => "interrupted".to_owned(),
+        RunEvent::Finished { outcome, .. } => format!("end {}", outcome.name()),
     }
 }
 
 /// The stages whose attempts these events start.
-pub(crate) fn starts(events: &[RunEvent]) -> Vec<String> {
+pub(crate) fn starts(run: &Run, events: &[RunEvent]) -> Vec<String> {
     let start = |effect: Effect| match effect {
-        Effect::StartAttempt { attempt, .. } => Some(attempt.stage.to_string()),
+        Effect::StartAttempt { attempt, .. } | Effect::StartRun { attempt, .. } => Some(attempt.stage.to_string()),
         Effect::StopAttempts | Effect::Release { .. } => None,
     };
-    effects(events).into_iter().filter_map(start).collect()
+    effects(run.workflow(), events).into_iter().filter_map(start).collect()
 }

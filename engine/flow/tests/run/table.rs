@@ -37,7 +37,7 @@ fn a_cancel_skips_what_waits_and_stops_what_runs() {
     let (mut story, _) = Story::begin(workflow(&["a", "b", "c: a", "d: c"]));
     assert_eq!(story.succeeds("b"), ["b succeeded"]);
     let events = story.step(Command::Cancel { reason: "r".to_owned() }).unwrap();
-    assert!(effects(&events).contains(&Effect::StopAttempts));
+    assert!(effects(story.run.workflow(), &events).contains(&Effect::StopAttempts));
     assert!(matches!(story.run.status(2), StageStatus::Skipped(_)));
     assert!(matches!(story.run.status(3), StageStatus::Skipped(_)));
     assert_eq!(story.cancel(), Ok(vec![]), "a second cancel changes nothing");
@@ -56,7 +56,8 @@ fn a_stage_that_succeeds_after_the_cancel_counts_and_starts_nothing() {
 fn an_interrupt_fails_what_runs_and_ends_the_run() {
     let (mut story, _) = Story::begin(workflow(&["a", "b", "c: a"]));
     let told = story.tell(Command::Interrupt).unwrap();
-    assert_eq!(told, ["a failed (engine-stopped)", "b failed (engine-stopped)", "skip c (a)", "end failed"]);
+    let failed = ["a failed (engine-stopped)", "b failed (engine-stopped)"];
+    assert_eq!(told, ["interrupted", failed[0], failed[1], "skip c (interrupted)", "end failed"]);
     let StageStatus::Failed(failure) = story.run.status(0) else { panic!("it failed") };
     assert_eq!(failure.class, FailureClass::Interrupted);
 }
@@ -85,7 +86,7 @@ fn an_expression_that_fails_fails_its_stage_without_starting_it() {
     let (mut story, _) = Story::begin(workflow(&["a", "b: a = stages.a.outputs.missing", "c: b", "d"]));
     let events =
         story.step(Command::EndAttempt { attempt: attempt("a"), outcome: succeeded(json!({})) }).unwrap();
-    assert_eq!(starts(&events), Vec::<String>::new());
+    assert_eq!(starts(&story.run, &events), Vec::<String>::new());
     let StageStatus::Failed(failure) = story.run.status(1) else { panic!("it failed") };
     assert_eq!(failure.kind, "expression");
     assert!(failure.message.contains("missing"), "{failure:?}");
@@ -128,6 +129,6 @@ fn a_stage_begins_with_what_its_needs_left() {
 fn deciding_changes_nothing() {
     let (story, _) = Story::begin(workflow(&["a"]));
     let before = story.run.clone();
-    decide(&story.run, Command::EndAttempt { attempt: attempt("a"), outcome: failed() }).unwrap();
+    decide(&story.run, Command::EndAttempt { attempt: attempt("a"), outcome: failed() }, story.now).unwrap();
     assert!(story.run == before);
 }

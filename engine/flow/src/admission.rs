@@ -1,0 +1,151 @@
+//! Which runs of a concurrency group go on, and which wait.
+//!
+//! Owned by whoever starts runs, and made again from the runs that have not ended: it holds nothing that they do not say.
+
+use std::collections::{BTreeSet, HashMap};
+
+use yuanli_model::RunId;
+use yuanli_model::workflow::Older;
+
+/// The groups that have runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    groups: HashMap<String, Group>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Group {
+    /// How many may go on, as the run that came last said.
+    limit: usize,
+    going: BTreeSet<RunId>,
+    /// In the order in which they came, which is that of their ids.
+    waiting: BTreeSet<RunId>,
+    /// Those that are being cancelled: they go when they have ended, and never begin.
+    doomed: BTreeSet<RunId>,
+}
+
+/// What is to be done when a run comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Runs that begin, which may be the one that came.
+    pub admitted: Vec<RunId>,
+    /// Runs that are to be cancelled.
+    pub cancelled: Vec<RunId>,
+}
+
+impl Admission {
+    /// A run comes. It begins when there is a place, and waits else.
+    pub fn enter(&mut self, group: &str, run: RunId, limit: usize, older: Older) -> Entry {
+        let group = self.groups.entry(group.to_owned()).or_default();
+        group.limit = limit;
+        let cancelled = match older {
+            Older::Finish => Vec::new(),
+            Older::CancelWaiting => group.waiting.iter().copied().collect(),
+            Older::Cancel => group.going.iter().chain(&group.waiting).copied().collect(),
+        };
+        group.waiting.insert(run);
+        group.doomed.extend(&cancelled);
+        Entry { admitted: group.admit(), cancelled }
+    }
+
+    /// A run of a group that was begun before is there again, after a start of the engine.
+    pub fn resume(&mut self, group: &str, run: RunId, limit: usize, is_going: bool) {
+        let group = self.groups.entry(group.to_owned()).or_default();
+        group.limit = limit;
+        if is_going { group.going.insert(run) } else { group.waiting.insert(run) };
+    }
+
+    /// A run has ended. Returns the runs that begin in its place.
+    pub fn leave(&mut self, group: &str, run: RunId) -> Vec<RunId> {
+        let Some(found) = self.groups.get_mut(group) else { return Vec::new() };
+        found.going.remove(&run);
+        found.waiting.remove(&run);
+        found.doomed.remove(&run);
+        let admitted = found.admit();
+        if found.going.is_empty() && found.waiting.is_empty() {
+            self.groups.remove(group);
+        }
+        admitted
+    }
+
+    /// How many go on and how many wait in a group.
+    #[must_use]
+    pub fn count(&self, group: &str) -> (usize, usize) {
+        self.groups.get(group).map_or((0, 0), |group| (group.going.len(), group.waiting.len()))
+    }
+}
+
+impl Group {
+    fn admit(&mut self) -> Vec<RunId> {
+        let places = self.limit.saturating_sub(self.going.len());
+        let admitted: Vec<RunId> = self.waiting.difference(&self.doomed).copied().take(places).collect();
+        for run in &admitted {
+            self.waiting.remove(run);
+            self.going.insert(*run);
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(number: u128) -> RunId {
+        RunId::from_u128(number)
+    }
+
+    fn check(entry: &Entry, admitted: &[u128], cancelled: &[u128]) {
+        let ids = |numbers: &[u128]| numbers.iter().copied().map(run).collect::<Vec<_>>();
+        assert_eq!((&entry.admitted, &entry.cancelled), (&ids(admitted), &ids(cancelled)));
+    }
+
+    #[test]
+    fn runs_wait_in_the_order_in_which_they_came() {
+        let mut admission = Admission::default();
+        check(&admission.enter("g", run(1), 2, Older::Finish), &[1], &[]);
+        check(&admission.enter("g", run(2), 2, Older::Finish), &[2], &[]);
+        check(&admission.enter("g", run(3), 2, Older::Finish), &[], &[]);
+        check(&admission.enter("g", run(4), 2, Older::Finish), &[], &[]);
+        check(&admission.enter("other", run(5), 1, Older::Finish), &[5], &[]);
+        assert_eq!(admission.count("g"), (2, 2));
+        assert_eq!(admission.leave("g", run(2)), [run(3)]);
+        // One that waits leaves when it is cancelled.
+        assert_eq!(admission.leave("g", run(4)), []);
+        assert_eq!(admission.leave("g", run(1)), []);
+        assert_eq!(admission.leave("g", run(3)), []);
+        assert_eq!(admission.count("g"), (0, 0));
+    }
+
+    #[test]
+    fn a_new_run_cancels_older_ones_and_begins_when_they_have_ended() {
+        let mut admission = Admission::default();
+        check(&admission.enter("g", run(1), 1, Older::Cancel), &[1], &[]);
+        check(&admission.enter("g", run(2), 1, Older::Cancel), &[], &[1]);
+        check(&admission.enter("g", run(3), 1, Older::Cancel), &[], &[1, 2]);
+        // The second is being cancelled, and does not begin whatever ends first.
+        assert_eq!(admission.leave("g", run(1)), [run(3)]);
+        assert_eq!(admission.leave("g", run(2)), []);
+        assert_eq!(admission.count("g"), (1, 0));
+    }
+
+    #[test]
+    fn only_those_that_wait_are_cancelled_when_that_is_asked_for() {
+        let mut admission = Admission::default();
+        check(&admission.enter("g", run(1), 1, Older::CancelWaiting), &[1], &[]);
+        check(&admission.enter("g", run(2), 1, Older::CancelWaiting), &[], &[]);
+        check(&admission.enter("g", run(3), 1, Older::CancelWaiting), &[], &[2]);
+        assert_eq!(admission.leave("g", run(2)), []);
+        assert_eq!(admission.leave("g", run(1)), [run(3)]);
+    }
+
+    #[test]
+    fn a_group_is_made_again_from_its_runs() {
+        let mut admission = Admission::default();
+        admission.resume("g", run(2), 1, false);
+        admission.resume("g", run(1), 1, true);
+        admission.resume("g", run(3), 1, false);
+        check(&admission.enter("g", run(4), 1, Older::Finish), &[], &[]);
+        assert_eq!(admission.leave("g", run(1)), [run(2)]);
+    }
+}

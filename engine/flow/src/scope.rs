@@ -1,0 +1,114 @@
+//! What expressions can see, by the place where they stand.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use yuanli_expr::{Error, Outputs, Scope, Status};
+use yuanli_model::stage::FanOut;
+use yuanli_model::{Expression, Section, Template};
+
+use crate::run::Run;
+
+/// Where an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a stage.
+    Stage {
+        /// Its index.
+        position: usize,
+        /// The instance that it is for; none where it is for all of them.
+        instance: Option<u32>,
+    },
+    /// Where all stages have ended.
+    End,
+}
+
+pub(crate) fn render(run: &Run, place: Place, template: &Template) -> Result<Value, Error> {
+    with(run, place, |scope| yuanli_expr::render(template, scope))
+}
+
+pub(crate) fn evaluate(run: &Run, place: Place, expression: &Expression) -> Result<Value, Error> {
+    with(run, place, |scope| yuanli_expr::evaluate(expression, scope))
+}
+
+pub(crate) fn render_map(
+    run: &Run,
+    place: Place,
+    templates: &IndexMap<String, Template>,
+) -> Result<Value, Error> {
+    let entry = |(name, template): (&String, &Template)| Ok((name.clone(), render(run, place, template)?));
+    Ok(Value::Object(templates.iter().map(entry).collect::<Result<Map<_, _>, Error>>()?))
+}
+
+/// What an expression reads, as text.
+pub(crate) fn seen(run: &Run, place: Place, expression: &Expression) -> Vec<(String, String)> {
+    with(run, place, |scope| Ok(yuanli_expr::seen(expression, scope))).unwrap_or_default()
+}
+
+fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let (env, item, matrix) = match place {
+        Place::End => (&run.workflow().settings().env, None, None),
+        Place::Stage { position, instance } => {
+            let stage = &run.workflow().stages()[position];
+            let value = instance.and_then(|instance| run.instances(position).item(instance));
+            match &stage.fan_out {
+                Some(FanOut::ForEach(_)) => (&stage.env, value, None),
+                Some(FanOut::Matrix(_)) => (&stage.env, None, value),
+                None => (&stage.env, None, None),
+            }
+        }
+    };
+    let none = Map::new();
+    let scope = Scope {
+        inputs: run.inputs(),
+        stages: run,
+        run: run.about(),
+        trigger: None,
+        env: &none,
+        item,
+        matrix,
+        status: status(run, place),
+    };
+    if env.is_empty() {
+        return read(&scope);
+    }
+    // Environment variables see everything but each other.
+    let variable =
+        |(name, template): (&String, &Template)| Ok((name.clone(), yuanli_expr::render(template, &scope)?));
+    let env = env.iter().map(variable).collect::<Result<Map<_, _>, Error>>()?;
+    read(&Scope { env: &env, ..scope })
+}
+
+/// What `success()`, `failure()` and `cancelled()` say: of what a stage needs and, in the parts at the end, of the main
+/// part as well.
+fn status(run: &Run, place: Place) -> Status {
+    let is_cancelled = run.is_cancelling();
+    let whole = Status { has_succeeded: !run.has_failed() && !is_cancelled, has_failed: run.has_failed(), is_cancelled };
+    let Place::Stage { position, .. } = place else { return whole };
+    let state = run.state(position);
+    let (is_met, is_after_failure) = (state.unmet().is_none(), state.is_after_failure());
+    match run.workflow().stages()[position].section {
+        Section::Main => Status { has_succeeded: is_met, has_failed: is_after_failure, is_cancelled },
+        Section::OnFailure | Section::Finally => Status {
+            has_succeeded: is_met && whole.has_succeeded,
+            has_failed: is_after_failure || whole.has_failed,
+            is_cancelled,
+        },
+    }
+}
+
+impl Outputs for Run {
+    fn of(&self, stage: &str) -> Option<&Value> {
+        self.outputs(self.workflow().position(&stage.parse().ok()?)?)
+    }
+
+    fn result(&self, stage: &str) -> Option<&'static str> {
+        let status = self.status(self.workflow().position(&stage.parse().ok()?)?);
+        status.is_final().then(|| status.name())
+    }
+
+    fn stages(&self) -> Vec<&str> {
+        let is_final = |position: &usize| self.status(*position).is_final();
+        let ended = (0..self.workflow().stages().len()).filter(is_final);
+        ended.map(|position| self.workflow().stages()[position].name.as_str()).collect()
+    }
+}
