@@ -56,6 +56,8 @@ pub struct Run {
 pub enum StageStatus {
     /// Its needs have not all ended.
     Waiting,
+    /// It waits for a person.
+    Held,
     /// An attempt of it runs.
     Running,
     /// It ended well.
@@ -78,15 +80,32 @@ pub struct Stage {
     pub status: StageStatus,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Its instances, when it runs for each item of a list or of a matrix and they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
     /// What it gave, once it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Whether it may fail, and did: what needs it goes on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allowed: bool,
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+}
+
+/// How the instances of a stage are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instances {
+    /// How many there are.
+    pub count: u64,
+    /// How many ended.
+    pub ended: u64,
+    /// How many of those failed.
+    pub failed: u64,
 }
 
 /// What a run pinned of a stage when it was admitted.
@@ -94,7 +113,10 @@ pub struct Stage {
 pub struct PinnedStage {
     /// Its name.
     pub name: String,
-    /// The plugin that it runs.
+    /// The part of the run that it belongs to, when that is not the main part: `on_failure` or `finally`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// The plugin that it runs; empty when it only waits for a person.
     pub plugin: String,
     /// The digest of the plugin's component.
     pub component: String,
@@ -105,6 +127,9 @@ pub struct PinnedStage {
 /// One try of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
+    /// The instance of the stage, from 0; left out for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instance: u32,
     /// Which one, from 1.
     pub attempt: u32,
     /// When it began.
@@ -170,10 +195,63 @@ pub enum EventKind {
         /// Its stages, in the order of the document.
         stages: Vec<PinnedStage>,
     },
+    /// The concurrency group of the run has a place for it: it begins.
+    Admitted,
+    /// What a stage gave in another run is taken over.
+    StageReused {
+        /// The stage.
+        stage: String,
+        /// The run that it ran in.
+        from: String,
+        /// What it gave.
+        outputs: Value,
+    },
+    /// The instances of a stage are known.
+    StageExpanded {
+        /// The stage.
+        stage: String,
+        /// What each runs for.
+        instances: Vec<Value>,
+    },
+    /// A stage waits for a person.
+    ApprovalRequested {
+        /// The stage.
+        stage: String,
+        /// What is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+        /// When the answer is given without a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<String>,
+    },
+    /// A person answered.
+    ApprovalAnswered {
+        /// The stage.
+        stage: String,
+        /// Who.
+        by: String,
+        /// Whether they agree.
+        approved: bool,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
+    /// A stage waits no longer for a person.
+    ApprovalEnded {
+        /// The stage.
+        stage: String,
+        /// Whether it goes on.
+        approved: bool,
+        /// Whether nobody answered in time.
+        expired: bool,
+    },
     /// An attempt began.
     AttemptStarted {
         /// The stage.
         stage: String,
+        /// The instance of the stage, from 0; left out for 0.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        instance: u32,
         /// Which attempt, from 1.
         attempt: u32,
         /// The plugin's config, expressions evaluated.
@@ -183,6 +261,9 @@ pub enum EventKind {
     AttemptEnded {
         /// The stage.
         stage: String,
+        /// The instance of the stage, from 0; left out for 0.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        instance: u32,
         /// Which attempt, from 1.
         attempt: u32,
         /// `succeeded`, `failed` or `cancelled`.
@@ -193,6 +274,12 @@ pub enum EventKind {
         /// Why it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
+        /// When the next attempt begins, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<String>,
+        /// Whether it may fail, and did: what needs it goes on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        allowed: bool,
     },
     /// A stage will not run.
     StageSkipped {
@@ -206,10 +293,20 @@ pub enum EventKind {
         /// Who or why.
         reason: String,
     },
+    /// The run took longer than it may.
+    TimedOut,
+    /// The engine that drove the run is gone, and nobody goes on with it.
+    Interrupted,
     /// The run is over.
     Finished {
         /// How it ended.
         status: RunStatus,
+        /// What the workflow gives, if it gives something and succeeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outputs: Option<Value>,
+        /// Why it failed, when that is no failure of a stage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
 }
 
@@ -218,6 +315,9 @@ pub enum EventKind {
 pub struct LogLine {
     /// The stage.
     pub stage: String,
+    /// The instance of the stage, from 0; left out for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instance: u32,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// When the engine got it.
@@ -231,6 +331,14 @@ pub struct LogLine {
     /// Key and value pairs beside it.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl RunStatus {
@@ -252,6 +360,7 @@ impl StageStatus {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Held => "held",
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",

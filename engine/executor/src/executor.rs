@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::Value;
-use tokio::sync::{RwLock, mpsc, watch};
-use yuanli_flow::{Command, Illegal, Run, step};
-use yuanli_model::run::PinnedStage;
-use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, Workflow};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use yuanli_flow::{Admission, Command, Illegal, Run, step};
+use yuanli_model::run::{Answer, PinnedStage};
+use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, StageName, Work, Workflow};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
+use crate::admission::{Entrance, group_of};
 use crate::check::{self, Check};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
@@ -104,6 +105,9 @@ pub enum Error {
     /// A log cannot be read.
     #[error(transparent)]
     Log(#[from] yuanli_ports::logs::LogError),
+    /// The text that names its concurrency group cannot be had.
+    #[error("the concurrency group of the run: {0}")]
+    Group(String),
     /// The workflow's text is too long for the store.
     #[error("the workflow's text has {0} bytes, which is too much")]
     TooLong(usize),
@@ -126,6 +130,8 @@ pub(crate) struct Shared {
     active: Mutex<HashMap<RunId, Active>>,
     /// Workflow versions whose text is known to be stored. Who relies on one holds it until the run is durable.
     pub(crate) stored: RwLock<HashSet<Digest>>,
+    /// Which runs of concurrency groups go on.
+    pub(crate) admission: Mutex<Admission>,
 }
 
 /// What others know of an active run.
@@ -163,6 +169,7 @@ impl Executor {
             doorbell: Doorbell::default(),
             active: Mutex::default(),
             stored: RwLock::default(),
+            admission: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -245,15 +252,19 @@ impl Executor {
         let clock = &self.shared.ports.clock;
         let (id, now) = (clock.new_run_id(), clock.now());
         let version = Digest::of(&submission.text);
+        let group = group_of(id, &submission)?;
+        let timeout = submission.workflow.settings().timeout.filter(|_| group.is_none());
         let created = RunEvent::Created {
             workflow: submission.workflow.name().clone(),
             version,
             inputs: submission.inputs,
             stages: pin(&submission.workflow, &submission.components),
+            group,
+            deadline: timeout.map(|timeout| now.after(timeout)),
         };
         let mut run = Run::new(id, Arc::clone(&submission.workflow), &created)?;
         let mut events = vec![created];
-        events.extend(step(&mut run, Command::Advance)?);
+        events.extend(step(&mut run, Command::Advance, now)?);
 
         let summary =
             Summary { id, workflow: submission.workflow.name().clone(), version, created: now, ended: None };
@@ -272,9 +283,13 @@ impl Executor {
         }
         // A run can end where it begins: when the config of no stage can be evaluated.
         put_end(&mut batch, &summary, now, &run);
+        let entrance = Entrance::of(&run);
         let owner = Owner::new(Arc::clone(&self.shared), run, summary, submission.origin);
         owner.begin(batch, now, events).await?;
         drop(stored);
+        if let Some(entrance) = entrance {
+            self.shared.enter(id, &entrance);
+        }
         if !is_stored {
             self.shared.note_stored(version).await?;
         }
@@ -286,9 +301,19 @@ impl Executor {
     /// # Errors
     /// [`Error::NotActive`].
     pub fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        let mailbox = self.shared.active(run).ok_or(Error::NotActive(run))?.mailbox;
         let command = Command::Cancel { reason: reason.to_owned() };
-        mailbox.send(Message::Command(command)).map_err(|_| Error::NotActive(run))
+        self.shared.send(run, Message::Command(command))
+    }
+
+    /// Answers what a stage of a run asks. The answer is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`]; [`Error::Illegal`] when the stage does not wait for this answer; what the store says.
+    pub async fn answer(&self, run: RunId, stage: StageName, answer: Answer) -> Result<(), Error> {
+        let (reply, replied) = oneshot::channel();
+        self.shared.send(run, Message::Answer { stage, answer, reply })?;
+        replied.await.map_err(|_| Error::NotActive(run))??;
+        Ok(())
     }
 
     /// What happened in a run and what happens, from its first event to its end.
@@ -333,6 +358,11 @@ impl Shared {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
     }
 
+    pub(crate) fn send(&self, run: RunId, message: Message) -> Result<(), Error> {
+        let mailbox = self.active(run).ok_or(Error::NotActive(run))?.mailbox;
+        mailbox.send(message).map_err(|_| Error::NotActive(run))
+    }
+
     pub(crate) fn is_active(&self, run: RunId) -> bool {
         self.active(run).is_some()
     }
@@ -350,9 +380,15 @@ impl Shared {
 fn pin(workflow: &Workflow, components: &[Digest]) -> Vec<PinnedStage> {
     let stage = |(stage, component): (&yuanli_model::Stage, &Digest)| PinnedStage {
         name: stage.name.clone(),
-        plugin: stage.uses.to_string(),
+        section: stage.section,
+        plugin: match &stage.work {
+            Work::Plugin { uses, .. } => uses.to_string(),
+            Work::Workflow { uses, .. } => uses.to_string(),
+            Work::Gate => String::new(),
+        },
         component: *component,
         needs: stage.needs.clone(),
+        allow_failure: stage.allow_failure,
     };
     workflow.stages().iter().zip(components).map(stage).collect()
 }

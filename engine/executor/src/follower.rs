@@ -112,7 +112,17 @@ impl Follower {
                 }
             }
             RunEvent::Finished { .. } => self.is_over = true,
-            RunEvent::Created { .. } | RunEvent::StageSkipped { .. } | RunEvent::CancelRequested { .. } => {}
+            RunEvent::Created { .. }
+            | RunEvent::Admitted { .. }
+            | RunEvent::StageReused { .. }
+            | RunEvent::StageExpanded { .. }
+            | RunEvent::ApprovalRequested { .. }
+            | RunEvent::ApprovalAnswered { .. }
+            | RunEvent::ApprovalEnded { .. }
+            | RunEvent::StageSkipped { .. }
+            | RunEvent::CancelRequested { .. }
+            | RunEvent::TimedOut
+            | RunEvent::Interrupted => {}
         }
         self.ready.push_back(Update::Event(recorded));
         Ok(())

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use yuanli_flow::Run;
 use yuanli_model::run::PinnedStage;
 use yuanli_model::{
-    AttemptId, Digest, Outcome, PluginReference, RunEvent, RunId, Stage, Template, Timestamp, Workflow,
+    AttemptId, Digest, Outcome, PluginReference, RunEvent, RunId, Stage, Timestamp, Work, Workflow,
     WorkflowName,
 };
 use yuanli_ports::archive::Place;
@@ -289,13 +289,10 @@ fn outline(created: &RunEvent) -> Result<Workflow, Broken> {
     let RunEvent::Created { workflow, stages, .. } = created else {
         return Err(Broken::damaged("run", "its first event is not its creation"));
     };
-    let stage = |pinned: &PinnedStage| Stage {
-        name: pinned.name.clone(),
-        uses: PluginReference::Named(pinned.plugin.clone()),
-        with: Template::Map(IndexMap::new()),
-        needs: pinned.needs.clone(),
-        grants: Vec::new(),
-        timeout: None,
+    let stage = |pinned: &PinnedStage| {
+        let stage = Stage::new(pinned.name.clone(), PluginReference::Named(pinned.plugin.clone()));
+        let work = if pinned.plugin.is_empty() { Work::Gate } else { stage.work.clone() };
+        Stage { work, section: pinned.section, ..stage.after(pinned.needs.clone()) }
     };
     Workflow::new(workflow.clone(), None, IndexMap::new(), stages.iter().map(stage).collect())
         .map_err(|e| Broken::damaged("run", e))

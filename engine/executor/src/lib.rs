@@ -7,6 +7,7 @@
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.
 
+mod admission;
 mod attempt;
 mod blobs;
 mod check;

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, watch};
-use yuanli_flow::{Command, Effect, Run, effects, step};
-use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
+use yuanli_model::run::Answer;
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{AttemptId, AttemptOutcome, Failure, RunEvent, StageName, Timestamp};
 use yuanli_ports::Cancellation;
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
@@ -28,6 +30,8 @@ pub(crate) enum Message {
         /// Where its log is; `None` when it could not be kept.
         log: Option<StoredLog>,
     },
+    /// From a person, who waits for the reply.
+    Answer { stage: StageName, answer: Answer, reply: oneshot::Sender<Result<(), Illegal>> },
 }
 
 /// Most messages that go into one commit: bounds the size of a batch.
@@ -78,20 +82,29 @@ impl Owner {
         Ok(())
     }
 
-    /// Goes on where an engine before this one has stopped: the next event has this number, and what these events called
-    /// for is done again.
-    pub(crate) async fn resume(mut self, next: u32, again: &[RunEvent]) -> Result<(), Error> {
+    /// Goes on where an engine before this one has stopped: the next event has this number, what these events called for is
+    /// done again, and these attempts, which were being stopped, have stopped.
+    pub(crate) async fn resume(
+        mut self,
+        next: u32,
+        again: &[RunEvent],
+        stopped: Vec<AttemptId>,
+    ) -> Result<(), Error> {
         self.next = next;
-        let mut again = again.to_vec();
+        let now = self.shared.ports.clock.now();
+        let (mut batch, mut events) = (Batch::default(), Vec::new());
+        for attempt in stopped {
+            self.shared.put_left_log(&mut batch, &attempt).await;
+            let ended = Command::EndAttempt { attempt, outcome: AttemptOutcome::Cancelled };
+            events.extend(step(&mut self.run, ended, now)?);
+        }
         // Nothing follows, unless it was stopped between two transitions that are one commit today.
-        let events = step(&mut self.run, Command::Advance)?;
+        events.extend(step(&mut self.run, Command::Advance, now)?);
         if !events.is_empty() {
-            let now = self.shared.ports.clock.now();
-            let mut batch = Batch::default();
             put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
-            again.extend(events);
         }
+        let again = [again, &events].concat();
         self.spawn(&again);
         Ok(())
     }
@@ -114,8 +127,25 @@ impl Owner {
     async fn work(&mut self) {
         let mut messages = Vec::new();
         loop {
-            // Never 0: the owner holds a sender itself.
-            self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT).await;
+            let timer = self.run.next_timer();
+            let clock = Arc::clone(&self.shared.ports.clock);
+            let is_time = async {
+                match timer {
+                    Some(at) => clock.wait_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Never 0: the owner holds a sender itself.
+                _ = self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT) => {}
+                // An end that came in time counts before the time that is over.
+                () = is_time => {
+                    while let Ok(message) = self.mailbox.try_recv() {
+                        messages.push(message);
+                    }
+                    messages.push(Message::Command(Command::Wake));
+                }
+            }
             match self.transition(&mut messages).await {
                 Ok(events) => {
                     if self.perform(&events) {
@@ -138,9 +168,17 @@ impl Owner {
         let mut batch = Batch::default();
         let mut events = Vec::new();
         let mut ended = Vec::new();
+        let mut replies = Vec::new();
+        let now = self.shared.ports.clock.now();
         for message in messages.drain(..) {
             let command = match message {
                 Message::Command(command) => command,
+                Message::Answer { stage, answer, reply } => {
+                    let decided = step(&mut self.run, Command::Answer { stage, answer }, now);
+                    replies.push((reply, decided.as_ref().map(|_| ()).map_err(Clone::clone)));
+                    events.extend(decided.unwrap_or_default());
+                    continue;
+                }
                 Message::Ended { attempt, outcome, log } => {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
@@ -149,16 +187,19 @@ impl Owner {
                     Command::EndAttempt { attempt, outcome }
                 }
             };
-            match step(&mut self.run, command) {
+            match step(&mut self.run, command, now) {
                 Ok(decided) => events.extend(decided),
                 // A cancel that crossed the end of the run, for example. Nothing follows from it.
                 Err(illegal) => tracing::debug!(run = %self.summary.id, %illegal, "a command came too late"),
             }
         }
         if !events.is_empty() {
-            let now = self.shared.ports.clock.now();
             put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
+        }
+        for (reply, result) in replies {
+            // Who asked may have gone.
+            let _ = reply.send(result);
         }
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         ended.iter().for_each(|attempt| {
@@ -180,10 +221,12 @@ impl Owner {
     /// Does what follows from events that are durable, then tells the followers. Says whether the run is over.
     fn perform(&mut self, events: &[RunEvent]) -> bool {
         let mut is_over = false;
-        for effect in effects(events) {
+        for effect in effects(self.run.workflow(), events) {
             match effect {
                 Effect::StartAttempt { attempt, config } => attempt::start(self, attempt, config),
-                Effect::StopAttempts => self.cancel.cancel(),
+                Effect::StartRun { attempt, workflow, .. } => self.refuse(attempt, &workflow),
+                // What begins afterwards, at the end of the run, can be stopped again.
+                Effect::StopAttempts => std::mem::take(&mut self.cancel).cancel(),
                 Effect::Release { .. } => is_over = true,
             }
         }
@@ -191,11 +234,21 @@ impl Owner {
         is_over
     }
 
+    /// Reports the end of an attempt that this engine cannot make.
+    fn refuse(&self, attempt: AttemptId, workflow: &WorkflowReference) {
+        let message = format!("stages that run a workflow, such as `{workflow}`, cannot be run by this engine yet");
+        let outcome = AttemptOutcome::Failed(Failure::permanent("not-supported", message));
+        let _ = self.to_mailbox.send(Message::Ended { attempt, outcome, log: None });
+    }
+
     /// Gives back what was kept for the run.
     async fn end(self) {
         let id = self.summary.id;
         if self.run.outcome().is_some() {
             self.shared.doorbell.ended();
+            if let Some(group) = self.run.group() {
+                self.shared.leave(id, group);
+            }
         }
         if let Err(error) = self.shared.ports.workspaces.remove(id).await {
             tracing::warn!(run = %id, %error, "the workspaces of a run are left");

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use yuanli_flow::{Command, Run, step};
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Workflow, WorkflowName};
-use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, Range};
 
-use crate::executor::{Error, Executor, put_end, put_events};
+use crate::admission::Entrance;
+use crate::executor::{Error, Executor, Shared, put_end, put_events};
 use crate::history::Recorded;
 use crate::owner::Owner;
 use crate::record::{Broken, envelope, key, v1, v2};
@@ -86,13 +86,13 @@ impl Executor {
     }
 
     /// Goes on with a run that was left, with its workflow compiled anew from the same text. What the attempts left
-    /// outside has to be gone. A run that was being cancelled is ended instead.
+    /// outside has to be gone.
     ///
     /// # Errors
     /// See [`Error`]; the run is as it was.
     pub async fn resume(&self, id: RunId, workflow: Arc<Workflow>, origin: Origin) -> Result<(), Error> {
         let (outline, events) = self.stored(id).await?;
-        if outline.is_cancelling() || outline.outcome().is_some() {
+        if outline.outcome().is_some() {
             return self.interrupt(id).await;
         }
         let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
@@ -101,7 +101,9 @@ impl Executor {
         for recorded in rest {
             run.apply(&recorded.event)?;
         }
-        let running: Vec<AttemptId> = run.running().collect();
+        // What was being stopped when it was lost has been.
+        let (stopped, running): (Vec<AttemptId>, Vec<AttemptId>) =
+            run.running().partition(|attempt| run.is_stopped(&attempt.stage));
         let again: Vec<RunEvent> = events
             .iter()
             .map(|recorded| &recorded.event)
@@ -110,7 +112,12 @@ impl Executor {
             .collect();
         let next = events.last().map_or(0, |last| last.number + 1);
         tracing::info!(run = %id, attempts = again.len(), "gone on with");
-        Owner::new(Arc::clone(&self.shared), run, summary, origin).resume(next, &again).await
+        let (entrance, is_queued) = (Entrance::of(&run), run.is_queued());
+        Owner::new(Arc::clone(&self.shared), run, summary, origin).resume(next, &again, stopped).await?;
+        if let Some(entrance) = entrance {
+            self.shared.enter_again(id, &entrance, is_queued);
+        }
+        Ok(())
     }
 
     /// Ends a run that was left: what ran in it is lost.
@@ -122,17 +129,15 @@ impl Executor {
         let (mut run, events) = self.stored(id).await?;
         let summary = shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
         let next = events.last().map_or(0, |last| last.number + 1);
+        let now = shared.ports.clock.now();
         let decided = match run.outcome() {
-            None => step(&mut run, Command::Interrupt)?,
+            None => step(&mut run, Command::Interrupt, now)?,
             Some(_) => Vec::new(),
         };
-        let now = shared.ports.clock.now();
         let mut batch = Batch::default();
         for event in &decided {
-            if let RunEvent::AttemptEnded { attempt, .. } = event
-                && let Some(log) = self.left_log(attempt).await
-            {
-                batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
+            if let RunEvent::AttemptEnded { attempt, .. } = event {
+                shared.put_left_log(&mut batch, attempt).await;
             }
         }
         let long = put_events(&mut batch, id, next, now, &decided);
@@ -186,12 +191,18 @@ impl Executor {
     async fn stored(&self, id: RunId) -> Result<(Run, Vec<Recorded>), Error> {
         self.shared.history.run(id).await?.ok_or_else(|| missing(id))
     }
+}
 
-    /// What is left of the log of an attempt that was interrupted.
-    async fn left_log(&self, attempt: &AttemptId) -> Option<StoredLog> {
-        let log = self.shared.ports.logs.adopt(attempt).await;
-        log.inspect_err(|error| tracing::warn!(%attempt, %error, "the log of an interrupted attempt is lost"))
-            .ok()?
+impl Shared {
+    /// Adds what is left of the log of an attempt that was lost.
+    pub(crate) async fn put_left_log(&self, batch: &mut Batch, attempt: &AttemptId) {
+        match self.ports.logs.adopt(attempt).await {
+            Ok(Some(log)) => {
+                batch.put(key::log(attempt), envelope::seal(&v1::Log::of(&log)));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%attempt, %error, "the log of an interrupted attempt is lost"),
+        }
     }
 }
 

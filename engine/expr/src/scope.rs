@@ -102,7 +102,13 @@ pub(crate) enum Found<'a> {
     Missing(usize, Vec<&'a str>),
 }
 
+static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
 impl<'a> Scope<'a> {
+    pub fn of(inputs: &'a IndexMap<InputName, Value>, stages: &'a dyn Outputs, run: &'a Map<String, Value>) -> Self {
+        Self { inputs, stages, run, trigger: None, env: &NONE, item: None, matrix: None, status: Status::default() }
+    }
+
     /// The names of the variables that there are.
     pub(crate) fn roots(&self) -> &'static [&'static str] {
         if self.trigger.is_some() { &TRIGGER_ROOTS } else { &ROOTS }

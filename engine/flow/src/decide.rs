@@ -11,6 +11,7 @@ use yuanli_model::{
 use crate::chance::chance;
 use crate::command::Command;
 use crate::expand::expand;
+use crate::instance::DEFAULT_PARALLEL;
 use crate::run::{Illegal, Run, Timer};
 use crate::scope::{self, Place};
 use crate::stage::{InstanceStatus, StageStatus};
@@ -33,7 +34,7 @@ pub fn decide(run: &Run, command: Command, now: Timestamp) -> Result<Vec<RunEven
     }
     Ok(match command {
         Command::Advance => advance(run, now),
-        Command::Admit if run.is_admitted() => return Err(Illegal::Created),
+        Command::Admit if !run.is_queued() => return Err(Illegal::Created),
         Command::Admit => vec![admit(run, now)],
         Command::EndAttempt { attempt, outcome } => vec![end_attempt(run, attempt, outcome, now)?],
         Command::Answer { stage, answer } => {
@@ -52,8 +53,8 @@ fn advance(run: &Run, now: Timestamp) -> Vec<RunEvent> {
         return vec![finish(run, outcome)];
     }
     // A run that is to end does not wait for its turn to do so.
-    if !run.is_admitted() && !run.frontier().any(|position| run.stopped(position).is_some()) {
-        return if run.is_queued() { Vec::new() } else { vec![admit(run, now)] };
+    if run.is_queued() && !run.is_stopping() {
+        return Vec::new();
     }
     run.frontier().flat_map(|position| begin_stage(run, position, now)).collect()
 }
@@ -143,7 +144,10 @@ fn begin_work(run: &Run, position: usize) -> Vec<RunEvent> {
     let stage = &run.workflow().stages()[position];
     let Some(fan_out) = &stage.fan_out else { return begin_attempt(run, position, 0, 1) };
     match expand(run, position, fan_out) {
-        Ok(instances) => vec![RunEvent::StageExpanded { stage: stage.name.clone(), instances }],
+        Ok(instances) => {
+            let parallel = stage.max_parallel.unwrap_or(DEFAULT_PARALLEL);
+            vec![RunEvent::StageExpanded { stage: stage.name.clone(), instances, parallel }]
+        }
         Err(failure) => fail_at_once(run, position, failure),
     }
 }

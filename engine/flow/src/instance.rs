@@ -9,7 +9,7 @@ use crate::stage::{InstanceEvent, InstanceStatus, StageStatus};
 
 /// Most instances of a stage that run at the same time, when it does not say so itself: bounds what one list can start,
 /// and what one commit holds.
-pub const DEFAULT_PARALLEL: u32 = 256;
+pub const DEFAULT_PARALLEL: NonZeroU32 = NonZeroU32::new(256).expect("it is not 0");
 
 /// The instances of a stage. None before they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,10 +45,9 @@ impl Instances {
     }
 
     /// One instance for each of these.
-    pub(crate) fn several(items: Vec<Value>, most: Option<NonZeroU32>) -> Self {
+    pub(crate) fn several(items: Vec<Value>, parallel: NonZeroU32) -> Self {
         let all = vec![Instance::default(); items.len()];
-        let most = most.map_or(DEFAULT_PARALLEL, NonZeroU32::get);
-        Self { all, items, is_list: true, most, ..Self::default() }
+        Self { all, items, is_list: true, most: parallel.get(), ..Self::default() }
     }
 
     /// How many there are.

@@ -1,6 +1,7 @@
 //! The state of a run: what its events so far add up to.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -46,6 +47,7 @@ pub struct Run {
 pub(crate) struct StageState {
     pub(crate) status: StageStatus,
     component: Digest,
+    may_fail: bool,
     pub(crate) instances: Instances,
     outputs: Option<Value>,
     workspaces: Vec<Digest>,
@@ -131,7 +133,7 @@ impl Run {
     /// [`Illegal::OtherStages`] when the pinned stages are not those of the workflow; [`Illegal::Created`] for
     /// another kind of event.
     pub fn new(id: RunId, workflow: Arc<Workflow>, created: &RunEvent) -> Result<Self, Illegal> {
-        let RunEvent::Created { inputs, stages: pinned, group, .. } = created else {
+        let RunEvent::Created { inputs, stages: pinned, group, deadline, .. } = created else {
             return Err(Illegal::Created);
         };
         let is_same = |(pinned, stage): (&PinnedStage, &yuanli_model::Stage)| pinned.name == stage.name;
@@ -149,13 +151,13 @@ impl Run {
             inputs: inputs.clone(),
             about,
             group: group.clone(),
-            is_admitted: group.is_none() && workflow.settings().timeout.is_none(),
+            is_admitted: group.is_none(),
             stages,
             section: Section::Main,
             open: Section::ALL.map(count),
             failed: [0; 3],
             frontier: VecDeque::new(),
-            timers: BTreeSet::new(),
+            timers: deadline.map(|at| (at, Timer::Run)).into_iter().collect(),
             cancel: None,
             stop: None,
             outcome: None,
@@ -192,7 +194,7 @@ impl Run {
     /// Whether it waits for a place in its concurrency group.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        self.group.is_some() && !self.is_admitted
+        !self.is_admitted
     }
 
     /// How it ended, once it has.
@@ -258,6 +260,13 @@ impl Run {
         held.map(|(position, state)| (&self.workflow.stages()[position].name, state.approval.answers.as_slice()))
     }
 
+    /// Whether what runs of a stage was asked to stop.
+    #[must_use]
+    pub fn is_stopped(&self, stage: &StageName) -> bool {
+        let section = self.workflow.stage(stage).map(|stage| stage.section);
+        section.zip(self.stop.as_ref()).is_some_and(|(section, stop)| section <= stop.through)
+    }
+
     /// When [`crate::Command::Wake`] is due.
     #[must_use]
     pub fn next_timer(&self) -> Option<Timestamp> {
@@ -277,12 +286,13 @@ impl Run {
         &self.stages[position]
     }
 
-    pub(crate) fn is_admitted(&self) -> bool {
-        self.is_admitted
-    }
-
     pub(crate) fn section(&self) -> Section {
         self.section
+    }
+
+    /// Whether parts of it are to end before their time.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_some()
     }
 
     /// Whether the `finally` part is being ended as well.
@@ -343,7 +353,7 @@ impl Run {
                 self.leave_frontier(position);
                 self.close(position)?;
             }
-            RunEvent::StageExpanded { stage, instances } => self.expand(stage, instances)?,
+            RunEvent::StageExpanded { stage, instances, parallel } => self.expand(stage, instances, *parallel)?,
             RunEvent::ApprovalRequested { stage, deadline, .. } => {
                 let position = self.transition(stage, &StageEvent::Asked, "an approval")?;
                 self.stages[position].approval.deadline = *deadline;
@@ -415,10 +425,9 @@ impl Run {
         Ok(())
     }
 
-    fn expand(&mut self, stage: &StageName, items: &[Value]) -> Result<(), Illegal> {
+    fn expand(&mut self, stage: &StageName, items: &[Value], parallel: NonZeroU32) -> Result<(), Illegal> {
         let position = self.transition(stage, &StageEvent::Expanded, "its expansion")?;
-        let most = self.workflow.stages()[position].max_parallel;
-        self.stages[position].instances = Instances::several(items.to_vec(), most);
+        self.stages[position].instances = Instances::several(items.to_vec(), parallel);
         if items.is_empty() {
             self.leave_frontier(position);
             self.end_stage(position, None)?;
@@ -484,7 +493,7 @@ impl Run {
     fn end_stage(&mut self, position: usize, failure: Option<Failure>) -> Result<(), Illegal> {
         let state = &mut self.stages[position];
         let status = match failure {
-            Some(failure) if self.workflow.stages()[position].allow_failure => StageStatus::Allowed(failure),
+            Some(failure) if state.may_fail => StageStatus::Allowed(failure),
             Some(failure) => StageStatus::Failed(failure),
             None => state.instances.verdict(),
         };
@@ -647,6 +656,7 @@ impl StageState {
         Self {
             status: StageStatus::Waiting { missing },
             component: pinned.component,
+            may_fail: pinned.allow_failure,
             instances: Instances::default(),
             outputs: None,
             workspaces: Vec::new(),

@@ -1,5 +1,6 @@
 //! What happens in a run, as data.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -22,9 +23,10 @@ pub enum RunEvent {
         stages: Vec<PinnedStage>,
         /// The concurrency group that it waits for; without one it begins at once.
         group: Option<String>,
+        /// When its time is over, for one that begins at once.
+        deadline: Option<Timestamp>,
     },
-    /// It begins: its concurrency group has a place for it. Runs without a group and without a time limit begin when they
-    /// are created, without this.
+    /// It begins: its concurrency group has a place for it.
     Admitted {
         /// When its time is over.
         deadline: Option<Timestamp>,
@@ -46,6 +48,8 @@ pub enum RunEvent {
         stage: StageName,
         /// What expressions see as `item` or `matrix`, for each instance.
         instances: Vec<Value>,
+        /// Most of them that run at the same time.
+        parallel: NonZeroU32,
     },
     /// A stage waits for a person.
     ApprovalRequested {
@@ -126,6 +130,8 @@ pub struct PinnedStage {
     pub component: Digest,
     /// What it needs.
     pub needs: Vec<StageName>,
+    /// Whether it may fail.
+    pub allow_failure: bool,
 }
 
 /// What comes after the end of an attempt.

@@ -1,5 +1,6 @@
 //! A node of the DAG: what it runs, when, how often, and what happens when that fails.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -98,6 +99,13 @@ pub struct WorkflowReference {
     pub name: WorkflowName,
     /// The first digits of the digest of its text; the newest when absent.
     pub version: Option<String>,
+}
+
+impl fmt::Display for WorkflowReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "workflow/{}", self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
 }
 
 /// What a stage runs for.

@@ -1,13 +1,16 @@
 //! From the model to the bodies of `api-types`.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::{Recorded, Summary, Update};
-use yuanli_flow::{Run, StageStatus};
-use yuanli_model::run::PinnedStage;
+use yuanli_flow::{Instances, Run, StageStatus};
+use yuanli_model::run::{PinnedStage, Then, Verdict};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, Level, LogLine, Outcome, RunEvent, SkipReason, Stream, Timestamp,
+    AttemptId, AttemptOutcome, Failure, Level, LogLine, Outcome, RunEvent, Section, SkipReason, Stream,
+    Timestamp,
 };
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -49,11 +52,13 @@ fn stage(run: &Run, position: usize, pinned: &PinnedStage, events: &[Recorded]) 
         pinned: pinned_stage(pinned),
         status: stage_status(status),
         attempts: attempts(pinned, events),
+        instances: instances(run.instances(position)),
         outputs: run.outputs(position).cloned(),
         failure: match status {
-            StageStatus::Failed(reason) => Some(failure(reason)),
+            StageStatus::Failed(reason) | StageStatus::Allowed(reason) => Some(failure(reason)),
             _ => None,
         },
+        allowed: matches!(status, StageStatus::Allowed(_)),
         skipped: match status {
             StageStatus::Skipped(reason) => Some(skip_reason(reason)),
             _ => None,
@@ -61,18 +66,31 @@ fn stage(run: &Run, position: usize, pinned: &PinnedStage, events: &[Recorded]) 
     }
 }
 
+fn instances(instances: &Instances) -> Option<api::Instances> {
+    let (ended, failed) = instances.ended();
+    let [count, ended, failed] = [instances.len(), ended, failed].map(|count| count as u64);
+    instances.is_list().then_some(api::Instances { count, ended, failed })
+}
+
 fn attempts(pinned: &PinnedStage, events: &[Recorded]) -> Vec<api::Attempt> {
     let mut attempts: Vec<(Timestamp, api::Attempt)> = Vec::new();
+    let mut open = HashMap::new();
     for recorded in events {
         match &recorded.event {
             RunEvent::AttemptStarted { attempt, .. } if attempt.stage == pinned.name => {
-                let started_at = rfc3339(recorded.at);
-                let number = attempt.attempt;
-                let begun = api::Attempt { attempt: number, started_at, ended_at: None, duration_ms: None };
+                let begun = api::Attempt {
+                    instance: attempt.instance,
+                    attempt: attempt.attempt,
+                    started_at: rfc3339(recorded.at),
+                    ended_at: None,
+                    duration_ms: None,
+                };
+                open.insert((attempt.instance, attempt.attempt), attempts.len());
                 attempts.push((recorded.at, begun));
             }
             RunEvent::AttemptEnded { attempt, .. } if attempt.stage == pinned.name => {
-                if let Some((started, begun)) = attempts.last_mut() {
+                let begun = open.remove(&(attempt.instance, attempt.attempt));
+                if let Some((started, begun)) = begun.and_then(|index| attempts.get_mut(index)) {
                     begun.ended_at = Some(rfc3339(recorded.at));
                     begun.duration_ms = Some(millis_between(*started, recorded.at));
                 }
@@ -97,27 +115,59 @@ pub(crate) fn update(update: &Update) -> api::Update {
 
 fn event(event: &RunEvent) -> api::EventKind {
     match event {
-        RunEvent::Created { workflow, version, inputs, stages } => api::EventKind::Created {
+        RunEvent::Created { workflow, version, inputs, stages, .. } => api::EventKind::Created {
             workflow: workflow.to_string(),
             version: version.to_string(),
             inputs: inputs.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
             stages: stages.iter().map(pinned_stage).collect(),
         },
+        RunEvent::Admitted { .. } => api::EventKind::Admitted,
+        RunEvent::StageReused { stage, from, outputs, .. } => api::EventKind::StageReused {
+            stage: stage.to_string(),
+            from: from.to_string(),
+            outputs: outputs.clone(),
+        },
+        RunEvent::StageExpanded { stage, instances, .. } => {
+            api::EventKind::StageExpanded { stage: stage.to_string(), instances: instances.clone() }
+        }
+        RunEvent::ApprovalRequested { stage, message, deadline } => api::EventKind::ApprovalRequested {
+            stage: stage.to_string(),
+            message: message.clone(),
+            deadline: deadline.map(rfc3339),
+        },
+        RunEvent::ApprovalAnswered { stage, answer } => api::EventKind::ApprovalAnswered {
+            stage: stage.to_string(),
+            by: answer.by.clone(),
+            approved: answer.is_approved,
+            comment: answer.comment.clone(),
+        },
+        RunEvent::ApprovalEnded { stage, verdict } => api::EventKind::ApprovalEnded {
+            stage: stage.to_string(),
+            approved: matches!(verdict, Verdict::Approved | Verdict::ExpiredApproved),
+            expired: matches!(verdict, Verdict::ExpiredApproved | Verdict::ExpiredRejected),
+        },
         RunEvent::AttemptStarted { attempt, config } => api::EventKind::AttemptStarted {
             stage: attempt.stage.to_string(),
+            instance: attempt.instance,
             attempt: attempt.attempt,
             config: config.clone(),
         },
-        RunEvent::AttemptEnded { attempt, outcome } => ended(attempt, outcome),
+        RunEvent::AttemptEnded { attempt, outcome, then } => ended(attempt, outcome, *then),
         RunEvent::StageSkipped { stage, reason } => {
             api::EventKind::StageSkipped { stage: stage.to_string(), reason: skip_reason(reason) }
         }
         RunEvent::CancelRequested { reason } => api::EventKind::CancelRequested { reason: reason.clone() },
-        RunEvent::Finished { outcome } => api::EventKind::Finished { status: status(*outcome) },
+        RunEvent::TimedOut => api::EventKind::TimedOut,
+        RunEvent::Interrupted => api::EventKind::Interrupted,
+        RunEvent::Finished { outcome, outputs, failure: why } => api::EventKind::Finished {
+            status: status(*outcome),
+            outputs: outputs.clone(),
+            failure: why.as_ref().map(failure),
+        },
     }
 }
 
-fn ended(attempt: &AttemptId, outcome: &AttemptOutcome) -> api::EventKind {
+fn ended(attempt: &AttemptId, outcome: &AttemptOutcome, then: Then) -> api::EventKind {
     let (status, outputs, why) = match outcome {
         AttemptOutcome::Succeeded { outputs, .. } => {
             (api::StageStatus::Succeeded, Some(outputs.clone()), None)
@@ -125,8 +175,19 @@ fn ended(attempt: &AttemptId, outcome: &AttemptOutcome) -> api::EventKind {
         AttemptOutcome::Failed(reason) => (api::StageStatus::Failed, None, Some(failure(reason))),
         AttemptOutcome::Cancelled => (api::StageStatus::Cancelled, None, None),
     };
-    let stage = attempt.stage.to_string();
-    api::EventKind::AttemptEnded { stage, attempt: attempt.attempt, status, outputs, failure: why }
+    api::EventKind::AttemptEnded {
+        stage: attempt.stage.to_string(),
+        instance: attempt.instance,
+        attempt: attempt.attempt,
+        status,
+        outputs,
+        failure: why,
+        retry_at: match then {
+            Then::Retry(at) => Some(rfc3339(at)),
+            Then::End | Then::Allow => None,
+        },
+        allowed: then == Then::Allow,
+    }
 }
 
 pub(crate) fn line(attempt: &AttemptId, line: &LogLine) -> api::LogLine {
@@ -145,6 +206,7 @@ pub(crate) fn line(attempt: &AttemptId, line: &LogLine) -> api::LogLine {
     };
     api::LogLine {
         stage: attempt.stage.to_string(),
+        instance: attempt.instance,
         attempt: attempt.attempt,
         at: rfc3339(line.at),
         stream: stream.to_owned(),
@@ -157,6 +219,7 @@ pub(crate) fn line(attempt: &AttemptId, line: &LogLine) -> api::LogLine {
 fn pinned_stage(pinned: &PinnedStage) -> api::PinnedStage {
     api::PinnedStage {
         name: pinned.name.to_string(),
+        section: (pinned.section != Section::Main).then(|| pinned.section.name().to_owned()),
         plugin: pinned.plugin.clone(),
         component: pinned.component.to_string(),
         needs: pinned.needs.iter().map(ToString::to_string).collect(),
@@ -179,16 +242,25 @@ fn texts(pairs: &[(String, String)]) -> Map<String, Value> {
 fn skip_reason(reason: &SkipReason) -> String {
     match reason {
         SkipReason::NeedNotMet(need) => format!("`{need}` did not succeed"),
+        SkipReason::Condition { expression, values } => {
+            let seen: Vec<String> = values.iter().map(|(name, value)| format!("{name} is {value}")).collect();
+            let seen = if seen.is_empty() { String::new() } else { format!(" ({})", seen.join(", ")) };
+            format!("`{expression}` is false{seen}")
+        }
         SkipReason::RunCancelled => "the run was cancelled".to_owned(),
+        SkipReason::RunTimedOut => "the time of the run was over".to_owned(),
+        SkipReason::RunInterrupted => "the engine was stopped".to_owned(),
+        SkipReason::NoFailure => "nothing failed".to_owned(),
     }
 }
 
 fn stage_status(status: &StageStatus) -> api::StageStatus {
     match status {
         StageStatus::Waiting { .. } => api::StageStatus::Waiting,
-        StageStatus::Running { .. } => api::StageStatus::Running,
+        StageStatus::Held => api::StageStatus::Held,
+        StageStatus::Running => api::StageStatus::Running,
         StageStatus::Succeeded => api::StageStatus::Succeeded,
-        StageStatus::Failed(_) => api::StageStatus::Failed,
+        StageStatus::Allowed(_) | StageStatus::Failed(_) => api::StageStatus::Failed,
         StageStatus::Cancelled => api::StageStatus::Cancelled,
         StageStatus::Skipped(_) => api::StageStatus::Skipped,
     }

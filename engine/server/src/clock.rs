@@ -1,11 +1,16 @@
 //! The one clock of the process.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ulid::{Generator, Ulid};
 use yuanli_model::{EngineId, RunId, Timestamp};
 use yuanli_ports::Clock;
+
+/// Longest wait without a look at the clock, which may have been set.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// The system's clock, and ids made from it.
 #[derive(Default)]
@@ -41,6 +46,18 @@ impl Clock for SystemClock {
 
     fn new_run_id(&self) -> RunId {
         RunId::from_u128(self.fresh().0)
+    }
+
+    fn wait_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                let rest = at.since(self.now());
+                if rest.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(rest.min(LOOK)).await;
+            }
+        })
     }
 }
 

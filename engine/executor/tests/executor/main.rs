@@ -7,6 +7,7 @@ mod durable;
 mod follow;
 mod history;
 mod keeper;
+mod language;
 mod run;
 mod support;
 mod unneeded;

@@ -1,6 +1,7 @@
 //! An engine whose store and plugins are in the test's hands.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use yuanli_executor::{Error, Executor, Follower, Options, Ports, Retention, Submission, Update};
+use yuanli_model::workflow::Settings;
 use yuanli_model::{
     AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
     PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
@@ -34,11 +36,15 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 pub(crate) enum Act {
     Give(Value),
     Fail,
+    /// Fails so many times, then succeeds.
+    FailFirst(u32),
     /// Fails with a message.
     Refuse(String),
     Panic,
     /// Waits until the test opens the gate, or the run is cancelled.
     Wait,
+    /// Waits for ever, whoever cancels it.
+    Hang,
     /// Writes lines.
     Say(usize),
     /// Writes a file and gives the names of all files that are there.
@@ -112,6 +118,8 @@ impl Plugins for TestPlugins {
         match act {
             Act::Give(outputs) => Ok(outputs),
             Act::Fail => Err(Failure::permanent("told", "to fail")),
+            Act::FailFirst(times) if attempt.id.attempt > times => Ok(json!({})),
+            Act::FailFirst(_) => Err(Failure::permanent("told", "to fail first")),
             Act::Refuse(message) => Err(Failure::permanent("told", &message)),
             Act::Panic => panic!("a plugin host with a defect"),
             Act::Wait => {
@@ -121,6 +129,7 @@ impl Plugins for TestPlugins {
                     () = attempt.cancel.cancelled() => Err(Failure::new(FailureClass::Cancelled, "cancelled", "")),
                 }
             }
+            Act::Hang => std::future::pending().await,
             Act::Say(lines) => {
                 for number in 0..lines {
                     let (at, fields) = (attempt.started, Vec::new());
@@ -144,16 +153,39 @@ impl Plugins for TestPlugins {
     }
 }
 
+/// A clock that goes on by a millisecond with each look, and by as much as a test says.
 #[derive(Debug, Default)]
-struct TestClock(AtomicU64);
+pub(crate) struct TestClock(watch::Sender<u64>);
+
+impl TestClock {
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.send_modify(|now| *now += time.as_millis() as u64);
+    }
+
+    fn tick(&self) -> u64 {
+        let mut before = 0;
+        self.0.send_modify(|now| {
+            before = *now;
+            *now += 1;
+        });
+        before
+    }
+}
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+        Timestamp::from_millis(self.tick())
     }
 
     fn new_run_id(&self) -> RunId {
-        RunId::from_u128(u128::from(self.0.fetch_add(1, Ordering::SeqCst)) << 80)
+        RunId::from_u128(u128::from(self.tick()) << 80)
+    }
+
+    fn wait_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut now = self.0.subscribe();
+        Box::pin(async move {
+            let _ = now.wait_for(|now| *now >= at.as_millis()).await;
+        })
     }
 }
 
@@ -165,6 +197,7 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<TestStore>,
     pub(crate) archive: Arc<FileArchive>,
     pub(crate) plugins: Arc<TestPlugins>,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) folder: Arc<TempDir>,
 }
 
@@ -185,7 +218,7 @@ impl Bench {
     }
 
     fn with(store: Arc<TestStore>, folder: Arc<TempDir>, acts: &[(&str, Act)], options: Options) -> Self {
-        let plugins = Arc::new(TestPlugins::default());
+        let (plugins, clock) = (Arc::new(TestPlugins::default()), Arc::new(TestClock::default()));
         *plugins.acts.lock().unwrap() =
             acts.iter().map(|(stage, act)| ((*stage).to_owned(), act.clone())).collect();
         let history = folder.path().join("history");
@@ -197,9 +230,9 @@ impl Bench {
             logs: Arc::new(FileLogs::new(folder.path().join("logs"))),
             workspaces: Arc::new(FileWorkspaces::new(folder.path().join("work"))),
             plugins: plugins.clone(),
-            clock: Arc::new(TestClock::default()),
+            clock: clock.clone(),
         };
-        Self { executor: Executor::new(ports, options), store, archive, plugins, folder }
+        Self { executor: Executor::new(ports, options), store, archive, plugins, clock, folder }
     }
 
     /// Starts a run of stages such as `d: b c`; what stands after `=` is an expression in the stage's config.
@@ -219,22 +252,28 @@ impl Bench {
             let (name, needs) = line.split_once(':').unwrap_or((line, ""));
             let value = Template::Expression(Expression::new(expression.trim()));
             let config = (!expression.is_empty()).then(|| ("value".to_owned(), value));
-            Stage {
-                name: name.trim().parse().unwrap(),
-                uses: PluginReference::Named("p".to_owned()),
-                with: Template::Map(config.into_iter().collect()),
-                needs: needs.split_whitespace().map(|need| need.parse().unwrap()).collect(),
-                grants: Vec::new(),
-                timeout: None,
-            }
+            Stage::new(name.trim().parse().unwrap(), PluginReference::Named("p".to_owned()))
+                .with(Template::Map(config.into_iter().collect()))
+                .after(needs.split_whitespace().map(|need| need.parse().unwrap()).collect())
         };
-        let stages: Vec<Stage> = lines.iter().map(stage).collect();
+        let stages = lines.iter().map(stage).collect();
+        self.submission_of(workflow, stages, Settings::default(), &lines.join("\n"))
+    }
+
+    /// What starts a run of these stages.
+    pub(crate) fn submission_of(
+        &self,
+        workflow: &str,
+        stages: Vec<Stage>,
+        settings: Settings,
+        text: &str,
+    ) -> Submission {
         let components = vec![Digest::of(b"component"); stages.len()];
         let folder = self.folder.path().to_owned();
         let workflow = Workflow::new(workflow.parse().unwrap(), None, IndexMap::new(), stages).unwrap();
         Submission {
-            workflow: Arc::new(workflow),
-            text: Bytes::from(lines.join("\n")),
+            workflow: Arc::new(workflow.with_settings(settings)),
+            text: Bytes::from(text.to_owned()),
             inputs: IndexMap::new(),
             components,
             origin: Origin { folder: folder.clone(), root: folder },
@@ -267,7 +306,7 @@ pub(crate) async fn to_the_end(mut follower: Follower) -> Result<Vec<Update>, Er
 pub(crate) fn outcome(updates: &[Update]) -> Outcome {
     match updates.last() {
         Some(Update::Event(recorded)) => match recorded.event {
-            RunEvent::Finished { outcome } => outcome,
+            RunEvent::Finished { outcome, .. } => outcome,
             ref other => panic!("{other:?} comes last"),
         },
         other => panic!("{other:?} comes last"),
@@ -278,7 +317,7 @@ pub(crate) fn outcome(updates: &[Update]) -> Outcome {
 pub(crate) fn end<'a>(updates: &'a [Update], stage: &str) -> &'a AttemptOutcome {
     let end = |update: &'a Update| match update {
         Update::Event(recorded) => match &recorded.event {
-            RunEvent::AttemptEnded { attempt, outcome } if attempt.stage.as_str() == stage => Some(outcome),
+            RunEvent::AttemptEnded { attempt, outcome, .. } if attempt.stage.as_str() == stage => Some(outcome),
             _ => None,
         },
         Update::Line { .. } => None,

@@ -25,7 +25,7 @@ async fn count(bench: &Bench) -> usize {
 async fn outputs(bench: &Bench, run: RunId, stage: &str) -> Value {
     let events = bench.executor.history().events(run, 0).await.unwrap();
     let ended = events.into_iter().find_map(|recorded| match recorded.event {
-        RunEvent::AttemptEnded { attempt, outcome: AttemptOutcome::Succeeded { outputs, .. } }
+        RunEvent::AttemptEnded { attempt, outcome: AttemptOutcome::Succeeded { outputs, .. }, .. }
             if attempt.stage.as_str() == stage =>
         {
             Some(outputs)

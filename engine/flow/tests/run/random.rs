@@ -156,7 +156,7 @@ fn check(workflow: &Workflow, story: &Story) {
                 assert!(*number <= stage.retry.attempts.get(), "{} is tried too often", attempt.stage);
                 assert_eq!(running.insert(key, attempt.attempt), None, "{} runs twice", attempt.stage);
                 let now = running.keys().filter(|(name, _)| *name == attempt.stage).count();
-                assert!(now <= stage.max_parallel.map_or(DEFAULT_PARALLEL, |most| most.get()) as usize);
+                assert!(now <= stage.max_parallel.unwrap_or(DEFAULT_PARALLEL).get() as usize);
             }
             RunEvent::AttemptEnded { attempt, then, .. } => {
                 let key = (attempt.stage.clone(), attempt.instance);

@@ -95,13 +95,18 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
     created_in(workflow, None)
 }
 
+/// When stories begin.
+pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
+
 pub(crate) fn created_in(workflow: &Workflow, group: Option<&str>) -> RunEvent {
+    let deadline = workflow.settings().timeout.filter(|_| group.is_none()).map(|timeout| BEGIN.after(timeout));
     let pinned = |stage: &Stage| PinnedStage {
         name: stage.name.clone(),
         section: stage.section,
         plugin: "p".to_owned(),
         component: Digest::of(stage.name.as_str().as_bytes()),
         needs: stage.needs.clone(),
+        allow_failure: stage.allow_failure,
     };
     RunEvent::Created {
         workflow: workflow.name().clone(),
@@ -109,6 +114,7 @@ pub(crate) fn created_in(workflow: &Workflow, group: Option<&str>) -> RunEvent {
         inputs: IndexMap::from([("tag".parse().unwrap(), json!("v1"))]),
         stages: workflow.stages().iter().map(pinned).collect(),
         group: group.map(str::to_owned),
+        deadline,
     }
 }
 
@@ -146,7 +152,7 @@ impl Story {
 
     pub(crate) fn begin_with(workflow: Arc<Workflow>, created: RunEvent) -> (Self, Vec<String>) {
         let run = Run::new(RUN, workflow, &created).unwrap();
-        let mut story = Self { run, events: vec![created], now: Timestamp::from_millis(1_000_000) };
+        let mut story = Self { run, events: vec![created], now: BEGIN };
         let told = story.tell(Command::Advance).unwrap();
         (story, told)
     }
@@ -203,7 +209,7 @@ fn in_words(event: &RunEvent, now: Timestamp) -> String {
         RunEvent::Created { .. } => "created".to_owned(),
         RunEvent::Admitted { .. } => "admitted".to_owned(),
         RunEvent::StageReused { stage, .. } => format!("reuse {stage}"),
-        RunEvent::StageExpanded { stage, instances } => format!("expand {stage} {}", instances.len()),
+        RunEvent::StageExpanded { stage, instances, .. } => format!("expand {stage} {}", instances.len()),
         RunEvent::ApprovalRequested { stage, .. } => format!("ask {stage}"),
         RunEvent::ApprovalAnswered { stage, answer } => {
             format!("{} says {} to {stage}", answer.by, if answer.is_approved { "yes" } else { "no" })

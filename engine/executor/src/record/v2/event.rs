@@ -1,15 +1,15 @@
-//! The events of a run as version 2 stores them: as version 1, with long texts beside them.
+//! The events of a run as version 2 stores them: more kinds than version 1, and long texts beside them.
+//!
+//! `convert.rs` is the way to the model and back.
 
-use std::time::Duration;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use yuanli_model::run::PinnedStage;
 use yuanli_model::{self as model, Digest, RunId, Timestamp};
 
 use super::super::envelope::{Broken, Stored};
 use super::super::long::{Long, Text};
-use super::super::v1::{self, Attempt, Class, Outcome, Pinned, parse};
+use super::super::v1::{self, Attempt, Class, Outcome};
 use crate::history::Recorded;
 
 /// The events of one transition.
@@ -20,20 +20,96 @@ pub(crate) struct Transition {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Event {
-    Created { workflow: String, version: [u8; 32], inputs: Vec<(String, Text)>, stages: Vec<Pinned> },
+pub(super) enum Event {
+    Created(Box<Created>),
+    Admitted { deadline_ms: Option<u64> },
+    StageReused { stage: String, from: [u8; 16], outputs: Text, workspaces: Vec<[u8; 32]> },
+    StageExpanded { stage: String, instances: Text, parallel: NonZeroU32 },
+    ApprovalRequested { stage: String, message: Option<Text>, deadline_ms: Option<u64> },
+    ApprovalAnswered { stage: String, answer: Answer },
+    ApprovalEnded { stage: String, verdict: Verdict },
     AttemptStarted { attempt: Attempt, config: Text },
-    AttemptEnded { attempt: Attempt, end: End },
-    StageSkipped { stage: String, need: Option<String> },
+    AttemptEnded { attempt: Attempt, end: End, then: Then },
+    StageSkipped { stage: String, reason: Reason },
     CancelRequested { reason: String },
-    Finished { outcome: Outcome },
+    TimedOut,
+    Interrupted,
+    Finished { outcome: Outcome, outputs: Option<Text>, failure: Option<Failure> },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum End {
+pub(super) struct Created {
+    pub(super) workflow: String,
+    pub(super) version: [u8; 32],
+    pub(super) inputs: Vec<(String, Text)>,
+    pub(super) stages: Vec<Pinned>,
+    pub(super) group: Option<String>,
+    pub(super) deadline_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pinned {
+    pub(super) name: String,
+    pub(super) section: Section,
+    pub(super) plugin: String,
+    pub(super) component: [u8; 32],
+    pub(super) needs: Vec<String>,
+    pub(super) allow_failure: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Section {
+    Main,
+    OnFailure,
+    Finally,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) by: String,
+    pub(super) is_approved: bool,
+    pub(super) comment: Option<String>,
+    pub(super) inputs: Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    Approved,
+    Rejected,
+    ExpiredApproved,
+    ExpiredRejected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Then {
+    End,
+    Allow,
+    Retry { at_ms: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Reason {
+    NeedNotMet(String),
+    Condition { expression: String, values: Vec<(String, String)> },
+    RunCancelled,
+    RunTimedOut,
+    RunInterrupted,
+    NoFailure,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum End {
     Succeeded { outputs: Text, workspace: Option<[u8; 32]> },
-    Failed { class: Class, kind: String, message: String, details: Vec<(String, String)> },
+    Failed(Failure),
     Cancelled,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) class: Class,
+    pub(super) kind: String,
+    pub(super) message: String,
+    pub(super) details: Vec<(String, String)>,
 }
 
 impl Stored for Transition {
@@ -42,44 +118,6 @@ impl Stored for Transition {
 
     fn older(version: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
         (version == 1).then(|| postcard::from_bytes::<v1::Transition>(body).map(Self::from))
-    }
-}
-
-impl From<v1::Transition> for Transition {
-    fn from(v1::Transition { at_ms, events }: v1::Transition) -> Self {
-        Self { at_ms, events: events.into_iter().map(Event::from).collect() }
-    }
-}
-
-impl From<v1::Event> for Event {
-    fn from(event: v1::Event) -> Self {
-        match event {
-            v1::Event::Created { workflow, version, inputs, stages } => {
-                let inputs = inputs.into_iter().map(|(name, value)| (name, Text::Inline(value))).collect();
-                Self::Created { workflow, version, inputs, stages }
-            }
-            v1::Event::AttemptStarted { attempt, config } => {
-                Self::AttemptStarted { attempt, config: Text::Inline(config) }
-            }
-            v1::Event::AttemptEnded { attempt, end } => Self::AttemptEnded { attempt, end: end.into() },
-            v1::Event::StageSkipped { stage, need } => Self::StageSkipped { stage, need },
-            v1::Event::CancelRequested { reason } => Self::CancelRequested { reason },
-            v1::Event::Finished { outcome } => Self::Finished { outcome },
-        }
-    }
-}
-
-impl From<v1::End> for End {
-    fn from(end: v1::End) -> Self {
-        match end {
-            v1::End::Succeeded { outputs, workspace } => {
-                Self::Succeeded { outputs: Text::Inline(outputs), workspace }
-            }
-            v1::End::Failed { class, kind, message, details } => {
-                Self::Failed { class, kind, message, details }
-            }
-            v1::End::Cancelled => Self::Cancelled,
-        }
     }
 }
 
@@ -107,166 +145,141 @@ impl Transition {
 impl Event {
     fn texts(&self) -> Vec<&Text> {
         match self {
-            Self::Created { inputs, .. } => inputs.iter().map(|(_, text)| text).collect(),
-            Self::AttemptStarted { config, .. } => vec![config],
-            Self::AttemptEnded { end: End::Succeeded { outputs, .. }, .. } => vec![outputs],
-            Self::AttemptEnded { .. }
+            Self::Created(created) => created.inputs.iter().map(|(_, text)| text).collect(),
+            Self::StageReused { outputs: text, .. }
+            | Self::StageExpanded { instances: text, .. }
+            | Self::AttemptStarted { config: text, .. }
+            | Self::AttemptEnded { end: End::Succeeded { outputs: text, .. }, .. } => vec![text],
+            Self::ApprovalRequested { message: text, .. } | Self::Finished { outputs: text, .. } => {
+                text.iter().collect()
+            }
+            Self::ApprovalAnswered { answer, .. } => vec![&answer.inputs],
+            Self::Admitted { .. }
+            | Self::ApprovalEnded { .. }
+            | Self::AttemptEnded { .. }
             | Self::StageSkipped { .. }
             | Self::CancelRequested { .. }
-            | Self::Finished { .. } => Vec::new(),
+            | Self::TimedOut
+            | Self::Interrupted => Vec::new(),
         }
     }
+}
 
-    fn of(event: &model::RunEvent, long: &mut Long) -> Self {
+impl From<v1::Transition> for Transition {
+    fn from(v1::Transition { at_ms, events }: v1::Transition) -> Self {
+        Self { at_ms, events: events.into_iter().map(Event::from).collect() }
+    }
+}
+
+impl From<v1::Event> for Event {
+    fn from(event: v1::Event) -> Self {
         match event {
-            model::RunEvent::Created { workflow, version, inputs, stages } => Self::Created {
-                workflow: workflow.to_string(),
-                version: *version.as_bytes(),
-                inputs: inputs.iter().map(|(name, value)| (name.to_string(), long.take(value.to_string()))).collect(),
-                stages: stages.iter().map(Pinned::of).collect(),
-            },
-            model::RunEvent::AttemptStarted { attempt, config } => {
-                Self::AttemptStarted { attempt: Attempt::of(attempt), config: long.take(config.to_string()) }
+            v1::Event::Created { workflow, version, inputs, stages } => {
+                let inputs = inputs.into_iter().map(|(name, value)| (name, Text::Inline(value))).collect();
+                let stages = stages.into_iter().map(Pinned::from).collect();
+                let (group, deadline_ms) = (None, None);
+                Self::Created(Box::new(Created { workflow, version, inputs, stages, group, deadline_ms }))
             }
-            model::RunEvent::AttemptEnded { attempt, outcome } => {
-                Self::AttemptEnded { attempt: Attempt::of(attempt), end: End::of(outcome, long) }
+            v1::Event::AttemptStarted { attempt, config } => {
+                Self::AttemptStarted { attempt, config: Text::Inline(config) }
             }
-            model::RunEvent::StageSkipped { stage, reason } => Self::StageSkipped {
-                stage: stage.to_string(),
-                need: match reason {
-                    model::SkipReason::NeedNotMet(need) => Some(need.to_string()),
-                    model::SkipReason::RunCancelled => None,
-                },
-            },
-            model::RunEvent::CancelRequested { reason } => Self::CancelRequested { reason: reason.clone() },
-            model::RunEvent::Finished { outcome } => Self::Finished { outcome: Outcome::of(*outcome) },
-        }
-    }
-
-    fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
-        Ok(match self {
-            Self::Created { workflow, version, inputs, stages } => {
-                let input = |(name, value): (String, Text)| Ok((parse("event", &name)?, json(&long.text(value)?)?));
-                model::RunEvent::Created {
-                    workflow: parse("event", &workflow)?,
-                    version: Digest::from_bytes(version),
-                    inputs: inputs.into_iter().map(input).collect::<Result<_, Broken>>()?,
-                    stages: stages.into_iter().map(Pinned::into_model).collect::<Result<_, _>>()?,
-                }
+            v1::Event::AttemptEnded { attempt, end } => {
+                Self::AttemptEnded { attempt, end: end.into(), then: Then::End }
             }
-            Self::AttemptStarted { attempt, config } => {
-                let config = json(&long.text(config)?)?;
-                model::RunEvent::AttemptStarted { attempt: attempt.into_model(run)?, config }
+            v1::Event::StageSkipped { stage, need } => {
+                Self::StageSkipped { stage, reason: need.map_or(Reason::RunCancelled, Reason::NeedNotMet) }
             }
-            Self::AttemptEnded { attempt, end } => model::RunEvent::AttemptEnded {
-                attempt: attempt.into_model(run)?,
-                outcome: end.into_model(long)?,
-            },
-            Self::StageSkipped { stage, need } => model::RunEvent::StageSkipped {
-                stage: parse("event", &stage)?,
-                reason: match need {
-                    Some(need) => model::SkipReason::NeedNotMet(parse("event", &need)?),
-                    None => model::SkipReason::RunCancelled,
-                },
-            },
-            Self::CancelRequested { reason } => model::RunEvent::CancelRequested { reason },
-            Self::Finished { outcome } => model::RunEvent::Finished { outcome: outcome.into_model() },
-        })
-    }
-}
-
-impl Pinned {
-    fn of(stage: &PinnedStage) -> Self {
-        Self {
-            name: stage.name.to_string(),
-            plugin: stage.plugin.clone(),
-            component: *stage.component.as_bytes(),
-            needs: stage.needs.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    fn into_model(self) -> Result<PinnedStage, Broken> {
-        Ok(PinnedStage {
-            name: parse("event", &self.name)?,
-            plugin: self.plugin,
-            component: Digest::from_bytes(self.component),
-            needs: self.needs.iter().map(|need| parse("event", need)).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl Attempt {
-    fn of(id: &model::AttemptId) -> Self {
-        Self { stage: id.stage.to_string(), instance: id.instance, attempt: id.attempt }
-    }
-
-    fn into_model(self, run: RunId) -> Result<model::AttemptId, Broken> {
-        let stage = parse("event", &self.stage)?;
-        Ok(model::AttemptId { run, stage, instance: self.instance, attempt: self.attempt })
-    }
-}
-
-impl End {
-    fn of(outcome: &model::AttemptOutcome, long: &mut Long) -> Self {
-        match outcome {
-            model::AttemptOutcome::Succeeded { outputs, workspace } => Self::Succeeded {
-                outputs: long.take(outputs.to_string()),
-                workspace: workspace.map(|digest| *digest.as_bytes()),
-            },
-            model::AttemptOutcome::Failed(failure) => Self::Failed {
-                class: Class::of(&failure.class),
-                kind: failure.kind.clone(),
-                message: failure.message.clone(),
-                details: failure.details.clone(),
-            },
-            model::AttemptOutcome::Cancelled => Self::Cancelled,
-        }
-    }
-
-    fn into_model(self, long: &Long) -> Result<model::AttemptOutcome, Broken> {
-        Ok(match self {
-            Self::Succeeded { outputs, workspace } => model::AttemptOutcome::Succeeded {
-                outputs: json(&long.text(outputs)?)?,
-                workspace: workspace.map(Digest::from_bytes),
-            },
-            Self::Failed { class, kind, message, details } => {
-                let class = class.into_model();
-                model::AttemptOutcome::Failed(model::Failure { class, kind, message, details })
-            }
-            Self::Cancelled => model::AttemptOutcome::Cancelled,
-        })
-    }
-}
-
-impl Class {
-    fn of(class: &model::FailureClass) -> Self {
-        match class {
-            model::FailureClass::Permanent => Self::Permanent,
-            model::FailureClass::Transient => Self::Transient,
-            model::FailureClass::Throttled { retry_after } => {
-                let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-                Self::Throttled { retry_after_ms: retry_after.map(millis) }
-            }
-            model::FailureClass::Cancelled => Self::Cancelled,
-            model::FailureClass::Interrupted => Self::Interrupted,
-            model::FailureClass::Other(name) => Self::Other(name.clone()),
-        }
-    }
-
-    fn into_model(self) -> model::FailureClass {
-        match self {
-            Self::Permanent => model::FailureClass::Permanent,
-            Self::Transient => model::FailureClass::Transient,
-            Self::Throttled { retry_after_ms } => {
-                model::FailureClass::Throttled { retry_after: retry_after_ms.map(Duration::from_millis) }
-            }
-            Self::Cancelled => model::FailureClass::Cancelled,
-            Self::Interrupted => model::FailureClass::Interrupted,
-            Self::Other(name) => model::FailureClass::Other(name),
+            v1::Event::CancelRequested { reason } => Self::CancelRequested { reason },
+            v1::Event::Finished { outcome } => Self::Finished { outcome, outputs: None, failure: None },
         }
     }
 }
 
-fn json(text: &str) -> Result<Value, Broken> {
-    serde_json::from_str(text).map_err(|e| Broken::damaged("event", e))
+impl From<v1::Pinned> for Pinned {
+    fn from(v1::Pinned { name, plugin, component, needs }: v1::Pinned) -> Self {
+        Self { name, section: Section::Main, plugin, component, needs, allow_failure: false }
+    }
+}
+
+impl From<v1::End> for End {
+    fn from(end: v1::End) -> Self {
+        match end {
+            v1::End::Succeeded { outputs, workspace } => {
+                Self::Succeeded { outputs: Text::Inline(outputs), workspace }
+            }
+            v1::End::Failed { class, kind, message, details } => {
+                Self::Failed(Failure { class, kind, message, details })
+            }
+            v1::End::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yuanli_model::run::{PinnedStage, Then};
+    use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SkipReason};
+
+    use super::*;
+    use crate::record::envelope;
+
+    /// What version 1 wrote of a run whose stage `a` failed and whose stage `b` was skipped, kept as it was.
+    const EVENTS_OF_VERSION_1: &str = "FIXTURE";
+
+    #[test]
+    fn zz_make() {
+        let t = v1::Transition { at_ms: 1_700_000_000_000, events: vec![
+            v1::Event::Created { workflow: "shop".into(), version: [3; 32], inputs: vec![("tag".into(), "\"dev\"".into())],
+                stages: vec![v1::Pinned { name: "a".into(), plugin: "script".into(), component: [7; 32], needs: vec![] },
+                v1::Pinned { name: "b".into(), plugin: "script".into(), component: [7; 32], needs: vec!["a".into()] }] },
+            v1::Event::AttemptStarted { attempt: v1::Attempt { stage: "a".into(), instance: 0, attempt: 1 }, config: "{\"image\":\"x\"}".into() },
+            v1::Event::AttemptEnded { attempt: v1::Attempt { stage: "a".into(), instance: 0, attempt: 1 }, end: v1::End::Failed { class: v1::Class::Permanent, kind: "exit-code".into(), message: "it ended with 1".into(), details: vec![("exit-code".into(), "1".into())] } },
+            v1::Event::StageSkipped { stage: "b".into(), need: Some("a".into()) },
+            v1::Event::Finished { outcome: v1::Outcome::Failed },
+        ]};
+        println!("HEX 01{}", hex::encode(postcard::to_stdvec(&t).unwrap()));
+    }
+
+    #[test]
+    fn events_of_version_1_are_still_read() {
+        let bytes = hex::decode(EVENTS_OF_VERSION_1).expect("a fixture");
+        let transition: Transition = envelope::open(&bytes).expect("it is read");
+        let run = RunId::from_u128(7);
+        let events = transition.into_events(run, 0, &Long::default()).expect("it is whole");
+        assert!(events.iter().all(|recorded| recorded.at == Timestamp::from_millis(1_700_000_000_000)));
+        let stage = |name: &str, needs: &[&str]| PinnedStage {
+            name: name.parse().expect("a name"),
+            section: model::Section::Main,
+            plugin: "script".to_owned(),
+            component: Digest::from_bytes([7; 32]),
+            needs: needs.iter().map(|need| need.parse().expect("a name")).collect(),
+            allow_failure: false,
+        };
+        let attempt = || AttemptId { run, stage: "a".parse().expect("a name"), instance: 0, attempt: 1 };
+        let inputs = [("tag".parse().expect("a name"), serde_json::json!("dev"))];
+        let failure = model::Failure::permanent("exit-code", "it ended with 1").with_detail("exit-code", "1");
+        let expect = [
+            RunEvent::Created {
+                workflow: "shop".parse().expect("a name"),
+                version: Digest::from_bytes([3; 32]),
+                inputs: inputs.into_iter().collect(),
+                stages: vec![stage("a", &[]), stage("b", &["a"])],
+                group: None,
+                deadline: None,
+            },
+            RunEvent::AttemptStarted { attempt: attempt(), config: serde_json::json!({ "image": "x" }) },
+            RunEvent::AttemptEnded {
+                attempt: attempt(),
+                outcome: AttemptOutcome::Failed(failure),
+                then: Then::End,
+            },
+            RunEvent::StageSkipped {
+                stage: "b".parse().expect("a name"),
+                reason: SkipReason::NeedNotMet("a".parse().expect("a name")),
+            },
+            RunEvent::Finished { outcome: model::Outcome::Failed, outputs: None, failure: None },
+        ];
+        let events: Vec<RunEvent> = events.into_iter().map(|recorded| recorded.event).collect();
+        assert_eq!(events, expect);
+    }
 }

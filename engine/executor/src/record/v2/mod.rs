@@ -2,6 +2,7 @@
 //!
 //! Never changed once published: a new version is a new module, and this one goes on being read.
 
+mod convert;
 mod event;
 
 use serde::{Deserialize, Serialize};

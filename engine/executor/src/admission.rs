@@ -1,0 +1,92 @@
+//! The entrance of runs into their concurrency groups.
+//!
+//! Which runs of a group go on is decided by `flow`'s [`yuanli_flow::Admission`], one for all runs of the engine. It is
+//! not stored: what a run says of itself, that it was let in, is.
+
+use std::sync::PoisonError;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use yuanli_expr::Scope;
+use yuanli_flow::{Command, Run};
+use yuanli_model::workflow::Older;
+use yuanli_model::{Digest, RunId, StageName};
+
+use crate::executor::{Error, Shared, Submission};
+use crate::owner::Message;
+
+/// How a run comes into its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entrance {
+    group: String,
+    limit: usize,
+    older: Older,
+}
+
+impl Entrance {
+    /// That of a run, if it has a group.
+    pub(crate) fn of(run: &Run) -> Option<Self> {
+        let concurrency = run.workflow().settings().concurrency.as_ref();
+        // A history tells the group and not what its workflow says of it; then it waits for its turn, alone.
+        let (limit, older) = concurrency.map_or((1, Older::Finish), |concurrency| {
+            (concurrency.limit.get() as usize, concurrency.older)
+        });
+        Some(Self { group: run.group()?.to_owned(), limit, older })
+    }
+}
+
+/// The group that a run is to be of.
+pub(crate) fn group_of(id: RunId, submission: &Submission) -> Result<Option<String>, Error> {
+    let Some(concurrency) = &submission.workflow.settings().concurrency else { return Ok(None) };
+    let about = [id.to_string(), submission.workflow.name().to_string()];
+    let about: Map<String, Value> =
+        yuanli_expr::RUN.into_iter().map(str::to_owned).zip(about.map(Value::String)).collect();
+    let stages: IndexMap<StageName, Value> = IndexMap::new();
+    let scope = Scope::of(&submission.inputs, &stages, &about);
+    match yuanli_expr::render(&concurrency.group, &scope) {
+        Ok(Value::String(group)) => Ok(Some(short(group))),
+        Ok(other) => Ok(Some(short(other.to_string()))),
+        Err(error) => Err(Error::Group(error.to_string())),
+    }
+}
+
+/// A group as it is kept: one with a long name goes by its digest.
+fn short(group: String) -> String {
+    const LONGEST: usize = 256;
+    if group.len() <= LONGEST { group } else { Digest::of(group.as_bytes()).to_string() }
+}
+
+impl Shared {
+    /// A run that is durable comes to its group.
+    pub(crate) fn enter(&self, run: RunId, Entrance { group, limit, older }: &Entrance) {
+        let entry =
+            self.admission.lock().unwrap_or_else(PoisonError::into_inner).enter(group, run, *limit, *older);
+        for older in entry.cancelled {
+            let reason = format!("run {run} of the same concurrency group came after it");
+            let _ = self.send(older, Message::Command(Command::Cancel { reason }));
+        }
+        self.admit(&entry.admitted);
+    }
+
+    /// A run of an engine before this one comes to its group again.
+    pub(crate) fn enter_again(&self, run: RunId, entrance: &Entrance, is_queued: bool) {
+        if is_queued {
+            return self.enter(run, &Entrance { older: Older::Finish, ..entrance.clone() });
+        }
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        admission.resume(&entrance.group, run, entrance.limit, true);
+    }
+
+    /// A run has left its group.
+    pub(crate) fn leave(&self, run: RunId, group: &str) {
+        let admitted = self.admission.lock().unwrap_or_else(PoisonError::into_inner).leave(group, run);
+        self.admit(&admitted);
+    }
+
+    /// What cannot be reached any more has ended, and leaves by itself.
+    fn admit(&self, runs: &[RunId]) {
+        for run in runs {
+            let _ = self.send(*run, Message::Command(Command::Admit));
+        }
+    }
+}
