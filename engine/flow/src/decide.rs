@@ -107,7 +107,9 @@ fn is_wanted(run: &Run, position: usize) -> Result<Option<SkipReason>, Failure> 
     let stage = &run.workflow().stages()[position];
     let unmet = run.state(position).unmet().cloned().map(SkipReason::NeedNotMet);
     let Some(condition) = &stage.condition else { return Ok(unmet) };
-    let is_about_needs = yuanli_expr::asks_for_status(condition);
+    // An expression that cannot be read is found out below.
+    let is_about_needs =
+        yuanli_expr::parse(condition.source()).is_ok_and(|program| program.asks_for_status());
     if unmet.is_some() && !is_about_needs {
         return Ok(unmet);
     }

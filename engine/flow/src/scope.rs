@@ -2,11 +2,15 @@
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use yuanli_expr::{Error, Outputs, Scope, Status};
+use yuanli_expr::{Error, Outputs, Scope, StageResult, Status};
 use yuanli_model::stage::FanOut;
 use yuanli_model::{Expression, Section, Template};
 
 use crate::run::Run;
+use crate::stage::StageStatus;
+
+/// What expressions call the item that an instance is for.
+const ITEM: &str = "item";
 
 /// Where an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +43,28 @@ pub(crate) fn render_map(
     Ok(Value::Object(templates.iter().map(entry).collect::<Result<Map<_, _>, Error>>()?))
 }
 
-/// What an expression reads, as text.
+/// Most values that are told of what an expression read.
+const MOST_SEEN: usize = 8;
+/// Longest value that is told, in characters.
+const LONGEST_SEEN: usize = 120;
+
+/// What an expression reads, name and value, each on one line of bounded length. For explanations.
 pub(crate) fn seen(run: &Run, place: Place, expression: &Expression) -> Vec<(String, String)> {
-    with(run, place, |scope| Ok(yuanli_expr::seen(expression, scope))).unwrap_or_default()
+    let Ok(program) = yuanli_expr::parse(expression.source()) else { return Vec::new() };
+    let value = |name: String| {
+        let value = evaluate(run, place, &Expression::new(name.clone())).ok()?.to_string();
+        let text: String = value.chars().take(LONGEST_SEEN).collect();
+        let text = if text.len() < value.len() { format!("{text}…") } else { text };
+        Some((name, text))
+    };
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for reference in program.references() {
+        let name = yuanli_expr::written(&reference.path);
+        if seen.len() < MOST_SEEN && !seen.iter().any(|(other, _)| *other == name) {
+            seen.extend(value(name));
+        }
+    }
+    seen
 }
 
 fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
@@ -52,30 +75,22 @@ fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, E
             let value = instance.and_then(|instance| run.instances(position).item(instance));
             match &stage.fan_out {
                 Some(FanOut::ForEach(_)) => (&stage.env, value, None),
-                Some(FanOut::Matrix(_)) => (&stage.env, None, value),
+                Some(FanOut::Matrix(_)) => (&stage.env, None, value.and_then(Value::as_object)),
                 None => (&stage.env, None, None),
             }
         }
     };
-    let none = Map::new();
     let scope = Scope {
-        inputs: run.inputs(),
-        stages: run,
-        run: run.about(),
-        trigger: None,
-        env: &none,
-        item,
+        item: item.map(|item| (ITEM, item)),
         matrix,
-        status: status(run, place),
+        status: Some(status(run, place)),
+        ..Scope::of(run.inputs(), run, run.about())
     };
-    if env.is_empty() {
-        return read(&scope);
-    }
     // Environment variables see everything but each other.
     let variable =
         |(name, template): (&String, &Template)| Ok((name.clone(), yuanli_expr::render(template, &scope)?));
     let env = env.iter().map(variable).collect::<Result<Map<_, _>, Error>>()?;
-    read(&Scope { env: &env, ..scope })
+    read(&Scope { env: Some(&env), ..scope })
 }
 
 /// What `success()`, `failure()` and `cancelled()` say: of what a stage needs and, in the parts at the end, of the main
@@ -101,9 +116,14 @@ impl Outputs for Run {
         self.outputs(self.workflow().position(&stage.parse().ok()?)?)
     }
 
-    fn result(&self, stage: &str) -> Option<&'static str> {
-        let status = self.status(self.workflow().position(&stage.parse().ok()?)?);
-        status.is_final().then(|| status.name())
+    fn result(&self, stage: &str) -> Option<StageResult> {
+        match self.status(self.workflow().position(&stage.parse().ok()?)?) {
+            StageStatus::Waiting { .. } | StageStatus::Held | StageStatus::Running => None,
+            StageStatus::Succeeded => Some(StageResult::Succeeded),
+            StageStatus::Allowed(_) | StageStatus::Failed(_) => Some(StageResult::Failed),
+            StageStatus::Cancelled => Some(StageResult::Cancelled),
+            StageStatus::Skipped(_) => Some(StageResult::Skipped),
+        }
     }
 
     fn stages(&self) -> Vec<&str> {

@@ -7,7 +7,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde_json::{Number, Value};
 
-use crate::{InputName, SecretName};
+use crate::{InputName, SecretHandle, SecretName};
 
 /// An input of a workflow.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +142,20 @@ impl InputType {
         }
     }
 
+    /// A value of this type as a run has it: of a secret, the handle.
+    fn bound(&self, value: Value) -> Value {
+        match (self, value) {
+            (Self::Secret, Value::String(name)) => match name.parse() {
+                Ok(name) => SecretHandle::new(name).to_json(),
+                Err(_) => Value::String(name),
+            },
+            (Self::List(of), Value::Array(items)) => {
+                Value::Array(items.into_iter().map(|item| of.bound(item)).collect())
+            }
+            (_, value) => value,
+        }
+    }
+
     /// The value that a text from the command line stands for, if it does. Lists are JSON, or texts with commas between
     /// them; maps are JSON.
     #[must_use]
@@ -212,7 +226,7 @@ pub fn bind(
             }
             None => wrong.push(InvalidInput::Missing(name.clone())),
             Some(value) if input.kind.accepts(&value) => {
-                bound.insert(name.clone(), value);
+                bound.insert(name.clone(), input.kind.bound(value));
             }
             Some(value) => wrong.push(InvalidInput::WrongType {
                 name: name.clone(),
