@@ -1,7 +1,7 @@
 //! From a document without errors to the workflow of the model.
 
 use indexmap::IndexMap;
-use yuanli_model::stage::{Retry, Work};
+use yuanli_model::stage::Work;
 use yuanli_model::workflow::{Concurrency, Settings};
 use yuanli_model::{Stage, Template, Workflow};
 
@@ -98,7 +98,7 @@ impl Shared {
             retry: draft
                 .retry
                 .or_else(|| defaults.and_then(|defaults| defaults.retry.clone()))
-                .unwrap_or_else(Retry::default),
+                .unwrap_or_default(),
             allow_failure: draft.allow_failure,
             grants,
             timeout: draft.timeout.or_else(|| defaults.and_then(|defaults| defaults.timeout)),

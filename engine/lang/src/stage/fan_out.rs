@@ -15,8 +15,8 @@ use crate::value::{self, Config};
 /// What a stage runs for.
 #[derive(Debug)]
 pub(crate) enum FanOut {
-    ForEach(List),
-    Matrix(Matrix),
+    ForEach(Box<List>),
+    Matrix(Box<Matrix>),
 }
 
 /// A list, or an expression that gives one.
@@ -47,8 +47,8 @@ impl FanOut {
     /// All lists in it, each with the key it stands under.
     pub(crate) fn lists(&self) -> impl Iterator<Item = (&'static str, &List)> {
         let (single, matrix) = match self {
-            Self::ForEach(list) => (Some(list), None),
-            Self::Matrix(matrix) => (None, Some(matrix)),
+            Self::ForEach(list) => (Some(&**list), None),
+            Self::Matrix(matrix) => (None, Some(&**matrix)),
         };
         let parts = matrix
             .into_iter()
@@ -83,8 +83,8 @@ pub(super) fn read(
 ) -> Option<FanOut> {
     match (for_each, matrix) {
         (None, None) => None,
-        (Some(entry), None) => read_list(entry, diagnostics).map(FanOut::ForEach),
-        (None, Some(entry)) => read_matrix(entry, diagnostics).map(FanOut::Matrix),
+        (Some(entry), None) => read_list(entry, diagnostics).map(Box::new).map(FanOut::ForEach),
+        (None, Some(entry)) => read_matrix(entry, diagnostics).map(Box::new).map(FanOut::Matrix),
         (Some(_), Some(matrix)) => {
             let message = "a stage has `for_each` or `matrix`, not both";
             diagnostics.error_with(Code::Contradiction, matrix.key_span, message, || {
