@@ -1,17 +1,18 @@
 //! The value of an expression, and of a template with expressions in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use cel::{Context, ExecutionError, Value as Cel};
+use cel::{Context, Value as Cel};
 use serde_json::{Map, Value};
-use yuanli_model::{Expression, Segment, Template};
+use yuanli_model::{Expression, SecretHandle, Segment, Template};
 
+use crate::budget;
 use crate::error::{Error, Kind};
 use crate::fault;
 use crate::json;
-use crate::limit::{self, MAX_STEPS, STEP_BYTES};
-use crate::program::{ENV, METER, Program, parse};
+use crate::limit;
+use crate::program::{Program, parse};
+use crate::rewrite::{ENV, STATUS};
 use crate::scope::Scope;
 use crate::variable::variables;
 
@@ -79,6 +80,12 @@ fn as_text(expression: &Expression, scope: &Scope<'_>) -> Result<String, Error> 
         Value::Bool(flag) => Ok(flag.to_string()),
         Value::Null => refuse("null"),
         Value::Array(_) => refuse("a list"),
+        value @ Value::Object(_) if SecretHandle::parse(&value).is_some() => Err(Error::new(
+            Kind::Result,
+            "a secret cannot stand inside a text, which may be shown and stored",
+        )
+        .with_help("let it be the whole value, so that it is handed on without being read")
+        .within(expression.source())),
         Value::Object(_) => refuse("a map"),
     }
 }
@@ -99,40 +106,25 @@ impl Program {
         for (name, value) in variables(self.references(), scope, &mut bytes) {
             context.add_variable_from_value(name, value);
         }
-        let steps = Arc::new(AtomicU64::new(0));
-        if self.is_metered() {
-            add_meter(&mut context, &steps, bytes)?;
+        for (name, flag) in self.status(scope) {
+            context.add_variable_from_value(name, Cel::Bool(flag));
         }
+        budget::begin(bytes);
         let result = Cel::resolve(root, &context);
-        if steps.load(Ordering::Relaxed) > MAX_STEPS {
-            return Err(Error::new(Kind::Limit, "the lists are too long to walk them in an expression")
-                .with_help("do it in a stage of its own, and use its outputs"));
+        // Asked for first: `||` and the like pass over errors.
+        if let Some(error) = budget::passed() {
+            return Err(error);
         }
         match result {
             Ok(value) => json::from_cel(&value),
             Err(error) => Err(fault::explain(&error, self.references(), scope)),
         }
     }
-}
 
-/// Adds the function that stands around each list that a comprehension walks: it counts what the walk may cost, and
-/// fails before it begins when that is too much.
-fn add_meter(context: &mut Context<'_, '_>, steps: &Arc<AtomicU64>, bytes: u64) -> Result<(), Error> {
-    let steps = Arc::clone(steps);
-    let meter = move |list: Cel, nodes: i64, copies: bool| {
-        let items = match &list {
-            Cel::List(items) => items.len(),
-            Cel::Map(map) => map.map.len(),
-            _ => 0,
-        };
-        let weight = if copies { 1 + bytes / STEP_BYTES } else { 1 };
-        let cost = (items as u64).saturating_mul(nodes.unsigned_abs()).saturating_mul(weight).max(1);
-        let before = steps.fetch_add(cost.min(u64::MAX / 1024), Ordering::Relaxed);
-        if before.saturating_add(cost) > MAX_STEPS {
-            let message = "too many steps".to_owned();
-            return Err(ExecutionError::FunctionError { function: METER.to_owned(), message });
-        }
-        Ok(list)
-    };
-    context.add_function(METER, meter).map_err(|error| Error::new(Kind::Internal, error.to_string()))
+    /// What the calls of `success()` and the like were replaced by.
+    fn status(&self, scope: &Scope<'_>) -> Vec<(&'static str, bool)> {
+        let Some(status) = scope.status.filter(|_| self.asks_for_status()) else { return Vec::new() };
+        let says = [true, status.has_succeeded, status.has_failed, status.is_cancelled];
+        STATUS.into_iter().map(|(_, variable)| variable).zip(says).collect()
+    }
 }

@@ -3,6 +3,8 @@
 use cel::{ExecutionError, Value as Cel};
 
 use crate::error::{Error, Kind, shorten};
+use crate::library::argument::SECRET;
+use crate::library::operator;
 use crate::nearest::nearest;
 use crate::reference::Reference;
 use crate::scope::{Found, Scope};
@@ -20,15 +22,18 @@ pub(crate) fn explain(error: &ExecutionError, references: &[Reference], scope: &
 
 /// The error for a reference that leads nowhere.
 fn unknown(reference: &Reference, scope: &Scope<'_>) -> Option<Error> {
-    if reference.is_optional {
+    let Found::Missing(index, there) = scope.find(&reference.path) else { return None };
+    // A variable has to be there also for what asks whether something in it is.
+    if reference.is_optional && index > 0 {
         return None;
     }
-    let Found::Missing(index, there) = scope.find(&reference.path) else { return None };
     let name = &reference.path[index];
     let message = match (index, reference.path[0].as_str()) {
         (0, _) => format!("there is no variable `{name}`"),
         (1, "inputs") => format!("there is no input `{name}`"),
         (1, "stages") => format!("there are no outputs of a stage `{name}`"),
+        (1, "env") => format!("there is no environment variable `{name}`"),
+        (1, "parameters") => format!("there is no parameter `{name}`"),
         _ => format!("`{}` has no `{name}`", written(&reference.path[..index])),
     };
     let help = match (&reference.dashed, nearest(name, there.iter().copied())) {
@@ -73,28 +78,74 @@ pub(crate) fn listed(names: &[&str]) -> String {
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
+/// Where `success()` and the like can be called.
+pub(crate) const STATUS_HELP: &str = "only an `if` can ask what became of the needed stages";
+
+/// What to do when types do not go together.
+pub(crate) const CONVERT: &str = "convert one of them, with `string(…)`, `int(…)` or `double(…)`";
+
+/// Why nothing can be done with a secret.
+pub(crate) const SECRET_HELP: &str =
+    "a secret is only handed on, as a whole value: what is made of it could be shown and stored";
+
+/// An operator or a function does not take these.
+fn refused(name: &str, types: &[String]) -> Error {
+    let are_numbers = types.iter().all(|ty| matches!(ty.as_str(), "int" | "uint" | "double" | "float"));
+    if types.iter().any(|ty| ty == SECRET) {
+        return Error::new(Kind::Type, format!("{} does not take a secret", function(name)))
+            .with_help(SECRET_HELP);
+    }
+    // The only numbers that cannot be compared are those that are none.
+    if are_numbers && matches!(name, "_<_" | "_<=_" | "_>_" | "_>=_") {
+        return Error::new(
+            Kind::Value,
+            format!("{} compares with what is no number, as `0.0 / 0.0`", function(name)),
+        );
+    }
+    let types: Vec<&str> = types.iter().map(|ty| kind(ty)).collect();
+    Error::new(Kind::Type, format!("{} does not take {}", function(name), types.join(" and ")))
+        .with_help(CONVERT)
+}
+
+/// A type of `cel` in the words of people.
+pub(crate) fn kind(name: &str) -> &str {
+    match name {
+        "int" | "uint" => "a whole number",
+        "double" | "float" => "a decimal number",
+        "string" => "a text",
+        "bool" => "a boolean",
+        "null_type" | "null" => "null",
+        "list" => "a list",
+        "map" => "a map",
+        "iterable" => "a list or a map",
+        "timestamp" | "google.protobuf.Timestamp" => "a time",
+        "duration" | "google.protobuf.Duration" => "a duration",
+        "optional_type" => "an optional value",
+        "type" => "a type",
+        other => other,
+    }
+}
+
 fn in_our_words(error: &ExecutionError) -> Error {
-    const CONVERT: &str = "convert one of them, with `string(…)`, `int(…)` or `double(…)`";
     match error {
         ExecutionError::NoSuchKey(key) => {
-            Error::new(Kind::Unknown, format!("there is no key `{}`", shorten(key)))
+            Error::new(Kind::Value, format!("there is no key `{}`", shorten(key)))
                 .with_help("ask with `has(…)` first, or read it with `.?` and `.orValue(…)`")
+        }
+        ExecutionError::UndeclaredReference(name) if name.starts_with('@') => {
+            let name = name.trim_start_matches('@');
+            Error::new(Kind::Unknown, format!("`{name}()` cannot be asked here")).with_help(STATUS_HELP)
         }
         ExecutionError::UndeclaredReference(name) => {
             Error::new(Kind::Unknown, format!("there is no variable or function `{}`", shorten(name)))
         }
-        ExecutionError::NoSuchOverload(overload) => {
-            let types = overload.argument_types().join(" and ");
-            Error::new(Kind::Type, format!("{} does not take {types}", function(overload.function())))
-                .with_help(CONVERT)
+        ExecutionError::NoSuchOverload(overload) => refused(overload.function(), overload.argument_types()),
+        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+            let types = [left.type_of().to_string(), right.type_of().to_string()];
+            refused(operator, &types)
         }
-        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => Error::new(
-            Kind::Type,
-            format!("{} does not take {} and {}", function(operator), left.type_of(), right.type_of()),
-        )
-        .with_help(CONVERT),
         ExecutionError::UnexpectedType { got, want } => {
-            Error::new(Kind::Type, format!("{} was found where {} is needed", shorten(got), shorten(want)))
+            Error::new(Kind::Type, format!("{} was found where {} is needed", kind(got), kind(want)))
         }
         ExecutionError::InvalidArgumentCount { expected, actual } => {
             Error::new(Kind::Type, format!("a function takes {expected} arguments, not {actual}"))
@@ -119,7 +170,7 @@ fn in_our_words(error: &ExecutionError) -> Error {
 
 /// An operator or a function as it is written: inside `cel` some have another name, or underscores for operands.
 fn function(name: &str) -> String {
-    let plain = match name {
+    let plain = match operator::plain_name(name) {
         "add" => "+",
         "sub" => "-",
         "mul" => "*",

@@ -1,5 +1,4 @@
-//! The functions that an expression can call. `cel` tells the names of its functions to nobody, so they stand here once
-//! more; a test calls each of them.
+//! What a call stands for, by the names in the [table](crate::table).
 
 use std::ops::Range;
 
@@ -8,58 +7,10 @@ use cel::common::ast::{CallExpr, Expr};
 
 use crate::fault::listed;
 use crate::nearest::nearest;
-
-/// What is called as `size(x)`.
-pub const FUNCTIONS: [&str; 16] = [
-    "bool",
-    "bytes",
-    "double",
-    "duration",
-    "dyn",
-    "has",
-    "int",
-    "matches",
-    "optional.none",
-    "optional.of",
-    "optional.ofNonZeroValue",
-    "size",
-    "string",
-    "timestamp",
-    "type",
-    "uint",
-];
-
-/// What is called as `x.size()`.
-pub const METHODS: [&str; 25] = [
-    "all",
-    "contains",
-    "endsWith",
-    "exists",
-    "existsOne",
-    "exists_one",
-    "filter",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getFullYear",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getSeconds",
-    "hasValue",
-    "map",
-    "matches",
-    "or",
-    "orValue",
-    "size",
-    "startsWith",
-    "value",
-];
+use crate::table;
 
 /// The name that functions of optional values begin with; it is no variable.
-const NAMESPACE: &str = "optional";
+pub(crate) const NAMESPACE: &str = "optional";
 
 /// A call of a function that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,24 +28,41 @@ impl UnknownFunction {
     #[must_use]
     pub fn help(&self) -> String {
         let name = self.name.as_str();
-        let (own, other) = if self.is_method {
-            (METHODS.as_slice(), FUNCTIONS.as_slice())
-        } else {
-            (&FUNCTIONS[..], &METHODS[..])
-        };
-        if other.contains(&name) {
+        let names =
+            || table::functions().filter(|known| known.is_method == self.is_method).map(|known| known.name);
+        if table::find(name, !self.is_method).is_some() {
             return if self.is_method {
                 format!("it is written `{name}(x)`")
             } else {
                 format!("it is written `x.{name}(…)`")
             };
         }
-        if let Some(near) = nearest(name, own.iter().copied()) {
+        if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name) {
+            return format!("here it is {ours}");
+        }
+        if let Some(near) = nearest(name, names()) {
             return format!("did you mean `{near}`?");
         }
-        format!("there is {}", listed(own))
+        let own: Vec<&str> = names().collect();
+        format!("there is {}", listed(&own))
     }
 }
+
+/// What other languages of workflows call what there is under another name.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("toJSON", "`json(x)`"),
+    ("toJson", "`json(x)`"),
+    ("fromJSON", "`parse_json(text)`"),
+    ("fromJson", "`parse_json(text)`"),
+    ("format", "`'…%s…'.format([x])`"),
+    ("hashFiles", "`sha256(text)`; of files a stage makes it"),
+    ("len", "`size(x)`"),
+    ("length", "`size(x)`"),
+    ("coalesce", "`default(x, y)`"),
+    ("lower", "`x.lowerAscii()`"),
+    ("upper", "`x.upperAscii()`"),
+    ("now", "`timestamp(run.started)`: an expression reads no clock"),
+];
 
 /// What a call stands for.
 pub(crate) enum Callee<'a> {
@@ -119,9 +87,8 @@ pub(crate) fn callee(call: &CallExpr) -> Callee<'_> {
         return Callee::Known;
     }
     let is_qualified = call.target.as_deref().is_some_and(is_namespace);
-    if is_qualified && FUNCTIONS.contains(&format!("{NAMESPACE}.{name}").as_str()) {
+    if is_qualified && table::find(&format!("{NAMESPACE}.{name}"), false).is_some() {
         return Callee::Qualified;
     }
-    let known = if call.target.is_none() { &FUNCTIONS[..] } else { &METHODS[..] };
-    if known.contains(&name) { Callee::Known } else { Callee::Unknown(name) }
+    if table::find(name, call.target.is_some()).is_some() { Callee::Known } else { Callee::Unknown(name) }
 }

@@ -2,7 +2,7 @@
 //!
 //! Whole numbers stay whole. What JSON lacks has a form of its own: bytes are base64 text, a timestamp is RFC 3339
 //! text, a duration is seconds with an `s`, as Protobuf's JSON mapping has it. A double that is not finite, and a map
-//! whose keys are no text, are errors.
+//! whose keys are no text, are errors. The handle of a secret is a value of its own kind, on which no operator works.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +10,22 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cel::Value as Cel;
-use cel::objects::{Key, Map as CelMap};
+use cel::objects::{Key, Map as CelMap, Opaque};
 use serde_json::{Map, Number, Value};
+use yuanli_model::SecretHandle;
 
 use crate::error::{Error, Kind};
+use crate::library::argument::SECRET;
+
+/// The handle of a secret among the values of `cel`.
+#[derive(Debug, PartialEq, Eq)]
+struct Secret(SecretHandle);
+
+impl Opaque for Secret {
+    fn runtime_type_name(&self) -> &str {
+        SECRET
+    }
+}
 
 /// The value of `cel` for a JSON value, and about how many bytes it takes.
 pub(crate) fn to_cel(value: &Value, bytes: &mut u64) -> Cel {
@@ -31,6 +43,9 @@ pub(crate) fn to_cel(value: &Value, bytes: &mut u64) -> Cel {
             Cel::String(Arc::new(text.clone()))
         }
         Value::Array(items) => Cel::List(Arc::new(items.iter().map(|item| to_cel(item, bytes)).collect())),
+        Value::Object(_) if let Some(handle) = SecretHandle::parse(value) => {
+            Cel::Opaque(Arc::new(Secret(handle)))
+        }
         Value::Object(entries) => map_of(entries.iter().map(|(key, value)| {
             *bytes += key.len() as u64;
             (key.as_str(), to_cel(value, bytes))
@@ -91,6 +106,7 @@ fn from_cel_at(value: &Cel, depth: usize) -> Result<Value, Error> {
             Value::Array(items.iter().map(|item| from_cel_at(item, depth + 1)).collect::<Result<_, _>>()?)
         }
         Cel::Map(map) => object(map, depth + 1)?,
+        Cel::Opaque(opaque) if let Some(Secret(handle)) = opaque.downcast_ref() => handle.to_json(),
         Cel::Opaque(opaque) if opaque.runtime_type_name().contains("optional") => {
             return Err(unusable("an optional value", Some("say what it is otherwise: `.orValue(…)`")));
         }
@@ -132,5 +148,30 @@ fn unusable(what: &str, help: Option<&str>) -> Error {
     match help {
         Some(help) => error.with_help(help),
         None => error,
+    }
+}
+
+/// Whether a secret is in it, at any depth.
+pub(crate) fn holds_secret(value: &Cel) -> bool {
+    match value {
+        Cel::Opaque(opaque) => opaque.downcast_ref::<Secret>().is_some(),
+        Cel::List(items) => items.iter().any(holds_secret),
+        Cel::Map(map) => map.map.values().any(holds_secret),
+        _ => false,
+    }
+}
+
+/// At most how many bytes its JSON text has.
+pub(crate) fn length(value: &Value) -> usize {
+    /// Each byte of a text may be written as `\u0000`.
+    const ESCAPED: usize = 6;
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 32,
+        Value::String(text) => text.len() * ESCAPED + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| 1 + length(item)).sum::<usize>(),
+        Value::Object(entries) => {
+            2 + entries.iter().map(|(key, value)| key.len() * ESCAPED + 4 + length(value)).sum::<usize>()
+        }
     }
 }

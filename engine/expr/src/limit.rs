@@ -22,6 +22,17 @@ pub const MAX_COMPREHENSIONS: usize = 2;
 /// item. So many steps took 60 ms, a walk over 120,000 numbers, and can make at most about 350 MB of copies.
 pub const MAX_STEPS: u64 = 1_000_000;
 
+/// Most bytes of text and lists that operators and functions make in one evaluation, all together: a config is at most
+/// some kilobytes, so this is ample, and harmless when many runs evaluate at once.
+pub const MAX_MADE: u64 = 16 * 1024 * 1024;
+
+/// Steps that the making of one pattern of `matches`, `glob_matches` or `semver_matches` counts as: one that is as
+/// large as [`MAX_PATTERN`] allows takes up to 3 ms.
+pub(crate) const PATTERN_STEPS: u64 = 1_000;
+
+/// Largest compiled pattern, in bytes.
+pub(crate) const MAX_PATTERN: usize = 256 * 1024;
+
 /// Data that counts as one more step, in bytes.
 pub(crate) const STEP_BYTES: u64 = 1024;
 

@@ -1,21 +1,14 @@
 //! A parsed expression.
 
-use std::sync::{Arc, LazyLock};
-
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue};
+use cel::IdedExpr;
+use cel::common::ast::SourceInfo;
 use cel::parser::ParseErrors;
-use cel::{Env, IdedExpr};
 
 use crate::error::{Error, Kind, shorten};
 use crate::function::UnknownFunction;
 use crate::limit;
 use crate::reference::{self, Reference};
-
-/// The standard functions and macros of CEL; making them takes longer than a small evaluation.
-pub(crate) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
-/// The function around each list that a comprehension walks; `@` cannot begin a name in CEL.
-pub(crate) const METER: &str = "@meter";
+use crate::rewrite::{self, ENV};
 
 /// A parsed expression: its syntax and its limits are checked, its names are not.
 pub struct Program {
@@ -25,7 +18,8 @@ pub struct Program {
     root: Option<IdedExpr>,
     references: Vec<Reference>,
     unknown_functions: Vec<UnknownFunction>,
-    is_metered: bool,
+    asks_for_status: bool,
+    positions: SourceInfo,
 }
 
 /// Parses an expression, the text between `${{` and `}}`.
@@ -50,12 +44,9 @@ pub fn parse(source: &str) -> Result<Program, Error> {
             .with_help("do one part in a stage of its own, and use its outputs"));
         }
         let (references, unknown_functions) = reference::collect(&root, &positions, source);
-        let is_metered = depth > 0;
-        if is_metered {
-            meter(&mut root);
-        }
+        let asks_for_status = rewrite::rewrite(&mut root);
         let (source, root) = (source.to_owned(), Some(root));
-        Ok(Program { source, operators, root, references, unknown_functions, is_metered })
+        Ok(Program { source, operators, root, references, unknown_functions, asks_for_status, positions })
     })
     .map_err(|error| error.within(source))
 }
@@ -87,9 +78,16 @@ impl Program {
         self.root.as_ref()
     }
 
-    /// Whether it has comprehensions, so that evaluation needs [`METER`].
-    pub(crate) fn is_metered(&self) -> bool {
-        self.is_metered
+    /// Whether it calls `always()`, `success()`, `failure()` or `cancelled()`; a condition that does not holds only
+    /// where `success()` does.
+    #[must_use]
+    pub fn asks_for_status(&self) -> bool {
+        self.asks_for_status
+    }
+
+    /// Where the tokens of its nodes lie.
+    pub(crate) fn positions(&self) -> &SourceInfo {
+        &self.positions
     }
 }
 
@@ -107,59 +105,6 @@ impl Drop for Program {
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Program").field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
-/// Puts [`METER`] around each list that a comprehension walks: it is called once for each walk, before the first
-/// item, with the list, the nodes of the body, and whether the body can copy data that is not the item.
-fn meter(expr: &mut IdedExpr) {
-    if let Expr::Comprehension(comprehension) = &mut expr.expr {
-        let nodes = reference::count_nodes(&comprehension.loop_step) + 1;
-        let copies = has_free_names(comprehension);
-        let list = std::mem::take(&mut comprehension.iter_range);
-        let literal = |value| IdedExpr { id: list.id, expr: Expr::Literal(value) };
-        let nodes = literal(LiteralValue::Int(i64::try_from(nodes).unwrap_or(i64::MAX).into()));
-        let copies = literal(LiteralValue::Boolean(copies.into()));
-        let id = list.id;
-        let call = CallExpr { func_name: METER.to_owned(), target: None, args: vec![list, nodes, copies] };
-        comprehension.iter_range = IdedExpr { id, expr: Expr::Call(call) };
-    }
-    for child in children_mut(&mut expr.expr) {
-        meter(child);
-    }
-}
-
-fn has_free_names(comprehension: &ComprehensionExpr) -> bool {
-    fn any(expr: &IdedExpr, own: &[&str]) -> bool {
-        match &expr.expr {
-            Expr::Ident(name) => !own.contains(&name.as_str()),
-            other => reference::children(other).into_iter().any(|child| any(child, own)),
-        }
-    }
-    let mut own = vec![comprehension.iter_var.as_str(), comprehension.accu_var.as_str()];
-    own.extend(comprehension.iter_var2.as_deref());
-    any(&comprehension.loop_step, &own)
-}
-
-fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
-    use cel::common::ast::EntryExpr;
-    fn of_entry(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
-        match entry {
-            EntryExpr::StructField(field) => vec![&mut field.value],
-            EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
-        }
-    }
-    match expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
-        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),
-        Expr::Comprehension(inner) => {
-            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &mut **inner;
-            vec![iter_range, accu_init, loop_cond, loop_step, result]
-        }
-        Expr::List(list) => list.elements.iter_mut().collect(),
-        Expr::Select(select) => vec![&mut select.operand],
-        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| of_entry(&mut entry.expr)).collect(),
-        Expr::Struct(made) => made.entries.iter_mut().flat_map(|entry| of_entry(&mut entry.expr)).collect(),
     }
 }
 

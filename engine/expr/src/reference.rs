@@ -5,6 +5,7 @@ use std::ops::Range;
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 
+use crate::default;
 use crate::function::{self, Callee, UnknownFunction};
 
 /// A variable with the constant selectors that follow it.
@@ -40,14 +41,16 @@ pub(crate) fn collect(
     (found, unknown)
 }
 
-/// How deep comprehensions stand inside each other: 0 without any. The list that is walked does not count as inside.
+/// How deep comprehensions stand inside each other: 0 without any. The list that is walked does not count as inside,
+/// and `default` does not count, though it is written as one.
 pub(crate) fn comprehension_depth(expr: &IdedExpr) -> usize {
     match &expr.expr {
         Expr::Comprehension(comprehension) => {
             let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } =
                 &**comprehension;
             let body = [accu_init, loop_cond, loop_step, result].map(comprehension_depth).into_iter().max();
-            comprehension_depth(iter_range).max(body.unwrap_or(0) + 1)
+            let own = usize::from(!default::is_default(comprehension));
+            comprehension_depth(iter_range).max(body.unwrap_or(0) + own)
         }
         _ => children(&expr.expr).into_iter().map(comprehension_depth).max().unwrap_or(0),
     }
@@ -122,9 +125,7 @@ impl<'a> Collector<'a> {
 
     /// Where the name of a function lies: in front of its `(`, which has the id `parenthesis`.
     fn name_before(&self, parenthesis: u64, name: &str) -> Range<usize> {
-        let begin = self.token(parenthesis).map_or(0, |at| at.start);
-        let end = self.source[..begin].trim_end().len();
-        if self.source[..end].ends_with(name) { end - name.len()..end } else { 0..self.source.len() }
+        name_before(self.source, self.token(parenthesis).map_or(0, |at| at.start), name)
     }
 
     fn visit_comprehension(&mut self, comprehension: &'a ComprehensionExpr) {
@@ -192,16 +193,26 @@ impl<'a> Collector<'a> {
         reference
     }
 
-    /// Where the token of a node lies, in bytes.
     fn token(&self, id: u64) -> Option<Range<usize>> {
-        let (start, stop) = self.positions.offset_for(id)?;
-        let (start, end) = (start as usize, stop as usize + 1);
-        (start < end && self.source.get(start..end).is_some()).then_some(start..end)
+        token_of(self.positions, self.source, id)
     }
 }
 
+/// Where the token of a node lies, in bytes.
+pub(crate) fn token_of(positions: &SourceInfo, source: &str, id: u64) -> Option<Range<usize>> {
+    let (start, stop) = positions.offset_for(id)?;
+    let (start, end) = (start as usize, stop as usize + 1);
+    (start < end && source.get(start..end).is_some()).then_some(start..end)
+}
+
+/// Where the name of a function lies that is called with the parenthesis at `open`.
+pub(crate) fn name_before(source: &str, open: usize, name: &str) -> Range<usize> {
+    let end = source[..open].trim_end().len();
+    if source[..end].ends_with(name) { end - name.len()..end } else { 0..source.len() }
+}
+
 /// The extent of the selector whose `.` or `[` is at `begin`: to the end of the name, or past the `]`.
-fn selector(source: &str, begin: usize) -> Range<usize> {
+pub(crate) fn selector(source: &str, begin: usize) -> Range<usize> {
     let rest = &source[begin..];
     if rest.starts_with('[') {
         let skipped = crate::token::end_of_index(rest).unwrap_or(1);

@@ -83,6 +83,30 @@ pub(crate) fn end_of_index(text: &str) -> Option<usize> {
     None
 }
 
+/// The index after the bracket that closes the one at `open`; the end of the text when there is none.
+pub(crate) fn end_of_bracket(source: &str, open: usize) -> usize {
+    let bytes = source.as_bytes();
+    let (mut at, mut depth) = (open, 0_usize);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' => {
+                at = end_of_string(bytes, at).unwrap_or(at + 1);
+                continue;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
 /// The index after the string that begins with the quote at `open`; `None` when it has no end.
 fn end_of_string(bytes: &[u8], open: usize) -> Option<usize> {
     let quote = bytes[open];

@@ -5,27 +5,25 @@ use std::sync::Arc;
 
 use cel::Value as Cel;
 use cel::objects::{Key, Map as CelMap};
-use serde_json::{Map, Value};
 
 use crate::json;
 use crate::reference::Reference;
 use crate::scope::{Found, Scope};
 
 /// The variables that the references need, and nothing else of the scope.
-pub(crate) fn variables(
+pub(crate) fn variables<'a>(
     references: &[Reference],
-    scope: &Scope<'_>,
+    scope: &Scope<'a>,
     bytes: &mut u64,
-) -> Vec<(&'static str, Cel)> {
-    let roots = scope.roots().iter().copied();
+) -> Vec<(&'a str, Cel)> {
+    let roots = scope.roots().into_iter();
     roots
         .filter_map(|root| {
             let mut wanted = Tree::default();
-            references
-                .iter()
-                .filter(|reference| reference.path[0] == root)
-                .for_each(|reference| wanted.add(&reference.path, scope, bytes));
-            references.iter().any(|reference| reference.path[0] == root).then(|| (root, wanted.into_root()))
+            let mut own = references.iter().filter(|reference| reference.path[0] == root).peekable();
+            own.peek()?;
+            own.for_each(|reference| wanted.add(&reference.path, scope, bytes));
+            Some((root, wanted.into_root()))
         })
         .collect()
 }
@@ -57,6 +55,7 @@ impl Tree {
                 let value = json::to_cel(value, bytes);
                 self.put(&path[1..taken], value);
             }
+            Found::Text(text, taken) => self.put(&path[1..taken], Cel::from(text)),
             Found::Whole => self.put(&path[1..], whole(path, scope, bytes)),
         }
     }
@@ -99,23 +98,31 @@ impl Tree {
 
 /// The value of a path that leads to a map made of several values.
 fn whole(path: &[String], scope: &Scope<'_>, bytes: &mut u64) -> Cel {
-    let stage = |name: &str, bytes: &mut u64| {
-        let outputs = scope.stages.of(name).map_or(Cel::Null, |value| json::to_cel(value, bytes));
-        json::map_of([("outputs", outputs)].into_iter())
-    };
-    let map = |map: &Map<String, Value>, bytes: &mut u64| {
-        json::map_of(map.iter().map(|(key, value)| (key.as_str(), json::to_cel(value, bytes))))
-    };
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["inputs"] => {
-            json::map_of(scope.inputs.iter().map(|(name, value)| (name.as_str(), json::to_cel(value, bytes))))
+            let inputs = scope.inputs.into_iter().flatten();
+            json::map_of(inputs.map(|(name, value)| (name.as_str(), json::to_cel(value, bytes))))
         }
-        ["stages"] => json::map_of(scope.stages.stages().into_iter().map(|name| (name, stage(name, bytes)))),
-        ["stages", name] => stage(name, bytes),
-        ["run"] => map(scope.run, bytes),
-        ["trigger"] => scope.trigger.map_or(Cel::Null, |trigger| map(trigger, bytes)),
+        ["stages"] => {
+            let stages = scope.stages.map(|stages| stages.stages()).unwrap_or_default().into_iter();
+            json::map_of(stages.map(|name| (name, stage(name, scope, bytes))))
+        }
+        ["stages", name] => stage(name, scope, bytes),
+        [name] => match scope.map(name) {
+            Some(map) => {
+                json::map_of(map.iter().map(|(key, value)| (key.as_str(), json::to_cel(value, bytes))))
+            }
+            None => Cel::Null,
+        },
         // `Scope::find` calls nothing else whole.
         _ => Cel::Null,
     }
+}
+
+fn stage(name: &str, scope: &Scope<'_>, bytes: &mut u64) -> Cel {
+    let outputs = scope.stages.and_then(|stages| stages.of(name)).map(|value| json::to_cel(value, bytes));
+    let result = scope.stages.and_then(|stages| stages.result(name)).map(|result| Cel::from(result.as_str()));
+    let fields = [("outputs", outputs), ("result", result)];
+    json::map_of(fields.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }

@@ -81,7 +81,8 @@ proptest! {
     fn every_expression_gives_a_value_or_an_error(source in source()) {
         let inputs = IndexMap::from([("a".parse().expect("a name"), json!({ "a": [1, "x", null], "b": 1.5 }))]);
         let outputs = IndexMap::from([("a".parse().expect("a name"), json!({ "b": 1 }))]);
-        let scope = Scope { inputs: &inputs, stages: &outputs, run: &Map::new(), trigger: None };
+        let run = Map::new();
+        let scope = Scope::of(&inputs, &outputs, &run);
         match parse(&source) {
             Err(error) => prop_assert!(error.at.is_none_or(|at| source.get(at).is_some())),
             Ok(program) => {

@@ -175,7 +175,7 @@ impl Run {
 
     /// What expressions can see now.
     pub(crate) fn scope(&self) -> Scope<'_> {
-        Scope { inputs: &self.inputs, stages: self, run: &self.about, trigger: None }
+        Scope::of(&self.inputs, self, &self.about)
     }
 
     pub(crate) fn attempt_id(&self, position: usize, attempt: u32) -> AttemptId {

@@ -333,8 +333,7 @@ impl Shared {
             Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}"))
         })?;
         let trigger = Map::from_iter([("body".to_owned(), body)]);
-        let (inputs, run) = (indexmap::IndexMap::new(), Map::new());
-        let scope = Scope { inputs: &inputs, stages: &(), run: &run, trigger: Some(&trigger) };
+        let scope = Scope { trigger: Some(&trigger), ..Scope::default() };
         match yuanli_expr::render(template, &scope) {
             Ok(Value::Object(inputs)) => Ok(inputs),
             Ok(_) => Err(Refusal::Invalid("the inputs of the webhook are no map".to_owned())),

@@ -1,0 +1,66 @@
+//! How a value says that it is a secret, without being it.
+//!
+//! Expressions, configs and stored events hold handles only; what a handle stands for is put in where an effect needs
+//! it, and nowhere before.
+
+use serde_json::{Map, Value};
+
+use crate::SecretName;
+
+/// The one key of a handle.
+const KEY: &str = "secret";
+
+/// Stands for a secret: as JSON `{"secret": "NAME"}`, and nothing beside that key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SecretHandle(SecretName);
+
+impl SecretHandle {
+    /// The handle of the secret of that name.
+    #[must_use]
+    pub fn new(name: SecretName) -> Self {
+        Self(name)
+    }
+
+    /// The handle that a value is; `None` when it is any other value, also one that only has the key among others.
+    #[must_use]
+    pub fn parse(value: &Value) -> Option<Self> {
+        let map = value.as_object().filter(|map| map.len() == 1)?;
+        map.get(KEY)?.as_str()?.parse().ok().map(Self)
+    }
+
+    /// The name of the secret.
+    #[must_use]
+    pub fn name(&self) -> &SecretName {
+        &self.0
+    }
+
+    /// Its form in configs and events.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        Value::Object(Map::from_iter([(KEY.to_owned(), Value::String(self.0.to_string()))]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_handle_is_a_map_of_one_key_and_nothing_else_is() {
+        let handle = SecretHandle::new("registry-token".parse().expect("a name"));
+        assert_eq!(handle.to_json(), json!({ "secret": "registry-token" }));
+        assert_eq!(SecretHandle::parse(&handle.to_json()), Some(handle));
+        for other in [
+            json!("registry-token"),
+            json!({ "secret": 1 }),
+            json!({ "secret": "no name!" }),
+            json!({ "secret": "a", "more": 1 }),
+            json!({ "name": "a" }),
+            json!({}),
+        ] {
+            assert_eq!(SecretHandle::parse(&other), None, "{other}");
+        }
+    }
+}
