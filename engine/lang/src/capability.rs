@@ -6,14 +6,23 @@ use crate::diagnostic::{Code, Diagnostics};
 use crate::stage::Draft;
 
 /// Reports rights that the plugin imports and the stage does not grant, and grants that it has no use for.
-pub(crate) fn check(stage: &Draft<'_>, plugin: &PluginDescription, diagnostics: &mut Diagnostics<'_>) {
+pub(crate) fn check(
+    stage: &Draft<'_>,
+    defaults: &[Capability],
+    plugin: &PluginDescription,
+    diagnostics: &mut Diagnostics<'_>,
+) {
     for (granted, span) in &stage.grants {
         if !plugin.capabilities.contains(granted) {
             let message = format!("plugin `{}` does not ask for the right `{granted}`", plugin.name);
             diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
         }
     }
-    let is_granted = |right: &Capability| stage.grants.iter().any(|(granted, _)| granted == right);
+    // What the defaults grant is for all stages: that one of them has no use for it says nothing.
+    let is_granted = |right: &Capability| match stage.has_grants {
+        true => stage.grants.iter().any(|(granted, _)| granted == right),
+        false => defaults.contains(right),
+    };
     let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
     let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
     let Some((_, span)) = stage.uses.as_ref().filter(|_| !plugin.is_builtin && !missing.is_empty()) else {

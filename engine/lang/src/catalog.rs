@@ -1,12 +1,14 @@
-//! What `lang` has to know of plugins, as data that is already there.
+//! What `lang` has to know of plugins and workflows, as data that is already there.
 
 use std::sync::Arc;
 
-use yuanli_model::{PluginDescription, PluginReference};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{PluginDescription, PluginReference, Workflow};
 
-/// The plugins that a text may use.
+/// The plugins and workflows that a text may use.
 pub trait Catalog {
-    /// The plugin that a reference stands for.
+    /// The plugin that a reference stands for. Whether it is of the version that is asked for is checked here, and again
+    /// by who asks: a catalog that goes by the name alone is right too.
     ///
     /// # Errors
     /// Why it cannot be used, for a person.
@@ -14,4 +16,19 @@ pub trait Catalog {
 
     /// The names of all plugins, to find the one that somebody meant.
     fn names(&self) -> Vec<String>;
+
+    /// The workflow that a reference stands for; `None` when that cannot be known here, so that its inputs and outputs
+    /// are not checked.
+    ///
+    /// # Errors
+    /// Why it cannot be used, for a person.
+    fn workflow(&self, reference: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
+        let _ = reference;
+        Ok(None)
+    }
+
+    /// The names of all workflows, to find the one that somebody meant.
+    fn workflow_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -2,19 +2,24 @@
 
 use std::collections::HashSet;
 
-use yuanli_model::{PluginReference, Stage, Workflow};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{PluginReference, Section, Workflow};
 
 use crate::capability;
 use crate::catalog::Catalog;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::document::{self, Document};
 use crate::expression::Names;
-use crate::key;
+use crate::habit;
+use crate::into_model;
 use crate::needs;
 use crate::node::{Kind, Node};
 use crate::plugin::Plugins;
+use crate::run;
 use crate::schema;
-use crate::stage::Draft;
+use crate::stage::{self, Uses};
+use crate::target::{self, Target};
+use crate::template;
 use crate::yaml;
 
 /// Largest text, in bytes.
@@ -42,6 +47,14 @@ pub fn compile(_file: &str, text: &str, catalog: &dyn Catalog) -> Compilation {
 }
 
 fn build(diagnostics: &mut Diagnostics<'_>, catalog: &dyn Catalog) -> Option<Workflow> {
+    let root = tree(diagnostics)?;
+    let document = document::read(&root, diagnostics)?;
+    let targets = check(&document, catalog, diagnostics);
+    if diagnostics.has_errors() { None } else { into_model::workflow(document, &targets, diagnostics) }
+}
+
+/// The tree of a text, its short forms written out.
+fn tree(diagnostics: &mut Diagnostics<'_>) -> Option<Node> {
     if diagnostics.text().len() > MAX_TEXT {
         // Whoever read it may have stopped when it was clear that it is too long.
         let message = format!("the document has more than {MAX_TEXT} bytes");
@@ -52,84 +65,88 @@ fn build(diagnostics: &mut Diagnostics<'_>, catalog: &dyn Catalog) -> Option<Wor
     }
     let mut root = yaml::parse(diagnostics)?;
     yaml::deduplicate(&mut root, diagnostics);
-    let document = document::read(&root, diagnostics)?;
-    check(&document, catalog, diagnostics);
-    if diagnostics.has_errors() { None } else { into_workflow(document, diagnostics) }
+    template::expand(&mut root, diagnostics);
+    run::expand(&mut root, diagnostics);
+    Some(root)
 }
 
-/// Everything that takes more than one place of the document, or a plugin.
-fn check(document: &Document<'_>, catalog: &dyn Catalog, diagnostics: &mut Diagnostics<'_>) {
+/// Everything that takes more than one place of the document, or a plugin; gives what each stage runs.
+fn check(document: &Document<'_>, catalog: &dyn Catalog, diagnostics: &mut Diagnostics<'_>) -> Vec<Target> {
     let needs = needs::resolve(&document.stages, diagnostics);
-    let mut plugins = Plugins::new(catalog);
-    let mut used = Vec::with_capacity(document.stages.len());
-    for stage in &document.stages {
-        let plugin =
-            stage.uses.as_ref().and_then(|(reference, span)| plugins.find(reference, *span, diagnostics));
-        if let Some(plugin) = &plugin {
-            capability::check(stage, &plugin.description, diagnostics);
-            schema::check(stage, plugin, diagnostics);
-        }
-        used.push(plugin);
-    }
+    let targets = find_targets(document, catalog, diagnostics);
     document.triggers.check(&document.inputs, diagnostics);
-    let names = Names { inputs: &document.inputs, stages: &document.stages, needs: &needs, plugins: &used };
-    for stage in 0..document.stages.len() {
-        names.check(stage, diagnostics);
-    }
+    into_model::check_size(document, diagnostics);
+    let names = Names::new(document, &needs, &targets);
+    names.check(diagnostics);
+    habit::check(document, names.used(), diagnostics);
+    targets
 }
 
-/// The workflow of a document without errors.
-fn into_workflow(document: Document<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Workflow> {
-    let stages = document.stages.into_iter().map(into_stage).collect::<Option<Vec<_>>>()?;
-    match Workflow::new(document.name?, document.description, document.inputs.valid, stages) {
-        Ok(workflow) => Some(workflow.with_triggers(document.triggers.into_triggers())),
-        Err(invalid) => {
-            // Every reason has a diagnostic of its own, with a place; this one is for a reason that is new.
-            diagnostics.error(Code::WrongKind, Span::default(), invalid.to_string());
-            None
-        }
+fn find_targets(
+    document: &Document<'_>,
+    catalog: &dyn Catalog,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<Target> {
+    let mut plugins = Plugins::new(catalog);
+    let mut targets = Vec::with_capacity(document.stages.len());
+    for stage in &document.stages {
+        targets.push(match &stage.uses {
+            None if stage.is_gate => Target::Gate,
+            None => Target::Unknown,
+            Some((Uses::Plugin(reference), span)) => match plugins.find(reference, *span, diagnostics) {
+                Some(plugin) => {
+                    capability::check(stage, &document.defaults.grants, &plugin.description, diagnostics);
+                    schema::check(stage, &plugin, diagnostics);
+                    Target::Plugin(plugin)
+                }
+                None => Target::Unknown,
+            },
+            Some((Uses::Workflow(reference), span)) => {
+                let target = target::workflow(reference, *span, catalog, diagnostics);
+                if let Target::Workflow(workflow) = &target {
+                    target::check_inputs(stage, workflow, diagnostics);
+                }
+                target
+            }
+        });
     }
-}
-
-fn into_stage(draft: Draft<'_>) -> Option<Stage> {
-    let (uses, _) = draft.uses?;
-    let needs = draft.needs.iter().map(|(need, _)| need.parse().ok()).collect::<Option<Vec<_>>>()?;
-    Some(Stage {
-        name: draft.name?,
-        uses,
-        with: draft.config.template,
-        needs,
-        grants: draft.grants.into_iter().map(|(capability, _)| capability).collect(),
-        timeout: draft.timeout,
-    })
+    targets
 }
 
 /// The plugins that a text uses, each once, in the order of the text; none when it cannot be read.
 #[must_use]
 pub fn references(text: &str) -> Vec<PluginReference> {
-    if text.len() > MAX_TEXT {
-        return Vec::new();
-    }
-    let Some(root) = yaml::parse(&mut Diagnostics::new(text)) else { return Vec::new() };
-    let Some(stages) = entry(&root, "stages").and_then(entries) else { return Vec::new() };
+    let plugin = |uses| match uses {
+        Uses::Plugin(reference) => Some(reference),
+        Uses::Workflow(_) => None,
+    };
+    used(text, plugin)
+}
+
+/// The workflows that the stages of a text run, each once, in the order of the text; none when it cannot be read.
+#[must_use]
+pub fn workflow_references(text: &str) -> Vec<WorkflowReference> {
+    let workflow = |uses| match uses {
+        Uses::Workflow(reference) => Some(reference),
+        Uses::Plugin(_) => None,
+    };
+    used(text, workflow)
+}
+
+fn used<T: Clone + Eq + std::hash::Hash>(text: &str, choose: impl Fn(Uses) -> Option<T>) -> Vec<T> {
+    let mut diagnostics = Diagnostics::new(text);
+    let Some(root) = tree(&mut diagnostics) else { return Vec::new() };
+    let Kind::Map(entries) = &root.kind else { return Vec::new() };
     let mut seen = HashSet::new();
-    stages
+    Section::ALL
         .iter()
-        .filter_map(|stage| match &entry(&stage.value, "uses")?.kind {
-            Kind::Text(text) => text.parse::<PluginReference>().ok(),
+        .filter_map(|section| crate::key::find(entries, section.name()))
+        .filter_map(|entry| match &entry.value.kind {
+            Kind::Map(stages) => Some(stages),
             _ => None,
         })
+        .flatten()
+        .filter_map(|stage| choose(stage::uses_of(stage)?))
         .filter(|reference| seen.insert(reference.clone()))
         .collect()
-}
-
-fn entries(node: &Node) -> Option<&[crate::node::Entry]> {
-    match &node.kind {
-        Kind::Map(entries) => Some(entries),
-        _ => None,
-    }
-}
-
-fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
-    key::find(entries(node)?, key).map(|entry| &entry.value)
 }

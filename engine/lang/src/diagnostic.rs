@@ -1,6 +1,9 @@
 //! A mistake in a text: what, where, and how to mend it.
 
-use std::fmt;
+use std::collections::HashSet;
+use std::ops::Range;
+
+pub use crate::code::Code;
 
 /// Most diagnostics of one text. A file with more has one mistake many times, and nobody reads on.
 pub const MAX_DIAGNOSTICS: usize = 200;
@@ -27,112 +30,6 @@ pub enum Severity {
     Error,
     /// It can, but its author should know.
     Warning,
-}
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// The kind of a mistake. A number is never given to another kind.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code {
-            $($(#[$doc])* $name = $number,)*
-        }
-
-        impl Code {
-            /// All of them, by number.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-codes! {
-    /// The text is no YAML.
-    Syntax = 1,
-    /// The text is too large, too deep, or grows too large through its aliases.
-    TooLarge = 2,
-    /// A value of another kind is needed here: a map, a list, a text.
-    WrongKind = 3,
-    /// A key that must be there is missing.
-    MissingKey = 4,
-    /// The language has no such key.
-    UnknownKey = 5,
-    /// The key belongs to the coming language.
-    ComingKey = 6,
-    /// A map has a key twice.
-    DuplicateKey = 7,
-    /// A name is not made of the allowed letters.
-    InvalidName = 8,
-    /// A duration cannot be read.
-    InvalidDuration = 9,
-    /// The type of an input is none.
-    InvalidInputType = 10,
-    /// The default of an input is not of its type.
-    WrongDefault = 11,
-    /// There is no stage.
-    NoStages = 12,
-    /// A stage needs one that does not exist.
-    UnknownNeed = 13,
-    /// Stages need each other in a circle.
-    Cycle = 14,
-    /// There is no such plugin, or it cannot be used.
-    UnknownPlugin = 15,
-    /// A plugin imports a right that it was not granted.
-    NotGranted = 16,
-    /// There is no such right.
-    UnknownCapability = 17,
-    /// A right is granted that the plugin does not ask for.
-    NeedlessGrant = 18,
-    /// The text between `${{` and `}}` is no expression, or too large a one.
-    ExpressionSyntax = 19,
-    /// An expression uses a variable that does not exist.
-    UnknownVariable = 20,
-    /// An expression uses an input that is not declared.
-    UnknownInput = 21,
-    /// An expression uses a stage that does not exist.
-    UnknownStage = 22,
-    /// An expression uses the outputs of a stage that may not have run by then.
-    NotNeeded = 23,
-    /// An expression uses an output that the plugin does not have.
-    UnknownOutput = 24,
-    /// A value in `with` is not what the plugin takes.
-    WrongConfig = 25,
-    /// There are too many stages.
-    TooManyStages = 26,
-    /// The plugin's own description is broken.
-    BrokenPlugin = 27,
-    /// There are more mistakes than are shown.
-    More = 28,
-    /// An expression calls a function that does not exist.
-    UnknownFunction = 29,
-    /// A cron expression cannot be read, or never comes.
-    InvalidSchedule = 30,
-    /// There is no such time zone.
-    UnknownTimezone = 31,
-    /// A trigger leaves an input without a value.
-    InputNotGiven = 32,
-    /// A trigger gives an input a value that is not of its type.
-    WrongInput = 33,
-    /// A text is no name of an image.
-    InvalidImage = 34,
-    /// A number is not in the range that it must be in.
-    WrongNumber = 35,
-    /// An amount of processors or memory cannot be read, or cannot be had.
-    InvalidAmount = 36,
-    /// A path cannot be one: of a container, of a request.
-    InvalidPath = 37,
-    /// A route cannot be one.
-    InvalidRoute = 38,
-    /// There is no such mode of a volume.
-    UnknownMode = 39,
-    /// Two parts of a document cannot both be.
-    Contradiction = 40,
-    /// A part of a document does nothing.
-    Idle = 41,
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("WF{:03}", *self as u16))
-    }
 }
 
 /// A mistake in a text.
@@ -164,17 +61,26 @@ pub(crate) struct Diagnostics<'a> {
     /// How many were not kept.
     more: usize,
     has_errors: bool,
+    hints: Vec<(Code, Span, String, Option<String>)>,
+    /// The part of the text that is read once for each of its uses.
+    shared: Range<usize>,
 }
 
 impl<'a> Diagnostics<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, lines, found: Vec::new(), more: 0, has_errors: false }
+        Self { text, lines, found: Vec::new(), more: 0, has_errors: false, hints: Vec::new(), shared: 0..0 }
     }
 
     /// The text that they are about.
     pub(crate) fn text(&self) -> &'a str {
         self.text
+    }
+
+    /// Says which part of the text is read once for each of its uses: a mistake there is told once, by its place,
+    /// whatever the words that name the use.
+    pub(crate) fn share(&mut self, part: Range<usize>) {
+        self.shared = part;
     }
 
     /// Whether the workflow cannot be run.
@@ -207,6 +113,12 @@ impl<'a> Diagnostics<'a> {
         self.add(code, Severity::Warning, span, message.into(), || help);
     }
 
+    /// A warning about good style, which is told only when there is no error: whoever is in the middle of writing has
+    /// other cares, and what is not used may be used by what could not be read.
+    pub(crate) fn hint(&mut self, code: Code, span: Span, message: impl Into<String>, help: Option<String>) {
+        self.hints.push((code, span, message.into(), help));
+    }
+
     fn add(
         &mut self,
         code: Code,
@@ -227,6 +139,11 @@ impl<'a> Diagnostics<'a> {
 
     /// All, in the order of the text.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        if !self.has_errors {
+            for (code, span, message, help) in std::mem::take(&mut self.hints) {
+                self.warning(code, span, message, help);
+            }
+        }
         if self.more > 0 {
             let message = format!("{} more mistakes are not shown", self.more);
             let span = self.clamp(Span { offset: self.text.len(), length: 0 });
@@ -238,6 +155,10 @@ impl<'a> Diagnostics<'a> {
         self.found.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message)));
         // What an alias repeats is wrong once: where it is defined.
         self.found.dedup();
+        let mut seen = HashSet::new();
+        let shared = self.shared;
+        self.found
+            .retain(|found| !shared.contains(&found.span.offset) || seen.insert((found.code, found.span)));
         self.found
     }
 

@@ -20,54 +20,106 @@ pub(crate) struct Keys {
 
 pub(crate) const WORKFLOW: Keys = Keys {
     of: "a workflow",
-    known: &["name", "description", "on", "inputs", "stages"],
-    coming: &[
+    known: &[
+        "name",
+        "description",
         "labels",
+        "inputs",
         "env",
+        "on",
         "concurrency",
+        "timeout",
         "defaults",
+        "templates",
+        "stages",
         "on_failure",
         "finally",
         "outputs",
-        "templates",
-        "limits",
-        "timeout",
     ],
+    coming: &["limits"],
 };
+
+pub(crate) const DEFAULTS: Keys = Keys {
+    of: "`defaults`",
+    known: &["timeout", "retry", "env", "grants", "max_parallel"],
+    coming: &["limits"],
+};
+
+pub(crate) const TEMPLATE: Keys =
+    Keys { of: "a template", known: &["description", "version", "parameters", "stage"], coming: &[] };
+
+pub(crate) const CONCURRENCY: Keys =
+    Keys { of: "`concurrency`", known: &["group", "limit", "older"], coming: &[] };
 
 pub(crate) const STAGE: Keys = Keys {
     of: "a stage",
-    known: &["uses", "with", "needs", "grants", "timeout"],
-    coming: &[
+    known: &[
+        "description",
+        "uses",
+        "with",
         "run",
+        "image",
+        "needs",
         "if",
         "for_each",
         "matrix",
         "max_parallel",
         "retry",
+        "timeout",
         "allow_failure",
-        "cache",
         "approval",
-        "limits",
+        "grants",
         "env",
-        "description",
     ],
+    coming: &["cache", "limits"],
+};
+
+pub(crate) const RETRY: Keys =
+    Keys { of: "`retry`", known: &["attempts", "backoff", "jitter", "cap", "on", "exit_codes"], coming: &[] };
+
+pub(crate) const BACKOFF: Keys = Keys { of: "`backoff`", known: &["initial", "growth", "cap"], coming: &[] };
+
+pub(crate) const APPROVAL: Keys = Keys {
+    of: "`approval`",
+    known: &["message", "by", "count", "deadline", "on_expiry", "inputs"],
+    coming: &[],
 };
 
 pub(crate) const INPUT: Keys = Keys {
     of: "an input",
-    known: &["type", "default", "description"],
-    coming: &["required", "pattern", "range", "options", "secret"],
+    known: &[
+        "type",
+        "default",
+        "required",
+        "description",
+        "pattern",
+        "minimum",
+        "maximum",
+        "range",
+        "whole",
+        "options",
+        "of",
+    ],
+    coming: &[],
 };
 
 pub(crate) const TRIGGERS: Keys =
-    Keys { of: "`on`", known: &["schedule", "webhook"], coming: &["metric", "event"] };
+    Keys { of: "`on`", known: &["schedule", "webhook", "metric", "event"], coming: &[] };
 
 pub(crate) const SCHEDULE: Keys =
     Keys { of: "a schedule", known: &["cron", "timezone"], coming: &["inputs", "dialect"] };
 
 pub(crate) const WEBHOOK: Keys =
     Keys { of: "a webhook", known: &["secret", "inputs"], coming: &["provider", "events"] };
+
+pub(crate) const METRIC_TRIGGER: Keys = Keys {
+    of: "a metric trigger",
+    known: &["query", "source", "above", "below", "clear", "for", "cooldown", "inputs"],
+    coming: &[],
+};
+
+pub(crate) const EVENT: Keys =
+    Keys { of: "an event", known: &["workflow", "outcome", "image", "app", "inputs"], coming: &[] };
 
 pub(crate) const APP: Keys = Keys {
     of: "an app",
@@ -173,6 +225,77 @@ pub(crate) fn number_of(
     found
 }
 
+/// The boolean that an entry must have.
+pub(crate) fn boolean_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<bool> {
+    if let Kind::Bool(flag) = entry.value.kind {
+        return Some(flag);
+    }
+    let message = format!("`{}` must be `true` or `false`, not {}", entry.key, entry.value.what());
+    diagnostics.error_with(Code::WrongKind, entry.value_span(), message, || match &entry.value.kind {
+        Kind::Text(text) => match text.to_lowercase().as_str() {
+            "yes" | "on" | "true" => Some("write `true`, without quotes".to_owned()),
+            "no" | "off" | "false" => Some("write `false`, without quotes".to_owned()),
+            _ => None,
+        },
+        _ => None,
+    });
+    None
+}
+
+/// The one of a few words that an entry must have.
+pub(crate) fn word_of<T: Copy>(
+    entry: &Entry,
+    words: &[(&str, T)],
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<T> {
+    let text = text_of(entry, diagnostics)?;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+    if found.is_none() {
+        let message = format!("`{}` cannot be `{text}`", entry.key);
+        unknown_word(text, entry.value_span(), message, words.iter().map(|(word, _)| *word), diagnostics);
+    }
+    found
+}
+
+/// Reports a word that is none of those that there are.
+pub(crate) fn unknown_word<'w>(
+    text: &str,
+    span: Span,
+    message: String,
+    words: impl Iterator<Item = &'w str> + Clone,
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    diagnostics.error_with(Code::UnknownWord, span, message, || {
+        Some(match nearest(text, words.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it can be {}", listed(words)),
+        })
+    });
+}
+
+/// The text, or each text of the list, that an entry must have; `what` each of them is.
+pub(crate) fn texts_of<'a>(
+    entry: &'a Entry,
+    what: &str,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<(&'a str, Span)> {
+    let mut found = Vec::new();
+    let mut add = |node: &'a Node, span: Span| match &node.kind {
+        Kind::Text(text) => found.push((text.as_str(), span)),
+        _ => diagnostics.error(
+            Code::WrongKind,
+            span,
+            format!("`{}` must be {what} or a list of them, not {}", entry.key, node.what()),
+        ),
+    };
+    match &entry.value.kind {
+        Kind::Null => {}
+        Kind::List(items) => items.iter().for_each(|item| add(item, item.place())),
+        _ => add(&entry.value, entry.value_span()),
+    }
+    found
+}
+
 /// Reports every key that the map may not have.
 pub(crate) fn check(entries: &[Entry], keys: &Keys, diagnostics: &mut Diagnostics<'_>) {
     for entry in entries {
@@ -204,6 +327,11 @@ pub(crate) fn check(entries: &[Entry], keys: &Keys, diagnostics: &mut Diagnostic
 /// The entry of that key.
 pub(crate) fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
+}
+
+/// The entry of that key; one without a value is none.
+pub(crate) fn given<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    find(entries, key).filter(|entry| !matches!(entry.value.kind, Kind::Null))
 }
 
 /// Names for a person: the first few of them.

@@ -2,34 +2,44 @@
 //!
 //! Pure: plugins come in as a [`Catalog`] that the caller has filled before, see [`references`]. Everything that is
 //! wrong with a file is found at once, and every mistake has a code, a place, one line in the author's words and, where
-//! it is known, the way to mend it. Start reading in [`compile`]; the language itself is in `document`, `stage` and
-//! `input`.
+//! it is known, the way to mend it. Start reading in [`compile`]; the language itself is in `document`, `stage`, `input`
+//! and `trigger`; what expressions see where is in `environment`.
 
 mod app;
 mod capability;
 mod catalog;
+mod code;
 mod compile;
 mod diagnostic;
 mod document;
 mod duration;
+mod environment;
+mod explanation;
 mod expression;
+mod habit;
 mod input;
+mod into_model;
 mod key;
 mod needs;
 mod node;
 mod plugin;
 mod quantity;
 mod report;
+mod run;
 mod schedule;
 mod schema;
 mod schema_fault;
+mod setting;
 mod stage;
+mod target;
+mod template;
 mod trigger;
 mod value;
 mod yaml;
 
 pub use app::{DocumentKind, app_from_json, app_to_json, compile_app, kind_of};
 pub use catalog::Catalog;
-pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references};
+pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references, workflow_references};
 pub use diagnostic::{Code, Diagnostic, MAX_DIAGNOSTICS, Severity, Span};
+pub use explanation::Explanation;
 pub use report::{RenderOptions, render};

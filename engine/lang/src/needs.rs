@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use yuanli_expr::nearest;
-use yuanli_model::Graph;
 use yuanli_model::graph::Cycle;
+use yuanli_model::{Graph, Section};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::stage::Draft;
@@ -18,6 +18,7 @@ const MAX_CYCLES: usize = 10;
 pub(crate) struct Needs<'a> {
     index: HashMap<&'a str, usize>,
     direct: Vec<Vec<usize>>,
+    sections: Vec<Section>,
     /// `None` when there is a circle.
     graph: Option<Graph>,
     ancestors: OnceCell<Ancestors>,
@@ -25,7 +26,7 @@ pub(crate) struct Needs<'a> {
 
 /// Looks up all needs; what is wrong is reported.
 pub(crate) fn resolve<'a>(stages: &[Draft<'a>], diagnostics: &mut Diagnostics<'_>) -> Needs<'a> {
-    let index: HashMap<&str, usize> = stages.iter().enumerate().map(|(at, stage)| (stage.key, at)).collect();
+    let index = index(stages, diagnostics);
     let mut direct = Vec::with_capacity(stages.len());
     for (at, stage) in stages.iter().enumerate() {
         let mut needs = Vec::with_capacity(stage.needs.len());
@@ -35,6 +36,9 @@ pub(crate) fn resolve<'a>(stages: &[Draft<'a>], diagnostics: &mut Diagnostics<'_
                     let message = format!("stage `{name}` needs itself: {name} -> {name}");
                     diagnostics.error(Code::Cycle, *span, message);
                 }
+                Some(need) if stages[*need].section != stage.section => {
+                    report_across(stage, &stages[*need], *span, diagnostics);
+                }
                 Some(need) => needs.push(*need),
                 None => report_unknown(name, *span, stage, stages, diagnostics),
             }
@@ -42,7 +46,49 @@ pub(crate) fn resolve<'a>(stages: &[Draft<'a>], diagnostics: &mut Diagnostics<'_
         direct.push(needs);
     }
     let graph = without_cycles(&direct, stages, diagnostics);
-    Needs { index, direct, graph, ancestors: OnceCell::new() }
+    let sections = stages.iter().map(|stage| stage.section).collect();
+    Needs { index, direct, sections, graph, ancestors: OnceCell::new() }
+}
+
+/// The first stage of each name; a second one in another part is reported.
+fn index<'a>(stages: &[Draft<'a>], diagnostics: &mut Diagnostics<'_>) -> HashMap<&'a str, usize> {
+    let mut index: HashMap<&str, usize> = HashMap::with_capacity(stages.len());
+    for (at, stage) in stages.iter().enumerate() {
+        let first = *index.entry(stage.key).or_insert(at);
+        if first != at {
+            let message =
+                format!("there is a stage `{}` under `{}` already", stage.key, stages[first].section.name());
+            diagnostics.error_with(Code::DuplicateStage, stage.key_span, message, || {
+                Some(
+                    "a name stands for one stage in all parts of a run: give this one another name"
+                        .to_owned(),
+                )
+            });
+        }
+    }
+    index
+}
+
+fn report_across(stage: &Draft<'_>, need: &Draft<'_>, span: Span, diagnostics: &mut Diagnostics<'_>) {
+    let (own, other) = (stage.section, need.section);
+    let message = format!(
+        "stage `{}` is under `{}` and needs `{}`, which is under `{}`",
+        stage.key,
+        own.name(),
+        need.key,
+        other.name()
+    );
+    diagnostics.error_with(Code::NeedAcross, span, message, || {
+        Some(if other < own {
+            format!("leave it out: all of `{}` has ended before `{}` begins", other.name(), own.name())
+        } else {
+            format!(
+                "`{}` begins after all of `{}` has ended: put both into one part",
+                other.name(),
+                own.name()
+            )
+        })
+    });
 }
 
 fn report_unknown(
@@ -105,8 +151,11 @@ impl Needs<'_> {
         self.index.get(name).copied()
     }
 
-    /// Whether `later` needs `earlier`, directly or through others; with a circle somewhere, whether it may.
+    /// Whether `later` begins after the end of `earlier`: is in a later part, or needs it, directly or through others; with a circle somewhere, whether it may.
     pub(crate) fn is_after(&self, later: usize, earlier: usize) -> bool {
+        if self.sections[later] != self.sections[earlier] {
+            return self.sections[later] > self.sections[earlier];
+        }
         if self.direct[later].contains(&earlier) {
             return true;
         }

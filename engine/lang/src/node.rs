@@ -50,6 +50,26 @@ impl Node {
         }
     }
 
+    /// How many levels of maps and lists there are, 0 for a scalar. [`crate::yaml`] bounds it.
+    pub(crate) fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => 0,
+            Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Kind::Map(entries) => 1 + entries.iter().map(|entry| entry.value.depth()).max().unwrap_or(0),
+        }
+    }
+
+    /// The value itself when it is short, for a person; else what it is.
+    pub(crate) fn shown(&self) -> String {
+        const SHORT: usize = 40;
+        match &self.kind {
+            Kind::Text(text) if !text.is_empty() && text.chars().count() <= SHORT => format!("`{text}`"),
+            Kind::Number(number) => format!("`{number}`"),
+            Kind::Bool(flag) => format!("`{flag}`"),
+            _ => self.what().to_owned(),
+        }
+    }
+
     /// What it is, for a person.
     pub(crate) fn what(&self) -> &'static str {
         match self.kind {

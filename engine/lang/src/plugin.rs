@@ -21,10 +21,18 @@ pub(crate) struct Plugin {
     pub(crate) config: Option<Validator>,
 }
 
+/// Why a plugin cannot be used, for a person.
+#[derive(Debug, Clone)]
+enum Refusal {
+    Unknown(String),
+    /// It is there, and not in the version that is asked for.
+    Unfit(String),
+}
+
 /// The plugins that were asked for until now.
 pub(crate) struct Plugins<'a> {
     catalog: &'a dyn Catalog,
-    known: HashMap<PluginReference, Result<Rc<Plugin>, String>>,
+    known: HashMap<PluginReference, Result<Rc<Plugin>, Refusal>>,
 }
 
 impl<'a> Plugins<'a> {
@@ -41,7 +49,8 @@ impl<'a> Plugins<'a> {
     ) -> Option<Rc<Plugin>> {
         let catalog = self.catalog;
         let found = self.known.entry(reference.clone()).or_insert_with(|| {
-            let description = catalog.plugin(reference)?;
+            let description = catalog.plugin(reference).map_err(Refusal::Unknown)?;
+            reference.check(&description).map_err(|unfit| Refusal::Unfit(unfit.to_string()))?;
             let config = match schema::compile(&description.config_schema) {
                 Ok(validator) => Some(validator),
                 Err(error) => {
@@ -55,20 +64,26 @@ impl<'a> Plugins<'a> {
         });
         match found {
             Ok(plugin) => Some(Rc::clone(plugin)),
-            Err(why) => {
-                diagnostics.error_with(Code::UnknownPlugin, span, why.clone(), || match reference {
-                    PluginReference::File(_) => None,
-                    PluginReference::Named(name) => {
-                        let names = catalog.names();
-                        let names = || names.iter().map(String::as_str);
-                        Some(match nearest(name, names()) {
-                            Some(near) => format!("did you mean `{near}`?"),
-                            None => format!(
-                                "there is {}; a component file is written `./{name}.wasm`",
-                                key::listed(names())
-                            ),
-                        })
+            Err(Refusal::Unfit(why)) => {
+                diagnostics.error(Code::WrongVersion, span, why.clone());
+                None
+            }
+            Err(Refusal::Unknown(why)) => {
+                diagnostics.error_with(Code::UnknownPlugin, span, why.clone(), || {
+                    let name = reference.name()?;
+                    let names = catalog.names();
+                    let names = || names.iter().map(String::as_str);
+                    // The name is right, and the catalog knows why it is not what is asked for.
+                    if names().any(|known| known == name) {
+                        return None;
                     }
+                    Some(match nearest(name, names()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!(
+                            "there is {}; a component file is written `./{name}.wasm`",
+                            key::listed(names())
+                        ),
+                    })
                 });
                 None
             }

@@ -81,6 +81,22 @@ pub(crate) fn missing<'a>(schema: &'a Value, path: &[String]) -> Option<(usize, 
     None
 }
 
+/// Whether a config has environment variables: an object under `env`.
+pub(crate) fn takes_variables(schema: &Value) -> bool {
+    fn is_object(schema: &Value, part: &Value) -> bool {
+        let Some(part) = dereferenced(schema, part) else { return false };
+        let alternatives = ["anyOf", "oneOf"].iter().filter_map(|keyword| part.get(keyword)?.as_array());
+        part.get("type").is_some_and(|kind| match kind {
+            Value::String(kind) => kind == "object",
+            Value::Array(kinds) => kinds.iter().any(|kind| kind == "object"),
+            _ => false,
+        }) || alternatives.flatten().any(|part| {
+            dereferenced(schema, part).and_then(|part| part.get("type")).is_some_and(|kind| kind == "object")
+        })
+    }
+    schema.pointer("/properties/env").is_some_and(|part| is_object(schema, part))
+}
+
 /// The part of a schema that a path of keywords leads to.
 pub(crate) fn at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
     let mut here = schema;

@@ -6,10 +6,10 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use yuanli_expr::{Piece, Program};
-use yuanli_model::Template;
+use yuanli_model::{Expression, Template};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
-use crate::node::{Kind, Node};
+use crate::node::{Entry, Kind, Node};
 
 /// A value that is taken as it stands.
 pub(crate) fn plain(node: &Node) -> Value {
@@ -53,6 +53,10 @@ impl Default for Config {
 #[derive(Debug)]
 pub(crate) struct Use {
     pub(crate) program: Program,
+    /// The JSON pointer of the text that it stands in.
+    pub(crate) pointer: String,
+    /// Whether it is the whole value, whose type it gives; else it becomes a part of a text.
+    pub(crate) is_whole: bool,
     place: Place,
 }
 
@@ -60,6 +64,11 @@ impl Use {
     /// The place in the document of a part of the expression.
     pub(crate) fn span(&self, range: &Range<usize>) -> Span {
         self.place.of(range)
+    }
+
+    /// It for the model.
+    pub(crate) fn expression(&self) -> Expression {
+        Expression::new(self.program.source())
     }
 }
 
@@ -90,6 +99,41 @@ pub(crate) fn config(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Config {
     config.template = template;
     config.instance = instance;
     config
+}
+
+/// Reads an expression that stands alone, with `${{ }}` around it or without; what is wrong with it is reported.
+pub(crate) fn expression(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Use> {
+    let mut config = Config::default();
+    let mut reader = Reader { config: &mut config, diagnostics, pointer: String::new() };
+    match &entry.value.kind {
+        Kind::Bool(flag) => {
+            let place = Place { whole: entry.value.span, begin: None };
+            reader.read_expression(&flag.to_string(), place, true);
+        }
+        Kind::Text(text) if text.contains("${{") => {
+            reader.read_text(text, entry.value.span);
+            if config.uses.iter().any(|found| !found.is_whole) {
+                let message = format!("`{}` must be one expression, not a text with some in it", entry.key);
+                diagnostics.error_with(Code::WrongKind, entry.value_span(), message, || {
+                    Some(
+                        "write all of it as one expression: `${{ … }}`, or without `${{` and `}}`".to_owned(),
+                    )
+                });
+                return None;
+            }
+        }
+        Kind::Text(text) if !text.trim().is_empty() => {
+            let source = text.trim();
+            let place = reader.place(source, entry.value.span, &mut 0);
+            reader.read_expression(source, place, true);
+        }
+        _ => {
+            let what = entry.value.what();
+            let message = format!("`{}` must be an expression, not {what}", entry.key);
+            diagnostics.error(Code::WrongKind, entry.value_span(), message);
+        }
+    }
+    config.uses.pop()
 }
 
 struct Reader<'a, 'd, 't> {
@@ -146,15 +190,13 @@ impl Reader<'_, '_, '_> {
             }
         };
         let mut from = 0;
+        let is_whole = matches!(pieces.as_slice(), [Piece::Expression { .. }]);
         for piece in &pieces {
             if let Piece::Expression { source, range, outer } = piece {
                 let place = self.place(&text[outer.clone()], span, &mut from);
                 let lead = range.start - outer.start;
                 let place = Place { begin: place.begin.map(|begin| begin + lead), ..place };
-                match yuanli_expr::parse(source) {
-                    Ok(program) => self.config.uses.push(Use { program, place }),
-                    Err(error) => self.report(error, place),
-                }
+                self.read_expression(source, place, is_whole);
             }
         }
         match yuanli_expr::template(pieces) {
@@ -163,6 +205,16 @@ impl Reader<'_, '_, '_> {
                 self.config.open.insert(self.pointer.clone());
                 (template, Value::Null)
             }
+        }
+    }
+
+    fn read_expression(&mut self, source: &str, place: Place, is_whole: bool) {
+        match yuanli_expr::parse(source) {
+            Ok(program) => {
+                let pointer = self.pointer.clone();
+                self.config.uses.push(Use { program, pointer, is_whole, place });
+            }
+            Err(error) => self.report(error, place),
         }
     }
 

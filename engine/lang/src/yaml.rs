@@ -16,7 +16,7 @@ use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::node::{Entry, Kind, Node};
 
 /// Deepest nesting of maps and lists. Readers of JSON stop at 128 levels, and what stands under `with` is stored.
-const MAX_DEPTH: usize = 120;
+pub(crate) const MAX_DEPTH: usize = 120;
 
 /// Most events of the parser that aliases may repeat, over the whole text: an honest file of 1 MiB has about 200,000
 /// events of its own.

@@ -1,10 +1,12 @@
 //! A catalog for the tests: plugins with schemas like those that Rust types give.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use yuanli_lang::{Catalog, Compilation, RenderOptions, compile, render};
-use yuanli_model::{Capability, Digest, PluginDescription, PluginReference};
+use yuanli_lang::{Catalog, Code, Compilation, RenderOptions, Severity, compile, render};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{Capability, Digest, PluginDescription, PluginReference, Workflow};
 
 /// The name of the file in all tests.
 pub(crate) const FILE: &str = "shop.yaml";
@@ -15,9 +17,11 @@ pub(crate) struct Plugins;
 
 impl Catalog for Plugins {
     fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
-        let (config, outputs, capabilities, is_builtin) = match reference.to_string().as_str() {
+        let name = reference.name().map_or_else(|| reference.to_string(), str::to_owned);
+        let (config, outputs, capabilities, is_builtin) = match name.as_str() {
             "build" => (build_config(), build_outputs(), vec![Capability::Log, Capability::Images], true),
             "test" => (test_config(), json!({ "type": "object" }), vec![Capability::Containers], true),
+            "command" => (command_config(), command_outputs(), vec![Capability::Containers], true),
             "script" => (
                 json!({ "type": "object" }),
                 json!({ "type": "object", "properties": { "x": {} }, "additionalProperties": true }),
@@ -35,8 +39,8 @@ impl Catalog for Plugins {
             name => return Err(format!("there is no plugin `{name}`")),
         };
         Ok(Arc::new(PluginDescription {
-            name: reference.to_string(),
-            version: "0.1.0".to_owned(),
+            name,
+            version: "1.2.3".to_owned(),
             summary: "for tests".to_owned(),
             digest: Digest::of(b"component"),
             config_schema: config,
@@ -47,8 +51,47 @@ impl Catalog for Plugins {
     }
 
     fn names(&self) -> Vec<String> {
-        ["build", "script", "test"].map(str::to_owned).to_vec()
+        ["build", "command", "script", "test"].map(str::to_owned).to_vec()
     }
+
+    fn workflow(&self, reference: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
+        match reference.name.as_str() {
+            "ship" => Ok(compiled(SHIP).workflow.map(Arc::new)),
+            "elsewhere" => Ok(None),
+            name => Err(format!("there is no workflow `{name}`")),
+        }
+    }
+
+    fn workflow_names(&self) -> Vec<String> {
+        vec!["ship".to_owned()]
+    }
+}
+
+/// A workflow that others run.
+const SHIP: &str = "name: ship\ninputs: { image: { type: string }, replicas: 1 }\nstages: { a: { uses: script, with: { x: \"${{ inputs.image }}\", n: \"${{ inputs.replicas }}\" } } }\noutputs: { address: \"${{ stages.a.outputs.x }}\" }\n";
+
+fn command_config() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "image": { "type": "string" },
+            "command": { "type": "array", "items": { "type": "string" }, "default": [] },
+            "env": { "type": "object", "additionalProperties": { "type": "string" }, "default": {} },
+            "folder": { "type": ["string", "null"] },
+            "network": { "type": "boolean", "default": false },
+            "success_codes": { "type": "array", "items": { "type": "integer" }, "default": [0] },
+        },
+        "required": ["image"],
+        "additionalProperties": false,
+    })
+}
+
+fn command_outputs() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "exit_code": { "type": "integer" }, "duration_ms": { "type": "integer" } },
+        "required": ["exit_code", "duration_ms"],
+    })
 }
 
 fn build_config() -> Value {
@@ -117,4 +160,24 @@ pub(crate) fn compiled(text: &str) -> Compilation {
 pub(crate) fn shown(text: &str) -> String {
     let options = RenderOptions { color: false, unicode: true, width: 110 };
     render(FILE, text, &compiled(text).diagnostics, options)
+}
+
+/// Every document must have a diagnostic of that code; what all of them show is the expected output.
+#[track_caller]
+#[allow(dead_code, reason = "not every test binary has expected-output files")]
+pub(crate) fn check(code: Code, documents: &[&str]) {
+    let mut output = String::new();
+    for (number, document) in documents.iter().enumerate() {
+        let compilation = compiled(document);
+        let codes: Vec<Code> = compilation.diagnostics.iter().map(|found| found.code).collect();
+        assert!(codes.contains(&code), "{code} is not among {codes:?} of:\n{document}");
+        let has_error = compilation.diagnostics.iter().any(|found| found.severity == Severity::Error);
+        assert_eq!(compilation.workflow.is_none(), has_error, "{document}");
+        let _ = writeln!(output, "-- {} --\n{}", number + 1, shown(document));
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path("../snapshots");
+    settings.bind(|| insta::assert_snapshot!(code.to_string(), output));
 }
