@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::served::{Served, document, inline, request};
+use crate::served::{IMAGE, Served, document, inline, request};
 use crate::support::{docker, wait_until};
 
 #[test]
@@ -22,6 +22,7 @@ fn roll_outs_fail_no_request_and_a_deleted_app_leaves_nothing_but_its_volume() {
     }
     let (requests, failed, counted) = load.end();
     assert!(failed == 0 && requests > 100, "{counted}");
+    served.deploy("4", "replicas: 2\n").expect(0, &["app shop is as the document says", "2 replicas serve"]);
 
     // One that cannot serve takes no place: the others go on.
     let load = served.load();
@@ -40,7 +41,7 @@ fn roll_outs_fail_no_request_and_a_deleted_app_leaves_nothing_but_its_volume() {
         ("7", "0", 0, ["release #7 of `shop` is being rolled out", "2 replicas of release #7 serve"]),
     ] {
         let app = inline(version, rate);
-        served.apply("deploy.yaml", &format!("name: deploy\nstages:\n  deploy:\n    uses: deploy\n    with:\n      timeout: 1m\n      app: {app}\n"));
+        served.apply("deploy.yaml", &format!("name: deploy\nstages:\n  deploy:\n    uses: deploy\n    with:\n      timeout: 5m\n      app: {app}\n"));
         served.yuanli(&["trigger", "deploy", "--follow"]).expect(code, &says);
     }
     assert_eq!(served.get("/version"), (200, "7\n".to_owned()));
@@ -141,4 +142,42 @@ fn a_volume_is_backed_up_restored_and_read_by_restic() {
     let file = served.place.write("again.yaml", document("1", "").replace("shop-data:", "again:"));
     served.yuanli(&["app", "apply", &file, "--wait"]).expect(0, &[]);
     assert_eq!(served.get("/items"), (200, "apple\npear\n".to_owned()));
+}
+
+#[test]
+fn a_tag_that_was_moved_is_told_before_it_is_followed() {
+    let served = Served::new();
+    let image = format!("yuanli-e2e-moved-{}", std::process::id());
+    docker::run(&["tag", IMAGE, &image]);
+    let text = format!("app: moved\nimage: {image}\nport: 8080\nhealth: {{ http: /healthz }}\n");
+    let file = served.place.write("moved.app.yaml", &text);
+    served.yuanli(&["app", "apply", &file, "--wait"]).expect(0, &["app moved is new", "1 replicas serve"]);
+    served.place.write("moved/Dockerfile", format!("FROM {IMAGE}\nLABEL moved=yes\n"));
+    docker::run(&["build", "-q", "-t", &image, served.place.path("moved").to_str().unwrap()]);
+    let told = served.yuanli(&["app", "apply", &file, "--dry-run"]).expect(0, &["- image.id: \"sha256:"]);
+    assert!(!told.err.contains("is as the document says"), "{}", told.err);
+    served.yuanli(&["app", "apply", &file, "--wait"]).expect(0, &["+ image.id: \"sha256:", "release #2"]);
+    served.yuanli(&["app", "apply", &file]).expect(0, &["is as the document says", "release #2"]);
+
+    // What would be refused is refused before it is told what it would change.
+    let file = served.place.write("none.app.yaml", text.replace(&image, "yuanli-e2e-none"));
+    let refused = served.yuanli(&["app", "apply", &file, "--dry-run"]).expect(2, &["yuanli-e2e-none"]);
+    assert!(!refused.err.contains("+ image"), "{}", refused.err);
+    served.yuanli(&["app", "delete", "moved"]).expect(0, &[]);
+    docker::run(&["image", "rm", &image]);
+}
+
+#[test]
+fn what_keeps_an_app_from_serving_is_told() {
+    let served = Served::new();
+    let taken = std::net::TcpListener::bind(served.gateway).unwrap();
+    let file = served.place.write("shop.app.yaml", document("1", ""));
+    served
+        .yuanli(&["app", "apply", &file, "--wait", "--timeout", "5"])
+        .expect(1, &["does not serve after 5 s", "the gateway cannot be reached", "Address already in use"]);
+    let shown = served.yuanli(&["app", "show", "shop"]).expect(0, &[]).out;
+    assert!(shown.contains("\ntrouble   the gateway cannot be reached"), "{shown}");
+    drop(taken);
+    served.yuanli(&["app", "apply", &file, "--wait"]).expect(0, &["1 replicas serve"]);
+    assert_eq!(served.app()["troubles"], Value::Null);
 }

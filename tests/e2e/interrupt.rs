@@ -48,6 +48,20 @@ fn before_a_run_a_pipe_without_a_writer_is_not_waited_for_either() {
 }
 
 #[test]
+fn an_engine_that_is_not_open_yet_is_ended_at_once_too() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.data()).unwrap();
+    let pipe = place.data().join("token");
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+    let child = place.start(&["serve", "--no-listen"]);
+    wait_until("the command listens and opens", || {
+        hears(child.id(), SIGINT) && place.data().join("engine.json").exists()
+    });
+    signal(&child, "-INT");
+    Ended::of(child.wait_with_output().unwrap()).expect(130, &["nothing was served", "keyboard"]);
+}
+
+#[test]
 fn the_reason_says_which_signal_it_was() {
     for (name, reason) in [
         ("-INT", "interrupted from the keyboard"),

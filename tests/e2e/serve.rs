@@ -3,6 +3,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use yuanli_test_guests::PROBE;
 
 use crate::served::{Served, inline, request, signal};
 use crate::support::wait_until;
@@ -69,10 +70,18 @@ fn a_signed_request_starts_one_run_and_others_none() {
 fn a_schedule_fires_once_for_each_of_its_times() {
     let mut served = Served::new();
     let every_minute = "name: tick\non: { schedule: { cron: \"* * * * *\" } }\nstages:\n  a:\n    uses: script\n    with: { print: [tick] }\n";
+    // One that cannot be started keeps no other waiting, also when its turn comes first.
+    served.place.write("probe.wasm", PROBE.component);
+    let grants = "[workspace, source, images, containers, apps, traffic, metrics, backups]";
+    served.apply("stuck.yaml", &format!("name: a-stuck\non: {{ schedule: {{ cron: \"* * * * *\" }} }}\nstages:\n  a:\n    uses: ./probe.wasm\n    grants: {grants}\n    with: {{ do: give, outputs: {{ a: 1 }} }}\n"));
+    std::fs::remove_dir_all(served.place.path("data/plugins")).unwrap();
+    std::fs::write(served.place.path("data/plugins"), "no folder").unwrap();
     served.apply("tick.yaml", every_minute);
     let listed = served.place.json(&["workflow", "list"]);
-    assert!(listed["items"][0]["schedules"][0]["next_at"].is_string(), "{listed}");
+    assert!(listed["items"][1]["schedules"][0]["next_at"].is_string(), "{listed}");
     wait_until("it has fired", || runs(&served) == 1);
+    let log = std::fs::read_to_string(served.place.path("log")).unwrap();
+    assert_eq!(log.matches("cannot be started by its schedule").count(), 1, "told once: {log}");
     // Neither a crash nor the same document again makes it fire again.
     served.kill();
     served.start();
@@ -90,6 +99,21 @@ fn the_api_wants_its_token_and_tells_what_is_wrong() {
     let token = std::fs::read_to_string(served.place.path("data/token")).unwrap();
     let bearer = format!("Bearer {token}");
     assert_eq!(request(served.api, "GET", "/api/v1/runs", &[("authorization", &bearer)], "").0, 200);
+    let json = ("content-type", "application/json");
+    for (method, path, headers, body, status) in [
+        ("POST", "/api/v1/runs", &[("authorization", bearer.as_str()), json][..], "{", 400),
+        ("POST", "/api/v1/runs", &[("authorization", &bearer)], "{}", 415),
+        ("GET", "/api/v1/runs?limit=x", &[("authorization", &bearer)], "", 400),
+        ("GET", "/hooks/hello", &[], "", 405),
+        ("GET", "/api/v1/none", &[("authorization", &bearer)], "", 404),
+    ] {
+        let (answered, text) = request(served.api, method, path, headers, body);
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert!(
+            answered == status && problem["status"] == status && problem["detail"].is_string(),
+            "{path}: {text}"
+        );
+    }
     let url = format!("http://{}", served.api);
     served.yuanli(&["--url", &url, "runs", "list"]).expect(3, &["token"]);
     served.yuanli(&["--url", &url, "--token", &token, "runs", "list"]).expect(0, &[]);
@@ -108,6 +132,8 @@ fn the_api_wants_its_token_and_tells_what_is_wrong() {
     served.yuanli(&["app", "show", "none"]).expect(2, &["there is no app `none`"]);
     served.yuanli(&["run", "hello.yaml"]).expect(3, &["in use"]);
 
+    served.yuanli(&["trigger", "hello", "-i", "who=A", "-i", "who=B"]).expect(2, &["given twice"]);
+
     let run = served.yuanli(&["trigger", "hello", "-i", "who=Ada", "--key", "k"]).expect(0, &[]).out;
     assert_eq!(
         served.yuanli(&["trigger", "hello", "--key", "k"]).expect(0, &[]).out,
@@ -116,6 +142,31 @@ fn the_api_wants_its_token_and_tells_what_is_wrong() {
     );
     let followed = served.yuanli(&["trigger", "hello", "--follow", "--json"]).expect(0, &[]);
     assert!(followed.lines().iter().any(|line| line["event"] == "finished"), "{}", followed.out);
+    served.yuanli(&["runs", "cancel", run.trim()]).expect(2, &["does not go on"]);
+}
+
+/// What the engine clears away after a crash is all that runs: whatever is started now comes after that.
+#[test]
+fn nothing_is_started_before_what_a_crash_left_is_cleared_away() {
+    let mut served = Served::new();
+    served.apply("hello.yaml", HELLO);
+    let sleeper = std::fs::read_to_string(crate::crash::sleeper(&served.place)).unwrap();
+    served.apply("sleep.yaml", &sleeper);
+    served.yuanli(&["trigger", "sleep"]).expect(0, &[]);
+    crate::crash::wait_for_container(&served.place);
+    served.kill();
+
+    // A Docker that takes calls and says nothing.
+    let socket = served.place.path("docker.sock");
+    let silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    served.start_with(&[("DOCKER_HOST", &format!("unix://{}", socket.display()))]);
+    let trigger = served.place.start(&["trigger", "hello", "--follow"]);
+    for _ in 0..20 {
+        assert_eq!(runs(&served), 1, "the one that was left");
+    }
+    drop(silent);
+    crate::support::Ended::of(trigger.wait_with_output().unwrap()).expect(0, &["succeeded"]);
+    assert_eq!(runs(&served), 2);
 }
 
 #[test]

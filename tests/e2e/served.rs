@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Ended, Place, docker, examples, root, wait_until};
 
 /// The image of the shop, made once for all tests.
-const IMAGE: &str = "yuanli-e2e-shop";
+pub(crate) const IMAGE: &str = "yuanli-e2e-shop";
 
 /// An engine that serves a data directory. What it made is taken away with it.
 pub(crate) struct Served {
@@ -31,11 +31,17 @@ impl Served {
 
     /// Starts the engine; it answers when this returns.
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it with these in its environment.
+    pub(crate) fn start_with(&mut self, environment: &[(&str, &str)]) {
         let (api, gateway) = (self.api.to_string(), self.gateway.to_string());
         let arguments = ["serve", "--listen", &api, "--gateway", &gateway, "--scale-down-window", "2"];
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.place.path("log")).unwrap();
         let mut command = self.place.command(&arguments);
         command.stdout(Stdio::null()).stderr(log).env("YUANLI_LOG", "info");
+        command.envs(environment.iter().copied());
         self.child = Some(command.spawn().unwrap());
         wait_until("the engine answers", || self.place.yuanli(&["app", "list"]).code == 0);
     }

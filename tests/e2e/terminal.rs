@@ -66,6 +66,21 @@ fn a_terminal_of_unknown_width_gets_tables_that_can_be_read() {
     assert!(row.is_some_and(|row| row.contains("hello") && row.contains("succeeded")), "{listed:?}");
 }
 
+/// Whoever names a run copies its id from there.
+#[test]
+fn what_names_a_row_is_whole_on_a_narrow_terminal() {
+    let place = Place::new();
+    let hello = examples().join("hello/hello.yaml");
+    let run = place.yuanli(&["run", hello.to_str().unwrap()]).expect(0, &[]).out.trim().to_owned();
+    let yuanli = env!("CARGO_BIN_EXE_yuanli");
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("stty rows 24 cols 60 <&1; {yuanli} runs list"), "/dev/null"]);
+    script.env("YUANLI_DATA", place.data()).env("TERM", "xterm").stdin(std::process::Stdio::null());
+    let listed = Ended::of(script.output().unwrap());
+    assert!(listed.out.lines().any(|line| line.contains(&run)), "{listed:?}");
+    assert!(listed.out.lines().all(|line| line.trim_end().len() <= 60), "{listed:?}");
+}
+
 #[test]
 fn the_engines_own_log_is_coloured_only_on_a_terminal() {
     let place = Place::new();

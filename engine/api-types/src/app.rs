@@ -81,6 +81,9 @@ pub struct App {
     /// How its last roll-out ended; absent while it is on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<String>,
+    /// What keeps it from being as it is to be, as far as it is known: sentences for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// Its gray release, the one that is going on or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gray: Option<Gray>,

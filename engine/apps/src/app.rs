@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use yuanli_model::app::{App, MAX_REPLICAS, Release, ReleaseNumber};
+use yuanli_model::app::{App, MAX_REPLICAS, Release, ReleaseNumber, VolumeMode};
 use yuanli_model::{ReplicaId, Timestamp, VolumeName};
 use yuanli_ports::apps::{AppError, Asker, Deployed, Happening, RolloutOutcome, Wish};
 use yuanli_release::replica::{Event, Phase};
@@ -99,6 +99,26 @@ pub(crate) enum Answer {
     Done,
 }
 
+/// Refuses what an app may not share with another one.
+pub(crate) fn require_unshared<'a>(app: &App, all: impl Iterator<Item = &'a App>) -> Result<(), AppError> {
+    for other in all.filter(|other| other.name != app.name) {
+        if let Some(route) = app.route.as_ref().filter(|route| other.route.as_ref() == Some(route)) {
+            return Err(AppError::Invalid(format!("app `{}` has the route `{route}` already", other.name)));
+        }
+        for mount in &app.spec.volumes {
+            let theirs = other.spec.volumes.iter().find(|theirs| theirs.volume == mount.volume);
+            let is_exclusive = |mode| mode == VolumeMode::Exclusive;
+            if theirs.is_some_and(|theirs| is_exclusive(theirs.mode) || is_exclusive(mount.mode)) {
+                return Err(AppError::Invalid(format!(
+                    "volume `{}` is used by app `{}`, and one of the two wants it for itself",
+                    mount.volume, other.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Failures of a release in a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
@@ -151,6 +171,11 @@ impl AppState {
         self.is_deleted = false;
         let release = if self.is_same(self.target, &image_id, &app) {
             self.document(self.target).document.clone_from(&app);
+            // How an earlier roll-out of it ended says nothing about this one: how many replicas there are to be may be
+            // new, those that were there may have died, and what kept it from serving may be mended.
+            if self.rollout.ended.is_some() {
+                self.begin_rollout(self.target, self.rollout.previous, now);
+            }
             self.target
         } else {
             let number = self.new_release(image_id, app.clone());
@@ -398,6 +423,14 @@ impl AppState {
             self.rollout.ended = Some((now, RolloutOutcome::Failed, message));
             self.is_changed = true;
         }
+    }
+
+    /// What went wrong with replicas while the roll-out goes on.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let failures = self.failures.get(&self.target).filter(|_| self.rollout.ended.is_none())?;
+        let words = if failures.words.is_empty() { "" } else { "; the last one said:\n" };
+        let (count, release) = (failures.count, self.target);
+        Some(format!("{count} replicas of release {release} ended or did not serve{words}{}", failures.words))
     }
 
     /// Forgets releases that nobody needs any more.

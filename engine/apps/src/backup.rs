@@ -3,17 +3,22 @@
 //! The pause is kept with the app before anything is paused, with a time until which it may last: whoever finds it later,
 //! this engine or the next, lets the replicas go on.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use yuanli_model::VolumeName;
+use bytes::Bytes;
+use yuanli_model::{App, VolumeName};
 use yuanli_ports::Cancellation;
 use yuanli_ports::apps::{AppError, Asker, VolumeSnapshot};
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
 use yuanli_ports::images::ContainerError;
+use yuanli_ports::store::{Batch, StoreError};
 
 use crate::handle::Apps;
 use crate::message::Request;
+use crate::record;
 
 /// The mark of a snapshot that names its volume.
 const VOLUME: &str = "volume=";
@@ -127,6 +132,8 @@ impl Apps {
         self.ports.backups.verify(&repository, snapshot, cancel).await.map_err(of_backup)
     }
 
+    /// That a volume is being filled is kept before it is, and forgotten once it is whole or gone: what a restore left that
+    /// was cut off is cleared away by the next one, and no app gets it.
     pub(crate) async fn restore_snapshot(
         &self,
         asker: &Asker,
@@ -138,6 +145,11 @@ impl Apps {
         let repository = self.repository(repository)?;
         let (engine, volumes) = (self.options.engine, &self.ports.volumes);
         self.require_unused(volume)?;
+        let _turn = Turn::take(&self.restoring, volume)?;
+        if self.is_partial(volume).await? {
+            tracing::info!(%volume, "a restore into it was cut off; it is begun anew");
+            volumes.remove(engine, volume).await.map_err(of_containers)?;
+        }
         let is_new = volumes.ensure(engine, volume).await.map_err(of_containers)?;
         let folder = self.folder(volume).await?;
         if !is_new && !is_empty(&folder) {
@@ -145,13 +157,37 @@ impl Apps {
                 "volume `{volume}` exists and is not empty; restore into a new one, and let the app use that"
             )));
         }
-        tracing::debug!(asker = asker.0, %volume, snapshot, "restores");
+        let mut begun = Batch::default();
+        begun.put(record::restore(volume), Bytes::from(format!("{snapshot} for {}", asker.0)));
+        self.ports.store.commit(begun).await.map_err(of_store)?;
         let restored = self.ports.backups.restore(&repository, snapshot, &folder, cancel).await;
         if restored.is_err() {
             // What a part of a restore left must not look like a volume.
             volumes.remove(engine, volume).await.map_err(of_containers)?;
         }
+        let mut ended = Batch::default();
+        ended.delete(record::restore(volume));
+        self.ports.store.commit(ended).await.map_err(of_store)?;
         restored.map_err(of_backup)
+    }
+
+    async fn is_partial(&self, volume: &VolumeName) -> Result<bool, AppError> {
+        let begun = self.ports.store.get(&record::restore(volume)).await.map_err(of_store)?;
+        Ok(begun.is_some())
+    }
+
+    /// Refuses an app whose volume holds only a part of what is restored into it.
+    pub(crate) async fn require_whole(&self, app: &App) -> Result<(), AppError> {
+        for mount in &app.spec.volumes {
+            let volume = &mount.volume;
+            if self.is_partial(volume).await? {
+                return Err(AppError::Busy(format!(
+                    "volume `{volume}` is being restored into, or a restore into it was cut off: wait for it, or restore \
+                     into it again"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn require_unused(&self, volume: &VolumeName) -> Result<(), AppError> {
@@ -196,6 +232,27 @@ impl Drop for Noise<'_> {
     }
 }
 
+/// The right to restore into a volume, which one at a time has.
+struct Turn<'a> {
+    all: &'a Mutex<HashSet<VolumeName>>,
+    volume: &'a VolumeName,
+}
+
+impl<'a> Turn<'a> {
+    fn take(all: &'a Mutex<HashSet<VolumeName>>, volume: &'a VolumeName) -> Result<Self, AppError> {
+        if !all.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.clone()) {
+            return Err(AppError::Busy(format!("volume `{volume}` is being restored into already")));
+        }
+        Ok(Self { all, volume })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(self.volume);
+    }
+}
+
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
@@ -212,6 +269,10 @@ fn of_backup(error: BackupError) -> AppError {
         BackupError::Local(message) => AppError::Unavailable(message),
         BackupError::Cancelled => AppError::Cancelled,
     }
+}
+
+fn of_store(error: StoreError) -> AppError {
+    AppError::Unavailable(error.to_string())
 }
 
 fn of_containers(error: ContainerError) -> AppError {

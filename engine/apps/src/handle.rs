@@ -1,7 +1,8 @@
 //! The handle: how stages, people and other parts of the engine reach the apps.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,9 +18,23 @@ use yuanli_ports::apps::{
 use yuanli_ports::backups::Restored;
 use yuanli_ports::images::ContainerError;
 
+use crate::app::require_unshared;
 use crate::message::{Reply, Request};
 use crate::view::{AppView, View};
 use crate::{Options, Ports};
+
+/// Largest document of an app, as JSON. All that is kept of an app is one value of the store, with the documents of
+/// some fifteen releases: see [`yuanli_ports::store::MAX_VALUE_BYTES`].
+const MAX_DOCUMENT: usize = 128 * 1024;
+
+/// What deploying a document would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The image that it would run, by its id.
+    pub image_id: String,
+    /// The one that the app is brought to now; `None` when it is new.
+    pub before: Option<String>,
+}
 
 /// Reaches the apps. Clones share everything.
 #[derive(Debug, Clone)]
@@ -28,6 +43,8 @@ pub struct Apps {
     pub(crate) options: Options,
     mailbox: mpsc::Sender<Request>,
     view: watch::Receiver<Arc<View>>,
+    /// Volumes that are being restored into.
+    pub(crate) restoring: Arc<Mutex<HashSet<VolumeName>>>,
 }
 
 impl Apps {
@@ -37,7 +54,7 @@ impl Apps {
         mailbox: mpsc::Sender<Request>,
         view: watch::Receiver<Arc<View>>,
     ) -> Self {
-        Self { ports, options, mailbox, view }
+        Self { ports, options, mailbox, view, restoring: Arc::default() }
     }
 
     /// All apps, as of the last commit.
@@ -52,6 +69,21 @@ impl Apps {
     /// [`AppError::NotFound`].
     pub fn app(&self, app: &AppName) -> Result<Arc<AppView>, AppError> {
         self.view.borrow().apps.get(app).cloned().ok_or_else(|| missing(app))
+    }
+
+    /// Finds out what deploying a document would do, and changes nothing.
+    ///
+    /// # Errors
+    /// What deploying it would be refused with now; see [`AppError`].
+    pub async fn foresee(&self, app: &App) -> Result<Foreseen, AppError> {
+        let image_id = self.admit(app).await?;
+        let view = self.view();
+        require_unshared(app, view.apps.values().map(|other| &other.status.app))?;
+        let before = view.apps.get(&app.name).filter(|before| !before.is_deleted);
+        let Some(before) = before else { return Ok(Foreseen { image_id, before: None }) };
+        before.state.require_no_gray("deployed")?;
+        let target = before.state.releases.get(&before.state.target);
+        Ok(Foreseen { image_id, before: target.map(|target| target.release.image_id.clone()) })
     }
 
     /// Takes an app away, with all its replicas; its volumes stay.
@@ -88,8 +120,17 @@ impl Apps {
         let _ = self.mailbox.try_send(request(reply));
     }
 
-    /// The id of an image that a document names.
-    async fn image_id(&self, app: &App) -> Result<String, AppError> {
+    /// Refuses a document that cannot be followed; else gives the id of the image that it names.
+    async fn admit(&self, app: &App) -> Result<String, AppError> {
+        let length = yuanli_lang::app_to_json(app).to_string().len();
+        if length > MAX_DOCUMENT {
+            return Err(AppError::Invalid(format!(
+                "the document of app `{}` has {length} bytes, and {MAX_DOCUMENT} at most are kept: hand large \
+                 configuration over in a volume",
+                app.name
+            )));
+        }
+        self.require_whole(app).await?;
         let image = self.ports.images.inspect(&app.image).await;
         image.map(|image| image.id).map_err(|error| match error {
             ContainerError::NotFound(message) | ContainerError::Invalid(message) => {
@@ -125,7 +166,7 @@ impl yuanli_ports::Apps for Apps {
     }
 
     async fn deploy(&self, asker: &Asker, app: App) -> Result<Deployed, AppError> {
-        let image_id = self.image_id(&app).await?;
+        let image_id = self.admit(&app).await?;
         let (asker, app) = (asker.clone(), Box::new(app));
         self.ask(|reply| Request::Deploy { asker, app, image_id, reply }).await
     }
@@ -182,7 +223,7 @@ impl yuanli_ports::Apps for Apps {
         app: App,
         plan: GrayPlan,
     ) -> Result<ReleaseNumber, AppError> {
-        let image_id = self.image_id(&app).await?;
+        let image_id = self.admit(&app).await?;
         let (asker, app) = (asker.clone(), Box::new(app));
         self.ask(|reply| Request::Release { asker, app, image_id, plan, reply }).await
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use yuanli_model::EngineId;
 use yuanli_ports::{Backups, Clock, Images, Prober, Replicas, Store, Traffic, Volumes};
 
-pub use handle::Apps;
+pub use handle::{Apps, Foreseen};
 pub use reconciler::{OpenError, Reconciler};
 pub use record::Broken;
 pub use view::{AppView, ReplicaView, View};

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use yuanli_model::app::VolumeMode;
 use yuanli_model::{AppName, ReplicaId, Timestamp, VolumeName};
 use yuanli_ports::Cancellation;
 use yuanli_ports::apps::AppError;
@@ -20,7 +19,7 @@ use yuanli_ports::store::{Batch, Range, StoreError};
 use yuanli_ports::traffic::{Table, TrafficError};
 use yuanli_release::replica::{Event, Phase};
 
-use crate::app::{AppState, Pause};
+use crate::app::{AppState, Pause, require_unshared};
 use crate::autoscale::Meter;
 use crate::handle::Apps;
 use crate::message::{Done, MAILBOX, Reply, Request};
@@ -57,6 +56,8 @@ pub struct Reconciler {
     view: watch::Sender<Arc<View>>,
     /// Answers that go out once what they tell is durable.
     answers: Vec<Answer>,
+    /// Why nothing could be stored last, so that the same is told once.
+    trouble: Option<String>,
     /// Names whose rows are to go.
     gone: Vec<AppName>,
     quieting: HashMap<VolumeName, Reply<()>>,
@@ -75,6 +76,8 @@ pub(crate) struct GatewayState {
     pub(crate) heard: Option<Timestamp>,
     pub(crate) is_applying: bool,
     pub(crate) retry: Option<Timestamp>,
+    /// Why it did not take the last table.
+    pub(crate) trouble: Option<String>,
 }
 
 impl GatewayState {
@@ -110,8 +113,8 @@ pub(crate) struct DockerState {
     pub(crate) quiet: HashSet<ReplicaId>,
 }
 
-/// An answer that waits for the commit.
-struct Answer(Box<dyn FnOnce() + Send>);
+/// An answer that waits for the commit, and is another one when there is none.
+struct Answer(Box<dyn FnOnce(Result<(), AppError>) + Send>);
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,6 +166,7 @@ impl Reconciler {
             mailbox,
             view,
             answers: Vec::new(),
+            trouble: None,
             gone: Vec::new(),
             quieting: HashMap::new(),
             ports: ports.clone(),
@@ -219,13 +223,25 @@ impl Reconciler {
         let now = self.ports.clock.now();
         self.decide(now);
         if let Err(error) = self.commit().await {
-            tracing::error!(%error, "what apps are to be cannot be stored; it is tried again");
+            self.not_stored(&error);
             tokio::time::sleep(RETRY).await;
             return;
         }
+        self.trouble = None;
         self.publish();
-        self.answers.drain(..).for_each(|answer| (answer.0)());
+        self.answers.drain(..).for_each(|answer| (answer.0)(Ok(())));
         self.begin_work(now);
+    }
+
+    /// Whoever waits is told, and not kept waiting for as long as the disk is full.
+    fn not_stored(&mut self, error: &StoreError) {
+        let error = error.to_string();
+        if self.trouble.as_ref() != Some(&error) {
+            tracing::error!(error, "what apps are to be cannot be stored; it is tried again");
+        }
+        let told = format!("it cannot be kept for now, and is done once it can be: {error}");
+        self.answers.drain(..).for_each(|answer| (answer.0)(Err(AppError::Unavailable(told.clone()))));
+        self.trouble = Some(error);
     }
 
     fn decide(&mut self, now: Timestamp) {
@@ -330,16 +346,23 @@ impl Reconciler {
 
     fn publish(&self) {
         let view = |(name, state): (&AppName, &AppState)| {
-            (name.clone(), Arc::new(AppView::of(state, self.meter.measure(state))))
+            let view = AppView::of(state, self.meter.measure(state), self.troubles(state));
+            (name.clone(), Arc::new(view))
         };
         self.view.send_replace(Arc::new(View { apps: self.apps.iter().map(view).collect() }));
     }
 
+    /// What keeps an app from being as it is to be, as far as it is known.
+    fn troubles(&self, state: &AppState) -> Vec<String> {
+        let gateway = self.gateway.trouble.clone().filter(|_| state.app.route.is_some());
+        [self.docker.trouble.clone(), gateway, state.trouble()].into_iter().flatten().collect()
+    }
+
     /// Answers once what was decided is durable.
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, AppError>) {
-        self.answers.push(Answer(Box::new(move || {
+        self.answers.push(Answer(Box::new(move |stored| {
             // Whoever asked may be gone.
-            let _ = reply.send(answer);
+            let _ = reply.send(answer.and_then(|answer| stored.map(|()| answer)));
         })));
     }
 
@@ -402,27 +425,8 @@ impl Reconciler {
         self.apps.get_mut(app).ok_or_else(|| AppError::NotFound(format!("there is no app `{app}`")))
     }
 
-    /// What an app may not share with another one.
     fn check(&self, app: &yuanli_model::App) -> Result<(), AppError> {
-        for other in self.apps.values().map(|state| &state.app).filter(|other| other.name != app.name) {
-            if let Some(route) = app.route.as_ref().filter(|route| other.route.as_ref() == Some(route)) {
-                return Err(AppError::Invalid(format!(
-                    "app `{}` has the route `{route}` already",
-                    other.name
-                )));
-            }
-            for mount in &app.spec.volumes {
-                let theirs = other.spec.volumes.iter().find(|theirs| theirs.volume == mount.volume);
-                let is_exclusive = |mode| mode == VolumeMode::Exclusive;
-                if theirs.is_some_and(|theirs| is_exclusive(theirs.mode) || is_exclusive(mount.mode)) {
-                    return Err(AppError::Invalid(format!(
-                        "volume `{}` is used by app `{}`, and one of the two wants it for itself",
-                        mount.volume, other.name
-                    )));
-                }
-            }
-        }
-        Ok(())
+        require_unshared(app, self.apps.values().map(|state| &state.app))
     }
 
     fn pause(&mut self, volume: VolumeName, at_most: Duration, now: Timestamp, reply: Reply<()>) {
@@ -663,6 +667,7 @@ impl Reconciler {
         match result {
             Ok(()) => {
                 self.gateway.heard = Some(now);
+                self.gateway.trouble = None;
                 if let Some(table) = self.gateway.sent.clone() {
                     self.gateway.acknowledged = Some((self.round, table));
                 }
@@ -673,6 +678,7 @@ impl Reconciler {
             }
             Err(error @ TrafficError::Unreachable(_)) => {
                 tracing::debug!(%error);
+                self.gateway.trouble = Some(error.to_string());
                 self.gateway.sent = None;
                 self.gateway.retry = Some(later(now, RETRY));
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use yuanli_model::app::{App, Release, ReleaseNumber};
-use yuanli_model::{AppName, Timestamp};
+use yuanli_model::{AppName, Timestamp, VolumeName};
 use yuanli_ports::apps::{Asker, Deployed, Happening, RolloutOutcome, Verdict};
 use yuanli_ports::store::Key;
 use yuanli_release::gray::{Gray as GrayState, Stage, Step};
@@ -23,6 +23,8 @@ use crate::gray::Gray;
 
 /// The first byte of the keys of apps; those of runs are below it.
 pub(crate) const APPS: [u8; 1] = [32];
+/// The first byte of the keys of restores that have begun and not ended.
+const RESTORES: [u8; 1] = [33];
 const VERSION: u8 = 1;
 
 /// A stored app that cannot be read.
@@ -39,6 +41,11 @@ pub enum Broken {
 /// The key of an app.
 pub(crate) fn key(app: &AppName) -> Key {
     Key::new([APPS.as_slice(), app.as_str().as_bytes()].concat())
+}
+
+/// The key that says that a volume holds a part of what is to be restored into it. What is there is for people only.
+pub(crate) fn restore(volume: &VolumeName) -> Key {
+    Key::new([RESTORES.as_slice(), volume.as_str().as_bytes()].concat())
 }
 
 /// An app as it is stored.

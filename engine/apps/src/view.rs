@@ -38,6 +38,8 @@ pub struct AppView {
     pub gray: Option<(ReleaseNumber, Vec<Happening>)>,
     /// How its last roll-out ended, well or badly and in words; `None` while it is on its way.
     pub rollout: Option<(RolloutOutcome, String)>,
+    /// What keeps it from being as it is to be, as far as it is known: sentences for a person.
+    pub troubles: Vec<String>,
     /// Whether it is on its way out.
     pub is_deleted: bool,
     pub(crate) state: Arc<AppState>,
@@ -57,7 +59,7 @@ pub struct ReplicaView {
 }
 
 impl AppView {
-    pub(crate) fn of(state: &AppState, measure: Option<AppMeasure>) -> Self {
+    pub(crate) fn of(state: &AppState, measure: Option<AppMeasure>, troubles: Vec<String>) -> Self {
         let kept = |number: &ReleaseNumber| state.releases.get(number);
         let status = AppStatus {
             app: state.app.clone(),
@@ -86,6 +88,7 @@ impl AppView {
                 .collect(),
             gray: state.gray.as_ref().map(|gray| (gray.release, gray.happenings.clone())),
             rollout: state.rollout.ended.as_ref().map(|(_, outcome, message)| (*outcome, message.clone())),
+            troubles,
             is_deleted: state.is_deleted,
             state: Arc::new(state.clone()),
         }

@@ -81,6 +81,25 @@ async fn a_release_that_does_not_serve_takes_no_place_and_can_be_undone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_release_deployed_again_ends_by_how_it_stands_now() {
+    let world = World::new();
+    let engine = world.engine().await;
+    deploy(&engine.apps, "1", app("v1", 2)).await;
+    let (same, settled) = deploy(&engine.apps, "2", app("v1", 5)).await;
+    assert_eq!((same.release, settled.outcome), (ReleaseNumber(1), RolloutOutcome::Healthy));
+    assert_eq!(settled.message, "5 replicas of release #1 serve");
+    assert_eq!(world.weights(), [(1, 5)]);
+
+    // What kept it from serving is mended by somebody; then it is asked for once more.
+    let (bad, settled) = deploy(&engine.apps, "3", app("dumb", 2)).await;
+    assert_eq!(settled.outcome, RolloutOutcome::Failed);
+    world.mend("dumb");
+    let (again, settled) = deploy(&engine.apps, "4", app("dumb", 2)).await;
+    assert_eq!((again.release, again.previous), (bad.release, bad.previous));
+    assert_eq!(settled.outcome, RolloutOutcome::Healthy, "{}", settled.message);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_dies_is_replaced() {
     let world = World::new();
     let engine = world.engine().await;
@@ -248,6 +267,38 @@ async fn a_backup_pauses_those_who_use_the_volume_whatever_becomes_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restore_that_was_cut_off_begins_anew_and_no_app_gets_a_part_of_it() {
+    let world = World::new();
+    let engine = world.engine().await;
+    let volume: yuanli_model::VolumeName = "data".parse().expect("a name");
+    let restore = |engine: &support::Engine, key: &str| {
+        let (apps, volume, asker) = (engine.apps.clone(), volume.clone(), asker(key));
+        async move { apps.restore(&asker, "/r".into(), "s", &volume, &yuanli_ports::Cancellation::new()).await }
+    };
+    let (first, second) = tokio::join!(restore(&engine, "1"), restore(&engine, "2"));
+    assert!(first.is_ok() && matches!(second, Err(AppError::Busy(_))), "one at a time: {second:?}");
+    let again = restore(&engine, "3").await;
+    assert!(matches!(&again, Err(AppError::Invalid(why)) if why.contains("not empty")), "{again:?}");
+    assert_eq!(world.files("data"), Some(2), "what was whole stays so");
+
+    let volume: yuanli_model::VolumeName = "other".parse().expect("a name");
+    let restore = |engine: &support::Engine| {
+        let (apps, volume, asker) = (engine.apps.clone(), volume.clone(), asker("4"));
+        async move { apps.restore(&asker, "/r".into(), "s", &volume, &yuanli_ports::Cancellation::new()).await }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(1), restore(&engine)).await.is_err());
+    engine.kill();
+    let engine = world.engine().await;
+    assert_eq!(world.files("other"), Some(1), "a part of it");
+    let shop = "app: shop\nimage: v1\nport: 80\nvolumes: { other: { path: /data, mode: shared } }\n";
+    let refused = engine.apps.deploy(&asker("5"), document(shop)).await;
+    assert!(matches!(&refused, Err(AppError::Busy(why)) if why.contains("cut off")), "{refused:?}");
+    restore(&engine).await.expect("restored");
+    assert_eq!(world.files("other"), Some(2));
+    deploy(&engine.apps, "6", document(shop)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_is_refused_with_a_reason() {
     let world = World::new();
     let engine = world.engine().await;
@@ -262,6 +313,51 @@ async fn what_cannot_be_is_refused_with_a_reason() {
     engine.apps.delete(&name()).await.expect("deleted");
     engine.apps.wait_gone(&name(), PATIENCE).await.expect("gone");
     assert_eq!((world.running(), world.weights()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_while_the_disk_is_full_is_told_and_what_was_asked_is_done_when_there_is_room() {
+    let world = World::new();
+    let engine = world.engine().await;
+    deploy(&engine.apps, "1", app("v1", 1)).await;
+    world.set_disk_full(true);
+    let told = tokio::time::timeout(PATIENCE, engine.apps.deploy(&asker("2"), app("v2", 1))).await;
+    let Ok(Err(AppError::Unavailable(why))) = told else { panic!("{told:?}") };
+    assert!(why.contains("no space left"), "{why}");
+    let refused = engine.apps.scale(&asker("3"), &"other".parse().expect("a name"), Wish::Set(1)).await;
+    assert!(matches!(refused, Err(AppError::NotFound(_))), "what is wrong is told all the same: {refused:?}");
+    assert_eq!(world.running().len(), 1, "nothing is begun that is not kept");
+    world.set_disk_full(false);
+    until(|| world.running().iter().all(|(_, image)| image == "v2") && world.running().len() == 1).await;
+    let (again, _) = deploy(&engine.apps, "2", app("v2", 1)).await;
+    assert_eq!(again.release, ReleaseNumber(2), "whoever asks again gets the answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_be_refused_and_an_image_that_moved_are_foreseen() {
+    let world = World::new();
+    let engine = world.engine().await;
+    let foreseen = engine.apps.foresee(&app("v1", 1)).await.expect("fine");
+    assert_eq!((foreseen.image_id.as_str(), foreseen.before), ("v1", None));
+    deploy(&engine.apps, "1", app("v1", 1)).await;
+    let foreseen = engine.apps.foresee(&app("v2", 1)).await.expect("fine");
+    assert_eq!((foreseen.image_id.as_str(), foreseen.before.as_deref()), ("v2", Some("v1")));
+    let same_route = document("app: other\nimage: v1\nport: 80\nroute: /\n");
+    let large = format!("app: other\nimage: v1\nport: 80\nenv: {{ A: {} }}\n", "x".repeat(200_000));
+    for (wrong, says) in
+        [(app("missing", 1), "no image"), (same_route, "has the route"), (document(&large), "131072")]
+    {
+        let foreseen = engine.apps.foresee(&wrong).await;
+        assert!(
+            matches!(&foreseen, Err(AppError::Invalid(why)) if why.contains(says)),
+            "{says}: {foreseen:?}"
+        );
+        assert_eq!(engine.apps.deploy(&asker(says), wrong).await.err(), foreseen.err(), "and refused so");
+    }
+    let plan = GrayPlan { steps: vec![GrayStep { weight: 10, duration: PATIENCE }], has_analysis: false };
+    engine.apps.begin_release(&asker("2"), app("v2", 1), plan).await.expect("begun");
+    let foreseen = engine.apps.foresee(&app("v3", 1)).await;
+    assert!(matches!(foreseen, Err(AppError::Busy(_))), "{foreseen:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 use yuanli_api_types::Failure;
@@ -74,6 +74,10 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     }
     for row in rows {
         table.add_row(row.iter().map(|cell| printable_line(cell)));
+    }
+    // What names a row is to be copied from there.
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     // The first column begins at the edge, and lines do not end in spaces.
     for text in table.lines() {

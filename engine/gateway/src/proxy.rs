@@ -129,8 +129,9 @@ impl Proxy {
                 Err(refusal) => return refusal,
             };
             let began = Instant::now();
-            let second = began.duration_since(self.began).as_secs();
             let counted = |took, is_error| {
+                // Of the answer: requests that began in one second may end in many.
+                let second = self.began.elapsed().as_secs();
                 picked.release.answered(&app.clients, client, second, took, is_error, picked.slow)
             };
             match send(&picked.replica, request).await {

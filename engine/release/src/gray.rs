@@ -358,6 +358,39 @@ mod tests {
         }
     }
 
+    /// Whether a release is turned back, with so many of both kinds of bad events; of the slow answers one in twenty is
+    /// what the stable release has by definition.
+    fn is_turned_back(seed: u64, errors: [f64; 2], slow: [f64; 2]) -> bool {
+        let steps = vec![step(5, 30), step(25, 30), step(50, 30)];
+        let (mut gray, mut random) = (Gray::new(steps, true), Random(seed));
+        for second in 0..600 {
+            let now = Timestamp::from_millis(second * 1_000);
+            let mine = 60 * u64::from(gray.weight()) / 100;
+            let mut counts = |release: usize, requests| Counts {
+                requests,
+                errors: random.events(requests, errors[release]),
+                slow: random.events(requests, slow[release]),
+            };
+            let interval = Interval { stable: counts(0, 60 - mine), canary: counts(1, mine) };
+            gray.next(&Input::Measured(interval), now);
+            gray.next(&Input::Ready, now);
+            if gray.has_ended() {
+                break;
+            }
+        }
+        gray.stage == Stage::Aborted
+    }
+
+    #[test]
+    fn of_good_releases_at_most_one_in_twenty_is_turned_back_by_both_metrics_together() {
+        for rate in [0.0, 0.001, 0.01] {
+            let turned = (0..600).filter(|seed| is_turned_back(*seed, [rate; 2], [0.05; 2])).count();
+            assert!(turned <= 30, "{turned} of 600 good releases were turned back, at {rate}");
+        }
+        let slow = (0..200).filter(|seed| is_turned_back(*seed, [0.001; 2], [0.05, 0.25])).count();
+        assert!(slow >= 190, "{slow} of 200 slow releases were found");
+    }
+
     fn inputs() -> impl Strategy<Value = Input> {
         let counts = (0u64..200, 0u64..20, 0u64..20).prop_map(|(requests, errors, slow)| Counts {
             requests,

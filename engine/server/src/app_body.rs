@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use yuanli_api_types as api;
-use yuanli_apps::AppView;
+use yuanli_apps::{AppView, Foreseen};
 use yuanli_ports::apps::{Happening, RolloutOutcome};
 
 use crate::body::rfc3339;
@@ -69,6 +69,7 @@ pub(crate) fn app(app: &AppView) -> api::App {
         replicas: app.replicas.iter().map(replica).collect(),
         releases: app.releases.iter().map(release).collect(),
         rollout: app.rollout.as_ref().map(|(_, message)| message.clone()),
+        troubles: app.troubles.clone(),
         gray: app.gray.as_ref().map(|(number, happenings)| api::Gray {
             release: number.0,
             happenings: happenings.iter().map(happening).collect(),
@@ -100,6 +101,13 @@ pub(crate) fn changes(before: &Value, after: &Value) -> Vec<api::Change> {
     let mut changes = Vec::new();
     compare(String::new(), Some(before), Some(after), &mut changes);
     changes
+}
+
+/// That another image is meant, which a tag that was moved does not show.
+pub(crate) fn moved_image(foreseen: Foreseen) -> Option<api::Change> {
+    let before = foreseen.before.filter(|before| *before != foreseen.image_id)?;
+    let path = "image.id".to_owned();
+    Some(api::Change { path, before: Some(before.into()), after: Some(foreseen.image_id.into()) })
 }
 
 fn compare(path: String, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<api::Change>) {

@@ -15,6 +15,9 @@ use yuanli_ports::plugins::{Origin, PluginError};
 use crate::file;
 use crate::library::Library;
 
+/// Columns of excerpts for a reader whose terminal is not known.
+pub(crate) const WIDTH: usize = 100;
+
 /// A workflow's file with what was found in it.
 #[derive(Debug)]
 pub struct Document {

@@ -245,11 +245,10 @@ impl Engine {
         Ok(Ok(self.executor.start(submission).await?))
     }
 
-    /// Asks for the end of a run.
-    pub fn cancel(&self, run: RunId, reason: &str) {
-        if let Err(error) = self.executor.cancel(run, reason) {
-            tracing::debug!(%run, %error, "nothing to cancel");
-        }
+    /// Asks for the end of a run; whether it goes on, so that there is something to end.
+    pub fn cancel(&self, run: RunId, reason: &str) -> bool {
+        let asked = self.executor.cancel(run, reason);
+        asked.inspect_err(|error| tracing::debug!(%run, %error, "nothing to cancel")).is_ok()
     }
 
     /// What happens in a run, from its beginning to its end.

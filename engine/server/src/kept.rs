@@ -14,7 +14,7 @@ use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, Key, Range};
-use yuanli_triggers::{Firing, Slot, Timetable};
+use yuanli_triggers::{Firing, Slot, StartId, Timetable};
 
 use crate::document::Document;
 
@@ -39,6 +39,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// The schedule that a firing is of; `None` when it has been taken out or changed since. Its place in the list may be
+    /// another one by now, its id is the same.
+    pub(crate) fn schedule_of(&self, firing: &Firing) -> Option<&Schedule> {
+        let is_it =
+            |schedule: &&Schedule| StartId::of_schedule(&self.name, schedule, firing.due) == firing.id;
+        self.schedules.iter().find(is_it)
+    }
+
     /// The digest of its text.
     pub(crate) fn version(&self) -> Digest {
         Digest::of(self.text.as_bytes())
@@ -163,7 +171,7 @@ impl Registry {
     pub(crate) async fn fired(&self, firing: &Firing) -> anyhow::Result<()> {
         let _writer = self.writer.lock().await;
         let kept = self.get(&firing.slot.workflow);
-        let schedule = kept.as_ref().and_then(|kept| kept.schedules.get(firing.slot.index as usize));
+        let schedule = kept.as_ref().and_then(|kept| kept.schedule_of(firing));
         let Some(schedule) = schedule else { return Ok(()) };
         let mut batch = Batch::default();
         batch.put(mark(&firing.slot.workflow, schedule), seal(&firing.due.as_millis()));

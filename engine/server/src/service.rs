@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Map, Value};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use yuanli_api_types as api;
 use yuanli_apps::{Apps, Reconciler};
@@ -21,7 +22,7 @@ use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Cancellation, Clock, Store};
 use yuanli_triggers::{Firing, StartId};
 
-use crate::document::{Document, Given, Refused};
+use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::kept::{Kept, Registry};
 use crate::secret::{self, Secrets};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) secrets: Secrets,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) token: String,
+    /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
+    pub(crate) recovered: SetOnce<()>,
     pub(crate) stop: Cancellation,
 }
 
@@ -95,6 +98,22 @@ pub(crate) enum Refusal {
     Unavailable(String),
     /// This machine failed.
     Internal(anyhow::Error),
+}
+
+impl Refusal {
+    /// For the log.
+    fn in_words(self) -> String {
+        match self {
+            Self::NotFound(why)
+            | Self::Invalid(why)
+            | Self::Conflict(why)
+            | Self::Unauthorized(why)
+            | Self::Unavailable(why) => why,
+            Self::Document(document) => document.render(false, WIDTH),
+            Self::App { file, text, diagnostics } => render(&file, &text, &diagnostics, false, WIDTH),
+            Self::Internal(error) => format!("{error:#}"),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Refusal {
@@ -145,8 +164,8 @@ impl Service {
         };
         let socket = socket::bind(&data)?;
         let secrets = Secrets::new(data.join("secrets"));
-        let stop = Cancellation::new();
-        let shared = Arc::new(Shared { engine, apps, registry, secrets, clock, token, stop });
+        let (recovered, stop) = (SetOnce::new(), Cancellation::new());
+        let shared = Arc::new(Shared { engine, apps, registry, secrets, clock, token, recovered, stop });
         Ok(Self { shared, reconciler, link, socket, listener })
     }
 
@@ -177,11 +196,18 @@ impl Service {
             spawn(&mut tasks, "api", http::serve_tcp(listener, Arc::clone(&shared)));
         }
         // After the apps: stages that go on may wait for them.
-        let resumed = shared.engine.resume().await?;
-        if resumed > 0 {
-            tracing::info!(resumed, "runs go on");
+        let resumed = tokio::select! {
+            resumed = shared.engine.resume() => Some(resumed?),
+            () = stop.cancelled() => None,
+        };
+        if let Some(resumed) = resumed {
+            // It is set nowhere else.
+            let _ = shared.recovered.set(());
+            if resumed > 0 {
+                tracing::info!(resumed, "runs go on");
+            }
+            spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
         }
-        spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
         stop.cancelled().await;
         end.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
@@ -215,14 +241,28 @@ fn spawn(tasks: &mut JoinSet<()>, name: &'static str, part: impl Future<Output =
     });
 }
 
-/// Starts what is due, when it is.
+/// Starts what is due, when it is. What cannot be started for now is tried again and keeps nothing else waiting.
 async fn follow_schedules(shared: Arc<Shared>) {
+    // With what was told of each.
+    let mut failed: Vec<(Firing, String)> = Vec::new();
     loop {
-        let now = shared.clock.now();
-        for firing in shared.registry.due(now) {
-            shared.fire(&firing).await;
+        let mut firings = std::mem::take(&mut failed);
+        for due in shared.registry.due(shared.clock.now()) {
+            // Of the times of a schedule that were missed the latest stands for all.
+            firings.retain(|(firing, _)| firing.slot != due.slot);
+            firings.push((due, String::new()));
         }
-        let wait = shared.registry.next().map_or(LOOK, |next| next.since(shared.clock.now()).min(LOOK));
+        for (firing, told) in firings {
+            let Err(error) = shared.fire(&firing).await else { continue };
+            let error = format!("{error:#}");
+            if error != told {
+                let workflow = &firing.slot.workflow;
+                tracing::error!(%workflow, error, "cannot be started by its schedule; it is tried again");
+            }
+            failed.push((firing, error));
+        }
+        let next = shared.registry.next().map_or(LOOK, |next| next.since(shared.clock.now()).min(LOOK));
+        let wait = if failed.is_empty() { next } else { next.min(RETRY) };
         tokio::select! {
             () = shared.stop.cancelled() => return,
             () = shared.registry.changed() => {}
@@ -232,43 +272,36 @@ async fn follow_schedules(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Starts the run of a schedule. What this machine fails at is tried again; what is wrong with the workflow is told,
-    /// and the time is over.
-    async fn fire(&self, firing: &Firing) {
+    /// Starts the run of a schedule. An error is what this machine fails at, which is to be tried again; what is wrong with
+    /// the workflow is told, and the time is over.
+    async fn fire(&self, firing: &Firing) -> anyhow::Result<()> {
         let name = &firing.slot.workflow;
-        loop {
-            let Some(kept) = self.registry.get(name) else { return };
-            let started = self.start(&kept, Given::Values(Map::new()), Some(firing.id.to_string())).await;
-            match started {
-                Ok(started) => {
-                    tracing::info!(workflow = %name, run = %started.run, "started by its schedule")
-                }
-                Err(Refusal::Internal(error)) => {
-                    tracing::error!(workflow = %name, error = format!("{error:#}"), "cannot be started; it is tried again");
-                    tokio::select! {
-                        () = self.stop.cancelled() => return,
-                        () = tokio::time::sleep(RETRY) => continue,
-                    }
-                }
-                Err(refusal) => {
-                    tracing::error!(workflow = %name, ?refusal, "cannot be started by its schedule")
-                }
+        let Some(kept) = self.registry.get(name).filter(|kept| kept.schedule_of(firing).is_some()) else {
+            return Ok(());
+        };
+        match self.start(&kept, Given::Values(Map::new()), Some(firing.id.to_string())).await {
+            Ok(started) => tracing::info!(workflow = %name, run = %started.run, "started by its schedule"),
+            Err(Refusal::Internal(error)) => return Err(error),
+            Err(refusal) => {
+                let why = refusal.in_words();
+                tracing::error!(workflow = %name, "cannot be started by its schedule: {why}");
             }
-            if let Err(error) = self.registry.fired(firing).await {
-                // The cause of the run is stored with it: it will not be started again.
-                tracing::warn!(workflow = %name, error = format!("{error:#}"), "the start is not noted");
-            }
-            return;
         }
+        if let Err(error) = self.registry.fired(firing).await {
+            // The cause of the run is stored with it: it will not be started again.
+            tracing::warn!(workflow = %name, error = format!("{error:#}"), "the start is not noted");
+        }
+        Ok(())
     }
 
-    /// Starts a run of a workflow that is kept.
+    /// Starts a run of a workflow that is kept; not before the engine has cleared up.
     pub(crate) async fn start(
         &self,
         kept: &Kept,
         inputs: Given,
         cause: Option<String>,
     ) -> Result<Started, Refusal> {
+        self.recovered.wait().await;
         let document =
             self.engine.library().compile(kept.file.clone(), kept.text.clone(), kept.origin.clone()).await?;
         if !document.is_valid() {

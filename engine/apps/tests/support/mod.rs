@@ -1,9 +1,10 @@
 //! A world of containers and a gateway in memory, whose rules every test is held to: no request to a replica that does
 //! not run, no address for two, nothing removed that gets requests. What an image is called says how it behaves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use yuanli_model::{AppName, EngineId, ReplicaId, RunId, Timestamp, VolumeName};
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
 use yuanli_ports::images::{BuildRequest, ContainerError, Image};
 use yuanli_ports::replicas::{FoundReplica, Network, ReplicaRequest, ReplicaState, Usage};
+use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError, Watch};
 use yuanli_ports::traffic::{
     LATENCY_BOUNDS_MICROS, Measurement, ReleaseCounts, ReplicaCounts, Table, TrafficError,
 };
@@ -31,8 +33,15 @@ pub(crate) struct World {
     inner: Arc<Mutex<Inner>>,
     changed: Arc<Notify>,
     began: Instant,
-    store: Arc<dyn Store>,
+    disk: Arc<Disk>,
     folder: Arc<tempfile::TempDir>,
+}
+
+/// A store that takes nothing while its disk is full.
+#[derive(Debug, Default)]
+struct Disk {
+    store: yuanli_store::Memory,
+    is_full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +57,8 @@ struct Inner {
     /// What happened, in order.
     told: Vec<String>,
     is_gateway_gone: bool,
+    /// Images that serve now, whatever they are called.
+    mended: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -76,7 +87,7 @@ impl World {
             inner: Arc::default(),
             changed: Arc::default(),
             began: Instant::now(),
-            store: Arc::new(yuanli_store::Memory::default()),
+            disk: Arc::default(),
             folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
     }
@@ -84,7 +95,7 @@ impl World {
     pub(crate) async fn engine(&self) -> Engine {
         let all = Arc::new(self.clone());
         let ports = Ports {
-            store: Arc::clone(&self.store),
+            store: self.disk.clone(),
             replicas: all.clone(),
             volumes: all.clone(),
             images: all.clone(),
@@ -127,12 +138,26 @@ impl World {
         self.lock().is_gateway_gone = is_gone;
     }
 
+    pub(crate) fn set_disk_full(&self, is_full: bool) {
+        self.disk.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Whatever kept an image from serving is gone.
+    pub(crate) fn mend(&self, image: &str) {
+        self.lock().mended.insert(image.to_owned());
+    }
+
     /// The replicas that run, with their images.
     pub(crate) fn running(&self) -> Vec<(ReplicaId, String)> {
         let runs = |container: &Container| container.state == ReplicaState::Running;
         let inner = self.lock();
         let running = inner.containers.iter().filter(|(_, container)| runs(container));
         running.map(|(id, container)| (id.clone(), container.request.image_id.clone())).collect()
+    }
+
+    /// The files of a volume; `None` when there is no such volume.
+    pub(crate) fn files(&self, volume: &str) -> Option<usize> {
+        std::fs::read_dir(self.folder.path().join(volume)).ok().map(Iterator::count)
     }
 
     pub(crate) fn paused(&self) -> usize {
@@ -210,6 +235,32 @@ impl Inner {
                 counts.latency[10] += mine;
             }
         }
+    }
+}
+
+#[async_trait]
+impl Store for Disk {
+    async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StoreError::Exhausted("no space left".to_owned()));
+        }
+        self.store.commit(batch).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.store.scan(range).await
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.store.revision().await
+    }
+
+    async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        self.store.watch(prefix, after).await
     }
 }
 
@@ -338,7 +389,8 @@ impl Prober for World {
         match container {
             Some(container)
                 if container.state == ReplicaState::Running
-                    && self.behaviour(&container.request.image_id).serves
+                    && (self.behaviour(&container.request.image_id).serves
+                        || inner.mended.contains(&container.request.image_id))
                     && container.started.elapsed() > Duration::from_millis(300) =>
             {
                 Ok(())
@@ -495,7 +547,12 @@ impl Backups for World {
         into: &Path,
         _: &Cancellation,
     ) -> Result<Restored, BackupError> {
-        std::fs::write(into.join("file"), "x").expect("written");
+        if std::fs::read_dir(into).expect("a folder").next().is_some() {
+            return Err(BackupError::Invalid("it is not empty".to_owned()));
+        }
+        std::fs::write(into.join("first"), "x").expect("written");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        std::fs::write(into.join("second"), "x").expect("written");
         Ok(Restored { files: 1, bytes: 1 })
     }
 }

@@ -92,9 +92,11 @@ fn tell(change: &AppChange) {
 
 /// Waits until all replicas serve, or it is known that they do not come to.
 async fn wait(engine: &Client, name: &str, timeout: Duration) -> anyhow::Result<Exit> {
+    let mut troubles = Vec::new();
     let waited = tokio::time::timeout(timeout, async {
         loop {
             let app: App = engine.get(&path(name)).await?;
+            troubles.clone_from(&app.troubles);
             match app.summary.status.as_str() {
                 "healthy" => return Ok(app),
                 "failed" => {
@@ -119,6 +121,7 @@ async fn wait(engine: &Client, name: &str, timeout: Duration) -> anyhow::Result<
                 "app {name} does not serve after {} s; it is still tried",
                 timeout.as_secs()
             ));
+            troubles.iter().for_each(output::note);
             Ok(Exit::Failed)
         }
     }
@@ -149,6 +152,9 @@ fn show(app: &App) -> anyhow::Result<()> {
     }
     if let Some(rollout) = &app.rollout {
         output::line(format_args!("roll-out  {}", printable(rollout)))?;
+    }
+    for trouble in &app.troubles {
+        output::line(format_args!("trouble   {}", printable(trouble)))?;
     }
     if let Some(in_flight) = app.in_flight {
         let cpu = app.cpu_percent.map(|percent| format!(", cpu {percent} %")).unwrap_or_default();

@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
 }
 
 /// The last of several values would silently win.
-fn refuse_doubles(inputs: &[(String, String)]) -> anyhow::Result<()> {
+pub(crate) fn refuse_doubles(inputs: &[(String, String)]) -> anyhow::Result<()> {
     for (position, (name, value)) in inputs.iter().enumerate() {
         if let Some((_, before)) = inputs[..position].iter().find(|(before, _)| before == name) {
             let message = format!("input `{name}` was given twice, `{before}` and `{value}`: give it once");

@@ -23,7 +23,16 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
         program: (program, vec!["gateway".into()]),
         scale_down_window: Duration::from_secs(arguments.scale_down_window),
     };
-    let service = Service::open(options).await?;
+    // On a thread of its own, as it is not looked at signals while a large store is opened.
+    let runtime = tokio::runtime::Handle::current();
+    let opening = tokio::task::spawn_blocking(move || runtime.block_on(Service::open(options)));
+    let service = tokio::select! {
+        opened = opening => opened??,
+        interrupt = interrupts.next() => {
+            output::note(format_args!("nothing was served: {}", interrupt.reason()));
+            return Ok(Exit::Interrupted);
+        }
+    };
     output::note(format_args!("the engine of {} serves", service.data().display()));
     if let Some(address) = service.address() {
         output::note(format_args!("API      http://{address} (token in {}/token)", service.data().display()));

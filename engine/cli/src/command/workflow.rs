@@ -91,8 +91,8 @@ async fn show(global: &Global, engine: &Client, named: &Named) -> anyhow::Result
 
 /// Starts a run of a workflow that the engine keeps.
 pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Result<Exit> {
+    super::run::refuse_doubles(&arguments.inputs)?;
     let engine = engine(global).await?;
-    let mut interrupts = Interrupts::listen()?;
     let request = RunRequest { workflow: arguments.name, inputs: arguments.inputs.into_iter().collect() };
     let started: RunStarted = engine.post("/api/v1/runs", &request, arguments.key.as_deref()).await?;
     if !arguments.follow {
@@ -103,6 +103,8 @@ pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Resu
         }
         return Ok(Exit::Done);
     }
+    // Before there is a run to be followed, a signal ends this as it ends any program.
+    let mut interrupts = Interrupts::listen()?;
     if !global.json && !std::io::stdout().is_terminal() {
         output::unless_closed(output::line(&started.id))?;
     }

@@ -47,10 +47,18 @@ pub(super) async fn apply(
     };
     let before = shared.apps.app(&app.name).ok().filter(|before| !before.is_deleted);
     let was = before.as_ref().map_or(Value::Null, |before| yuanli_lang::app_to_json(&before.status.app));
+    let mut changes = body::changes(&was, &yuanli_lang::app_to_json(&app));
+    match shared.apps.foresee(&app).await {
+        Ok(foreseen) => changes.extend(body::moved_image(foreseen)),
+        // What would be refused is refused before anybody is told what it would change.
+        Err(error) if document.dry_run => return Err(error.into()),
+        // Whoever asks again with the same key gets the same answer, whatever happens now.
+        Err(_) => {}
+    }
     let mut change = api::AppChange {
         app: app.name.to_string(),
         is_new: before.is_none(),
-        changes: body::changes(&was, &yuanli_lang::app_to_json(&app)),
+        changes,
         release: None,
         previous: None,
     };

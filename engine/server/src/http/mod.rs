@@ -30,7 +30,7 @@ type Answer<T> = Result<T, Refusal>;
 /// Answers on the socket: whoever can open it may do everything.
 pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
     let stop = shared.stop.clone();
-    let router = api().merge(open()).with_state(shared);
+    let router = api().merge(open()).layer(middleware::map_response(problem::of_refused)).with_state(shared);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the socket is not served any more");
@@ -41,7 +41,8 @@ pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
 pub(crate) async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let guard = middleware::from_fn_with_state(Arc::clone(&shared), require_token);
-    let router = api().route_layer(guard).merge(open()).with_state(shared);
+    let told = middleware::map_response(problem::of_refused);
+    let router = api().route_layer(guard).merge(open()).layer(told).with_state(shared);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API is not served any more");

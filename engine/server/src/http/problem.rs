@@ -3,18 +3,40 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Json, Response};
 use yuanli_api_types::Problem;
 use yuanli_ports::apps::AppError;
 
+use crate::document::{WIDTH, diagnostic, render};
 use crate::service::Refusal;
 
-/// Columns of excerpts for a reader whose terminal is not known here.
-const WIDTH: usize = 100;
+const PROBLEM: &str = "application/problem+json";
+/// Longest sentence of the framework.
+const MAX_SENTENCE: usize = 4096;
 
 pub(super) async fn unknown() -> Refusal {
     Refusal::NotFound("there is no such path".to_owned())
+}
+
+/// What the framework refuses by itself (a body that is no JSON or too large, a method that a path does not have), in the
+/// form of all other problems.
+pub(super) async fn of_refused(refused: Response) -> Response {
+    let status = refused.status();
+    let is_told = refused.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if !status.is_client_error() || is_told {
+        return refused;
+    }
+    let (parts, body) = refused.into_parts();
+    // A sentence, or nothing.
+    let said = axum::body::to_bytes(body, MAX_SENTENCE).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let reason = status.canonical_reason().unwrap_or("refused").to_owned();
+    let mut told = response(problem(status, if said.is_empty() { reason } else { said }));
+    if let Some(methods) = parts.headers.get(ALLOW) {
+        told.headers_mut().insert(ALLOW, methods.clone());
+    }
+    told
 }
 
 impl IntoResponse for Refusal {
@@ -32,8 +54,8 @@ impl IntoResponse for Refusal {
             }
             Self::App { file, text, diagnostics } => {
                 let mut problem = problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{file}` has errors"));
-                problem.rendered = Some(crate::document::render(&file, &text, &diagnostics, false, WIDTH));
-                problem.diagnostics = diagnostics.iter().map(crate::document::diagnostic).collect();
+                problem.rendered = Some(render(&file, &text, &diagnostics, false, WIDTH));
+                problem.diagnostics = diagnostics.iter().map(diagnostic).collect();
                 return response(problem);
             }
             Self::Document(document) => {
@@ -61,7 +83,7 @@ fn problem(status: StatusCode, detail: String) -> Problem {
 fn response(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Json(problem)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     response
 }
 

@@ -61,7 +61,9 @@ pub(super) async fn show(State(shared): Engine, Path(run): Path<String>) -> Answ
 
 pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> Answer<StatusCode> {
     let run = find(&shared, &run).await?;
-    shared.engine.cancel(run, "cancelled by request");
+    if !shared.engine.cancel(run, "cancelled by request") {
+        return Err(Refusal::Conflict(format!("run {run} does not go on, so there is nothing to end")));
+    }
     Ok(StatusCode::ACCEPTED)
 }
 
