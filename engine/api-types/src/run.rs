@@ -142,6 +142,22 @@ pub struct Attempt {
     pub duration_ms: Option<u64>,
 }
 
+/// A person's answer to a stage that waits for one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalAnswer {
+    /// Whether they agree.
+    pub approved: bool,
+    /// Who; each person answers once.
+    pub by: String,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// What the stage asks for with the answer.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Value>,
+}
+
 /// Why a stage failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -259,6 +259,29 @@ pub(crate) enum RunsCommand {
     Logs(Logs),
     /// Ask a run to end
     Cancel(Select),
+    /// Say yes to a stage that waits for an approval
+    Approve(Approval),
+    /// Say no to a stage that waits for an approval
+    Reject(Approval),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  yuanli runs approve last deploy --comment 'looks good'\n  \
+    yuanli runs reject 01kb deploy")]
+pub(crate) struct Approval {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// The stage that waits
+    pub(crate) stage: String,
+    /// Why, in your words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// What the stage asks for; JSON, or a text
+    #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// Who answers
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "someone", hide_env_values = true)]
+    pub(crate) by: String,
 }
 
 #[derive(Debug, Args)]

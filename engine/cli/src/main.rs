@@ -49,6 +49,12 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
         Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,
         Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
+        Command::Runs { command: RunsCommand::Approve(approval) } => {
+            command::runs::answer(&global, approval, true).await
+        }
+        Command::Runs { command: RunsCommand::Reject(approval) } => {
+            command::runs::answer(&global, approval, false).await
+        }
         Command::Serve(serve) => command::serve::serve(&global, serve).await,
         Command::Gateway(gateway) => command::serve::gateway(gateway).await,
         Command::Workflow { command } => command::workflow::perform(&global, command).await,

@@ -105,6 +105,9 @@ pub enum Error {
     /// A log cannot be read.
     #[error(transparent)]
     Log(#[from] yuanli_ports::logs::LogError),
+    /// No stage can be called so.
+    #[error("the workflow has no stage `{0}`")]
+    NoStage(String),
     /// The text that names its concurrency group cannot be had.
     #[error("the concurrency group of the run: {0}")]
     Group(String),

@@ -8,7 +8,8 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_lang::{Catalog, Compilation, RenderOptions, Severity};
 use yuanli_model::workflow::InvalidInput;
-use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Workflow};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
 use yuanli_ports::Plugins;
 use yuanli_ports::plugins::{Origin, PluginError};
 
@@ -79,6 +80,10 @@ impl Catalog for Resolved {
 
     fn names(&self) -> Vec<String> {
         self.names.clone()
+    }
+
+    fn workflow(&self, _: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
+        Err("stages that run a workflow cannot be run by this engine yet".to_owned())
     }
 }
 
@@ -176,10 +181,15 @@ impl Document {
             Given::Values(values) => values.into_iter().collect(),
         };
         let inputs = workflow.bind(given).map_err(Refused::Inputs)?;
-        let component = |stage: &yuanli_model::Stage| match self.plugins.found.get(&stage.uses) {
-            Some(Ok(description)) => Ok(description.digest),
-            // `lang` gives no workflow with a plugin that was not found.
-            Some(Err(_)) | None => Err(Refused::Invalid),
+        let component = |stage: &yuanli_model::Stage| match &stage.work {
+            Work::Plugin { uses, .. } => match self.plugins.found.get(uses) {
+                Some(Ok(description)) => Ok(description.digest),
+                // `lang` gives no workflow with a plugin that was not found.
+                Some(Err(_)) | None => Err(Refused::Invalid),
+            },
+            Work::Workflow { .. } => Err(Refused::Invalid),
+            // It runs nothing.
+            Work::Gate => Ok(Digest::from_bytes([0; 32])),
         };
         let components = workflow.stages().iter().map(component).collect::<Result<_, _>>()?;
         Ok(Runnable {

@@ -251,6 +251,24 @@ impl Engine {
         asked.inspect_err(|error| tracing::debug!(%run, %error, "nothing to cancel")).is_ok()
     }
 
+    /// Answers what a stage of a run asks; the answer is durable when this returns.
+    ///
+    /// # Errors
+    /// Why it is not taken, for a person.
+    pub async fn answer(
+        &self,
+        run: RunId,
+        stage: &str,
+        answer: api::ApprovalAnswer,
+    ) -> Result<(), yuanli_executor::Error> {
+        let api::ApprovalAnswer { approved, by, comment, inputs } = answer;
+        let inputs = serde_json::Value::Object(inputs);
+        let answer = yuanli_model::run::Answer { by, is_approved: approved, comment, inputs };
+        // What is no name of a stage is the name of none.
+        let unknown = |_| yuanli_executor::Error::NoStage(stage.to_owned());
+        self.executor.answer(run, stage.parse().map_err(unknown)?, answer).await
+    }
+
     /// What happens in a run, from its beginning to its end.
     #[must_use]
     pub fn follow(&self, run: RunId) -> Updates {

@@ -178,14 +178,17 @@ impl Plugins for Host {
         reference: &PluginReference,
         origin: &Origin,
     ) -> Result<Arc<PluginDescription>, PluginError> {
-        match reference {
-            PluginReference::File(path) => self.read_file(path, origin).await,
-            PluginReference::Named(name) => {
-                let builtin = self.catalog.builtins().iter().find(|builtin| builtin.name == name);
-                let unknown = || PluginError::Unknown(format!("there is no plugin `{name}`"));
-                self.catalog.description(&builtin.ok_or_else(unknown)?.digest).await
-            }
-        }
+        let name = match reference {
+            PluginReference::File(path) => return self.read_file(path, origin).await,
+            PluginReference::Named(name)
+            | PluginReference::Versioned(name, _)
+            | PluginReference::Pinned(name, _) => name,
+        };
+        let builtin = self.catalog.builtins().iter().find(|builtin| builtin.name == name);
+        let unknown = || PluginError::Unknown(format!("there is no plugin `{name}`"));
+        let found = self.catalog.description(&builtin.ok_or_else(unknown)?.digest).await?;
+        reference.check(&found).map_err(|unfit| PluginError::Unknown(unfit.to_string()))?;
+        Ok(found)
     }
 
     async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Options, Ports, Submission, Update};
-use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Template, Workflow};
+use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
 use yuanli_server::SystemClock;
@@ -72,14 +72,8 @@ pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submissi
             Shape::Sequence if position > 0 => vec![name(position - 1)?],
             Shape::Sequence | Shape::Parallel => Vec::new(),
         };
-        Ok(Stage {
-            name: name(position)?,
-            uses: PluginReference::Named(NOOP.name.to_owned()),
-            with: Template::Map(IndexMap::new()),
-            needs,
-            grants: Vec::new(),
-            timeout: None,
-        })
+        let uses = PluginReference::Named(NOOP.name.to_owned());
+        anyhow::Ok(Stage::new(name(position)?, uses).after(needs))
     };
     let stages = (0..stages).map(stage).collect::<anyhow::Result<Vec<_>>>()?;
     let components = vec![Digest::from_bytes(NOOP.digest); stages.len()];
@@ -102,7 +96,7 @@ pub(crate) async fn run(executor: &Executor, submission: Submission) -> anyhow::
     let mut follower = executor.follow(run);
     while let Some(update) = follower.next().await? {
         if let Update::Event(recorded) = update
-            && let RunEvent::Finished { outcome } = recorded.event
+            && let RunEvent::Finished { outcome, .. } = recorded.event
         {
             anyhow::ensure!(outcome == Outcome::Succeeded, "a run ended as {outcome:?}");
             return Ok(());

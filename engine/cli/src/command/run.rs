@@ -150,7 +150,7 @@ impl Watch<'_> {
         let mut status = RunStatus::Running;
         while let Some(update) = self.attend(updates.next()).await? {
             if let Update::Event(event) = &update
-                && let EventKind::Finished { status: ended } = event.kind
+                && let EventKind::Finished { status: ended, .. } = event.kind
             {
                 status = ended;
             }

@@ -5,7 +5,7 @@ use yuanli_api_types::{Run, Stage};
 use yuanli_server::printable_line;
 
 use crate::access::Access;
-use crate::arguments::{Global, List, Logs, Select};
+use crate::arguments::{Approval, Global, List, Logs, Select};
 use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::view::plain_line;
@@ -107,5 +107,22 @@ pub(crate) async fn cancel(global: &Global, arguments: Select) -> anyhow::Result
     let path = format!("/api/v1/runs/{}/cancel", crate::access::escaped(&arguments.run));
     engine.tell(Method::POST, &path, None::<&()>).await?;
     output::note("the run is asked to end");
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn answer(global: &Global, arguments: Approval, approved: bool) -> anyhow::Result<Exit> {
+    let engine = crate::access::engine(global).await?;
+    // What is no JSON is a text.
+    let value = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+    let answer = yuanli_api_types::ApprovalAnswer {
+        approved,
+        by: arguments.by,
+        comment: arguments.comment,
+        inputs: arguments.inputs.into_iter().map(|(name, text)| (name, value(text))).collect(),
+    };
+    let [run, stage] = [&arguments.run, &arguments.stage].map(|part| crate::access::escaped(part));
+    engine.tell(Method::POST, &format!("/api/v1/runs/{run}/stages/{stage}/answer"), Some(&answer)).await?;
+    let what = if approved { "approved" } else { "not approved" };
+    output::note(format_args!("stage `{}` is {what}", arguments.stage));
     Ok(Exit::Done)
 }

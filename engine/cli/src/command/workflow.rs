@@ -137,7 +137,7 @@ async fn follow(engine: &Client, run: &str, screen: &mut Screen) -> anyhow::Resu
     let mut status = None;
     while let Some(update) = updates.next::<Update>().await? {
         if let Update::Event(event) = &update
-            && let EventKind::Finished { status: ended } = event.kind
+            && let EventKind::Finished { status: ended, .. } = event.kind
         {
             status = Some(ended);
         }

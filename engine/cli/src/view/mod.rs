@@ -3,6 +3,7 @@
 mod json;
 mod plain;
 mod terminal;
+mod words;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use yuanli_api_types::{Event, EventKind, LogLine, Update};
 use yuanli_server::{printable, printable_line};
 
+use super::words::{self, label, label_of, sequel};
 use super::{View, millis_between};
 use crate::output;
 
@@ -39,7 +40,7 @@ pub(crate) fn plain_line(line: &LogLine) -> String {
         "error" => "error: ",
         _ => "",
     };
-    format!("[{}] {mark}{}", line.stage, printable_line(&line.text))
+    format!("[{}] {mark}{}", label_of(line), printable_line(&line.text))
 }
 
 impl Plain {
@@ -50,22 +51,32 @@ impl Plain {
                 self.began.clone_from(&event.at);
                 format!("run {} of {workflow}, {}", event.run, output::count(stages.len(), "stage"))
             }
-            EventKind::AttemptStarted { stage, .. } => {
-                self.started.insert(stage.clone(), event.at.clone());
-                format!("[{stage}] started")
+            EventKind::AttemptStarted { stage, instance, attempt, .. } => {
+                let stage = label(stage, *instance);
+                let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                let text = format!("[{stage}] started{again}");
+                self.started.insert(stage, event.at.clone());
+                text
             }
-            EventKind::AttemptEnded { stage, status, failure, .. } => {
-                let began = self.started.get(stage).unwrap_or(&event.at);
-                let took = output::duration(millis_between(began, &event.at));
-                let why = failure.as_ref().map(output::failure);
-                format!("[{stage}] {} after {took}{}", status.name(), why.unwrap_or_default())
+            EventKind::AttemptEnded { stage, instance, status, failure, retry_at, allowed, .. } => {
+                let stage = label(stage, *instance);
+                let began = self.started.remove(&stage).unwrap_or_else(|| event.at.clone());
+                let took = output::duration(millis_between(&began, &event.at));
+                let why = failure.as_ref().map(output::failure).unwrap_or_default();
+                let sequel = sequel(retry_at.as_deref(), *allowed);
+                format!("[{stage}] {} after {took}{sequel}{why}", status.name())
             }
             EventKind::StageSkipped { stage, reason } => format!("[{stage}] skipped: {reason}"),
-            EventKind::CancelRequested { reason } => format!("cancelling: {reason}"),
-            EventKind::Finished { status } => {
+            EventKind::Finished { status, failure, .. } => {
                 let took = output::duration(millis_between(&self.began, &event.at));
-                format!("run {} {} after {took}", self.run, status.name())
+                let why = failure.as_ref().map(output::failure).unwrap_or_default();
+                format!("run {} {} after {took}{why}", self.run, status.name())
             }
+            other => match words::plain(other) {
+                Some((Some(stage), text)) => format!("[{stage}] {text}"),
+                Some((None, text)) => text,
+                None => String::new(),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use yuanli_api_types::{Event, EventKind, Failure, LogLine, RunStatus, StageStatus, Update};
 use yuanli_server::printable_line;
 
+use super::words::{self, label, label_of, sequel};
 use super::{View, is_own_words, millis_between};
 use crate::output;
 
@@ -89,7 +90,7 @@ impl Terminal {
     fn log(&mut self, line: &LogLine) -> anyhow::Result<()> {
         let text = printable(&line.text);
         let is_kept = is_own_words(line) || self.is_verbose;
-        if let Some(running) = self.running.get_mut(&line.stage) {
+        if let Some(running) = self.running.get_mut(&label_of(line)) {
             running.bar.set_message(text.clone());
             if !is_kept {
                 if running.last_lines.len() == LAST_LINES {
@@ -107,7 +108,7 @@ impl Terminal {
             "debug" => self.paint(Color::Dim, &text),
             _ => text,
         };
-        self.print(&format!("  {:width$}  {text}", line.stage, width = self.name_width))
+        self.print(&format!("  {:width$}  {text}", label_of(line), width = self.name_width))
     }
 
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
@@ -118,20 +119,36 @@ impl Terminal {
                 self.name_width = stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0);
                 self.print(&format!("{workflow}  {}", self.paint(Color::Dim, &format!("run {}", event.run))))
             }
-            EventKind::AttemptStarted { stage, .. } => {
-                self.begin(stage, &event.at);
+            EventKind::AttemptStarted { stage, instance, .. } => {
+                self.begin(&label(stage, *instance), &event.at);
                 Ok(())
             }
-            EventKind::AttemptEnded { stage, status, failure, .. } => {
-                self.end(stage, *status, &event.at, failure.as_ref())
+            EventKind::AttemptEnded { stage, instance, status, failure, retry_at, allowed, .. } => {
+                let sequel = sequel(retry_at.as_deref(), *allowed);
+                self.end(&label(stage, *instance), *status, &event.at, failure.as_ref(), &sequel)
             }
-            EventKind::StageSkipped { stage, reason } => {
-                let text = format!("- {stage:width$}  skipped: {reason}", width = self.name_width);
-                self.print(&self.paint(Color::Dim, &text))
-            }
+            EventKind::StageSkipped { stage, reason } => self.aside(stage, &format!("skipped: {reason}")),
+            // Whoever asked for it was told.
             EventKind::CancelRequested { .. } => Ok(()),
-            EventKind::Finished { status } => self.finish(*status, &event.at),
+            EventKind::Finished { status, failure, .. } => {
+                if let Some(failure) = failure {
+                    let text = format!("  {}", printable_line(&failure.message));
+                    self.print(&self.paint(Color::Red, &text))?;
+                }
+                self.finish(*status, &event.at)
+            }
+            other => match words::plain(other) {
+                Some((Some(stage), text)) => self.aside(stage, &text),
+                Some((None, text)) => self.print(&self.paint(Color::Yellow, &printable_line(&text))),
+                None => Ok(()),
+            },
         }
+    }
+
+    /// A line about a stage that is not the end of an attempt.
+    fn aside(&self, stage: &str, text: &str) -> anyhow::Result<()> {
+        let text = format!("- {stage:width$}  {}", printable_line(text), width = self.name_width);
+        self.print(&self.paint(Color::Dim, &text))
     }
 
     fn begin(&mut self, stage: &str, at: &str) {
@@ -152,6 +169,7 @@ impl Terminal {
         status: StageStatus,
         at: &str,
         failure: Option<&Failure>,
+        sequel: &str,
     ) -> anyhow::Result<()> {
         let Some(running) = self.running.remove(stage) else { return Ok(()) };
         running.bar.finish_and_clear();
@@ -170,7 +188,7 @@ impl Terminal {
         }
         let kind = failure.map(output::kind).unwrap_or_default();
         let mark = self.paint(color, mark);
-        self.print(&format!("{mark} {stage:width$}  {}{kind}, {took}", status.name()))?;
+        self.print(&format!("{mark} {stage:width$}  {}{kind}, {took}{sequel}", status.name()))?;
         let message = failure.map(|failure| failure.message.as_str()).unwrap_or_default();
         // Indented, so that no line of it looks like one of ours.
         message

@@ -58,6 +58,7 @@ fn api() -> Router<Arc<Shared>> {
         .route("/api/v1/runs/{run}/updates", get(runs::updates))
         .route("/api/v1/runs/{run}/logs", get(runs::logs))
         .route("/api/v1/runs/{run}/cancel", post(runs::cancel))
+        .route("/api/v1/runs/{run}/stages/{stage}/answer", post(runs::answer))
         .route("/api/v1/apps", get(apps::list).post(apps::apply))
         .route("/api/v1/apps/{name}", get(apps::show).delete(apps::delete))
         .route("/api/v1/apps/{name}/why", get(apps::why))

@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use yuanli_api_types as api;
+use yuanli_executor::Error;
 use yuanli_model::RunId;
 
 use super::{Answer, Engine};
@@ -65,6 +66,20 @@ pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> An
         return Err(Refusal::Conflict(format!("run {run} does not go on, so there is nothing to end")));
     }
     Ok(StatusCode::ACCEPTED)
+}
+
+pub(super) async fn answer(
+    State(shared): Engine,
+    Path((run, stage)): Path<(String, String)>,
+    Json(answer): Json<api::ApprovalAnswer>,
+) -> Answer<StatusCode> {
+    let run = find(&shared, &run).await?;
+    match shared.engine.answer(run, &stage, answer).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error @ (Error::NotActive(_) | Error::Illegal(_))) => Err(Refusal::Conflict(error.to_string())),
+        Err(error @ Error::NoStage(_)) => Err(Refusal::NotFound(error.to_string())),
+        Err(error) => Err(Refusal::Internal(error.into())),
+    }
 }
 
 /// What happens in the run, from its beginning to its end, as it happens.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use tempfile::TempDir;
-use yuanli_model::{AttemptId, Digest, PluginReference, RunId, Stage, Template, Workflow};
+use yuanli_model::{AttemptId, Digest, PluginReference, RunId, Stage, Workflow};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptWorkspace, Workspaces};
 use yuanli_workspace::FileWorkspaces;
@@ -24,13 +24,10 @@ pub(crate) struct Diamond {
 impl Diamond {
     pub(crate) fn new() -> Self {
         let root = TempDir::new().expect("a folder");
-        let stage = |name: &str, needs: &[&str]| Stage {
-            name: name.parse().expect("a name"),
-            uses: PluginReference::Named("script".to_owned()),
-            with: Template::Map(IndexMap::new()),
-            needs: needs.iter().map(|need| need.parse().expect("a name")).collect(),
-            grants: Vec::new(),
-            timeout: None,
+        let stage = |name: &str, needs: &[&str]| {
+            let needs = needs.iter().map(|need| need.parse().expect("a name")).collect();
+            let uses = PluginReference::Named("script".to_owned());
+            Stage::new(name.parse().expect("a name"), uses).after(needs)
         };
         let stages = vec![
             stage("source", &[]),
