@@ -64,6 +64,8 @@ impl FileArchive {
     pub fn open(folder: &Path, disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self, StoreError> {
         let io = |e: io::Error| StoreError::from(Fault::io(folder, "opened", &e));
         disk.make_folder(folder).map_err(io)?;
+        // What stands here may have got its name from a process that was killed before it could sync the folder.
+        disk.sync_folder(folder).map_err(io)?;
         let files = disk.list(folder).map_err(io)?;
         let sizes: BTreeMap<u64, u64> =
             files.into_iter().filter_map(|(name, size)| Some((number(&name)?, size))).collect();
