@@ -11,7 +11,7 @@ use yuanli_model::EngineId;
 use yuanli_ports::store::StoreError;
 
 use crate::disk::{Local, write_whole};
-use crate::upgrade;
+use crate::{held, upgrade};
 
 /// What says what a folder is.
 const IDENTITY: &str = "engine.json";
@@ -143,6 +143,7 @@ impl DataDirectory {
         }
         // Also what an upgrade has left that was interrupted at its end.
         upgrade::remove_old(&path.join(STORE)).map_err(io)?;
+        held::sweep(path);
         let damaged = |reason: String| OpenError::Damaged { path: file.clone(), reason };
         let engine =
             identity.engine.parse().map_err(|e: yuanli_model::id::InvalidId| damaged(e.to_string()))?;

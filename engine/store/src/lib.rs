@@ -18,6 +18,7 @@ mod embedded;
 mod export;
 mod fault;
 mod feed;
+mod held;
 mod journal;
 mod log;
 mod memory;
