@@ -11,6 +11,8 @@ mod attempt;
 mod check;
 mod executor;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod history;
 mod keeper;
 mod owner;
