@@ -5,7 +5,7 @@ GUESTS := $(foreach guest,plugin-backup plugin-build plugin-command plugin-deplo
 	plugin-gray-release plugin-restore plugin-scale plugin-script plugin-source plugin-test \
 	test-guest-noop test-guest-probe,--package yuanli-$(guest))
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test soak lint bench
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -19,6 +19,12 @@ demo: ## Build the engine and watch it build and test a small web service
 test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked
+
+soak: ## Kill, damage and fuzz the store for as long as that takes: half an hour
+	scripts/setup --build-only
+	YUANLI_SOAK=1 cargo test --locked --package yuanli-store --test kill --test power --test damage --test model --test transfer
+	YUANLI_SOAK=1 cargo test --locked --package yuanli-fuzz
+	scripts/fuzz 120
 
 lint: ## Check formatting, lints and documentation
 	scripts/setup --build-only

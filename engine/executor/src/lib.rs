@@ -13,6 +13,8 @@ mod blobs;
 mod check;
 mod executor;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod history;
 mod keeper;
 mod owner;

@@ -60,13 +60,19 @@ impl FileArchive {
     /// any more.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the folder cannot be used.
+    /// [`StoreError::Unavailable`] when the folder cannot be used, [`StoreError::Damaged`] when a newer engine wrote what
+    /// is in it.
     pub fn open(folder: &Path, disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self, StoreError> {
         let io = |e: io::Error| StoreError::from(Fault::io(folder, "opened", &e));
         disk.make_folder(folder).map_err(io)?;
+        // What stands here may have got its name from a process that was killed before it could sync the folder.
+        disk.sync_folder(folder).map_err(io)?;
         let files = disk.list(folder).map_err(io)?;
         let sizes: BTreeMap<u64, u64> =
             files.into_iter().filter_map(|(name, size)| Some((number(&name)?, size))).collect();
+        for (number, size) in &sizes {
+            check_version(&*disk, &path(folder, *number), *size)?;
+        }
         // The last one is gone on with, at its end: what a crash has left there is skipped.
         let open = match sizes.last_key_value() {
             Some((last, size)) if (HEADER_BYTES..segment_bytes).contains(size) => {
@@ -241,6 +247,20 @@ fn in_blocks(records: &[Bytes]) -> Vec<&[Bytes]> {
         blocks.push(&records[begin..]);
     }
     blocks
+}
+
+/// Refuses a segment of a newer engine. What its header says otherwise is not needed: blocks stand for themselves.
+fn check_version(disk: &dyn Disk, path: &Path, size: u64) -> Result<(), Fault> {
+    let mut header = [0; HEADER_BYTES as usize];
+    if size >= HEADER_BYTES {
+        let file = disk.open(path).map_err(|e| Fault::io(path, "opened", &e))?;
+        file.read_at(&mut header, 0).map_err(|e| Fault::io(path, "read", &e))?;
+    }
+    let found = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
+    match &header[..8] == MAGIC && found > VERSION {
+        true => Err(Fault::Newer { path: path.to_owned(), found }),
+        false => Ok(()),
+    }
 }
 
 fn path(folder: &Path, segment: u64) -> PathBuf {

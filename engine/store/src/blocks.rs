@@ -38,6 +38,12 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// What was written to, without an end.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn cut(self) -> W {
+        self.out
+    }
+
     /// Writes the end and gives back what was written to.
     pub(crate) fn end(mut self) -> io::Result<W> {
         let blocks = self.blocks.to_le_bytes();

@@ -36,6 +36,8 @@ pub struct Repair {
     pub kept: u64,
     /// The last commit that is known to have been acknowledged, as far as anything says so.
     pub acknowledged: Option<u64>,
+    /// Whether the journal ends after the last commit that is kept; otherwise it is not touched.
+    pub cuts_journal: bool,
     /// The same for a person.
     pub what: String,
 }
@@ -76,6 +78,7 @@ pub fn check(disk: &dyn Disk, store: &Path) -> Result<Check, StoreError> {
     let repair = (has_index && !findings.is_empty()).then(|| Repair {
         kept: revision,
         acknowledged: Some(revision),
+        cuts_journal: false,
         what: "the index is thrown away and made again from exports and journal; nothing is dropped"
             .to_owned(),
     });
@@ -105,7 +108,11 @@ fn damaged(
     let repair = (is_export_whole && matches!(fault, Fault::Damaged(_))).then(|| Repair {
         kept: last,
         acknowledged,
+        cuts_journal: true,
         what: match acknowledged {
+            Some(acknowledged) if acknowledged == last => {
+                format!("the journal goes on after commit {last}; nothing that was acknowledged is dropped")
+            }
             Some(acknowledged) if acknowledged > last => {
                 format!("commits {} to {acknowledged} are dropped; all up to {last} are kept", last + 1)
             }
@@ -122,7 +129,7 @@ fn damaged(
 pub fn repair(disk: &dyn Disk, store: &Path, repair: &Repair) -> Result<(), StoreError> {
     let layout = Layout::new(store);
     embedded::forget_index(&layout)?;
-    if repair.acknowledged != Some(repair.kept) {
+    if repair.cuts_journal {
         journal::cut(disk, &layout.journal(), &store.join("dropped"), repair.kept)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use yuanli_model::EngineId;
 use yuanli_ports::store::StoreError;
 
 use crate::disk::{Local, write_whole};
-use crate::upgrade;
+use crate::{held, upgrade};
 
 /// What says what a folder is.
 const IDENTITY: &str = "engine.json";
@@ -83,6 +83,19 @@ struct Identity {
     /// Where it lies. Another place means that it is a copy, which must not act for the one it is a copy of.
     #[serde(default)]
     home: Option<Home>,
+    /// CRC-32C of all of the above as it is written: an engine that takes itself for another would leave its containers
+    /// alone. None where nobody computed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32c: Option<u32>,
+}
+
+impl Identity {
+    /// The same with the checksum that it has.
+    fn summed(&self) -> serde_json::Result<Self> {
+        let plain = Self { crc32c: None, ..self.clone() };
+        let crc32c = Some(crc32c::crc32c(&serde_json::to_vec(&plain)?));
+        Ok(Self { crc32c, ..plain })
+    }
 }
 
 /// What tells a folder from its copies.
@@ -130,6 +143,7 @@ impl DataDirectory {
         }
         // Also what an upgrade has left that was interrupted at its end.
         upgrade::remove_old(&path.join(STORE)).map_err(io)?;
+        held::sweep(path);
         let damaged = |reason: String| OpenError::Damaged { path: file.clone(), reason };
         let engine =
             identity.engine.parse().map_err(|e: yuanli_model::id::InvalidId| damaged(e.to_string()))?;
@@ -151,7 +165,8 @@ impl DataDirectory {
                 format!("it is missing, and there is a store beside it: put `{IDENTITY}` back, or adopt it");
             return Err(OpenError::Damaged { path: path.join(IDENTITY), reason });
         }
-        Ok(Identity { format: FORMAT, engine: engine.to_owned(), has_store: false, home: Some(home) })
+        let (engine, home) = (engine.to_owned(), Some(home));
+        Ok(Identity { format: FORMAT, engine, has_store: false, home, crc32c: None })
     }
 
     fn check_store(&self) -> Result<(), OpenError> {
@@ -299,10 +314,15 @@ fn parse(file: &Path, path: &Path, text: &[u8]) -> Result<Identity, OpenError> {
     let damaged = |reason: String| OpenError::Damaged { path: file.to_owned(), reason };
     let identity: Identity = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
     match identity.format {
-        FORMAT | OLDEST_FORMAT => Ok(identity),
-        found if found > FORMAT => Err(OpenError::Newer { path: path.to_owned(), found }),
-        found => Err(damaged(format!("there never was a format {found}"))),
+        FORMAT | OLDEST_FORMAT => {}
+        found if found > FORMAT => return Err(OpenError::Newer { path: path.to_owned(), found }),
+        found => return Err(damaged(format!("there never was a format {found}"))),
     }
+    let summed = identity.summed().map_err(|e| damaged(e.to_string()))?;
+    if identity.crc32c.is_some() && identity != summed {
+        return Err(damaged("it has another checksum than it says".to_owned()));
+    }
+    Ok(identity)
 }
 
 /// Brings a directory of an older engine to this layout. May be interrupted anywhere, and is then done again: the
@@ -335,5 +355,5 @@ impl Home {
 }
 
 fn write_identity(folder: &Path, identity: &Identity) -> io::Result<()> {
-    write_whole(&Local, folder, IDENTITY, &serde_json::to_vec(identity)?)
+    write_whole(&Local, folder, IDENTITY, &serde_json::to_vec(&identity.summed()?)?)
 }

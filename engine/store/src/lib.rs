@@ -18,6 +18,9 @@ mod embedded;
 mod export;
 mod fault;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod held;
 mod journal;
 mod log;
 mod memory;

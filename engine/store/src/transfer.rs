@@ -2,7 +2,7 @@
 //!
 //! The stream has blocks of four kinds, in this order: what it is, the entries of the store as of one commit, and for
 //! each file its name and its content. It can be made while an engine runs: the store's files are only added to, and
-//! what is read of them is a state that there was.
+//! what is read of them is a state that there was; files beside it that are removed meanwhile are [`Held`].
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,25 +10,26 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use yuanli_model::EngineId;
-use yuanli_ports::store::StoreError;
+use yuanli_ports::store::{Entry, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreError};
 
 use crate::blocks;
 use crate::disk::{Local, write_whole};
 use crate::embedded::Layout;
 use crate::export;
+use crate::held::{FOLDERS, Held, files};
 use crate::truth::Truth;
 
 const MAGIC: &[u8; 8] = b"yuanliX\0";
 const VERSION: u32 = 1;
 /// Kinds of blocks.
-const ABOUT: u32 = 10;
+pub(crate) const ABOUT: u32 = 10;
 const ENTRIES: u32 = 11;
 const FILE: u32 = 12;
 const CONTENT: u32 = 13;
-/// Folders of a data directory whose files belong to it, beside its store. Workspaces and caches do not.
-const FOLDERS: [&str; 3] = ["history", "logs", "blobs"];
 const BLOCK_BYTES: usize = 256 * 1024;
 const HEAD_BYTES: usize = 12;
+/// More commits than any store has had; what comes after the last can still be counted.
+const MAX_REVISION: u64 = u64::MAX / 2;
 const STORE_FAILED: &str = "the store cannot be written";
 
 /// What a stream holds.
@@ -85,14 +86,24 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> TransferError {
     move |error| TransferError::Io { what, error }
 }
 
+/// What a stream begins with.
+pub(crate) fn head() -> Vec<u8> {
+    [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat()
+}
+
 /// Writes a data directory to a stream.
 ///
 /// # Errors
 /// See [`TransferError`].
 pub fn export_directory(data: &Path, mut out: impl Write) -> Result<Transferred, TransferError> {
+    let held = Held::of(data);
     let truth = Truth::read(&Local, &data.join("store")).map_err(StoreError::from)?;
+    if let Some(held) = &held {
+        // What came between the two.
+        held.hold(data).map_err(failed(format!("the files of {} cannot be held", data.display())))?;
+    }
     let to_stream = || failed("the stream cannot be written");
-    out.write_all(MAGIC).and_then(|()| out.write_all(&VERSION.to_le_bytes())).map_err(to_stream())?;
+    out.write_all(&head()).map_err(to_stream())?;
     let mut out = blocks::Writer::new(out);
     let mut made = Transferred { revision: truth.revision, ..Transferred::default() };
     let about = serde_json::to_vec(&About { revision: truth.revision }).map_err(|e| to_stream()(e.into()))?;
@@ -109,9 +120,10 @@ pub fn export_directory(data: &Path, mut out: impl Write) -> Result<Transferred,
     }
     out.block(ENTRIES, &block).map_err(to_stream())?;
     // After the entries: what they name was there before them, and files are only added to.
+    let beside = held.as_ref().map_or(data, |held| held.path());
     for folder in FOLDERS {
-        for path in files(&data.join(folder)).map_err(failed(format!("{folder} cannot be read")))? {
-            write_file(&mut out, data, &path, &mut made)?;
+        for path in files(&beside.join(folder)).map_err(failed(format!("{folder} cannot be read")))? {
+            write_file(&mut out, beside, &path, &mut made)?;
         }
     }
     out.end().map_err(to_stream())?;
@@ -126,7 +138,7 @@ fn write_file<W: Write>(
 ) -> Result<(), TransferError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        // Removed meanwhile, with all that named it.
+        // Removed meanwhile, where it could not be held.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(failed(format!("{} cannot be opened", path.display()))(e)),
     };
@@ -147,26 +159,6 @@ fn write_file<W: Write>(
     }
     made.files += 1;
     Ok(())
-}
-
-/// The files below a folder, by name.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            found.extend(files(&entry.path())?);
-        } else {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Makes a data directory of a stream: an engine of its own, with the id `engine`. It is there whole, or not at all.
@@ -219,6 +211,10 @@ fn check_head(input: &mut impl Read) -> Result<(), TransferError> {
 struct Taker<'a> {
     data: &'a Path,
     taken: Transferred,
+    /// Whether the stream has said what it is.
+    is_known: bool,
+    /// The key of the last entry.
+    last: Option<Key>,
     /// The export that the entries go to.
     store: Option<export::Maker<'a>>,
     /// The file that content goes to.
@@ -227,11 +223,16 @@ struct Taker<'a> {
 
 fn take(input: impl Read, data: &Path) -> Result<Transferred, TransferError> {
     let mut blocks = blocks::Reader::new(io::BufReader::new(input), HEAD_BYTES as u64);
-    let mut taker = Taker { data, taken: Transferred::default(), store: None, file: None };
+    let (taken, last, store, file) = (Transferred::default(), None, None, None);
+    let mut taker = Taker { data, taken, is_known: false, last, store, file };
     loop {
         let offset = blocks.offset();
         let Some((kind, content)) = next(&mut blocks)? else { break };
         taker.block(kind, &content, offset)?;
+    }
+    if !taker.is_known {
+        let reason = "it does not say of what store it is".to_owned();
+        return Err(TransferError::Damaged { offset: blocks.offset(), reason });
     }
     taker.end_store()?;
     taker.end_file()?;
@@ -244,7 +245,13 @@ impl Taker<'_> {
         match kind {
             ABOUT => {
                 let about: About = serde_json::from_slice(content).map_err(|e| damaged(&e.to_string()))?;
-                self.taken.revision = about.revision;
+                if self.is_known {
+                    return Err(damaged("it says twice of what store it is"));
+                }
+                if about.revision > MAX_REVISION {
+                    return Err(damaged("no store has had so many commits"));
+                }
+                (self.is_known, self.taken.revision) = (true, about.revision);
                 if about.revision > 0 {
                     let exports = Layout::new(&self.data.join("store")).exports();
                     let maker = export::Maker::begin(&Local, &exports, about.revision);
@@ -255,10 +262,12 @@ impl Taker<'_> {
             ENTRIES => {
                 let entries = export::entries(content).ok_or_else(|| damaged("a block holds no entries"))?;
                 for (key, entry) in entries {
+                    self.check(&key, &entry).map_err(damaged)?;
                     let store =
                         self.store.as_mut().ok_or_else(|| damaged("there are entries of no store"))?;
                     store.add(&key, &entry).map_err(failed(STORE_FAILED))?;
                     self.taken.entries += 1;
+                    self.last = Some(key);
                 }
                 Ok(())
             }
@@ -280,6 +289,22 @@ impl Taker<'_> {
                 Ok(())
             }
             _ => Err(damaged(&format!("a block is of the unknown kind {kind}"))),
+        }
+    }
+
+    /// That a store can have held this entry: whoever made the stream may not have been an export, and what is read from
+    /// an export later is relied on.
+    fn check(&self, key: &Key, entry: &Entry) -> Result<(), &'static str> {
+        let is_allowed =
+            (1..=MAX_KEY_BYTES).contains(&key.as_bytes().len()) && entry.value.len() <= MAX_VALUE_BYTES;
+        if !is_allowed {
+            Err("an entry is larger than entries are")
+        } else if self.last.as_ref().is_some_and(|last| last >= key) {
+            Err("entries are not in the order of their keys")
+        } else if !(1..=self.taken.revision).contains(&entry.revision.0) {
+            Err("an entry is of a commit that there was not")
+        } else {
+            Ok(())
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn remove_old(store: &Path) -> io::Result<()> {
     for file in files {
         let file = file?;
         let name = file.file_name();
+        fail::fail_point!("upgrade-removing");
         if name == BLOBS {
             fs::remove_dir_all(file.path())?;
         } else if FILES.iter().any(|old| name == *old) || name.to_string_lossy().starts_with(SNAPSHOT) {

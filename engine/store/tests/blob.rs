@@ -1,5 +1,7 @@
 //! Large values by their digest: kept once, checked when read, removed when nobody needs them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
-use std::os::unix::fs::PermissionsExt;
+mod support;
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 use yuanli_model::EngineId;
-use yuanli_ports::Store;
-use yuanli_ports::store::{Batch, Key, Range, Revision};
 use yuanli_store::{DataDirectory, Embedded, OpenError, Options};
+
+use support::files::copy;
 
 #[test]
 fn it_keeps_its_engine_and_has_one_owner() {
@@ -50,18 +50,6 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_copy_is_recognised_until_it_is_adopted() {
     let folder = TempDir::new().unwrap();
@@ -97,46 +85,4 @@ fn a_store_that_is_gone_is_missed_and_one_without_identity_is_not_taken_for_new(
     std::fs::remove_file(&identity).unwrap();
     let error = DataDirectory::open(folder.path(), || EngineId::from_u128(9)).unwrap_err();
     assert!(error.to_string().contains("it is missing, and there is a store beside it"), "{error}");
-}
-
-/// A directory as the first version made it: sled alone in the folder of the store.
-fn first_format(folder: &Path) {
-    std::fs::create_dir_all(folder.join("store")).unwrap();
-    std::fs::write(folder.join("engine.json"), r#"{"format":1,"engine":"0000000000000000000000000z"}"#)
-        .unwrap();
-    let db = sled::Config::new().path(folder.join("store")).open().unwrap();
-    for number in 0..100_u64 {
-        let value = [&(number + 1).to_be_bytes()[..], &[7; 300]].concat();
-        db.insert([&[1][..], &number.to_be_bytes()].concat(), value).unwrap();
-    }
-    db.insert([0, b'r'], &100_u64.to_be_bytes()).unwrap();
-    db.flush().unwrap();
-}
-
-#[tokio::test]
-async fn the_first_format_is_upgraded_also_when_that_was_interrupted() {
-    // What an interruption leaves: nothing but the old, an export beside it, or all but the end of the clean-up.
-    for interrupted in ["at once", "before the identity", "in the clean-up"] {
-        let folder = TempDir::new().unwrap();
-        first_format(folder.path());
-        if interrupted != "at once" {
-            let kept = TempDir::new().unwrap();
-            copy(folder.path(), kept.path());
-            drop(DataDirectory::open(folder.path(), || unreachable!("it has an id")).unwrap());
-            copy(&kept.path().join("store"), &folder.path().join("store"));
-            if interrupted == "before the identity" {
-                std::fs::copy(kept.path().join("engine.json"), folder.path().join("engine.json")).unwrap();
-            }
-        }
-        let directory = DataDirectory::open(folder.path(), || unreachable!("it has an id")).unwrap();
-        assert!(!directory.store().join("db").exists(), "{interrupted}");
-        let store = Embedded::open(&directory.store(), Options::default()).unwrap();
-        assert_eq!(store.revision().await, Ok(Revision(100)));
-        let rows = store.scan(Range::prefix(&[], 1000)).await.unwrap();
-        assert_eq!(rows.len(), 100, "{interrupted}");
-        assert!((1..).zip(&rows).all(|(revision, (_, entry))| entry.revision == Revision(revision)));
-        let mut batch = Batch::default();
-        batch.put(Key::new(vec![9]), vec![9]);
-        assert_eq!(store.commit(batch).await, Ok(Revision(101)));
-    }
 }

@@ -4,35 +4,40 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use yuanli_ports::Store;
+use yuanli_model::EngineId;
 use yuanli_ports::store::{Batch, Change, Entry, Key, Range, Revision, Write};
-use yuanli_store::{Embedded, Options, check, disk};
+use yuanli_ports::{Logs, Store};
+use yuanli_store::{Embedded, Options, check, disk, export_directory, import_directory};
+
+use support::data::{Data, KINDS, attempt, thing};
+use support::files::{copy, files, rewrite, scratch};
 
 /// What is in the folder of a fixture beside its store: what the store holds.
 const ENTRIES: &str = "entries.txt";
 /// The last commit of a fixture.
 const LAST: u64 = 30;
+/// The last commit of a stream, and its entries.
+const LAST_OF_STREAM: u64 = 7;
+/// Of each kind of things beside the store of a stream.
+const THINGS_OF_A_KIND: u64 = 2;
 /// The commit that its export holds, with all before it.
 const EXPORTED: u64 = 20;
 
+/// The stores of published versions, each in a folder.
 fn versions() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
+/// The streams of published versions: in each a store, history, blobs, and logs that are packed and that are not.
+fn streams() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams")
 }
 
 /// Small, so that a fixture is.
@@ -148,4 +153,86 @@ async fn make_a_fixture() {
     copy(&folder.path().join("exports"), &target.join("store/exports"));
     let _ = fs::remove_file(target.join("store/journal/spare.tmp"));
     fs::write(target.join(ENTRIES), expected).unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_of_every_published_version_is_imported_whole() {
+    for stream in files(&streams()) {
+        let folder = scratch();
+        let data = folder.path().join("data");
+        let engine = EngineId::from_u128(9);
+        let taken = import_directory(fs::File::open(&stream).unwrap(), &data, engine).unwrap();
+        assert_eq!((taken.revision, taken.entries), (LAST_OF_STREAM, LAST_OF_STREAM), "{stream:?}");
+        let content = Data::open(&data, options()).unwrap().content().await.unwrap();
+        assert_eq!(content.engine, engine);
+        for (key, found) in &content.things {
+            assert_eq!(*found, Ok(thing(key).unwrap()), "{stream:?}: {key:?}");
+        }
+        assert_eq!(content.things.len() as u64, THINGS_OF_A_KIND * KINDS.len() as u64, "{stream:?}");
+        assert_eq!(content.entries.get(&key("plain")).map(|entry| &entry.value[..]), Some(&b"value"[..]));
+    }
+    assert_eq!(files(&streams()).len(), 1, "as many as there are published versions");
+}
+
+/// Makes the stream of a version that is about to be published, named by `YUANLI_FIXTURE`.
+#[tokio::test]
+#[ignore = "makes a fixture"]
+async fn make_a_stream() {
+    let version = std::env::var("YUANLI_FIXTURE").expect("YUANLI_FIXTURE names the version, such as v2");
+    let target = streams().join(version);
+    assert!(!target.exists(), "{target:?}: a fixture is never changed");
+    let folder = scratch();
+    let data = Data::open(folder.path(), options()).unwrap();
+    for kind in KINDS {
+        for number in 1..=THINGS_OF_A_KIND {
+            data.keep(kind, number).await;
+        }
+    }
+    data.put(key("plain"), b"value".as_slice()).await;
+    data.logs.pack(attempt(1).run).await.unwrap();
+    drop(data);
+    fs::create_dir_all(streams()).unwrap();
+    export_directory(folder.path(), fs::File::create(target).unwrap()).unwrap();
+}
+
+/// Says that a newer engine wrote the file of which bytes are changed.
+fn check_newer(part: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&versions().join("v1/store"), folder.path());
+    let files = files(&folder.path().join(part));
+    let file = files.iter().find(|file| file.extension().is_some()).unwrap();
+    rewrite(file, change);
+    let refused = Embedded::open(folder.path(), options()).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains(file.to_str().unwrap()), "{refused}");
+    assert!(
+        refused.contains("was written by a newer engine (version 9 of its format); use that one"),
+        "{refused}"
+    );
+    let findings = check(&disk::Local, folder.path()).unwrap().findings;
+    assert!(findings.iter().any(|finding| finding.contains("a newer engine")), "{findings:?}");
+}
+
+#[test]
+fn files_of_a_newer_engine_are_refused_with_a_sentence() {
+    check_newer("journal", |segment| segment[8] = 9);
+    check_newer("exports", |export| export[8] = 9);
+    // The first frame, with the checksum that it has then.
+    check_newer("journal", |segment| {
+        let (header, frames) = segment.split_at_mut(64);
+        frames[20] = 9;
+        let length = u32::from_le_bytes(frames[4..8].try_into().unwrap()) as usize;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[24..32]), &frames[4..24 + length]);
+        frames[..4].copy_from_slice(&crc.to_le_bytes());
+    });
+}
+
+#[tokio::test]
+async fn history_of_a_newer_engine_is_refused_with_a_sentence() {
+    let folder = scratch();
+    let data = Data::open(folder.path(), options()).unwrap();
+    data.keep(KINDS[0], 1).await;
+    drop(data);
+    rewrite(&files(&folder.path().join("history"))[0], |segment| segment[8] = 9);
+    let refused = Data::open(folder.path(), options()).map(|_| ()).unwrap_err();
+    assert!(refused.contains("history") && refused.contains("was written by a newer engine"), "{refused}");
 }

@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
+mod support;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,11 +17,11 @@ use yuanli_ports::Store;
 use yuanli_ports::store::{Batch, Key, Range};
 use yuanli_store::{Embedded, Options};
 
+use support::at_length;
+use support::child::{arm, child};
+
 /// Set for the child: where it commits.
 const FOLDER: &str = "YUANLI_KILL_TEST_FOLDER";
-/// Set for the child: the point at which it is killed, and how often it is passed before.
-const POINT: &str = "YUANLI_KILL_TEST_POINT";
-const SOAK: &str = "YUANLI_SOAK";
 
 /// The points of the commit path and of upkeep, and how often each is passed while the child works.
 const POINTS: [(&str, u32); 12] = [
@@ -37,6 +39,9 @@ const POINTS: [(&str, u32); 12] = [
     ("export-retired", 2),
 ];
 
+/// How often a child is killed from outside that goes on in the same folder.
+const ROUNDS: usize = 12;
+
 /// Small, so that segments, flushes and exports come often.
 fn options() -> Options {
     Options {
@@ -51,26 +56,11 @@ fn key(side: &str, number: u32) -> Key {
     Key::new([side.as_bytes(), &number.to_be_bytes()].concat())
 }
 
-/// Kills this process when a point is passed for the n-th time.
-fn arm(point: &str) {
-    let (name, times) = point.split_once(':').unwrap();
-    let left = AtomicU32::new(times.parse().unwrap());
-    let strike = move || {
-        if left.fetch_sub(1, Ordering::SeqCst) == 0 {
-            let kill = Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
-            panic!("it lives on: {kill:?}");
-        }
-    };
-    fail::cfg_callback(name, strike).unwrap();
-}
-
 /// The child: commits pairs from several tasks and says each that was acknowledged, until it is killed.
 #[test]
 fn child_that_commits_pairs() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    if let Ok(point) = std::env::var(POINT) {
-        arm(&point);
-    }
+    arm();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let store = Arc::new(Embedded::open(Path::new(&folder), options()).unwrap());
@@ -94,9 +84,8 @@ fn child_that_commits_pairs() {
 
 /// Runs the child until it is killed, by us after `enough` acknowledgements or by itself; returns what it acknowledged.
 fn run(folder: &Path, point: Option<&str>, enough: usize) -> Vec<u32> {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_that_commits_pairs", "--nocapture"]).env(FOLDER, folder);
-    point.map(|point| command.env(POINT, point));
+    let mut command = child("child_that_commits_pairs", point);
+    command.env(FOLDER, folder);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let numbers = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u32>().ok());
@@ -137,21 +126,22 @@ fn check(folder: &Path, acknowledged: &[u32], when: &str) {
 
 #[test]
 fn killed_from_outside_nothing_acknowledged_is_lost_and_nothing_is_half_there() {
-    let rounds = if std::env::var_os(SOAK).is_some() { 120 } else { 12 };
-    let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged: Vec<u32> = Vec::new();
-    for round in 0..rounds {
-        // Killed after more and more acknowledgements, so at other places of its work each time.
-        let seen = run(folder.path(), None, round * 137);
-        assert!(!seen.is_empty(), "the child committed");
-        acknowledged.extend(seen);
-        check(folder.path(), &acknowledged, &format!("round {round}"));
+    for life in 0..at_length(1, 10) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut acknowledged: Vec<u32> = Vec::new();
+        for round in 0..ROUNDS {
+            // Killed after more and more acknowledgements, so at other places of its work each time.
+            let seen = run(folder.path(), None, round * 137 + life * 11);
+            assert!(!seen.is_empty(), "the child committed");
+            acknowledged.extend(seen);
+            check(folder.path(), &acknowledged, &format!("life {life}, round {round}"));
+        }
     }
 }
 
 #[test]
 fn killed_at_any_point_of_the_commit_path_nothing_acknowledged_is_lost() {
-    let times = if std::env::var_os(SOAK).is_some() { 16 } else { 2 };
+    let times = at_length(2, 16);
     for (point, passes) in POINTS {
         let folder = tempfile::tempdir().unwrap();
         let mut acknowledged: Vec<u32> = Vec::new();

@@ -110,7 +110,9 @@ pub(crate) fn write_whole(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[u
     let file = disk.create(&temporary)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
+    fail::fail_point!("file-unnamed");
     disk.rename(&temporary, &folder.join(name))?;
+    fail::fail_point!("file-named");
     disk.sync_folder(folder)
 }
 

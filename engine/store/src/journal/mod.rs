@@ -8,6 +8,8 @@
 
 mod commit;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod mark;
 mod repair;
 mod replay;

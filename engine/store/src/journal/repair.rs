@@ -1,5 +1,7 @@
 //! Going on with what is left of a damaged journal.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::Path;
 
 use super::segment::{self, Frames, Id};
@@ -34,6 +36,12 @@ pub(crate) fn cut(disk: &dyn Disk, folder: &Path, dropped: &Path, kept: u64) -> 
             }
             _ => disk.remove(&path).map_err(|e| written(&e))?,
         }
+    }
+    if replay::segments(disk, folder)?.is_empty() {
+        // A journal without a segment is one that is lost.
+        let id = Id { first: kept + 1, attempt: 0 };
+        let header = segment::header(id, RandomState::new().hash_one(id));
+        write_whole(disk, folder, &id.name(), &header).map_err(|e| written(&e))?;
     }
     disk.sync_folder(folder).map_err(|e| written(&e))
 }

@@ -105,7 +105,8 @@ impl<'a> Frames<'a> {
     pub(crate) fn next(&mut self, expected: u64) -> Option<(Header, &'a [u8])> {
         let (header, body) = frame::open(self.bytes.get(self.offset..)?, self.salt)?;
         (header.sequence == expected).then(|| {
-            self.offset += header.size();
+            // The zeroes that fill up the last one may be cut off.
+            self.offset = (self.offset + header.size()).min(self.bytes.len());
             (header, body)
         })
     }
