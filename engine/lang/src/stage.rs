@@ -18,7 +18,7 @@ use crate::node::{Entry, Kind};
 use crate::value::{self, Config, Use};
 
 pub(crate) use approval::Approval;
-pub(crate) use fan_out::FanOut;
+pub(crate) use fan_out::{FanOut, Matrix};
 pub(crate) use retry::read as read_retry;
 pub(crate) use uses::Uses;
 pub(crate) use variable::{Variable, read as read_variables};
