@@ -14,7 +14,7 @@ use crate::environment::{Environment, Instance, Stages, Variables};
 use crate::needs::Needs;
 use crate::stage::{FanOut, Variable};
 use crate::target::Target;
-use crate::value::{Config, Use};
+use crate::value::{Config, Use, unescaped};
 
 pub(crate) use want::Want;
 
@@ -74,7 +74,8 @@ impl<'a> Types<'a> {
             checked.ty.fits_in_text()
         };
         if let Fit::No(reason) = fit {
-            let message = match want.subject() {
+            let subject = want.subject().map(str::to_owned).or_else(|| path(&found.pointer));
+            let message = match subject {
                 Some(subject) if found.is_whole => format!("{subject}: {reason}"),
                 _ => format!("the expression cannot stand here: {reason}"),
             };
@@ -146,6 +147,20 @@ impl<'a> Types<'a> {
             _ => Type::Any,
         }
     }
+}
+
+/// What a JSON pointer leads to, as people write it: `ports[0].host`.
+fn path(pointer: &str) -> Option<String> {
+    let mut path = String::new();
+    for token in pointer.split('/').skip(1) {
+        if token.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{token}]"));
+        } else {
+            path.push_str(if path.is_empty() { "" } else { "." });
+            path.push_str(&unescaped(token));
+        }
+    }
+    (!path.is_empty()).then(|| format!("`{path}`"))
 }
 
 fn report(found: &Use, error: &Error, diagnostics: &mut Diagnostics<'_>) {

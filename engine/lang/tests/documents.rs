@@ -143,6 +143,8 @@ fn every_key_of_the_language_reaches_the_workflow() {
         ask.approval.as_ref().and_then(|approval| approval.deadline),
         Some(Duration::from_secs(86_400))
     );
+    // Expressions of every stage see the variables, also where no plugin is given them.
+    assert!(["ask", "ship"].iter().all(|name| stage(name).env.len() == 2));
     assert!(matches!(&stage("ship").work, Work::Workflow { uses, .. } if uses.name.as_str() == "ship"));
     assert_eq!((workflow.triggers().metrics.len(), workflow.triggers().events.len()), (1, 2));
 }
