@@ -150,7 +150,7 @@ fn check_together(
                 Some("add `uses:` or `run:`, or leave it out".to_owned())
             });
         }
-        for key in ["retry", "timeout", "grants", "env", "max_parallel"] {
+        for key in ["retry", "timeout", "grants", "max_parallel"] {
             let Some(entry) = find(key) else { continue };
             let message = format!("`{key}` does nothing in a stage that only waits for a person");
             let help = if key == "timeout" {
