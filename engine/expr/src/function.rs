@@ -43,7 +43,8 @@ impl UnknownFunction {
         if let Some(near) = nearest(name, names()) {
             return format!("did you mean `{near}`?");
         }
-        let own: Vec<&str> = names().collect();
+        let mut own: Vec<&str> = names().collect();
+        own.sort_unstable();
         format!("there is {}", listed(&own))
     }
 }

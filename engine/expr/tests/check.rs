@@ -452,7 +452,7 @@ fn all_mistakes_of_an_expression_are_told_in_order() {
         &[
             "a | there is no input `a`; there is `tag`, `count`, `ratio`, `fast`, `mode`, `hosts`, `note`, `extra` and 4 more",
             "b | there is no input `b`; there is `tag`, `count`, `ratio`, `fast`, `mode`, `hosts`, `note`, `extra` and 4 more",
-            "shout | there is no function `shout`; there is `matches`, `bool`, `bytes`, `double`, `dyn`, `int`, `json`, `parse_json` and 21 more",
+            "shout | there is no function `shout`; there is `always`, `bool`, `bytes`, `cancelled`, `default`, `double`, `duration`, `dyn` and 21 more",
             "+ | `+` does not take a whole number and a text; convert one of them, with `string(…)`, `int(…)` or `double(…)`",
         ],
     );

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
-use yuanli_expr::{Error, Scope, parse, render, split, template};
+use yuanli_expr::{Environment, Error, Scope, Type, parse, render, split, template};
 use yuanli_model::{InputName, StageName};
 
 struct World {
@@ -306,10 +306,14 @@ fn what_is_500_deep_does_not_overflow_a_stack_of_2_mib() {
             ("1+(", "1", ")", 250),
             ("", "inputs", ".a", 500),
             ("", "inputs", "[0]", 500),
+            ("default(", "inputs.a", ",1)", 240),
+            ("'%s'.format([", "1", "])", 150),
+            ("[", "1", "].map(x,x)", 100),
         ] {
             let source = open.repeat(times) + inner + &close.repeat(times);
             let program = parse(&source).unwrap_or_else(|error| panic!("{open}…{close}: {error}"));
             let _ = program.evaluate(&scope);
+            let _ = program.check(&Environment::new().with("inputs", Type::Any));
         }
     };
     thread.spawn(work).expect("a thread").join().expect("no panic");

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use serde_json::{Map, json};
-use yuanli_expr::{Piece, Scope, parse, split};
+use yuanli_expr::{Environment, Piece, Scope, Type, parse, split};
 
 /// Pieces of the language; random rows of them are more often nearly right than random letters.
 fn source() -> impl Strategy<Value = String> {
@@ -70,8 +70,37 @@ fn source() -> impl Strategy<Value = String> {
         "optional.of(",
         "google.protobuf.Timestamp{}",
         ".getFullYear('x')",
+        "default(",
+        "success()",
+        "json(",
+        ".split(",
+        ".join(",
+        ".replace('', ",
+        "'%s %d'.format([",
+        ".optMap(y, ",
     ]);
     prop::collection::vec(word, 0..16).prop_map(|words| words.concat())
+}
+
+/// Places of which nothing, little and much is known.
+fn environments() -> [Environment<'static>; 3] {
+    let a = Type::of_schema(&json!({
+        "properties": { "a": { "type": ["array", "null"] }, "b": { "type": "number" } },
+        "required": ["a"],
+    }));
+    [
+        Environment::new(),
+        Environment::new()
+            .with("inputs", Type::Any)
+            .with("stages", Type::Any)
+            .with("run", Type::Any)
+            .with_status(),
+        Environment::new()
+            .with("inputs", Type::object([("a", a.clone())]))
+            .with("stages", Type::object([("a", Type::of_stage(a, false))]))
+            .with("x", Type::Secret)
+            .elsewhere("run", "not here"),
+    ]
 }
 
 proptest! {
@@ -90,6 +119,16 @@ proptest! {
                     prop_assert!(source.get(reference.range.clone()).is_some());
                     prop_assert_eq!(reference.parts.len(), reference.path.len());
                     prop_assert!(reference.parts.iter().all(|part| source.get(part.clone()).is_some()));
+                }
+                for environment in environments() {
+                    let checked = program.check(&environment);
+                    for error in checked.mistakes.iter().chain(&checked.warnings) {
+                        prop_assert!(error.at.clone().is_some_and(|at| source.get(at).is_some()), "{source}");
+                        prop_assert!(!error.message.contains('\n') && error.message.len() < 2000);
+                        prop_assert!(error.kind != yuanli_expr::Kind::Internal, "{source}: {error}");
+                    }
+                    // What has a value may be doubted, and is no mistake but for comparisons that never hold.
+                    prop_assert!(checked.mistakes.is_empty() || checked.ty == Type::Any);
                 }
                 if let Err(error) = program.evaluate(&scope) {
                     prop_assert!(!error.message.contains('\n') && error.message.len() < 2000);

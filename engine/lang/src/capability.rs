@@ -37,3 +37,11 @@ pub(crate) fn check(
         Some(format!("if you trust it with that, let stage `{}` have `grants: [{names}]`", stage.key))
     });
 }
+
+/// Reports what a stage grants that runs no plugin.
+pub(crate) fn check_none(stage: &Draft<'_>, diagnostics: &mut Diagnostics<'_>) {
+    if let Some((_, span)) = stage.grants.first() {
+        let message = "a workflow says itself what its stages are granted";
+        diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
+    }
+}

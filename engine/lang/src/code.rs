@@ -137,6 +137,8 @@ codes! {
     MovingName = 54,
     /// Text from outside becomes part of a command.
     Injection = 55,
+    /// An expression gives a value of the wrong type.
+    WrongType = 56,
 }
 
 impl fmt::Display for Code {

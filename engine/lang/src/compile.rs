@@ -102,6 +102,7 @@ fn find_targets(
                 None => Target::Unknown,
             },
             Some((Uses::Workflow(reference), span)) => {
+                capability::check_none(stage, diagnostics);
                 let target = target::workflow(reference, *span, catalog, diagnostics);
                 if let Target::Workflow(workflow) = &target {
                     target::check_inputs(stage, workflow, diagnostics);

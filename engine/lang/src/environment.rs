@@ -50,6 +50,8 @@ pub(crate) struct Environment {
     pub(crate) instance: Instance,
     /// Whether `inputs` and `run` can be seen: there is a run.
     pub(crate) has_run: bool,
+    /// Whether it can ask what became of the needed stages: `always()`, `failure()`.
+    pub(crate) is_condition: bool,
 }
 
 impl Environment {
@@ -61,6 +63,7 @@ impl Environment {
         variables: Variables::None,
         instance: Instance::None,
         has_run: true,
+        is_condition: false,
     };
 
     /// `concurrency`: known before the run begins.
@@ -74,7 +77,12 @@ impl Environment {
     /// `inputs` of a trigger: there is no run yet.
     pub(crate) const TRIGGER: Self = Self { place: "`inputs` of a trigger", has_run: false, ..Self::SHARED };
 
-    /// What is evaluated once for a stage: `if`, `for_each`, `matrix`, the message of an approval.
+    /// `if`
+    pub(crate) const fn condition(stage: usize) -> Self {
+        Self { is_condition: true, ..Self::once("`if`", stage) }
+    }
+
+    /// What else is evaluated once for a stage: `for_each`, `matrix`, the message of an approval.
     pub(crate) const fn once(place: &'static str, stage: usize) -> Self {
         Self {
             place,

@@ -13,10 +13,15 @@ use crate::key;
 use crate::needs::Needs;
 use crate::stage::{Draft, FanOut, Variable};
 use crate::target::Target;
+use crate::typing::{Types, Want};
 use crate::value::Use;
 
 /// What can be read of a stage that has ended.
 const STAGE: [&str; 2] = ["outputs", "result"];
+
+/// The names of types, which an expression compares with what `type(x)` gives.
+const CLASSES: [&str; 10] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
 /// What names stand for in the expressions of a document.
 pub(crate) struct Names<'a> {
@@ -25,6 +30,7 @@ pub(crate) struct Names<'a> {
     /// What each stage runs, as far as it is known.
     targets: &'a [Target],
     inputs: HashSet<&'a str>,
+    types: Types<'a>,
     used: RefCell<Used>,
 }
 
@@ -39,7 +45,8 @@ pub(crate) struct Used {
 impl<'a> Names<'a> {
     pub(crate) fn new(document: &'a Document<'a>, needs: &'a Needs<'a>, targets: &'a [Target]) -> Self {
         let inputs = document.inputs.names().collect();
-        Self { document, needs, targets, inputs, used: RefCell::default() }
+        let types = Types::new(document, needs, targets);
+        Self { document, needs, targets, inputs, types, used: RefCell::default() }
     }
 
     /// The inputs that were found to be used, once all was checked.
@@ -50,22 +57,32 @@ impl<'a> Names<'a> {
     /// Reports every name in the expressions of the document that stands for nothing there.
     pub(crate) fn check(&self, diagnostics: &mut Diagnostics<'_>) {
         let document = self.document;
-        let mut check =
-            |found: &Use, environment: &Environment| self.check_use(found, environment, diagnostics);
+        let mut check = |found: &Use, environment: &Environment, want: &Want| {
+            // What has no meaning has no type.
+            if self.check_use(found, environment, diagnostics) {
+                self.types.check(found, environment, want, diagnostics);
+            }
+        };
         let shared = document.env.iter().chain(&document.defaults.env).flat_map(|variable| &variable.uses);
-        shared.for_each(|found| check(found, &Environment::SHARED));
+        shared.for_each(|found| check(found, &Environment::SHARED, &Want::Variable));
         let group = document.concurrency.iter().flat_map(|concurrency| &concurrency.group.uses);
-        group.for_each(|found| check(found, &Environment::GROUP));
-        document.triggers.uses().for_each(|found| check(found, &Environment::TRIGGER));
+        group.for_each(|found| check(found, &Environment::GROUP, &Want::Text("the group")));
+        document.triggers.uses().for_each(|found| check(found, &Environment::TRIGGER, &Want::Inputs));
         for (at, stage) in document.stages.iter().enumerate() {
             check_stage(at, stage, &mut check);
         }
         let outputs = document.outputs.iter().flat_map(|output| &output.config.uses);
-        outputs.for_each(|found| check(found, &Environment::OUTPUTS));
+        outputs.for_each(|found| check(found, &Environment::OUTPUTS, &Want::Value));
     }
 
-    fn check_use(&self, expression: &Use, environment: &Environment, diagnostics: &mut Diagnostics<'_>) {
-        check_functions(expression, diagnostics);
+    /// Whether all names in it stand for something; reports those that do not.
+    fn check_use(
+        &self,
+        expression: &Use,
+        environment: &Environment,
+        diagnostics: &mut Diagnostics<'_>,
+    ) -> bool {
+        let mut are_right = check_functions(expression, diagnostics);
         let mut before: Option<&Reference> = None;
         let mut skips_rest = false;
         for reference in expression.program.references() {
@@ -75,28 +92,37 @@ impl<'a> Names<'a> {
             let head = before.filter(|_| reference.is_rest_of_dashed);
             let place = Place { names: self, environment, expression, reference, head };
             let is_right = place.check(diagnostics);
+            are_right &= is_right;
             if !reference.is_rest_of_dashed {
                 before = Some(reference);
             }
             // `stages.my-stage` is one mistake, also where `my` and `stage` are both unknown.
             skips_rest = !is_right && (reference.dashed.is_some() || head.is_some());
         }
+        are_right
     }
 }
 
 /// Each expression of a stage, with what it can see.
-fn check_stage(at: usize, stage: &Draft<'_>, check: &mut impl FnMut(&Use, &Environment)) {
-    stage.condition.iter().for_each(|found| check(found, &Environment::once("`if`", at)));
+fn check_stage(at: usize, stage: &Draft<'_>, check: &mut impl FnMut(&Use, &Environment, &Want)) {
+    stage.condition.iter().for_each(|found| check(found, &Environment::condition(at), &Want::Condition));
     for (place, list) in stage.fan_out.iter().flat_map(FanOut::lists) {
-        list.config.uses.iter().for_each(|found| check(found, &Environment::once(place, at)));
+        list.config
+            .uses
+            .iter()
+            .for_each(|found| check(found, &Environment::once(place, at), &Want::List(place)));
     }
     let message = stage.approval.iter().filter_map(|approval| approval.message.as_ref());
     let message = message.flat_map(|message| &message.uses);
-    message.for_each(|found| check(found, &Environment::once("`approval`", at)));
+    message.for_each(|found| check(found, &Environment::once("`approval`", at), &Want::Text("the message")));
     let with = Environment::each("`with`", at, stage);
-    stage.config.uses.iter().for_each(|found| check(found, &with));
+    stage.config.uses.iter().for_each(|found| check(found, &with, &Want::Config(at)));
     let env = Environment::variables(at, stage);
-    stage.env.iter().flat_map(|variable| &variable.uses).for_each(|found| check(found, &env));
+    stage
+        .env
+        .iter()
+        .flat_map(|variable| &variable.uses)
+        .for_each(|found| check(found, &env, &Want::Variable));
 }
 
 /// One reference in one place.
@@ -117,6 +143,9 @@ impl<'a> Place<'a> {
     /// Whether the reference stands for something; reports when not.
     fn check(&self, diagnostics: &mut Diagnostics<'_>) -> bool {
         let root = self.reference.path[0].as_str();
+        if self.reference.path.len() == 1 && CLASSES.contains(&root) {
+            return true;
+        }
         if !self.environment.roots().contains(&root) {
             self.report_root(root, diagnostics);
             return false;
@@ -400,13 +429,14 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Reports every function that does not exist.
-fn check_functions(expression: &Use, diagnostics: &mut Diagnostics<'_>) {
+/// Whether all functions exist; reports those that do not.
+fn check_functions(expression: &Use, diagnostics: &mut Diagnostics<'_>) -> bool {
     for unknown in expression.program.unknown_functions() {
         let message = format!("there is no function `{}`", unknown.name);
         let help = || Some(unknown.help());
         diagnostics.error_with(Code::UnknownFunction, expression.span(&unknown.range), message, help);
     }
+    expression.program.unknown_functions().is_empty()
 }
 
 /// The help for a name with a dash, when that name exists.

@@ -37,27 +37,14 @@ fn check_inputs(document: &Document<'_>, used: &Used, diagnostics: &mut Diagnost
     }
 }
 
-/// Secrets in places that are stored or shown as they are.
+/// Secrets in places that are stored or shown as they are. Where a text is needed they are of the wrong type already.
 fn check_secrets(document: &Document<'_>, diagnostics: &mut Diagnostics<'_>) {
     let outputs = document.outputs.iter().flat_map(|output| &output.config.uses);
     report_secrets("the outputs of a run", outputs, document, diagnostics);
-    let group = document.concurrency.iter().flat_map(|concurrency| &concurrency.group.uses);
-    report_secrets("the name of a group", group, document, diagnostics);
     for stage in &document.stages {
-        let message = stage.approval.iter().filter_map(|approval| approval.message.as_ref());
-        report_secrets(
-            "what a person is asked",
-            message.flat_map(|message| &message.uses),
-            document,
-            diagnostics,
-        );
         let lists = stage.fan_out.iter().flat_map(|fan_out| fan_out.lists());
         let lists = lists.flat_map(|(_, list)| &list.config.uses);
         report_secrets("what an instance runs for", lists, document, diagnostics);
-        if stage.has_run {
-            let commands = stage.config.uses.iter().filter(|found| found.pointer == run::POINTER);
-            report_secrets("a command", commands, document, diagnostics);
-        }
     }
 }
 

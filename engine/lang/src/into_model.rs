@@ -69,10 +69,7 @@ impl Shared {
         let own = draft.grants.into_iter().map(|(capability, _)| capability).collect();
         let grants = if draft.has_grants { own } else { self.defaults.grants.clone() };
         let is_gate = draft.is_gate;
-        let env = match draft.uses {
-            Some((Uses::Plugin(_), _)) => self.variables(&draft.env),
-            _ => IndexMap::new(),
-        };
+        let env = self.variables(&draft.env);
         let work = match draft.uses {
             None if is_gate => Work::Gate,
             None => return None,

@@ -34,6 +34,7 @@ mod stage;
 mod target;
 mod template;
 mod trigger;
+mod typing;
 mod value;
 mod yaml;
 

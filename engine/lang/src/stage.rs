@@ -18,7 +18,7 @@ use crate::node::{Entry, Kind};
 use crate::value::{self, Config, Use};
 
 pub(crate) use approval::Approval;
-pub(crate) use fan_out::FanOut;
+pub(crate) use fan_out::{FanOut, Matrix};
 pub(crate) use retry::read as read_retry;
 pub(crate) use uses::Uses;
 pub(crate) use variable::{Variable, read as read_variables};
@@ -150,7 +150,7 @@ fn check_together(
                 Some("add `uses:` or `run:`, or leave it out".to_owned())
             });
         }
-        for key in ["retry", "timeout", "grants", "env", "max_parallel"] {
+        for key in ["retry", "timeout", "grants", "max_parallel"] {
             let Some(entry) = find(key) else { continue };
             let message = format!("`{key}` does nothing in a stage that only waits for a person");
             let help = if key == "timeout" {

@@ -66,6 +66,11 @@ impl Use {
         self.place.of(range)
     }
 
+    /// The place of the whole expression.
+    pub(crate) fn whole_span(&self) -> Span {
+        self.place.of(&(0..self.program.source().len()))
+    }
+
     /// It for the model.
     pub(crate) fn expression(&self) -> Expression {
         Expression::new(self.program.source())

@@ -22,6 +22,9 @@ pub(crate) const MAX_DEPTH: usize = 120;
 /// events of its own.
 const MAX_REPEATED: usize = 100_000;
 
+/// Most bytes of texts, those that aliases repeat counted: some times what a document can have of its own.
+const MAX_SCALARS: usize = 8 * 1024 * 1024;
+
 /// The stack for one text: each level takes a few frames of the parser and of serde, large ones in a debug build.
 const STACK: usize = 32 * 1024 * 1024;
 
@@ -67,6 +70,7 @@ fn options() -> serde_saphyr::Options {
             // The text's own size bounds these: 1 MiB has room for no more.
             max_events: 2_000_000,
             max_nodes: 1_000_000,
+            max_total_scalar_bytes: MAX_SCALARS,
             // One anchor for what all stages share is good style; `MAX_REPEATED` bounds what aliases make.
             enforce_alias_anchor_ratio: false,
         },

@@ -427,7 +427,7 @@ fn wf029_unknown_function() {
         Code::UnknownFunction,
         &[
             &build(
-                "      context: ${{ foo(1) }}\n      image: \"${{ sise(inputs.tag) }}/${{ string(inputs.tag.trim()) }}\"\n",
+                "      context: ${{ foo(1) }}\n      image: \"${{ sise(inputs.tag) }}/${{ string(inputs.tag.reverse()) }}\"\n",
             ),
             &build(
                 "      context: \"${{ contains(inputs.tag, 'x') ? '' : inputs.tag.string() }}\"\n      image: \"${{ [1].mapp(x, x)[0] }}\"\n",

@@ -2,12 +2,17 @@
 
 mod support;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
 use yuanli_lang::{Severity, references};
-use yuanli_model::{InputType, PluginReference, Schedule, Segment, Template, Triggers, Work, Workflow};
+use yuanli_model::stage::{FanOut, Growth, RetryOn};
+use yuanli_model::workflow::Older;
+use yuanli_model::{
+    Expression, InputType, PluginReference, Schedule, Section, Segment, Template, Triggers, Work, Workflow,
+};
 
 use support::compiled;
 
@@ -54,6 +59,95 @@ stages:
       digest: ${{ stages["build-image"].outputs.digest }}
       price: "$${{ not an expression }}"
 "#;
+
+/// A document with every key of the language.
+const FULL: &str = r#"
+name: full
+labels: { team: web }
+inputs:
+  tag: { type: string, pattern: "[a-z]+", default: dev }
+  count: { type: number, range: 1..10, whole: true, default: 2 }
+  hosts: { type: list, of: string, default: [a, b] }
+  key: { type: secret, required: false }
+env: { LANG: C, TAG: "${{ inputs.tag }}" }
+on:
+  metric: { query: up, below: 1, for: 2m, inputs: { tag: "${{ string(trigger.body.value) }}" } }
+  event: [{ workflow: build, outcome: [failed] }, { app: shop }]
+concurrency: { group: "g-${{ inputs.tag }}", limit: 2, older: cancel-waiting }
+timeout: 1h
+defaults: { timeout: 10m, retry: { attempts: 3, backoff: { initial: 2s, growth: fixed }, jitter: 50% } }
+templates:
+  unit:
+    version: 1.2.0
+    parameters: { package: { type: string }, level: 1 }
+    stage:
+      image: alpine:3.20
+      run: ["test ${{ parameters.package }}-${{ parameters.level + 1 }}", "echo"]
+      env: { A: "${{ parameters.package }}" }
+stages:
+  unit: { uses: "template/unit@^1", with: { package: "p-${{ inputs.tag }}", level: 3 } }
+  each: { needs: unit, uses: script, for_each: "${{ inputs.hosts }}", max_parallel: 2, with: { x: "${{ item }}" } }
+  test:
+    uses: script
+    matrix: { os: [linux, windows], n: [1, 2], exclude: [{ os: windows, n: 1 }], include: [{ os: mac }] }
+    with: { x: "${{ matrix.os + env.LANG }}", k: "${{ inputs.key }}" }
+    retry: { attempts: 2, on: [transient, timeout], exit_codes: [137] }
+  ask: { needs: [each, test], if: inputs.count > 1, approval: { message: Go?, by: [anna], count: 1, deadline: 1d, inputs: { v: x } } }
+  ship: { needs: ask, uses: workflow/ship, allow_failure: true, with: { image: "${{ stages.ask.outputs.inputs.v }}" } }
+on_failure:
+  tell: { uses: script, with: { x: "${{ stages.ship.result }}" } }
+finally:
+  clean: { image: alpine:3.20, run: rm, if: always() }
+outputs: { x: "${{ stages.each.outputs.map(o, o.x) }}" }
+"#;
+
+#[test]
+fn every_key_of_the_language_reaches_the_workflow() {
+    let compilation = compiled(FULL);
+    assert_eq!(compilation.diagnostics, []);
+    let workflow = compilation.workflow.expect("a workflow");
+    let settings = workflow.settings();
+    assert_eq!(settings.labels["team"], "web");
+    assert_eq!(settings.timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(
+        settings.concurrency.as_ref().map(|group| (group.limit.get(), group.older)),
+        Some((2, Older::CancelWaiting))
+    );
+    assert!(matches!(settings.outputs["x"], Template::Expression(_)));
+    let stage = |name: &str| workflow.stage(&name.parse().expect("a name")).expect("it is there");
+    let sections: Vec<Section> = workflow.stages().iter().map(|stage| stage.section).collect();
+    assert!(sections.is_sorted() && stage("tell").section == Section::OnFailure);
+    // The short form, its template's parameters put in, and the variables of the workflow below those of the stage.
+    let Template::Map(with) = stage("unit").config().expect("a config") else { panic!("a map") };
+    let Template::List(command) = &with["command"] else { panic!("a list") };
+    assert_eq!(command[1], Template::Text("-ec".to_owned()));
+    let Template::Mixed(line) = &command[2] else { panic!("a text with expressions") };
+    assert_eq!(line[0], Segment::Text("test p-".to_owned()));
+    assert!(matches!(&line[1], Segment::Expression(found) if found.source() == "inputs.tag"));
+    assert!(matches!(&line[3], Segment::Expression(found) if found.source() == "3 + 1"));
+    let Template::Map(env) = &with["env"] else { panic!("a map") };
+    assert_eq!(env.keys().collect::<Vec<_>>(), ["LANG", "TAG", "A"]);
+    assert_eq!(stage("unit").env.len(), 3);
+    let retry = &stage("each").retry;
+    assert_eq!((retry.attempts.get(), retry.backoff.growth, retry.backoff.jitter), (3, Growth::Fixed, 0.5));
+    assert_eq!(stage("test").retry.on.last(), Some(&RetryOn::ExitCode(137)));
+    assert!(matches!(&stage("test").fan_out, Some(FanOut::Matrix(matrix)) if matrix.axes.len() == 2));
+    assert_eq!(
+        (stage("each").max_parallel.map(NonZeroU32::get), stage("each").timeout),
+        (Some(2), Some(Duration::from_secs(600)))
+    );
+    let ask = stage("ask");
+    assert!(ask.work == Work::Gate && ask.timeout.is_none() && ask.retry.attempts.get() == 1);
+    assert_eq!(ask.condition.as_ref().map(Expression::source), Some("inputs.count > 1"));
+    assert_eq!(
+        ask.approval.as_ref().and_then(|approval| approval.deadline),
+        Some(Duration::from_secs(86_400))
+    );
+    // Expressions of every stage see the variables, also where no plugin is given them.
+    assert!(["ask", "ship"].iter().all(|name| stage(name).env.len() == 2));
+    assert!(matches!(&stage("ship").work, Work::Workflow { uses, .. } if uses.name.as_str() == "ship"));
+    assert_eq!((workflow.triggers().metrics.len(), workflow.triggers().events.len()), (1, 2));
+}
 
 #[test]
 fn a_right_document_becomes_a_workflow() {
@@ -168,14 +262,14 @@ fn places_are_counted_in_characters_after_a_byte_order_mark_too() {
 #[test]
 fn what_an_expression_will_be_is_not_checked_before_it_is() {
     for with in [
-        "{ context: \"${{ inputs.tag }}\", image: \"${{ 1 }}\" }",
+        "{ context: \"${{ inputs.tag }}\", image: \"${{ trigger.body.image }}\" }",
         "{ context: ., image: x, args: \"${{ inputs.args }}\" }",
         "{ context: ., image: x, args: { a: \"${{ inputs.tag }}\" } }",
-        "{ context: ., image: x, secrets: [\"${{ inputs.tag }}\"] }",
+        "{ context: ., image: x, secrets: [\"${{ trigger.body.secret }}\"] }",
         "{ context: ., image: x, cache: { from: \"${{ inputs.tag }}\", size: \"${{ 3 }}\" } }",
     ] {
         let text = format!(
-            "name: shop\ninputs: {{ tag: x, args: y }}\nstages:\n  a:\n    uses: build\n    with: {with}\n"
+            "name: shop\ninputs: {{ tag: x, args: {{ type: object, default: {{}} }} }}\nstages:\n  a:\n    uses: build\n    with: {with}\n"
         );
         let errors =
             compiled(&text).diagnostics.into_iter().filter(|found| found.severity == Severity::Error);
@@ -237,6 +331,9 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
         ">",
         "#",
         "stages.",
+        "parameters.",
+        "template/unit",
+        "${{ item }}",
         "inputs[",
         ".map(x, ",
         "~",
@@ -289,8 +386,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_it_panic_and_every_place_is_inside(edits in edits()) {
-        let text = edited(SHOP, &edits);
+    fn no_text_makes_it_panic_and_every_place_is_inside(edits in edits(), is_full in any::<bool>()) {
+        let text = edited(if is_full { FULL } else { SHOP }, &edits);
         let compilation = compiled(&text);
         prop_assert!(compilation.workflow.is_some() || !compilation.diagnostics.is_empty());
         for found in &compilation.diagnostics {

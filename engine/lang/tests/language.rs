@@ -144,7 +144,7 @@ fn wf053_leak() {
     check(
         Code::Leak,
         &[
-            "name: shop\ninputs: { key: { type: secret } }\nconcurrency: ${{ inputs.key }}\nstages:\n  ask: { approval: \"${{ inputs.key }}\" }\n  each: { uses: script, for_each: \"${{ inputs.key }}\" }\noutputs: { key: \"${{ inputs.key }}\" }\n",
+            "name: shop\ninputs: { key: { type: secret } }\nstages:\n  each: { uses: script, for_each: [\"${{ inputs.key }}\"] }\noutputs: { key: \"${{ inputs.key }}\" }\n",
             &before(
                 "env: { DB_PASSWORD: hunter2, GITHUB_TOKEN: abc, TOKEN_FILE: /run/x, API_KEY: k, SECRET_NAME: n }",
             ),
@@ -169,6 +169,38 @@ fn wf055_injection() {
         Code::Injection,
         &[
             "name: shop\non: { webhook: { secret: key } }\ninputs: { tag: dev, hosts: [a], safe: { type: string, pattern: \"[a-z]+\", default: a } }\nstages:\n  a:\n    image: alpine:3.20\n    run:\n      - echo ${{ inputs.safe }} ${{ inputs.tag }}\n      - echo ${{ inputs.hosts[0] }}\n      - echo ${{ trigger.body.message }}\n",
+        ],
+    );
+}
+
+#[test]
+fn wf056_wrong_type() {
+    let with_inputs = |stages: &str| {
+        format!(
+            "name: shop\ninputs: {{ tag: dev, count: 2, hosts: [a], key: {{ type: secret }}, maybe: {{ type: number, required: false }} }}\nstages:\n{stages}outputs: {{ all: \"${{{{ inputs }}}}\" }}\n"
+        )
+    };
+    check(
+        Code::WrongType,
+        &[
+            &with_inputs(
+                "  a: { uses: script, if: inputs.count }\n  b: { uses: script, if: inputs.tag }\n  c: { uses: script, if: \"1 + 'a' == 2\" }\n",
+            ),
+            &with_inputs(
+                "  a: { uses: script, for_each: \"${{ inputs.tag }}\" }\n  b: { uses: script, matrix: { x: \"${{ inputs.count }}\", include: \"${{ inputs.hosts }}\" } }\n",
+            ),
+            &with_inputs(
+                "  a: { uses: build, with: { context: \"${{ inputs.count }}\", image: \"shop:${{ inputs.hosts }}\", platform: \"${{ 'linux/arm' }}\" } }\n  b: { uses: test, with: { image: x, command: \"${{ inputs.tag }}\", attempts: \"${{ 1.5 }}\" } }\n",
+            ),
+            &with_inputs(
+                "  a: { uses: script, with: { x: \"token ${{ inputs.key }}\" } }\n  b: { uses: script, env: { N: \"${{ inputs.count }}\" }, with: { x: \"${{ inputs.maybe + 1 }}\" } }\n",
+            ),
+            &with_inputs(
+                "  a: { uses: script, for_each: \"${{ inputs.hosts }}\", with: { x: \"${{ item + 1 }}\" } }\n  b: { uses: script, matrix: { n: [1, 2] }, with: { x: \"${{ matrix.n.contains('1') }}\" } }\n",
+            ),
+            "name: shop\nconcurrency: ${{ 3 }}\non: { webhook: { secret: key, inputs: { count: \"${{ 'x' }}\" } } }\ninputs: { count: 1 }\nstages: { a: { approval: \"${{ inputs.count }}\" } }\n",
+            "name: shop\nstages:\n  a: { uses: build, with: { context: ., image: x }, allow_failure: true }\n  b: { uses: script, needs: a, with: { x: \"${{ stages.a.outputs.image }}\" } }\nfinally:\n  c: { uses: script, with: { x: \"${{ stages.a.outputs.image }}\" } }\n",
+            "name: shop\nstages:\n  a: { uses: workflow/ship, with: { image: \"${{ 3 }}\", replicas: \"${{ 'x' }}\" } }\n",
         ],
     );
 }

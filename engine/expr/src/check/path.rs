@@ -87,8 +87,9 @@ impl<'a> Checker<'a> {
             return self.field_of(expr, operand, &inner.without_null(), field, mode);
         }
         let wrap = |ty: Type| if mode == Mode::Optional { as_optional(ty) } else { ty };
+        // What is never there has no parts either.
         if from.is_open() {
-            return wrap(Type::Any);
+            return wrap(from.clone());
         }
         let (mut joined, mut there, mut known) = (Type::never(), 0, Vec::new());
         let (mut may_miss, mut has_map) = (false, false);
@@ -164,7 +165,7 @@ impl<'a> Checker<'a> {
         let wrap = |ty: Type| if mode == Mode::Optional { as_optional(ty) } else { ty };
         if from.is_open() {
             self.need(index, key, is_key, "an index is a number or a text");
-            return wrap(Type::Any);
+            return wrap(from.clone());
         }
         let (mut joined, mut there) = (Type::never(), 0);
         let (mut has_list, mut has_map) = (false, false);
@@ -198,7 +199,7 @@ impl<'a> Checker<'a> {
             }
             (false, false) => {}
         }
-        wrap(if joined.members().is_empty() { Type::Any } else { joined })
+        wrap(if there == 0 { Type::Any } else { joined })
     }
 }
 

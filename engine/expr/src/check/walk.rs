@@ -54,7 +54,7 @@ impl<'a> Checker<'a> {
     /// The type of what is walked one by one: the items of a list, the keys of a map.
     fn item(&mut self, list: &'a IdedExpr, ty: &Type) -> Type {
         if ty.is_open() {
-            return Type::Any;
+            return ty.clone();
         }
         let (mut item, mut count) = (Type::never(), 0);
         for member in ty.members() {
@@ -71,7 +71,7 @@ impl<'a> Checker<'a> {
             Share::None => self.mistake(list, report::not_this("only a list or a map has items", ty)),
             Share::Some => self.warning(list, report::not_always("only a list or a map has items", ty)),
         }
-        if item.members().is_empty() { Type::Any } else { item }
+        if count == 0 { Type::Any } else { item }
     }
 
     fn bind(&mut self, name: &'a str, ty: Type, inside: impl FnOnce(&mut Self) -> Type) -> Type {

@@ -24,7 +24,7 @@ impl Catalog for Plugins {
             "command" => (command_config(), command_outputs(), vec![Capability::Containers], true),
             "script" => (
                 json!({ "type": "object" }),
-                json!({ "type": "object", "properties": { "x": {} }, "additionalProperties": true }),
+                json!({ "type": "object", "properties": { "x": {} }, "required": ["x"], "additionalProperties": true }),
                 vec![],
                 true,
             ),
@@ -133,6 +133,7 @@ fn build_outputs() -> Value {
             "image-id": { "type": "string" },
             "size": { "$ref": "#/$defs/size" },
         },
+        "required": ["image", "digest", "image-id", "size"],
         "$defs": { "size": { "type": "object", "properties": { "bytes": { "type": "integer" } } } },
     })
 }
