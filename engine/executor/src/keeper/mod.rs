@@ -2,12 +2,13 @@
 //!
 //! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
 //! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes, `space.rs` gives the
-//! archive's space back.
+//! archive's space back, `causes.rs` forgets what no run is left of.
 //!
 //! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
 //! entry that names it.
 
 mod archiving;
+mod causes;
 mod retention;
 mod space;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use yuanli_ports::Cancellation;
 use yuanli_ports::store::Range;
 
@@ -35,6 +36,8 @@ pub(crate) struct Doorbell {
     waiting: AtomicUsize,
     wake: Notify,
     closing: Cancellation,
+    /// Held while the history is tidied. What the keeper counts it reads, changes and writes: two would lose count.
+    tidying: Mutex<()>,
 }
 
 impl Doorbell {
@@ -64,6 +67,13 @@ impl Keeper {
     /// Works until the executor is closed.
     pub(crate) async fn work(self) {
         let closing = self.shared.doorbell.closing.clone();
+        // Those of runs that an engine before this one has removed.
+        tokio::select! {
+            () = closing.cancelled() => return,
+            forgotten = self.forget_causes() => if let Err(error) = forgotten {
+                tracing::warn!(%error, "causes of runs that are gone are not forgotten");
+            }
+        }
         loop {
             if let Err(error) = self.round(&closing).await {
                 tracing::warn!(%error, "the history is not tidied; it will be tried again");
@@ -78,6 +88,7 @@ impl Keeper {
 
     /// Does all there is to do, a step at a time.
     async fn round(&self, closing: &Cancellation) -> Result<(), Error> {
+        let _alone = self.shared.doorbell.tidying.lock().await;
         while !closing.is_cancelled() && self.archive_batch(BATCH_RUNS).await? {}
         while !closing.is_cancelled() && self.remove_some().await? {}
         while !closing.is_cancelled() && self.free_some().await? {}
@@ -86,10 +97,11 @@ impl Keeper {
 
     /// Moves every ended run to the archive, removes what retention says, and makes the archive as small as it can be.
     pub(crate) async fn tidy(&self) -> Result<(), Error> {
+        let _alone = self.shared.doorbell.tidying.lock().await;
         while self.archive_batch(1).await? {}
         while self.remove_some().await? {}
         while self.free_some().await? {}
-        Ok(())
+        self.forget_causes().await
     }
 
     /// Ended runs that wait for the archive, oldest first, at most `limit`.
