@@ -8,16 +8,13 @@ use std::sync::Arc;
 use yuanli_flow::{Command, Run, step};
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Workflow, WorkflowName};
 use yuanli_ports::plugins::Origin;
-use yuanli_ports::store::{Batch, Range};
+use yuanli_ports::store::Batch;
 
 use crate::admission::Entrance;
 use crate::executor::{Error, Executor, Shared, put_end, put_events};
 use crate::history::Recorded;
 use crate::owner::Owner;
 use crate::record::{Broken, envelope, key, v1, v2};
-
-/// Entries read from the store at once.
-const PAGE: usize = 256;
 
 /// A run that was left open.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,8 +145,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Removes the workspaces of runs that have ended, which an engine before this one could not remove, and what is known
-    /// of causes whose runs are gone.
+    /// Removes the workspaces of runs that have ended, which an engine before this one could not remove.
     async fn sweep(&self) -> Result<(), Error> {
         let workspaces = &self.shared.ports.workspaces;
         let runs = workspaces.runs().await.inspect_err(|error| {
@@ -163,29 +159,7 @@ impl Executor {
                 tracing::warn!(%run, %error, "the workspaces of a run are left");
             }
         }
-        self.forget_causes().await
-    }
-
-    async fn forget_causes(&self) -> Result<(), Error> {
-        let store = &self.shared.ports.store;
-        let mut range = Range::prefix(&key::STARTS, PAGE);
-        loop {
-            let page = store.scan(range.clone()).await?;
-            let mut batch = Batch::default();
-            for (key, entry) in &page {
-                let start: v2::Start = envelope::open(&entry.value)?;
-                if store.get(&key::run(start.run())).await?.is_none() {
-                    batch.delete(key.clone());
-                }
-            }
-            if !batch.writes.is_empty() {
-                store.commit(batch).await?;
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
-                _ => return Ok(()),
-            }
-        }
+        Ok(())
     }
 
     async fn stored(&self, id: RunId) -> Result<(Run, Vec<Recorded>), Error> {

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
+use yuanli_ports::Plugins;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
 use yuanli_server::SystemClock;
@@ -48,20 +49,27 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
 
 /// An engine that keeps everything below `folder`.
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
+    let (ports, _) = ports(folder, Arc::new(host(folder)?))?;
+    let executor = Executor::new(ports, Options::default());
+    executor.keep_history();
+    Ok(executor)
+}
+
+/// What an engine reaches that keeps everything below `folder`, where a data directory has it; and its store.
+pub(crate) fn ports(folder: &Path, plugins: Arc<dyn Plugins>) -> anyhow::Result<(Ports, Arc<Embedded>)> {
     let archive = folder.join("history");
     let archive = FileArchive::open(&archive, Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
+    let store = Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?);
     let ports = Ports {
-        store: Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?),
+        store: store.clone(),
         archive: Arc::new(archive),
         blobs: Arc::new(FileBlobs::open(&folder.join("blobs"), Arc::new(disk::Local))?),
         logs: Arc::new(FileLogs::new(folder.join("logs"))),
         workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
-        plugins: Arc::new(host(folder)?),
+        plugins,
         clock: Arc::new(SystemClock::default()),
     };
-    let executor = Executor::new(ports, Options::default());
-    executor.keep_history();
-    Ok(executor)
+    Ok((ports, store))
 }
 
 /// A run of a workflow of `stages` no-op stages.

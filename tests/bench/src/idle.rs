@@ -6,6 +6,7 @@ use crate::Bench;
 use crate::engine::{self, Shape};
 use crate::measure::millis;
 use crate::report::{Figure, Row};
+use crate::usage::Used;
 
 /// How long nothing is done.
 const IDLE: Duration = Duration::from_secs(5);
@@ -31,29 +32,4 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
             ),
         ],
     })
-}
-
-/// What the threads of this process have used so far.
-struct Used {
-    time: Duration,
-    /// How often one of them waited for something.
-    waits: u64,
-}
-
-impl Used {
-    fn look() -> anyhow::Result<Self> {
-        let mut used = Self { time: Duration::ZERO, waits: 0 };
-        for thread in std::fs::read_dir("/proc/self/task")? {
-            let thread = thread?.path();
-            // One that has ended meanwhile counts for nothing.
-            let read = |file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
-            let schedule = read("schedstat");
-            let nanos = schedule.split(' ').next().and_then(|nanos| nanos.parse().ok());
-            used.time += Duration::from_nanos(nanos.unwrap_or_default());
-            let status = read("status");
-            let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            used.waits += waits.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
-        }
-        Ok(used)
-    }
 }

@@ -1,9 +1,9 @@
 //! Prints every figure that the project promises, with the conditions under which it was measured.
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
-//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone), `idle`,
-//! `gateway` (beside nginx), `apps` (on Docker). All time
-//! is read in `measure`, all tables are made in `report`.
+//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone, beside others),
+//! `start` and `space` (a long history), `idle`, `gateway` (beside nginx), `apps` (on Docker). All time is read in
+//! `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
 
@@ -11,7 +11,10 @@ mod apps;
 mod attempt;
 mod bare;
 mod commits;
+mod contender;
 mod engine;
+mod errand;
+mod finished;
 mod gateway;
 mod idle;
 mod instance;
@@ -20,7 +23,10 @@ mod measure;
 mod process;
 mod report;
 mod runs;
+mod space;
 mod stages;
+mod start;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +35,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use tempfile::TempDir;
 
+use crate::errand::Errand;
 use crate::machine::Machine;
 use crate::report::{Figure, Report};
 
@@ -48,6 +55,12 @@ struct Arguments {
     /// How long each throughput is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0)]
     seconds: f64,
+    /// Runs of the long history that `start` is measured with
+    #[arg(long, value_name = "NUMBER", default_value_t = start::RUNS)]
+    runs: u64,
+    /// What a child of this program is to do
+    #[command(subcommand)]
+    errand: Option<Errand>,
 }
 
 /// The figures.
@@ -61,8 +74,12 @@ enum Name {
     Runs,
     /// 40 stages in sequence and in parallel
     Stages,
-    /// The store alone
+    /// The store alone, beside others
     Commits,
+    /// Opening a long history
+    Start,
+    /// The disk that a long history takes
+    Space,
     /// What an engine costs that has nothing to do
     Idle,
     /// The gateway beside nginx
@@ -77,6 +94,8 @@ pub(crate) struct Bench {
     folder: TempDir,
     /// How long each throughput is measured.
     pub(crate) window: Duration,
+    /// Runs of a long history.
+    pub(crate) runs: u64,
 }
 
 impl Bench {
@@ -92,13 +111,17 @@ const WORKERS: usize = 2;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    if let Some(errand) = arguments.errand {
+        return runtime.block_on(runtime.spawn(errand.run()))?;
+    }
     let program = std::env::current_exe()?;
     let build = program.parent().context("this program lies in no folder")?;
     // Beside the binary, because folders for temporary files are often in memory.
     let folder = tempfile::Builder::new().prefix("yuanli-bench-").tempdir_in(build)?;
     let machine = Machine::look(folder.path(), WORKERS)?;
-    let bench = Arc::new(Bench { folder, window: Duration::from_secs_f64(arguments.seconds) });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let window = Duration::from_secs_f64(arguments.seconds);
+    let bench = Arc::new(Bench { folder, window, runs: arguments.runs });
     let mut report = Report::new(machine, !arguments.json);
     for &name in Name::value_variants() {
         if !arguments.only.is_empty() && !arguments.only.contains(&name) {
@@ -127,6 +150,8 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Runs => runs::measure(bench).await,
         Name::Stages => stages::measure(bench).await,
         Name::Commits => commits::measure(bench).await,
+        Name::Start => start::measure(bench, build).await,
+        Name::Space => space::measure(bench).await,
         Name::Idle => idle::measure(bench).await,
         Name::Gateway => gateway::measure(bench, build).await,
         Name::Apps => apps::measure(bench, build).await,

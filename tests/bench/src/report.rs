@@ -95,8 +95,8 @@ impl Row {
         Self { aim: Some(Aim { bound: Bound::AtMost(bound), formula }), ..self }
     }
 
-    pub(crate) fn at_least(self, bound: f64) -> Self {
-        Self { aim: Some(Aim { bound: Bound::AtLeast(bound), formula: "" }), ..self }
+    pub(crate) fn at_least(self, bound: f64, formula: &'static str) -> Self {
+        Self { aim: Some(Aim { bound: Bound::AtLeast(bound), formula }), ..self }
     }
 
     fn cells(&self) -> [String; 6] {

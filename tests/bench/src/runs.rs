@@ -31,7 +31,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
         };
         let row = row.beside(&sync);
         rows.push(match aim {
-            Some(aim) => row.at_least(aim),
+            Some(aim) => row.at_least(aim, ""),
             None => row,
         });
     }

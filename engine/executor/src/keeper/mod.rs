@@ -2,12 +2,13 @@
 //!
 //! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
 //! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes, `space.rs` gives the
-//! archive's space back, `unneeded.rs` removes what no run needs any more.
+//! archive's space back, `causes.rs` forgets what no run is left of, `unneeded.rs` removes what no run needs any more.
 //!
 //! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
 //! entry that names it.
 
 mod archiving;
+mod causes;
 mod retention;
 mod space;
 mod unneeded;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use yuanli_ports::Cancellation;
 use yuanli_ports::store::Range;
 
@@ -36,6 +37,8 @@ pub(crate) struct Doorbell {
     waiting: AtomicUsize,
     wake: Notify,
     closing: Cancellation,
+    /// Held while the history is tidied. What the keeper counts it reads, changes and writes: two would lose count.
+    tidying: Mutex<()>,
 }
 
 impl Doorbell {
@@ -66,8 +69,11 @@ impl Keeper {
     pub(crate) async fn work(self) {
         let closing = self.shared.doorbell.closing.clone();
         // What an engine before this one has left.
-        if let Err(error) = self.remove_unneeded().await {
-            tracing::warn!(%error, "what no run needs any more is left");
+        tokio::select! {
+            () = closing.cancelled() => return,
+            removed = self.remove_left() => if let Err(error) = removed {
+                tracing::warn!(%error, "what no run needs any more is left");
+            }
         }
         loop {
             if let Err(error) = self.round(&closing).await {
@@ -81,8 +87,15 @@ impl Keeper {
         }
     }
 
+    async fn remove_left(&self) -> Result<(), Error> {
+        let _alone = self.shared.doorbell.tidying.lock().await;
+        self.forget_causes().await?;
+        self.remove_unneeded().await
+    }
+
     /// Does all there is to do, a step at a time.
     async fn round(&self, closing: &Cancellation) -> Result<(), Error> {
+        let _alone = self.shared.doorbell.tidying.lock().await;
         while !closing.is_cancelled() && self.archive_batch(BATCH_RUNS).await? {}
         let mut has_removed = false;
         while !closing.is_cancelled() && self.remove_some().await? {
@@ -97,9 +110,11 @@ impl Keeper {
 
     /// Moves every ended run to the archive, removes what retention says, and makes the archive as small as it can be.
     pub(crate) async fn tidy(&self) -> Result<(), Error> {
+        let _alone = self.shared.doorbell.tidying.lock().await;
         while self.archive_batch(1).await? {}
         while self.remove_some().await? {}
         while self.free_some().await? {}
+        self.forget_causes().await?;
         self.remove_unneeded().await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use yuanli_executor::Retention;
+use yuanli_executor::{Retention, Submission};
 use yuanli_model::{AttemptId, Outcome, RunId};
 use yuanli_ports::store::{Range, StoreError};
 use yuanli_ports::{Archive, Logs, Store};
@@ -72,6 +72,36 @@ async fn the_newest_runs_of_a_workflow_are_kept() {
     assert_eq!(gone.summary(all[0]).await.unwrap(), None);
     assert_eq!(gone.events(all[0], 0).await.unwrap(), []);
     assert!(gone.run(all[9]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn two_that_tidy_at_once_lose_no_count() {
+    let bench = Bench::new(&[]);
+    for _ in 0..20 {
+        bench.run(&["a"]).await;
+    }
+    let (first, second) = tokio::join!(bench.executor.tidy_history(), bench.executor.tidy_history());
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    let workflows = bench.executor.history().workflows().await.unwrap();
+    assert_eq!(workflows.iter().map(|(_, runs, _)| *runs).collect::<Vec<_>>(), [20]);
+}
+
+#[tokio::test]
+async fn a_cause_is_forgotten_with_its_run_and_not_before() {
+    let bench = Bench::keeping(&[], Retention { runs: Some(1), ..Retention::forever() });
+    let submit = |cause: &str| Submission { cause: Some(cause.to_owned()), ..bench.submission("w", &["a"]) };
+    let mut started = Vec::new();
+    for cause in ["first", "second"] {
+        let run = bench.executor.start(submit(cause)).await.unwrap().run;
+        soon(to_the_end(bench.executor.follow(run))).await.unwrap();
+        started.push(run);
+    }
+    bench.executor.tidy_history().await.unwrap();
+    assert_eq!(runs(&bench).await, started[1..]);
+    let second = bench.executor.start(submit("second")).await.unwrap();
+    assert_eq!((second.run, second.is_new), (started[1], false));
+    let first = bench.executor.start(submit("first")).await.unwrap();
+    assert!(first.is_new, "what it had started is gone");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ use pressure::Pressure;
 use table::Table;
 pub(crate) use table::{Layer, merge};
 use upkeep::Upkeep;
-use writer::{Commit, Writer};
+use writer::{Commit, Request, Writer};
 
 /// Commits that wait for the writer. More callers than this wait for a place: beyond it, waiting longer is all that a
 /// longer queue would give.
@@ -51,7 +51,7 @@ pub struct Embedded {
     feed: Arc<Feed>,
     pressure: Arc<Pressure>,
     /// `None` once it is being closed.
-    commits: Option<mpsc::Sender<Commit>>,
+    requests: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     upkeep: Option<JoinHandle<()>>,
 }
@@ -70,7 +70,7 @@ impl Embedded {
         let past = JournalPast { files: Arc::clone(&files), options: options.clone() };
         let feed = Arc::new(Feed::new(table.revision(), Box::new(past)));
         let pressure = Arc::new(Pressure::new(options.memory_bytes));
-        let (commits, queue) = mpsc::channel(QUEUE);
+        let (requests, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             table: Arc::clone(&table),
             journal,
@@ -91,8 +91,8 @@ impl Embedded {
             frozen,
         };
         let upkeep = spawn("yuanli-upkeep", move || upkeep.work())?;
-        let mut store =
-            Self { table, feed, pressure, commits: Some(commits), writer: None, upkeep: Some(upkeep) };
+        let (requests, upkeep) = (Some(requests), Some(upkeep));
+        let mut store = Self { table, feed, pressure, requests, writer: None, upkeep };
         store.writer = Some(spawn("yuanli-store", move || writer.work())?);
         // What a crash has left in memory may be much.
         store.pressure.look(&store.table, false);
@@ -104,6 +104,10 @@ impl Embedded {
     /// # Errors
     /// [`StoreError::Exhausted`] when there is no room for it; nothing is lost.
     pub async fn compact(&self) -> Result<(), StoreError> {
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        requests.send(Request::Renew(answer)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)??;
         let pressure = Arc::clone(&self.pressure);
         tokio::task::spawn_blocking(move || pressure.compact()).await.map_err(|_| StoreError::Closed)?
     }
@@ -162,9 +166,10 @@ impl Past for JournalPast {
 impl Store for Embedded {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         rules::check(&batch)?;
-        let commits = self.commits.as_ref().ok_or(StoreError::Closed)?;
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        commits.send(Commit { batch, answer }).await.map_err(|_| StoreError::Closed)?;
+        let commit = Request::Commit(Commit { batch, answer });
+        requests.send(commit).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -189,7 +194,7 @@ impl Store for Embedded {
 impl Drop for Embedded {
     /// Waits for the commits that were handed over, and leaves the files so that the next start is quick.
     fn drop(&mut self) {
-        self.commits.take();
+        self.requests.take();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

@@ -79,6 +79,7 @@ impl Upkeep {
             self.export()?;
         }
         if is_compaction {
+            self.files.remove_spare().map_err(|e| Fault::io(self.files.folder(), "written", &e))?;
             self.renew()?;
         }
         Ok(())

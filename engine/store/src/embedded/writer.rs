@@ -17,6 +17,14 @@ const GROUP_COMMITS: usize = 1024;
 /// Most bytes of values of one group, so that large values do not make everybody wait.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// What the writer is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Commit(Commit),
+    /// To go on in a small segment: see [`Journal::renew`].
+    Renew(oneshot::Sender<Result<(), StoreError>>),
+}
+
 /// A batch that waits, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Commit {
@@ -31,7 +39,7 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     pub(crate) feed: Arc<Feed>,
     pub(crate) pressure: Arc<Pressure>,
-    pub(crate) queue: mpsc::Receiver<Commit>,
+    pub(crate) queue: mpsc::Receiver<Request>,
     /// Used again for each frame.
     pub(crate) buffer: Vec<u8>,
 }
@@ -40,56 +48,100 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct Group {
     commits: Vec<(Revision, Vec<Write>)>,
-    /// Who wrote a key's value last, of the keys that this group writes; `None` when it was deleted.
-    overlay: HashMap<Key, Option<Revision>>,
+    overlay: Overlay,
     answers: Vec<oneshot::Sender<Result<Revision, StoreError>>>,
     /// The frame so far.
     buffer: Vec<u8>,
 }
 
+/// Who wrote a key's value last, of the keys that a group writes; `None` when it was deleted. Made where somebody asks:
+/// commits without preconditions need none.
+#[derive(Debug, Default)]
+struct Overlay {
+    written: HashMap<Key, Option<Revision>>,
+    /// How many commits of the group are in it.
+    commits: usize,
+}
+
+impl Overlay {
+    /// The same, with all commits of the group.
+    fn of(&mut self, commits: &[(Revision, Vec<Write>)]) -> &HashMap<Key, Option<Revision>> {
+        for (revision, writes) in &commits[self.commits..] {
+            for write in writes {
+                let (key, writer) = match write {
+                    Write::Put(key, _) => (key, Some(*revision)),
+                    Write::Delete(key) => (key, None),
+                };
+                self.written.insert(key.clone(), writer);
+            }
+        }
+        self.commits = commits.len();
+        &self.written
+    }
+}
+
 impl Writer {
     /// Works until nobody can hand over commits any more, and none is left.
     pub(crate) fn work(mut self) {
-        while let Some(commit) = self.queue.blocking_recv() {
-            if let Err(refusal) = self.pressure.make_room(&self.table) {
-                // Whoever asked may have gone.
-                let _ = commit.answer.send(Err(refusal));
-                continue;
+        while let Some(request) = self.queue.blocking_recv() {
+            let mut next = Some(request);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Commit(commit) => next = self.group(commit),
+                    Request::Renew(answer) => {
+                        let renewed = self.journal.renew().map_err(|e| self.journal.fault(&e).into());
+                        // Whoever asked may have gone.
+                        let _ = answer.send(renewed);
+                    }
+                }
             }
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.truncate(0);
-            buffer.extend(Journal::buffer());
-            let mut group =
-                Group { commits: Vec::new(), overlay: HashMap::new(), answers: Vec::new(), buffer };
-            self.take(&mut group, commit);
-            while group.commits.len() < GROUP_COMMITS && group.buffer.len() < GROUP_BYTES {
-                let Ok(commit) = self.queue.try_recv() else { break };
-                self.take(&mut group, commit);
-            }
-            self.finish(group);
         }
+    }
+
+    /// Makes a commit durable with those that wait behind it. Returns what follows them and is none.
+    fn group(&mut self, first: Commit) -> Option<Request> {
+        if let Err(refusal) = self.pressure.make_room(&self.table) {
+            // Whoever asked may have gone.
+            let _ = first.answer.send(Err(refusal));
+            return None;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.truncate(0);
+        buffer.extend(Journal::buffer());
+        let mut group =
+            Group { commits: Vec::new(), overlay: Overlay::default(), answers: Vec::new(), buffer };
+        self.take(&mut group, first);
+        let mut other = None;
+        while group.commits.len() < GROUP_COMMITS && group.buffer.len() < GROUP_BYTES {
+            match self.queue.try_recv() {
+                Ok(Request::Commit(commit)) => self.take(&mut group, commit),
+                Ok(request) => {
+                    other = Some(request);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.finish(group);
+        other
     }
 
     /// Judges a commit on the state after all before it, and adds it to the group or refuses it.
     fn take(&self, group: &mut Group, commit: Commit) {
         let Commit { batch, answer } = commit;
-        let written = |key: &Key| match group.overlay.get(key) {
-            Some(revision) => Ok(*revision),
-            None => self.table.written(key),
-        };
-        if let Err(refusal) = rules::judge(&batch, written) {
-            // Whoever asked may have gone.
-            let _ = answer.send(Err(refusal));
-            return;
+        if !batch.preconditions.is_empty() {
+            let overlay = group.overlay.of(&group.commits);
+            let written = |key: &Key| match overlay.get(key) {
+                Some(revision) => Ok(*revision),
+                None => self.table.written(key),
+            };
+            if let Err(refusal) = rules::judge(&batch, written) {
+                // Whoever asked may have gone.
+                let _ = answer.send(Err(refusal));
+                return;
+            }
         }
         let revision = Revision(self.journal.next() + group.commits.len() as u64);
-        for write in &batch.writes {
-            let (key, writer) = match write {
-                Write::Put(key, _) => (key, Some(revision)),
-                Write::Delete(key) => (key, None),
-            };
-            group.overlay.insert(key.clone(), writer);
-        }
         group.buffer = Journal::add(std::mem::take(&mut group.buffer), &batch.writes);
         group.commits.push((revision, batch.writes));
         group.answers.push(answer);

@@ -136,6 +136,14 @@ impl Files {
         Ok(())
     }
 
+    /// Removes the file of the next segment.
+    pub(crate) fn remove_spare(&self) -> io::Result<()> {
+        match self.spare().take() {
+            Some(_) => self.disk.remove(&self.spare_path()),
+            None => Ok(()),
+        }
+    }
+
     fn next_size(&self) -> u64 {
         let last = self.segments().last().map_or(0, |(_, size)| *size);
         (last * 2).clamp(FIRST_SEGMENT_BYTES.min(self.largest), self.largest)
@@ -163,13 +171,14 @@ impl Files {
         })
     }
 
-    /// Begins the segment of this first revision: on the device, empty, with room for `room` bytes.
-    fn begin(&self, first: u64, room: u64) -> io::Result<Segment> {
-        let size = self.next_size().max(room);
+    /// Begins the segment of this first revision: on the device, empty, with room for `room` bytes, and no larger than
+    /// `most` unless that takes it.
+    fn begin(&self, first: u64, room: u64, most: u64) -> io::Result<Segment> {
+        let size = self.next_size().min(most).max(room);
         // Held until the file has its name: upkeep makes the next spare under the name of this one.
         let mut spare = self.spare();
         let (file, size) = match spare.take() {
-            Some((file, size)) if size >= room => (file, size),
+            Some((file, size)) if (room..=most.max(room)).contains(&size) => (file, size),
             _ => (self.zeroed(size)?, size),
         };
         let attempt =
@@ -231,7 +240,7 @@ impl Journal {
             journal.mark.set(&*journal.files.disk, next);
         } else {
             // A store without a segment is one whose journal is lost.
-            let begun = journal.files.begin(next, segment::HEADER_BYTES as u64);
+            let begun = journal.files.begin(next, segment::HEADER_BYTES as u64, u64::MAX);
             journal.segment = Some(begun.map_err(|e| Fault::io(&journal.files.folder, "written", &e))?);
         }
         Ok(journal)
@@ -265,6 +274,11 @@ impl Journal {
         commit::write(buffer, writes)
     }
 
+    /// That writing failed.
+    pub(crate) fn fault(&self, error: &io::Error) -> Fault {
+        Fault::io(&self.files.folder, "written", error)
+    }
+
     /// The revision of the next commit.
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -273,6 +287,15 @@ impl Journal {
     /// Whether the next segment will be needed soon.
     pub(crate) fn is_half_full(&self) -> bool {
         self.segment.as_ref().is_some_and(|segment| segment.offset * 2 > segment.size)
+    }
+
+    /// Goes on in a segment as small as the first one, so that an export can take the place of all before it.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        // Also after an error: the new one may be there, and then voids what would be written to this one.
+        self.segment = None;
+        let begun = self.files.begin(self.next, segment::HEADER_BYTES as u64, FIRST_SEGMENT_BYTES)?;
+        self.segment = Some(begun);
+        Ok(())
     }
 
     /// Makes the commits of a buffer durable. They have then the revisions from [`Self::next`] on.
@@ -299,7 +322,7 @@ impl Journal {
         let segment = self.segment.take().filter(|segment| segment.size - segment.offset >= size);
         let mut segment = match segment {
             Some(segment) => segment,
-            None => self.files.begin(self.next, segment::HEADER_BYTES as u64 + size)?,
+            None => self.files.begin(self.next, segment::HEADER_BYTES as u64 + size, u64::MAX)?,
         };
         frame::seal(buffer, segment.salt, self.next, count);
         fail::fail_point!("frame-begun");

@@ -1,0 +1,152 @@
+//! A block of the index: rows whose keys lie together, as one value of sled.
+//!
+//! ```text
+//! kind  u8    PLAIN or PACKED
+//! raw   u32   bytes when unpacked; of PACKED only
+//! data        the rows as postcard has them, one after the other; of PACKED one zstd frame
+//! ```
+//!
+//! An index is thrown away where its encoding has changed: see `checkpoint.rs`.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use yuanli_ports::store::{Key, Revision};
+use zstd::bulk::{Compressor, Decompressor};
+
+const PLAIN: u8 = 0;
+const PACKED: u8 = 1;
+/// Blocks are unpacked at every read: speed matters more than the last percent.
+const LEVEL: i32 = 1;
+/// A block is packed where that saves at least one byte in this many; else unpacking it again is not worth it.
+const SAVING: usize = 8;
+/// More than a block ever has: rows stop being added far below.
+const MAX_RAW_BYTES: usize = 1024 * 1024;
+
+thread_local! {
+    // Each holds tables that take longer to make than a block takes to pack.
+    static PACKER: RefCell<Compressor<'static>> =
+        RefCell::new(Compressor::new(LEVEL).expect("the level is one that there is"));
+    static UNPACKER: RefCell<Decompressor<'static>> =
+        RefCell::new(Decompressor::new().expect("without a dictionary nothing can be wrong with it"));
+}
+
+/// What the index says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) key: Key,
+    pub(super) revision: Revision,
+    pub(super) value: Value,
+}
+
+/// A value, or that it is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Whole(Bytes),
+    /// In so many parts.
+    InParts(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow, with = "serde_bytes")]
+    key: &'a [u8],
+    revision: u64,
+    #[serde(borrow)]
+    value: StoredValue<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredValue<'a> {
+    Whole(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    InParts(u32),
+}
+
+impl Row {
+    /// Bytes that it takes in a block, about.
+    pub(super) fn size(&self) -> usize {
+        let value = match &self.value {
+            Value::Whole(value) => value.len(),
+            Value::InParts(_) => 0,
+        };
+        self.key.as_bytes().len() + value
+    }
+}
+
+/// The block of these rows, which are in the order of their keys.
+pub(super) fn pack(rows: &[Row]) -> Vec<u8> {
+    let mut raw = vec![PLAIN];
+    for Row { key, revision, value } in rows {
+        let value = match value {
+            Value::Whole(value) => StoredValue::Whole(value),
+            Value::InParts(parts) => StoredValue::InParts(*parts),
+        };
+        let stored = Stored { key: key.as_bytes(), revision: revision.0, value };
+        raw = postcard::to_extend(&stored, raw).expect("bytes can be written to memory");
+    }
+    let length = raw.len() - 1;
+    match PACKER.with_borrow_mut(|packer| packer.compress(&raw[1..])) {
+        Ok(data) if data.len() + length / SAVING <= length => {
+            let length = u32::try_from(length).expect("blocks are bounded far below 4 GiB");
+            let mut packed = vec![PACKED];
+            packed.extend(length.to_le_bytes());
+            packed.extend(data);
+            packed
+        }
+        _ => raw,
+    }
+}
+
+/// The rows of a block; `None` where it is none.
+pub(super) fn unpack(block: &[u8]) -> Option<Vec<Row>> {
+    let raw = raw(block)?;
+    let mut rest = &raw[..];
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let stored;
+        (stored, rest) = postcard::take_from_bytes(rest).ok()?;
+        rows.push(own(&raw, &stored));
+    }
+    Some(rows)
+}
+
+/// The row of a key in a block, if there is one; `None` where the block is none.
+pub(super) fn find(block: &[u8], key: &Key) -> Option<Option<Row>> {
+    let raw = raw(block)?;
+    let mut rest = &raw[..];
+    while !rest.is_empty() {
+        let stored: Stored<'_>;
+        (stored, rest) = postcard::take_from_bytes(rest).ok()?;
+        if stored.key == key.as_bytes() {
+            return Some(Some(own(&raw, &stored)));
+        }
+    }
+    Some(None)
+}
+
+/// A row whose bytes are those of its block.
+fn own(raw: &Bytes, stored: &Stored<'_>) -> Row {
+    Row {
+        key: Key::new(raw.slice_ref(stored.key)),
+        revision: Revision(stored.revision),
+        value: match stored.value {
+            StoredValue::Whole(value) => Value::Whole(raw.slice_ref(value)),
+            StoredValue::InParts(parts) => Value::InParts(parts),
+        },
+    }
+}
+
+fn raw(block: &[u8]) -> Option<Bytes> {
+    match block.split_first()? {
+        (&PLAIN, raw) => Some(Bytes::copy_from_slice(raw)),
+        (&PACKED, rest) => {
+            let (length, data) = rest.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            let length = (length <= MAX_RAW_BYTES).then_some(length)?;
+            let raw = UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress(data, length)).ok()?;
+            (raw.len() == length).then(|| raw.into())
+        }
+        _ => None,
+    }
+}

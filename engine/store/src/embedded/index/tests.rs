@@ -1,0 +1,139 @@
+//! The index alone: what layers have said is what it holds, also while the next one is written.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use yuanli_ports::store::{Entry, Key, Range, Revision};
+
+use super::{Index, PART_BYTES};
+use crate::embedded::table::Layer;
+
+const CACHE_BYTES: u64 = 1024 * 1024;
+
+fn key(number: u16) -> Key {
+    Key::new(number.to_be_bytes().to_vec())
+}
+
+/// A value whose bytes tell which it is, and hardly get smaller.
+fn value(number: u16, revision: u64, length: usize) -> Bytes {
+    let mut state = (u64::from(number) << 32) | revision | 1;
+    let byte = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(byte).collect::<Vec<u8>>().into()
+}
+
+fn range(start: Option<u16>, end: Option<u16>, is_reverse: bool) -> Range {
+    let bound = |number: Option<u16>| number.map_or(Bound::Unbounded, |number| Bound::Excluded(key(number)));
+    let start = start.map_or(Bound::Unbounded, |number| Bound::Included(key(number)));
+    Range { start, end: bound(end), is_reverse, limit: usize::MAX }
+}
+
+/// Changes of a layer: a key, and the length of its new value or that it is deleted.
+fn changes() -> impl Strategy<Value = Vec<(u16, Option<usize>)>> {
+    let length = prop_oneof![8 => 0_usize..400, 1 => PART_BYTES - 1..PART_BYTES * 3];
+    proptest::collection::vec((0_u16..600, proptest::option::weighted(0.7, length)), 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn an_index_holds_what_its_layers_have_said(
+        layers in proptest::collection::vec(changes(), 1..8),
+        bounds in proptest::collection::vec((proptest::option::of(0_u16..620), proptest::option::of(0_u16..620)), 6),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let index = Index::open(folder.path(), CACHE_BYTES).expect("an empty index");
+        let mut expected: BTreeMap<Key, Entry> = BTreeMap::new();
+        for (revision, changes) in (1..).zip(&layers) {
+            let mut layer = Layer::new();
+            for &(number, length) in changes {
+                let put = |length| Entry { value: value(number, revision, length), revision: Revision(revision) };
+                layer.insert(key(number), length.map(put));
+            }
+            for (key, entry) in &layer {
+                match entry {
+                    Some(entry) => expected.insert(key.clone(), entry.clone()),
+                    None => expected.remove(key),
+                };
+            }
+            index.write(&layer, revision).expect("it is written");
+            // As after a crash in between.
+            index.write(&layer, revision).expect("it is written once more");
+            prop_assert_eq!(index.revision(), Ok(Some(revision)));
+        }
+        for number in 0..620 {
+            prop_assert_eq!(index.get(&key(number)), Ok(expected.get(&key(number)).cloned()));
+        }
+        for (start, end) in bounds {
+            if start.zip(end).is_some_and(|(start, end)| start > end) {
+                continue;
+            }
+            for is_reverse in [false, true] {
+                let range = range(start, end, is_reverse);
+                let found: Result<Vec<_>, _> = index.scan(range.clone()).collect();
+                let within = expected.range((range.start, range.end));
+                let mut within: Vec<_> = within.map(|(key, entry)| (key.clone(), entry.clone())).collect();
+                if is_reverse {
+                    within.reverse();
+                }
+                prop_assert_eq!(found, Ok(within));
+            }
+        }
+        let parts = index.db.iter().keys().filter(|key| key.as_ref().is_ok_and(|key| key[0] == super::PARTS));
+        let needed = expected.values().map(|entry| entry.value.len()).filter(|length| *length > PART_BYTES);
+        prop_assert_eq!(parts.count(), needed.map(|length| length.div_ceil(PART_BYTES)).sum::<usize>());
+    }
+}
+
+/// Keys that no layer names while others come and go around them, so that their blocks are cut, and emptied.
+const STABLE_EVERY: u16 = 7;
+const KEYS: u16 = 2000;
+
+#[test]
+fn a_row_that_a_layer_does_not_name_is_found_while_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = Index::open(folder.path(), CACHE_BYTES).expect("an empty index");
+    let layer = |revision: u64, is_wanted: &dyn Fn(u16) -> bool, length: Option<usize>| -> Layer {
+        let put = |number| {
+            length
+                .map(|length| Entry { value: value(number, revision, length), revision: Revision(revision) })
+        };
+        (0..KEYS).filter(|number| is_wanted(*number)).map(|number| (key(number), put(number))).collect()
+    };
+    let is_stable = |number: u16| number.is_multiple_of(STABLE_EVERY);
+    index.write(&layer(1, &is_stable, Some(200)), 1).expect("it is written");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for is_reverse in [false, true] {
+            let (index, is_over) = (&index, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let rows: Result<Vec<_>, _> = index.scan(range(None, None, is_reverse)).collect();
+                    let mut keys: Vec<Key> =
+                        rows.expect("it is read").into_iter().map(|(key, _)| key).collect();
+                    if is_reverse {
+                        keys.reverse();
+                    }
+                    assert!(keys.is_sorted_by(|a, b| a < b), "each once, in order");
+                    for number in (0..KEYS).filter(|number| is_stable(*number)) {
+                        assert!(keys.binary_search(&key(number)).is_ok(), "{number} is missing in a scan");
+                        let found = index.get(&key(number)).expect("it is read");
+                        assert!(found.is_some(), "{number} is missing");
+                    }
+                }
+            });
+        }
+        for revision in 2_u64..30 {
+            let length = (!revision.is_multiple_of(3)).then_some(revision as usize * 10);
+            let is_named = |number: u16| !is_stable(number) && u64::from(number) % 3 != revision % 3;
+            index.write(&layer(revision, &is_named, length), revision).expect("it is written");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
