@@ -28,9 +28,8 @@ impl Entrance {
     pub(crate) fn of(run: &Run) -> Option<Self> {
         let concurrency = run.workflow().settings().concurrency.as_ref();
         // A history tells the group and not what its workflow says of it; then it waits for its turn, alone.
-        let (limit, older) = concurrency.map_or((1, Older::Finish), |concurrency| {
-            (concurrency.limit.get() as usize, concurrency.older)
-        });
+        let (limit, older) = concurrency
+            .map_or((1, Older::Finish), |concurrency| (concurrency.limit.get() as usize, concurrency.older));
         Some(Self { group: run.group()?.to_owned(), limit, older })
     }
 }

@@ -386,7 +386,9 @@ impl Checker<'_> {
             match envelope::open::<Start>(&entry.value) {
                 // Removed with the next start of an engine.
                 Ok(_) => {}
-                Err(error) => self.check.find(format!("{}: {error}", String::from_utf8_lossy(key.as_bytes()))),
+                Err(error) => {
+                    self.check.find(format!("{}: {error}", String::from_utf8_lossy(key.as_bytes())))
+                }
             }
         }
         Ok(())

@@ -159,11 +159,8 @@ impl Executor {
     /// An executor over these ports.
     #[must_use]
     pub fn new(ports: Ports, options: Options) -> Self {
-        let history = History::new(
-            Arc::clone(&ports.store),
-            Arc::clone(&ports.archive),
-            Arc::clone(&ports.blobs),
-        );
+        let history =
+            History::new(Arc::clone(&ports.store), Arc::clone(&ports.archive), Arc::clone(&ports.blobs));
         let shared = Shared {
             ports,
             options,

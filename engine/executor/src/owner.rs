@@ -236,7 +236,8 @@ impl Owner {
 
     /// Reports the end of an attempt that this engine cannot make.
     fn refuse(&self, attempt: AttemptId, workflow: &WorkflowReference) {
-        let message = format!("stages that run a workflow, such as `{workflow}`, cannot be run by this engine yet");
+        let message =
+            format!("stages that run a workflow, such as `{workflow}`, cannot be run by this engine yet");
         let outcome = AttemptOutcome::Failed(Failure::permanent("not-supported", message));
         let _ = self.to_mailbox.send(Message::Ended { attempt, outcome, log: None });
     }

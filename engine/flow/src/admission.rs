@@ -52,7 +52,11 @@ impl Admission {
     pub fn resume(&mut self, group: &str, run: RunId, limit: usize, is_going: bool) {
         let group = self.groups.entry(group.to_owned()).or_default();
         group.limit = limit;
-        if is_going { group.going.insert(run) } else { group.waiting.insert(run) };
+        if is_going {
+            group.going.insert(run)
+        } else {
+            group.waiting.insert(run)
+        };
     }
 
     /// A run has ended. Returns the runs that begin in its place.

@@ -4,8 +4,8 @@ use serde_json::Value;
 use yuanli_model::run::{Answer, Then, Verdict};
 use yuanli_model::stage::{Approval, Expiry};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, Section, SkipReason, Stage, Timestamp,
-    input,
+    AttemptId, AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, Section, SkipReason, Stage,
+    Timestamp, input,
 };
 
 use crate::chance::chance;
@@ -268,7 +268,9 @@ fn fire(run: &Run, timer: Timer) -> Vec<RunEvent> {
             vec![RunEvent::ApprovalEnded { stage: stage.name.clone(), verdict }]
         }
         Timer::Retry { position, instance } => match run.state(position).instances.status(instance) {
-            Some(InstanceStatus::Resting { attempt, .. }) => begin_attempt(run, position, instance, attempt + 1),
+            Some(InstanceStatus::Resting { attempt, .. }) => {
+                begin_attempt(run, position, instance, attempt + 1)
+            }
             _ => Vec::new(),
         },
     }

@@ -11,12 +11,10 @@ use crate::scope::{self, Place};
 /// What expressions see as `item` or `matrix`, for each instance.
 pub(crate) fn expand(run: &Run, position: usize, fan_out: &FanOut) -> Result<Vec<Value>, Failure> {
     let place = Place::Stage { position, instance: None };
-    let list = |what: &str, template: &Template| {
-        match scope::render(run, place, template) {
-            Ok(Value::Array(items)) => Ok(items),
-            Ok(other) => Err(wrong(&format!("{what} is {}, not a list", kind(&other)))),
-            Err(error) => Err(Failure::permanent("expression", format!("{what}: {error}"))),
-        }
+    let list = |what: &str, template: &Template| match scope::render(run, place, template) {
+        Ok(Value::Array(items)) => Ok(items),
+        Ok(other) => Err(wrong(&format!("{what} is {}, not a list", kind(&other)))),
+        Err(error) => Err(Failure::permanent("expression", format!("{what}: {error}"))),
     };
     let instances = match fan_out {
         FanOut::ForEach(template) => list("`for_each`", template)?,

@@ -178,7 +178,8 @@ impl Instances {
         if !self.is_list || self.all.len() == 1 {
             return failure;
         }
-        let message = format!("{failed} of {} instances failed, the first one: {}", self.all.len(), failure.message);
+        let message =
+            format!("{failed} of {} instances failed, the first one: {}", self.all.len(), failure.message);
         Failure { message, ..failure }
     }
 

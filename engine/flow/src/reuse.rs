@@ -64,7 +64,8 @@ pub fn reuse(old: &Run, workflow: &Workflow, from: &[StageName]) -> Result<Vec<R
                 continue;
             }
             let (stage, need) = (&workflow.stages()[position].name, &workflow.stages()[need].name);
-            let status = old.workflow().position(need).map_or("not there", |before| old.status(before).name());
+            let status =
+                old.workflow().position(need).map_or("not there", |before| old.status(before).name());
             return Err(NotReusable::NeedNotMet { stage: stage.clone(), need: need.clone(), status });
         }
     }

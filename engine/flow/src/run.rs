@@ -141,7 +141,8 @@ impl Run {
             return Err(Illegal::OtherStages);
         }
         let graph = workflow.graph();
-        let state = |(position, pinned): (usize, &PinnedStage)| StageState::new(pinned, graph.needs(position).len());
+        let state =
+            |(position, pinned): (usize, &PinnedStage)| StageState::new(pinned, graph.needs(position).len());
         let stages: Vec<StageState> = pinned.iter().enumerate().map(state).collect();
         let about = yuanli_expr::RUN.into_iter().zip([id.to_string(), workflow.name().to_string()]);
         let about = about.map(|(key, value)| (key.to_owned(), Value::String(value))).collect();
@@ -250,14 +251,19 @@ impl Run {
     pub fn running(&self) -> impl Iterator<Item = AttemptId> + '_ {
         let open = self.stages.iter().enumerate().filter(|(_, state)| state.status == StageStatus::Running);
         open.flat_map(move |(position, state)| {
-            state.instances.running().map(move |(instance, attempt)| self.attempt_id(position, instance, attempt))
+            state
+                .instances
+                .running()
+                .map(move |(instance, attempt)| self.attempt_id(position, instance, attempt))
         })
     }
 
     /// The stages that wait for a person, with the answers so far.
     pub fn held(&self) -> impl Iterator<Item = (&StageName, &[Answer])> + '_ {
         let held = self.stages.iter().enumerate().filter(|(_, state)| state.status == StageStatus::Held);
-        held.map(|(position, state)| (&self.workflow.stages()[position].name, state.approval.answers.as_slice()))
+        held.map(|(position, state)| {
+            (&self.workflow.stages()[position].name, state.approval.answers.as_slice())
+        })
     }
 
     /// Whether what runs of a stage was asked to stop.
@@ -353,7 +359,9 @@ impl Run {
                 self.leave_frontier(position);
                 self.close(position)?;
             }
-            RunEvent::StageExpanded { stage, instances, parallel } => self.expand(stage, instances, *parallel)?,
+            RunEvent::StageExpanded { stage, instances, parallel } => {
+                self.expand(stage, instances, *parallel)?
+            }
             RunEvent::ApprovalRequested { stage, deadline, .. } => {
                 let position = self.transition(stage, &StageEvent::Asked, "an approval")?;
                 self.stages[position].approval.deadline = *deadline;
@@ -463,7 +471,12 @@ impl Run {
         Ok(())
     }
 
-    fn end_attempt(&mut self, attempt: &AttemptId, outcome: &AttemptOutcome, then: Then) -> Result<(), Illegal> {
+    fn end_attempt(
+        &mut self,
+        attempt: &AttemptId,
+        outcome: &AttemptOutcome,
+        then: Then,
+    ) -> Result<(), Illegal> {
         let position = self.position(&attempt.stage)?;
         let state = &mut self.stages[position];
         let event = InstanceEvent::Ended { attempt: attempt.attempt, outcome, then };
@@ -674,7 +687,6 @@ impl StageState {
     pub(crate) fn is_after_failure(&self) -> bool {
         self.is_after_failure
     }
-
 }
 
 fn illegal(workflow: &Workflow, position: usize, state: &StageState, event: &'static str) -> Illegal {

@@ -97,7 +97,11 @@ fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, E
 /// part as well.
 fn status(run: &Run, place: Place) -> Status {
     let is_cancelled = run.is_cancelling();
-    let whole = Status { has_succeeded: !run.has_failed() && !is_cancelled, has_failed: run.has_failed(), is_cancelled };
+    let whole = Status {
+        has_succeeded: !run.has_failed() && !is_cancelled,
+        has_failed: run.has_failed(),
+        is_cancelled,
+    };
     let Place::Stage { position, .. } = place else { return whole };
     let state = run.state(position);
     let (is_met, is_after_failure) = (state.unmet().is_none(), state.is_after_failure());

@@ -52,11 +52,7 @@ impl StageStatus {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Waiting { .. } | Self::Held | Self::Running => false,
-            Self::Succeeded
-            | Self::Allowed(_)
-            | Self::Failed(_)
-            | Self::Cancelled
-            | Self::Skipped(_) => true,
+            Self::Succeeded | Self::Allowed(_) | Self::Failed(_) | Self::Cancelled | Self::Skipped(_) => true,
         }
     }
 
@@ -199,7 +195,9 @@ impl InstanceStatus {
     pub(crate) fn next(self, event: InstanceEvent<'_>) -> Option<Self> {
         match (self, event) {
             // Waiting -> Running: the first attempt. Resting -> Running: the next one.
-            (Self::Waiting, InstanceEvent::Started { attempt: attempt @ 1 }) => Some(Self::Running { attempt }),
+            (Self::Waiting, InstanceEvent::Started { attempt: attempt @ 1 }) => {
+                Some(Self::Running { attempt })
+            }
             (Self::Resting { attempt: before, .. }, InstanceEvent::Started { attempt })
                 if attempt == before + 1 =>
             {

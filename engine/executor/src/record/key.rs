@@ -233,7 +233,9 @@ pub(crate) const USES: [u8; 1] = Space::Uses.prefix();
 /// The workflow version of a key of [`uses`] or [`workflow`].
 pub(crate) fn parse_version(key: &Key) -> Result<Digest, Broken> {
     let version = key.as_bytes().get(1..).and_then(|bytes| bytes.first_chunk::<32>());
-    version.map(|bytes| Digest::from_bytes(*bytes)).ok_or_else(|| Broken::damaged("key", "it names no version"))
+    version
+        .map(|bytes| Digest::from_bytes(*bytes))
+        .ok_or_else(|| Broken::damaged("key", "it names no version"))
 }
 
 /// The texts of all workflow versions.

@@ -49,7 +49,10 @@ fn grouped(older: Older) -> Settings {
         yuanli_model::Segment::Text("deploy-".to_owned()),
         yuanli_model::Segment::Expression(Expression::new("run.workflow")),
     ]);
-    Settings { concurrency: Some(Concurrency { group, limit: NonZeroU32::MIN, older }), ..Settings::default() }
+    Settings {
+        concurrency: Some(Concurrency { group, limit: NonZeroU32::MIN, older }),
+        ..Settings::default()
+    }
 }
 
 fn submission(bench: &Bench, stages: Vec<Stage>, settings: Settings) -> Submission {
@@ -97,7 +100,12 @@ async fn answer(bench: &Bench, run: RunId, by: &str, is_approved: bool) -> Resul
 #[tokio::test]
 async fn the_next_attempt_begins_when_its_time_has_come() {
     let bench = Bench::new(&[("a", Act::FailFirst(1))]);
-    let run = start(&bench, vec![with_retry("a", 3), stage("b").after(vec!["a".parse().unwrap()])], Settings::default()).await;
+    let run = start(
+        &bench,
+        vec![with_retry("a", 3), stage("b").after(vec!["a".parse().unwrap()])],
+        Settings::default(),
+    )
+    .await;
     seen(&bench, run, is_rest).await;
     assert_eq!(bench.called(1).await, ["a"], "nothing before its time");
     bench.clock.pass(Duration::from_secs(61));
@@ -155,7 +163,10 @@ async fn what_was_being_cancelled_is_not_run_again_and_the_end_runs() {
     let bench = Bench::on(Arc::clone(&store), &[("a", Act::Panic)]);
     // The engine is killed between the cancel and the end of the attempt, which takes its time.
     let stuck = Bench::on(Arc::clone(&store), &[("a", Act::Hang)]);
-    let kept = Submission { is_kept: true, ..submission(&stuck, vec![stage("a"), finally("z")], Settings::default()) };
+    let kept = Submission {
+        is_kept: true,
+        ..submission(&stuck, vec![stage("a"), finally("z")], Settings::default())
+    };
     let (workflow, origin) = (Arc::clone(&kept.workflow), kept.origin.clone());
     let run = stuck.executor.start(kept).await.unwrap().run;
     stuck.called(1).await;
@@ -261,7 +272,8 @@ async fn a_group_keeps_its_order_over_a_restart() {
     let bench = Bench::on(Arc::clone(&store), &[("a", Act::Wait)]);
     let mut left = Vec::new();
     for name in ["a", "b", "c"] {
-        let kept = Submission { is_kept: true, ..submission(&bench, vec![stage(name)], grouped(Older::Finish)) };
+        let kept =
+            Submission { is_kept: true, ..submission(&bench, vec![stage(name)], grouped(Older::Finish)) };
         let (workflow, origin) = (Arc::clone(&kept.workflow), kept.origin.clone());
         left.push((bench.executor.start(kept).await.unwrap().run, workflow, origin));
     }

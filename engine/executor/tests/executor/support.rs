@@ -317,7 +317,9 @@ pub(crate) fn outcome(updates: &[Update]) -> Outcome {
 pub(crate) fn end<'a>(updates: &'a [Update], stage: &str) -> &'a AttemptOutcome {
     let end = |update: &'a Update| match update {
         Update::Event(recorded) => match &recorded.event {
-            RunEvent::AttemptEnded { attempt, outcome, .. } if attempt.stage.as_str() == stage => Some(outcome),
+            RunEvent::AttemptEnded { attempt, outcome, .. } if attempt.stage.as_str() == stage => {
+                Some(outcome)
+            }
             _ => None,
         },
         Update::Line { .. } => None,

@@ -24,14 +24,13 @@ async fn count(bench: &Bench) -> usize {
 
 async fn outputs(bench: &Bench, run: RunId, stage: &str) -> Value {
     let events = bench.executor.history().events(run, 0).await.unwrap();
-    let ended = events.into_iter().find_map(|recorded| match recorded.event {
-        RunEvent::AttemptEnded { attempt, outcome: AttemptOutcome::Succeeded { outputs, .. }, .. }
-            if attempt.stage.as_str() == stage =>
-        {
-            Some(outputs)
-        }
-        _ => None,
-    });
+    let ended =
+        events.into_iter().find_map(|recorded| match recorded.event {
+            RunEvent::AttemptEnded {
+                attempt, outcome: AttemptOutcome::Succeeded { outputs, .. }, ..
+            } if attempt.stage.as_str() == stage => Some(outputs),
+            _ => None,
+        });
     ended.expect("it succeeded")
 }
 
@@ -112,7 +111,8 @@ async fn a_run_whose_large_value_is_damaged_is_found_and_no_other() {
 #[tokio::test]
 async fn a_run_too_long_for_a_record_goes_to_the_archive_in_parts() {
     // A message that cannot be packed away, in the events of many stages.
-    let long: String = (0..7_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
+    let long: String =
+        (0..7_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
     let names: Vec<String> = (0..120).map(|number| format!("s{number}")).collect();
     let act = Act::Refuse(long.clone());
     let acts: Vec<(&str, Act)> = names.iter().map(|name| (name.as_str(), act.clone())).collect();

@@ -10,7 +10,9 @@ use yuanli_model::stage::{FanOut, Matrix, Work, WorkflowReference};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, Stage, Template, Workflow};
 
-use crate::support::{RUN, Story, attempt, created, created_in, expression, failed, name, succeeded, workflow, workflow_with};
+use crate::support::{
+    RUN, Story, attempt, created, created_in, expression, failed, name, succeeded, workflow, workflow_with,
+};
 
 fn outputs(story: &Story, stage: &str) -> serde_json::Value {
     let position = story.run.workflow().position(&name(stage)).unwrap();
@@ -147,12 +149,15 @@ fn after_a_cancel_nothing_is_tried_again() {
 
 #[test]
 fn a_stage_runs_once_for_each_item_and_its_outputs_are_a_list() {
-    let (mut story, told) = Story::begin(workflow(&["a | each [10, 20] = item + 1", "b: a = stages.a.outputs[1].n"]));
+    let (mut story, told) =
+        Story::begin(workflow(&["a | each [10, 20] = item + 1", "b: a = stages.a.outputs[1].n"]));
     assert_eq!(told, ["expand a 2", "start a", "start a[1]"]);
     let config = |story: &Story, id: &str| {
         let wanted = attempt(id);
         let found = story.events.iter().find_map(|event| match event {
-            RunEvent::AttemptStarted { attempt, config } if *attempt == wanted => Some(config["value"].clone()),
+            RunEvent::AttemptStarted { attempt, config } if *attempt == wanted => {
+                Some(config["value"].clone())
+            }
             _ => None,
         });
         found.unwrap()
@@ -268,7 +273,8 @@ fn one_who_does_not_agree_is_enough() {
 #[test]
 fn a_gate_gives_who_approved_it() {
     let (mut story, _) = Story::begin(workflow(&["a | gate 1", "b: a = stages.a.outputs.approved_by[0]"]));
-    let answer = Answer { by: "eva".to_owned(), is_approved: true, comment: Some("go".to_owned()), inputs: json!({}) };
+    let answer =
+        Answer { by: "eva".to_owned(), is_approved: true, comment: Some("go".to_owned()), inputs: json!({}) };
     let told = story.tell(Command::Answer { stage: name("a"), answer }).unwrap();
     assert_eq!(told, ["eva says yes to a", "a approved", "start b"]);
     assert_eq!(outputs(&story, "a"), json!({"approved_by": ["eva"], "comment": "go", "inputs": {}}));
@@ -284,7 +290,10 @@ fn without_an_answer_in_time_it_is_no() {
 #[test]
 fn a_cancel_ends_the_waiting_for_a_person() {
     let (mut story, _) = Story::begin(workflow(&["a | gate 1", "b: a"]));
-    assert_eq!(story.cancel().unwrap(), ["cancel", "skip a (cancelled)", "skip b (cancelled)", "end cancelled"]);
+    assert_eq!(
+        story.cancel().unwrap(),
+        ["cancel", "skip a (cancelled)", "skip b (cancelled)", "end cancelled"]
+    );
     assert_eq!(story.run.next_timer(), None);
 }
 
@@ -324,7 +333,8 @@ fn a_failure_at_the_end_fails_the_run() {
 
 #[test]
 fn at_the_end_conditions_see_how_the_run_went() {
-    let lines = ["a", "b | finally | if success()", "c | finally | if failure()", "d | finally = stages.a.result"];
+    let lines =
+        ["a", "b | finally | if success()", "c | finally | if failure()", "d | finally = stages.a.result"];
     let (mut story, _) = Story::begin(workflow(&lines));
     assert_eq!(story.fails("a"), ["a failed (k)", "skip b (if)", "start c", "start d"]);
 }
@@ -396,7 +406,11 @@ fn a_run_of_a_group_waits_until_it_is_let_in() {
     assert!(story.run.is_queued());
     assert_eq!(story.tell(Command::Admit).unwrap(), ["admitted", "start a"]);
     assert_eq!(story.tell(Command::Admit), Err(Illegal::Created));
-    assert_eq!(story.run.next_timer(), Some(story.now.after(Duration::from_secs(3600))), "from when it began");
+    assert_eq!(
+        story.run.next_timer(),
+        Some(story.now.after(Duration::from_secs(3600))),
+        "from when it began"
+    );
 }
 
 #[test]
@@ -415,7 +429,8 @@ fn a_run_that_was_not_let_in_has_no_end_to_run() {
 fn a_stage_runs_a_workflow_and_takes_its_outputs() {
     let uses = WorkflowReference { name: "child".parse().unwrap(), version: None };
     let with = Template::Map([("n".to_owned(), expression("1 + 1"))].into_iter().collect());
-    let stage = Stage { work: Work::Workflow { uses: uses.clone(), with }, ..workflow(&["a"]).stages()[0].clone() };
+    let stage =
+        Stage { work: Work::Workflow { uses: uses.clone(), with }, ..workflow(&["a"]).stages()[0].clone() };
     let workflow = Workflow::new("w".parse().unwrap(), None, indexmap::IndexMap::new(), vec![stage]).unwrap();
     let (mut story, _) = Story::begin(workflow.into());
     let begun = effects(story.run.workflow(), &story.events);
@@ -425,7 +440,10 @@ fn a_stage_runs_a_workflow_and_takes_its_outputs() {
 }
 
 fn giving(text: &str) -> Settings {
-    Settings { outputs: [("image".to_owned(), expression(text))].into_iter().collect(), ..Settings::default() }
+    Settings {
+        outputs: [("image".to_owned(), expression(text))].into_iter().collect(),
+        ..Settings::default()
+    }
 }
 
 #[test]
@@ -434,7 +452,9 @@ fn a_run_gives_its_outputs_when_it_succeeded() {
         let (mut story, _) = Story::begin(workflow_with(&["a"], giving("stages.a.outputs.image")));
         story.ends("a", if is_success { succeeded(json!({"image": "x"})) } else { failed() });
         match story.events.last() {
-            Some(RunEvent::Finished { outcome, outputs, failure }) => (*outcome, outputs.clone(), failure.clone()),
+            Some(RunEvent::Finished { outcome, outputs, failure }) => {
+                (*outcome, outputs.clone(), failure.clone())
+            }
             other => panic!("no end: {other:?}"),
         }
     };
@@ -446,7 +466,9 @@ fn a_run_gives_its_outputs_when_it_succeeded() {
 fn outputs_that_cannot_be_had_fail_the_run() {
     let (mut story, _) = Story::begin(workflow_with(&["a"], giving("stages.a.outputs.missing")));
     assert_eq!(story.succeeds("a"), ["a succeeded", "end failed"]);
-    let Some(RunEvent::Finished { failure: Some(failure), .. }) = story.events.last() else { panic!("no failure") };
+    let Some(RunEvent::Finished { failure: Some(failure), .. }) = story.events.last() else {
+        panic!("no failure")
+    };
     assert!(failure.message.starts_with("the outputs of the workflow: "), "{}", failure.message);
 }
 
@@ -514,7 +536,8 @@ fn what_is_taken_over_is_not_run_and_gives_what_it_gave() {
 
 #[test]
 fn ten_thousand_stages_and_a_hundred_thousand_instances_end() {
-    let lines: Vec<String> = (0..10_000).map(|n| if n < 100 { format!("s{n}") } else { format!("s{n}: s{}", n - 100) }).collect();
+    let lines: Vec<String> =
+        (0..10_000).map(|n| if n < 100 { format!("s{n}") } else { format!("s{n}: s{}", n - 100) }).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let (mut story, _) = Story::begin(workflow(&lines));
     while story.run.outcome().is_none() {

@@ -9,7 +9,9 @@ use serde_json::json;
 use yuanli_flow::{Command, DEFAULT_PARALLEL, Run, StageStatus};
 use yuanli_model::run::{Answer, Then};
 use yuanli_model::workflow::Settings;
-use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, RunEvent, Section, StageName, Workflow};
+use yuanli_model::{
+    AttemptId, AttemptOutcome, Failure, FailureClass, RunEvent, Section, StageName, Workflow,
+};
 
 use crate::support::{RUN, Story, failed, succeeded, workflow_with};
 
@@ -46,7 +48,8 @@ enum Moment {
 fn workflows() -> impl Strategy<Value = Arc<Workflow>> {
     let edges = proptest::collection::vec((0..STAGES, 0..STAGES), 0..40);
     let parts = proptest::collection::vec(proptest::collection::vec(0..PARTS.len() * 3, 0..3), STAGES);
-    let sections = proptest::collection::vec(prop_oneof![6 => Just(0_usize), 1 => Just(1), 1 => Just(2)], STAGES);
+    let sections =
+        proptest::collection::vec(prop_oneof![6 => Just(0_usize), 1 => Just(1), 1 => Just(2)], STAGES);
     (1..=STAGES, edges, parts, sections, prop::bool::weighted(0.2)).prop_map(
         |(count, edges, parts, mut sections, is_limited)| {
             sections[0] = 0;
@@ -55,8 +58,11 @@ fn workflows() -> impl Strategy<Value = Arc<Workflow>> {
                 let needs: BTreeSet<usize> = edges.iter().filter(is_need).map(|(_, b)| *b).collect();
                 let needs: Vec<String> = needs.into_iter().map(|need| format!("s{need}")).collect();
                 let section = ["", " | on_failure", " | finally"][sections[stage]];
-                let parts: Vec<String> =
-                    parts[stage].iter().filter_map(|part| PARTS.get(*part)).map(|part| format!(" | {part}")).collect();
+                let parts: Vec<String> = parts[stage]
+                    .iter()
+                    .filter_map(|part| PARTS.get(*part))
+                    .map(|part| format!(" | {part}"))
+                    .collect();
                 format!("s{stage}: {}{section}{}", needs.join(" "), parts.join(""))
             };
             let lines: Vec<String> = (0..count).map(line).collect();
@@ -160,13 +166,20 @@ fn check(workflow: &Workflow, story: &Story) {
             }
             RunEvent::AttemptEnded { attempt, then, .. } => {
                 let key = (attempt.stage.clone(), attempt.instance);
-                assert_eq!(running.remove(&key), Some(attempt.attempt), "{} ended and did not run", attempt.stage);
+                assert_eq!(
+                    running.remove(&key),
+                    Some(attempt.attempt),
+                    "{} ended and did not run",
+                    attempt.stage
+                );
                 assert!(*then != Then::Allow || workflow.stage(&attempt.stage).unwrap().allow_failure);
             }
             RunEvent::StageSkipped { stage, .. } => {
                 assert!(!running.keys().any(|(name, _)| name == stage), "{stage} is skipped and runs");
             }
-            RunEvent::Finished { .. } => assert_eq!(position, story.events.len() - 1, "nothing comes after the end"),
+            RunEvent::Finished { .. } => {
+                assert_eq!(position, story.events.len() - 1, "nothing comes after the end")
+            }
             RunEvent::Created { .. } => assert_eq!(position, 0),
             RunEvent::Admitted { .. }
             | RunEvent::StageReused { .. }

@@ -26,7 +26,9 @@ pub(crate) fn workflow(lines: &[&str]) -> Arc<Workflow> {
 pub(crate) fn workflow_with(lines: &[&str], settings: Settings) -> Arc<Workflow> {
     let mut stages: Vec<Stage> = lines.iter().map(|line| stage(line)).collect();
     stages.sort_by_key(|stage| stage.section);
-    Arc::new(Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap().with_settings(settings))
+    Arc::new(
+        Workflow::new("w".parse().unwrap(), None, IndexMap::new(), stages).unwrap().with_settings(settings),
+    )
 }
 
 fn stage(line: &str) -> Stage {
@@ -99,7 +101,8 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
 pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
 
 pub(crate) fn created_in(workflow: &Workflow, group: Option<&str>) -> RunEvent {
-    let deadline = workflow.settings().timeout.filter(|_| group.is_none()).map(|timeout| BEGIN.after(timeout));
+    let deadline =
+        workflow.settings().timeout.filter(|_| group.is_none()).map(|timeout| BEGIN.after(timeout));
     let pinned = |stage: &Stage| PinnedStage {
         name: stage.name.clone(),
         section: stage.section,
@@ -126,7 +129,12 @@ pub(crate) fn name(stage: &str) -> StageName {
 pub(crate) fn attempt(text: &str) -> AttemptId {
     let (text, attempt) = text.split_once('#').unwrap_or((text, "1"));
     let (stage, instance) = text.trim_end_matches(']').split_once('[').unwrap_or((text, "0"));
-    AttemptId { run: RUN, stage: name(stage), instance: instance.parse().unwrap(), attempt: attempt.parse().unwrap() }
+    AttemptId {
+        run: RUN,
+        stage: name(stage),
+        instance: instance.parse().unwrap(),
+        attempt: attempt.parse().unwrap(),
+    }
 }
 
 pub(crate) fn succeeded(outputs: Value) -> AttemptOutcome {
@@ -185,7 +193,12 @@ impl Story {
         self.tell(Command::Cancel { reason: "test".to_owned() })
     }
 
-    pub(crate) fn answers(&mut self, stage: &str, by: &str, is_approved: bool) -> Result<Vec<String>, Illegal> {
+    pub(crate) fn answers(
+        &mut self,
+        stage: &str,
+        by: &str,
+        is_approved: bool,
+    ) -> Result<Vec<String>, Illegal> {
         let answer = Answer { by: by.to_owned(), is_approved, comment: None, inputs: json!({}) };
         self.tell(Command::Answer { stage: name(stage), answer })
     }
@@ -252,7 +265,9 @@ fn in_words(event: &RunEvent, now: Timestamp) -> String {
 /// The stages whose attempts these events start.
 pub(crate) fn starts(run: &Run, events: &[RunEvent]) -> Vec<String> {
     let start = |effect: Effect| match effect {
-        Effect::StartAttempt { attempt, .. } | Effect::StartRun { attempt, .. } => Some(attempt.stage.to_string()),
+        Effect::StartAttempt { attempt, .. } | Effect::StartRun { attempt, .. } => {
+            Some(attempt.stage.to_string())
+        }
         Effect::StopAttempts | Effect::Release { .. } => None,
     };
     effects(run.workflow(), events).into_iter().filter_map(start).collect()

@@ -114,10 +114,9 @@ impl Event {
                 outcome: end.into_model(long)?,
                 then: then.into_model(),
             },
-            Self::StageSkipped { stage, reason } => model::RunEvent::StageSkipped {
-                stage: parse("event", &stage)?,
-                reason: reason.into_model()?,
-            },
+            Self::StageSkipped { stage, reason } => {
+                model::RunEvent::StageSkipped { stage: parse("event", &stage)?, reason: reason.into_model()? }
+            }
             Self::CancelRequested { reason } => model::RunEvent::CancelRequested { reason },
             Self::TimedOut => model::RunEvent::TimedOut,
             Self::Interrupted => model::RunEvent::Interrupted,
