@@ -21,13 +21,16 @@ impl Catalog for One {
             "properties": { "image": { "type": "string" }, "seen": { "type": "string" } },
             "additionalProperties": false,
         });
+        // What may be missing is warned of, and that is not what is measured.
+        let mut outputs = schema.clone();
+        outputs["required"] = serde_json::json!(["image", "seen"]);
         Ok(Arc::new(PluginDescription {
             name: reference.to_string(),
             version: String::new(),
             summary: String::new(),
             digest: Digest::of(b""),
-            config_schema: schema.clone(),
-            outputs_schema: schema,
+            outputs_schema: outputs,
+            config_schema: schema,
             capabilities: Vec::new(),
             is_builtin: true,
         }))
