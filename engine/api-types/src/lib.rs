@@ -19,7 +19,7 @@ pub use diagnostic::{Diagnostic, Severity, Validation};
 pub use list::List;
 pub use plugin::{Plugin, Right};
 pub use run::{
-    Attempt, Event, EventKind, Failure, LogLine, PinnedStage, Run, RunStatus, RunSummary, Stage, StageStatus,
-    Update,
+    ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
+    RunSummary, Stage, StageStatus, Update,
 };
 pub use workflow::{Problem, RunRequest, RunStarted, Schedule, SecretValue, Workflow, WorkflowDocument};

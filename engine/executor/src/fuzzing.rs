@@ -1,9 +1,10 @@
 //! A way in for fuzzers: see `tests/fuzz`. Not part of what the executor is to others.
 
 use serde_json::json;
-use yuanli_model::run::PinnedStage;
+use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, RunEvent, RunId, SkipReason, Timestamp,
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, RunEvent, RunId, Section, SkipReason,
+    Timestamp,
 };
 use yuanli_ports::archive::Place;
 use yuanli_ports::logs::StoredLog;
@@ -13,14 +14,17 @@ use yuanli_ports::store::Key;
 use crate::history::Summary;
 use crate::record::envelope::{self, Stored};
 use crate::record::key;
-use crate::record::v1::{Log, Transition};
-use crate::record::v2::{Archived, Kept, Open, Packed, Records, Run, Start, Tally};
+use crate::record::long::Long;
+use crate::record::v1::Log;
+use crate::record::v2::{
+    Archived, Entries, Kept, Need, Open, Packed, Records, Run, Start, Tally, Transition,
+};
 
 /// Reads bytes as each of the stored values, the first byte says which, and as a key. Nothing panics, and what is read
 /// is written and read again as the same.
 pub fn envelope(case: &[u8]) {
     let Some((which, bytes)) = case.split_first() else { return };
-    match which % 10 {
+    match which % 11 {
         0 => row(bytes),
         1 => transition(bytes),
         2 => drop(read::<Log>(bytes).map(Log::into_port)),
@@ -30,6 +34,7 @@ pub fn envelope(case: &[u8]) {
         6 => drop(read::<Kept>(bytes)),
         7 => drop(read::<Tally>(bytes)),
         8 => drop(read::<Records>(bytes)),
+        10 => drop(read::<Need>(bytes)),
         _ => keys(bytes),
     }
 }
@@ -40,15 +45,19 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let place = Place { segment: 3, offset: 16, position: 2 };
     let origin = Origin { folder: "/shop".into(), root: "/shop".into() };
     let log = Log::of(&StoredLog::File { bytes: 70_000 });
+    let mut long = Long::default();
     let archived = Archived {
         run: run().as_u128().to_be_bytes(),
-        events: vec![(0, Packed(envelope::seal(&Transition::of(at(), &events())).to_vec()))],
-        logs: vec![(Packed(key::log_in_run(&attempt())), Packed(envelope::seal(&log).to_vec()))],
+        entries: Entries {
+            events: vec![(0, Packed(envelope::seal(&Transition::of(at(), &events(), &mut long)).to_vec()))],
+            logs: vec![(Packed(key::log_in_run(&attempt())), Packed(envelope::seal(&log).to_vec()))],
+        },
+        elsewhere: vec![[5; 32]],
     };
     vec![
         ("row", example(0, &Run::of(&summary(), None))),
         ("row-archived", example(0, &Run::of(&summary(), Some(place)))),
-        ("transition", example(1, &Transition::of(at(), &events()))),
+        ("transition", example(1, &Transition::of(at(), &events(), &mut Long::default()))),
         ("log-inline", example(2, &Log::of(&StoredLog::Inline(b"{}\n".as_slice().into())))),
         ("log-file", example(2, &log)),
         ("archived", example(3, &archived)),
@@ -57,6 +66,7 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("kept", example(6, &Kept { bytes: 7_000, has_files: true })),
         ("tally", example(7, &Tally { runs: 12, bytes: 90_000 })),
         ("records", example(8, &Records { written: 300, alive: 12 })),
+        ("need", example(10, &Need { bytes: 20_000 })),
         ("key", [&[9], key::log(&attempt()).as_bytes()].concat()),
         ("key-kept", [&[9], key::kept(&summary().workflow, run()).as_bytes()].concat()),
     ]
@@ -77,17 +87,19 @@ fn row(bytes: &[u8]) {
 }
 
 fn transition(bytes: &[u8]) {
-    let Some(Ok(recorded)) = read::<Transition>(bytes).map(|read| read.into_events(run(), 0)) else { return };
+    let read = read::<Transition>(bytes).map(|read| read.into_events(run(), 0, &Long::default()));
+    let Some(Ok(recorded)) = read else { return };
     let Some(first) = recorded.first() else { return };
     let events: Vec<RunEvent> = recorded.iter().map(|recorded| recorded.event.clone()).collect();
-    let again = Transition::of(first.at, &events).into_events(run(), 0);
+    let mut long = Long::default();
+    let again = Transition::of(first.at, &events, &mut long).into_events(run(), 0, &long);
     assert_eq!(again, Ok(recorded));
 }
 
 fn archived(bytes: &[u8]) {
     let Some(archived) = read::<Archived>(bytes) else { return };
-    archived.events.iter().for_each(|(_, value)| transition(&value.0));
-    for (name, value) in &archived.logs {
+    archived.entries.events.iter().for_each(|(_, value)| transition(&value.0));
+    for (name, value) in &archived.entries.logs {
         let _ = key::parse_log_in_run(run(), &name.0);
         let _ = read::<Log>(&value.0);
     }
@@ -97,6 +109,7 @@ fn keys(bytes: &[u8]) {
     let key = Key::new(bytes.to_vec());
     let _ = (key::parse_run(&key), key::parse_event(&key), key::parse_kept(&key));
     let _ = (key::parse_kept_workflow(&key), key::parse_tally(&key));
+    let _ = (key::parse_need(&key), key::parse_needed(&key), key::parse_version(&key));
     if let Some(attempt) = key::parse_log_in_run(run(), key::in_run(&key)) {
         assert_eq!(key::log_in_run(&attempt), key::in_run(&key));
     }
@@ -131,9 +144,14 @@ fn summary() -> Summary {
 /// One event of each kind.
 fn events() -> Vec<RunEvent> {
     let name = |name: &str| name.parse().expect("a name");
-    let (stage, needs) = (name("build"), vec![name("source")]);
-    let pinned =
-        PinnedStage { name: stage, plugin: "build".into(), component: Digest::of(b"component"), needs };
+    let pinned = PinnedStage {
+        name: name("build"),
+        section: Section::Main,
+        plugin: "build".into(),
+        component: Digest::of(b"component"),
+        needs: vec![name("source")],
+        allow_failure: true,
+    };
     let failure = Failure {
         class: FailureClass::Throttled { retry_after: Some(std::time::Duration::from_secs(2)) },
         kind: "busy".into(),
@@ -141,20 +159,57 @@ fn events() -> Vec<RunEvent> {
         details: vec![("code".into(), "429".into())],
     };
     let succeeded = AttemptOutcome::Succeeded { outputs: json!({"image": "shop:1"}), workspace: None };
-    let ended = |outcome| RunEvent::AttemptEnded { attempt: attempt(), outcome };
+    let ended = |outcome, then| RunEvent::AttemptEnded { attempt: attempt(), outcome, then };
+    let answer = Answer {
+        by: "eva".into(),
+        is_approved: true,
+        comment: Some("go".into()),
+        inputs: json!({"percent": 5}),
+    };
+    let seen = vec![("inputs.tag".into(), "\"dev\"".into())];
+    let condition = SkipReason::Condition { expression: "inputs.tag == 'v1'".into(), values: seen };
     vec![
         RunEvent::Created {
             workflow: "shop".parse().expect("a name"),
             version: Digest::of(b"a workflow"),
             inputs: [("tag".parse().expect("a name"), json!("dev"))].into_iter().collect(),
             stages: vec![pinned],
+            group: Some("deploy".into()),
+            deadline: Some(at()),
         },
+        RunEvent::Admitted { deadline: Some(at()) },
+        RunEvent::StageReused {
+            stage: name("source"),
+            from: run(),
+            outputs: json!({"commit": "c0ffee"}),
+            workspaces: vec![Digest::of(b"workspace")],
+        },
+        RunEvent::StageExpanded {
+            stage: name("test"),
+            instances: vec![json!("a"), json!({"os": "b"})],
+            parallel: std::num::NonZeroU32::MIN,
+        },
+        RunEvent::ApprovalRequested {
+            stage: name("ship"),
+            message: Some("ship it?".into()),
+            deadline: Some(at()),
+        },
+        RunEvent::ApprovalAnswered { stage: name("ship"), answer },
+        RunEvent::ApprovalEnded { stage: name("ship"), verdict: Verdict::Approved },
         RunEvent::AttemptStarted { attempt: attempt(), config: json!({"context": [1, 2.5, null]}) },
-        ended(AttemptOutcome::Failed(failure)),
-        ended(succeeded),
-        ended(AttemptOutcome::Cancelled),
+        ended(AttemptOutcome::Failed(failure.clone()), Then::Retry(at())),
+        ended(AttemptOutcome::Failed(failure.clone()), Then::Allow),
+        ended(succeeded, Then::End),
+        ended(AttemptOutcome::Cancelled, Then::End),
         RunEvent::StageSkipped { stage: name("test"), reason: SkipReason::NeedNotMet(name("build")) },
+        RunEvent::StageSkipped { stage: name("deploy"), reason: condition },
         RunEvent::CancelRequested { reason: "somebody asked".into() },
-        RunEvent::Finished { outcome: Outcome::Cancelled },
+        RunEvent::TimedOut,
+        RunEvent::Interrupted,
+        RunEvent::Finished {
+            outcome: Outcome::Cancelled,
+            outputs: Some(json!({"image": "shop:1"})),
+            failure: Some(failure),
+        },
     ]
 }

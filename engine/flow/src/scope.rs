@@ -86,11 +86,17 @@ fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, E
         status: Some(status(run, place)),
         ..Scope::of(run.inputs(), run, run.about())
     };
-    // Environment variables see everything but each other.
-    let variable =
-        |(name, template): (&String, &Template)| Ok((name.clone(), yuanli_expr::render(template, &scope)?));
-    let env = env.iter().map(variable).collect::<Result<Map<_, _>, Error>>()?;
-    read(&Scope { env: Some(&env), ..scope })
+    // Environment variables see everything but each other. One that has no value here, as it is about the item of an
+    // instance, is missing; that matters to who reads it.
+    let mut values = Map::new();
+    let mut missing = None;
+    for (name, template) in env {
+        match yuanli_expr::render(template, &scope) {
+            Ok(value) => drop(values.insert(name.clone(), value)),
+            Err(error) => drop(missing.get_or_insert(error)),
+        }
+    }
+    read(&Scope { env: Some(&values), ..scope }).map_err(|error| missing.unwrap_or(error))
 }
 
 /// What `success()`, `failure()` and `cancelled()` say: of what a stage needs and, in the parts at the end, of the main

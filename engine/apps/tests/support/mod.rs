@@ -273,6 +273,13 @@ impl Clock for World {
     fn new_run_id(&self) -> RunId {
         unimplemented!("nobody starts runs here")
     }
+
+    fn wait_until(
+        &self,
+        _: yuanli_model::Timestamp,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 #[async_trait]

@@ -160,6 +160,13 @@ impl Clock for FixedClock {
     fn new_run_id(&self) -> RunId {
         RunId::from_u128(1)
     }
+
+    fn wait_until(
+        &self,
+        _: yuanli_model::Timestamp,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 #[derive(Debug)]
