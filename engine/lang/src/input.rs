@@ -12,6 +12,11 @@ use crate::value;
 
 const TYPES: [InputType; 3] = [InputType::String, InputType::Number, InputType::Boolean];
 
+/// Whether a word is a type of inputs.
+pub(crate) fn is_type(word: &str) -> bool {
+    TYPES.iter().any(|kind| kind.name() == word)
+}
+
 /// The inputs of a workflow. One that is wrong is reported, and declared all the same: what uses it is not wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {

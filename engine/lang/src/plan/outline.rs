@@ -1,0 +1,124 @@
+//! What a plan is made of, read from the model: the one place of the plan that knows what a workflow looks like.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use yuanli_model::{
+    Capability, Expression, PluginDescription, PluginReference, StageName, Template, Workflow, WorkflowName,
+};
+
+/// A workflow, as far as a plan is about it.
+#[derive(Debug, Clone)]
+pub struct Outline<'a> {
+    /// Its name.
+    pub name: &'a WorkflowName,
+    /// Its stages, in the order of the document.
+    pub stages: Vec<OutlineStage<'a>>,
+}
+
+/// A stage, as far as a plan is about it.
+#[derive(Debug, Clone)]
+pub struct OutlineStage<'a> {
+    /// Its name.
+    pub name: &'a StageName,
+    /// The part of the run that it belongs to.
+    pub part: Part,
+    /// What it does.
+    pub work: Work<'a>,
+    /// What has to end before it starts.
+    pub needs: &'a [StageName],
+    /// Whether it runs once its needs have ended; without one, when all of them succeeded.
+    pub condition: Option<&'a Expression>,
+    /// The list of what it runs for, each in an instance of its own.
+    pub items: Option<&'a Template>,
+    /// What a person is asked before it starts; empty when no words were given.
+    pub approval: Option<&'a str>,
+    /// Most attempts.
+    pub attempts: u32,
+    /// How long an attempt may take.
+    pub timeout: Option<Duration>,
+    /// Rights granted to a plugin that did not come with the engine.
+    pub grants: &'a [Capability],
+}
+
+/// A part of a run. They come one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// `stages`
+    Main,
+    /// `on_failure`: when a stage of the main part failed.
+    OnFailure,
+    /// `finally`: last, however the run went.
+    Finally,
+}
+
+/// What a stage does.
+#[derive(Debug, Clone)]
+pub enum Work<'a> {
+    /// Runs a plugin.
+    Plugin {
+        /// What the document calls it.
+        uses: &'a PluginReference,
+        /// Which one that is.
+        plugin: Arc<PluginDescription>,
+        /// Its config, expressions still in it.
+        with: &'a Template,
+    },
+    /// Runs another workflow.
+    Workflow {
+        /// What the document calls it.
+        uses: String,
+        /// Its inputs, expressions still in them.
+        with: &'a Template,
+    },
+    /// Nothing but waiting for its approval.
+    Gate,
+}
+
+impl<'a> Outline<'a> {
+    /// The outline of a workflow; `None` when a plugin of it is not known, which no compiled workflow has.
+    pub fn of(
+        workflow: &'a Workflow,
+        plugin: impl Fn(&PluginReference) -> Option<Arc<PluginDescription>>,
+    ) -> Option<Self> {
+        // Conditions, instances, approvals, retries, parts and sub-workflows are filled in here when `model` has them.
+        let stage = |stage: &'a yuanli_model::Stage| {
+            Some(OutlineStage {
+                name: &stage.name,
+                part: Part::Main,
+                work: Work::Plugin { uses: &stage.uses, plugin: plugin(&stage.uses)?, with: &stage.with },
+                needs: &stage.needs,
+                condition: None,
+                items: None,
+                approval: None,
+                attempts: 1,
+                timeout: stage.timeout,
+                grants: &stage.grants,
+            })
+        };
+        let stages = workflow.stages().iter().map(stage).collect::<Option<Vec<_>>>()?;
+        Some(Self { name: workflow.name(), stages })
+    }
+}
+
+impl Part {
+    /// The key in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "stages",
+            Self::OnFailure => "on_failure",
+            Self::Finally => "finally",
+        }
+    }
+
+    /// When its turn comes, for a person; nothing for the part that always comes first.
+    #[must_use]
+    pub const fn when(self) -> Option<&'static str> {
+        match self {
+            Self::Main => None,
+            Self::OnFailure => Some("only when a stage has failed"),
+            Self::Finally => Some("last, however the run went"),
+        }
+    }
+}
