@@ -41,6 +41,32 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     write(format!("{}\n", printable(&text.to_string())).as_bytes())
 }
 
+/// A text broken at its blanks to the width of standard output, if that is a terminal.
+pub(crate) fn wrapped(text: &str) -> String {
+    if !io::IsTerminal::is_terminal(&io::stdout()) {
+        return text.to_owned();
+    }
+    wrapped_to(text, view::width_of(io::stdout()))
+}
+
+fn wrapped_to(text: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            wrapped.push('\n');
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
 fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
@@ -148,6 +174,13 @@ pub(crate) fn short_digest(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_broken_at_their_blanks() {
+        assert_eq!(wrapped_to("one two three", 7), "one two\nthree");
+        assert_eq!(wrapped_to("one-that-is-long two", 7), "one-that-is-long\ntwo");
+        assert_eq!(wrapped_to("", 7), "");
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -33,7 +33,7 @@ impl IntoResponse for Refusal {
             Self::App { file, text, diagnostics } => {
                 let mut problem = problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{file}` has errors"));
                 problem.rendered = Some(crate::document::render(&file, &text, &diagnostics, false, WIDTH));
-                problem.diagnostics = diagnostics.iter().map(crate::document::diagnostic).collect();
+                problem.diagnostics = crate::document::diagnostics(&text, &diagnostics);
                 return response(problem);
             }
             Self::Document(document) => {
