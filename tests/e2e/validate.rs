@@ -238,13 +238,16 @@ fn code_hosts_are_told_in_sarif() {
 #[test]
 fn a_code_is_explained() {
     let place = Place::new();
-    for code in ["WF012", "wf012", "12"] {
+    for code in ["WF012", "wf012", "wf12", " 12 "] {
         let ended = place.yuanli(&["explain", code]).expect(0, &[]);
         assert!(ended.out.starts_with("WF012: There is no stage\n\n"), "{ended:?}");
         assert!(ended.out.contains("Wrong:\n\n  name: shop\n  stages: {}\n"), "{ended:?}");
     }
     assert_eq!(place.json(&["explain", "WF012"])["title"], "There is no stage");
     place.yuanli(&["explain", "WF0122"]).expect(2, &["there is no code `WF0122`", "did you mean `WF012`?"]);
+    for code in ["WF000", "WF999", "12x", "WF", ""] {
+        place.yuanli(&["explain", code]).expect(2, &["there is no code"]);
+    }
     place.yuanli(&["explain", "nonsense"]).expect(2, &["`yuanli explain` lists them"]);
     let listed = place.json(&["explain"]);
     assert_eq!(listed["items"][11]["code"], "WF012");

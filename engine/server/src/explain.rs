@@ -12,7 +12,7 @@ pub fn explanations() -> Vec<api::Explanation> {
 /// The code that a text names, such as `WF012`, `wf12` or `12`.
 #[must_use]
 pub fn explanation(code: &str) -> Option<api::Explanation> {
-    Code::named(code).map(body)
+    named(code).map(body)
 }
 
 /// The code that is nearest to a text which names none.
@@ -20,6 +20,12 @@ pub fn explanation(code: &str) -> Option<api::Explanation> {
 pub fn nearest_code(wrong: &str) -> Option<String> {
     let codes: Vec<String> = Code::ALL.iter().map(ToString::to_string).collect();
     yuanli_expr::nearest(wrong, codes.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn named(text: &str) -> Option<Code> {
+    let text = text.trim().to_ascii_uppercase();
+    let number = text.strip_prefix("WF").unwrap_or(&text).parse::<u16>().ok()?;
+    Code::ALL.iter().copied().find(|code| *code as u16 == number)
 }
 
 fn body(code: Code) -> api::Explanation {
