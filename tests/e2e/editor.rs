@@ -48,6 +48,16 @@ fn server() -> Option<&'static Path> {
         .as_deref()
 }
 
+/// The schemas, made once for all tests: all plugins are compiled for them.
+fn schemas() -> &'static [(&'static str, String)] {
+    static SCHEMAS: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
+    SCHEMAS.get_or_init(|| {
+        let place = Place::new();
+        let schema = |kind| (kind, place.yuanli(&["schema", kind]).expect(0, &[]).out);
+        ["workflow", "app"].map(schema).into()
+    })
+}
+
 /// A language server, and the documents that are open in it.
 struct Editor {
     place: Place,
@@ -63,8 +73,7 @@ impl Editor {
     fn open() -> Option<Self> {
         let program = server()?;
         let place = Place::new();
-        for kind in ["workflow", "app"] {
-            let schema = place.yuanli(&["schema", kind]).expect(0, &[]).out;
+        for (kind, schema) in schemas() {
             place.write(&format!("yuanli-{kind}.json"), schema);
         }
         let mut command = Command::new("node");
@@ -255,6 +264,10 @@ fn an_editor_completes_keys_plugins_and_their_settings() {
         editor.completions("with.yaml", "name: w\nstages:\n  a:\n    uses: build\n    with:\n      |\n");
     assert!(settings["dockerfile"].contains("relative to"), "{settings:?}");
     assert!(!settings.contains_key("volume"), "settings of `backup` are not those of `build`: {settings:?}");
+
+    let app = "name: w\nstages:\n  a:\n    uses: deploy\n    with:\n      app:\n        |\n";
+    let app = editor.completions("app.yaml", app);
+    assert!(app["route"].contains("Where the gateway finds it"), "{app:?}");
 
     let types = editor.completions("type.yaml", "name: w\ninputs:\n  tag:\n    type: |\nstages: {}\n");
     assert!(types.contains_key("number"), "{types:?}");

@@ -22,14 +22,6 @@ impl Code {
         let (title, text, wrong, right) = words(self);
         Explanation { title, text, wrong, right }
     }
-
-    /// The code that a text names: `WF012`, `wf12` or `12`.
-    #[must_use]
-    pub fn named(text: &str) -> Option<Self> {
-        let text = text.trim().to_ascii_uppercase();
-        let number = text.strip_prefix("WF").unwrap_or(&text).parse::<u16>().ok()?;
-        Self::ALL.iter().copied().find(|code| *code as u16 == number)
-    }
 }
 
 type Words = (&'static str, &'static str, &'static str, &'static str);

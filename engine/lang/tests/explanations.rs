@@ -31,20 +31,3 @@ fn every_code_has_a_wrong_document_and_a_right_one() {
         assert_eq!(diagnostics(explanation.right), [], "{code}");
     }
 }
-
-#[test]
-fn codes_are_found_as_people_write_them() {
-    for (text, expect) in [
-        ("WF012", Some(Code::NoStages)),
-        ("wf12", Some(Code::NoStages)),
-        (" 12 ", Some(Code::NoStages)),
-        ("WF000", None),
-        ("WF999", None),
-        ("12x", None),
-        ("", None),
-        ("WF", None),
-        ("-1", None),
-    ] {
-        assert_eq!(Code::named(text), expect, "{text}");
-    }
-}

@@ -138,8 +138,12 @@ impl Writer<'_> {
             Shape::Map(map) => self.reference(map, mode),
             Shape::Draft(map) => self.reference(map, Mode::Draft),
             Shape::Either(shapes) => {
-                json!({ "anyOf": shapes.iter().map(|shape| self.shape(shape, mode)).collect::<Vec<_>>() })
+                let is_known = |shape: &&Shape| !matches!(shape, Shape::When(is_known, _) if !is_known());
+                let known: Vec<Value> =
+                    shapes.iter().filter(is_known).map(|shape| self.shape(shape, mode)).collect();
+                json!({ "anyOf": known })
             }
+            Shape::When(_, inner) => self.shape(inner, mode),
         }
     }
 
@@ -196,6 +200,14 @@ impl Writer<'_> {
         json!({ "anyOf": std::iter::once(names).chain(others).collect::<Vec<_>>() })
     }
 
+    /// The document of an app in which expressions may stand.
+    fn draft_app(&mut self) -> Object<String, Value> {
+        match self.reference(&APP, Mode::Draft) {
+            Value::Object(reference) => reference,
+            _ => Object::new(),
+        }
+    }
+
     /// For each plugin: when a stage uses it, what its `with` is.
     fn configs(&mut self) -> Vec<Value> {
         let mut configs = Vec::with_capacity(self.plugins.len());
@@ -203,7 +215,10 @@ impl Writer<'_> {
             self.define_expression();
             let name = format!("with-{}", plugin.name);
             let place = format!("#/$defs/{name}");
-            let schema = config::embedded(&plugin.config_schema, &place);
+            let mut schema = config::embedded(&plugin.config_schema, &place);
+            if let Some(app) = app_in(&mut schema, plugin) {
+                app.extend(self.draft_app());
+            }
             let must_have =
                 schema.get("required").and_then(Value::as_array).is_some_and(|keys| !keys.is_empty());
             self.definitions.insert(name, schema);
@@ -223,6 +238,18 @@ impl Writer<'_> {
         }
         configs
     }
+}
+
+/// The setting of a plugin that is the document of an app: one that is called so and takes any map, in a plugin that
+/// changes apps.
+fn app_in<'s>(schema: &'s mut Value, plugin: &PluginDescription) -> Option<&'s mut Object<String, Value>> {
+    let changes_apps =
+        [Capability::Apps, Capability::Traffic].iter().any(|right| plugin.capabilities.contains(right));
+    let app = schema.get_mut("properties")?.get_mut("app")?;
+    // With the other form that it takes, an expression.
+    let app = if app.get("anyOf").is_some() { app.get_mut("anyOf")?.get_mut(0)? } else { app };
+    let is_free = app["type"] == "object" && app.get("properties").is_none();
+    if plugin.is_builtin && changes_apps && is_free { app.as_object_mut() } else { None }
 }
 
 /// The keys that must be there.

@@ -84,6 +84,8 @@ pub(crate) enum Shape {
     Draft(&'static Map),
     /// One of these.
     Either(&'static [Shape]),
+    /// That, in an `Either`, when this version knows it.
+    When(fn() -> bool, &'static Shape),
 }
 
 /// A key that may be left out.

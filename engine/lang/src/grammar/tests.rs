@@ -18,7 +18,11 @@ fn maps() -> BTreeMap<&'static str, &'static Map> {
     fn visit(shape: &'static Shape, found: &mut BTreeMap<&'static str, &'static Map>) {
         match shape {
             Shape::Map(map) | Shape::Draft(map) => visit_map(map, found),
-            Shape::OrExpression(inner) | Shape::List(inner) | Shape::Names(inner) | Shape::Texts(inner) => {
+            Shape::OrExpression(inner)
+            | Shape::List(inner)
+            | Shape::Names(inner)
+            | Shape::Texts(inner)
+            | Shape::When(_, inner) => {
                 visit(inner, found);
             }
             Shape::Either(shapes) => shapes.iter().for_each(|shape| visit(shape, found)),
@@ -78,19 +82,18 @@ fn every_example_is_what_its_key_takes() {
     for kind in [DocumentKind::Workflow, DocumentKind::App] {
         let schema = super::json_schema(kind, []);
         assert!(schema::compile(&schema).is_ok(), "{kind:?}");
-        let definitions = schema["$defs"].as_object().into_iter().flatten();
-        let definitions = definitions.map(|(name, map)| (format!("/$defs/{name}"), map));
-        for (place, map) in definitions.chain([(String::new(), &schema)]) {
+        // The document itself as one more definition: its keys are not to be asked of the examples.
+        let mut definitions = schema["$defs"].as_object().cloned().unwrap_or_default();
+        definitions.insert("document".to_owned(), schema.clone());
+        for (name, map) in &definitions {
             for (key, field) in map["properties"].as_object().into_iter().flatten() {
                 let Some(example) = field["examples"].get(0) else { continue };
-                let mut one = serde_json::Map::new();
-                one.insert("$ref".to_owned(), format!("#{place}/properties/{key}").into());
-                one.insert("$defs".to_owned(), schema["$defs"].clone());
-                one.insert("properties".to_owned(), schema["properties"].clone());
-                let validator = schema::compile(&one.into()).expect("a schema");
+                let place = format!("#/$defs/{name}/properties/{key}");
+                let one = json!({ "$ref": place, "$defs": definitions });
+                let validator = schema::compile(&one).expect("a schema");
                 let faults: Vec<String> =
                     validator.iter_errors(example).map(|error| error.to_string()).collect();
-                assert_eq!(faults, Vec::<String>::new(), "{place} {key}: {example}");
+                assert_eq!(faults, Vec::<String>::new(), "{place}: {example}");
             }
         }
     }
@@ -130,9 +133,21 @@ fn scale() -> PluginDescription {
     }
 }
 
+/// A plugin that takes an app.
+fn deploy() -> PluginDescription {
+    PluginDescription {
+        name: "deploy".to_owned(),
+        config_schema: json!({
+            "type": "object",
+            "properties": { "app": { "type": "object", "additionalProperties": true } },
+        }),
+        ..scale()
+    }
+}
+
 /// What the schema finds in a document.
 fn faults(kind: DocumentKind, text: &str) -> Vec<String> {
-    let plugins = [scale()];
+    let plugins = [scale(), deploy()];
     let validator = schema::compile(&super::json_schema(kind, &plugins)).expect("a schema");
     let document = parsed(text).unwrap_or_else(|| panic!("no YAML: {text}"));
     validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect()
@@ -189,6 +204,14 @@ fn the_schema_takes_expressions_in_place_of_values_and_refuses_what_is_wrong() {
         ),
         (stage("{ uses: scale, with: { app: a, steps: [{ weight: 100 }] } }"), None),
         (stage("{ uses: ./own.wasm, with: { anything: [1] }, grants: apps }"), None),
+        (
+            stage(
+                "{ uses: deploy, with: { app: { app: a, image: \"${{ inputs.image }}\", port: \"${{ 80 }}\" } } }",
+            ),
+            None,
+        ),
+        (stage("{ uses: deploy, with: { app: \"${{ inputs.app }}\" } }"), None),
+        (stage("{ uses: deploy, with: { app: { app: a, imgae: b } } }"), Some("/stages/a/with/app")),
         (stage("{ uses: scale, with: { app: a, replicas: two } }"), Some("/stages/a/with/replicas")),
         (stage("{ uses: scale, with: { app: a, steps: [{ weight: 101 }] } }"), Some("/stages/a/with/steps")),
         (stage("{ uses: scale, with: { app: a, steps: [{ wait: 1 }] } }"), Some("/stages/a/with/steps")),

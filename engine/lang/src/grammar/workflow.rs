@@ -4,7 +4,7 @@ use super::input::INPUT;
 use super::stage::{RETRY_SHORT, STAGE, VARIABLES};
 use super::trigger::TRIGGERS;
 use super::{Map, Shape, all, optional, required};
-use crate::key;
+use crate::{input, key};
 
 const STAGES: Shape = Shape::Names(&Shape::Map(&STAGE));
 
@@ -101,7 +101,13 @@ pub(crate) static WORKFLOW: Map = Map {
 };
 
 /// An input in full, or its default alone.
-pub(super) const INPUT_FORMS: [Shape; 4] = [Shape::Map(&INPUT), Shape::Text, Shape::Number, Shape::Boolean];
+pub(super) const INPUT_FORMS: [Shape; 5] = [
+    Shape::Map(&INPUT),
+    Shape::Text,
+    Shape::Number,
+    Shape::Boolean,
+    Shape::When(|| input::is_type("list"), &Shape::List(&Shape::Any)),
+];
 
 static CONCURRENCY: Map = Map {
     name: "concurrency",

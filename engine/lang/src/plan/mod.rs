@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use yuanli_model::{Capability, Digest, Graph, InputName, StageName, WorkflowName};
+use yuanli_model::{Capability, Digest, Expression, Graph, InputName, StageName, WorkflowName};
 
 pub use outline::{Outline, OutlineStage, Part, Work};
 pub use value::{Open, Planned, UNKNOWN, Why};
@@ -164,34 +164,34 @@ fn steps(outline: &Outline<'_>, graph: &Graph) -> Vec<((Part, usize), Vec<usize>
     steps.into_iter().collect()
 }
 
-/// Whether each stage runs. One without a condition is skipped with what it needs; one with a condition asks that alone.
+/// Whether each stage runs. One is skipped with what it needs, unless its condition asks how that has ended.
 fn outlooks(outline: &Outline<'_>, graph: &Graph, known: &Known<'_>) -> Vec<Outlook> {
     let mut outlooks = vec![Outlook::Runs; graph.len()];
     for &position in graph.order() {
-        let stage = &outline.stages[position];
-        outlooks[position] = match stage.condition {
-            Some(condition) => match known.evaluate(condition) {
-                Ok(Value::Bool(true)) => Outlook::Runs,
-                Ok(Value::Bool(false)) => Outlook::Skipped(format!("`{}` is false", condition.source())),
-                Ok(value) => Outlook::Fails(format!("`{}` is {value}, no boolean", condition.source())),
-                Err(Why::WaitsFor(waits_for)) => {
-                    Outlook::Depends { condition: condition.source().to_owned(), waits_for }
-                }
-                Err(Why::Fails(why)) => Outlook::Fails(why),
-            },
-            None => {
-                let is_skipped = |need: &&usize| matches!(outlooks[**need], Outlook::Skipped(_));
-                match graph.needs(position).iter().find(is_skipped) {
-                    Some(need) => Outlook::Skipped(format!(
-                        "it needs `{}`, which is skipped",
-                        outline.stages[*need].name
-                    )),
-                    None => Outlook::Runs,
-                }
+        let condition = outline.stages[position].condition;
+        let is_skipped = |need: &&usize| matches!(outlooks[**need], Outlook::Skipped(_));
+        let skipped = graph.needs(position).iter().find(is_skipped);
+        outlooks[position] = match (skipped, condition) {
+            (Some(need), condition) if !condition.is_some_and(value::asks_for_status) => {
+                Outlook::Skipped(format!("it needs `{}`, which is skipped", outline.stages[*need].name))
             }
+            (_, None) => Outlook::Runs,
+            (_, Some(condition)) => decided(condition, known),
         };
     }
     outlooks
+}
+
+/// What a condition says, as far as that is known.
+fn decided(condition: &Expression, known: &Known<'_>) -> Outlook {
+    let source = condition.source();
+    match known.evaluate(condition) {
+        Ok(Value::Bool(true)) => Outlook::Runs,
+        Ok(Value::Bool(false)) => Outlook::Skipped(format!("`{source}` is false")),
+        Ok(value) => Outlook::Fails(format!("`{source}` is {value}, not true or false")),
+        Err(Why::WaitsFor(waits_for)) => Outlook::Depends { condition: source.to_owned(), waits_for },
+        Err(Why::Fails(why)) => Outlook::Fails(why),
+    }
 }
 
 fn planned(stage: &OutlineStage<'_>, outlook: Outlook, known: &Known<'_>) -> PlannedStage {

@@ -27,7 +27,7 @@ pub struct OutlineStage<'a> {
     pub work: Work<'a>,
     /// What has to end before it starts.
     pub needs: &'a [StageName],
-    /// Whether it runs once its needs have ended; without one, when all of them succeeded.
+    /// Whether it runs when its needs have succeeded, or, when it asks how they ended, once they have.
     pub condition: Option<&'a Expression>,
     /// The list of what it runs for, each in an instance of its own.
     pub items: Option<&'a Template>,

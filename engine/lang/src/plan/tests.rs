@@ -140,6 +140,7 @@ fn a_condition_decides_as_far_as_it_is_known_and_who_needs_what_is_skipped_is_sk
         Sample::new("later", &["after"]),
         Sample::new("open", &["yes"]).when("inputs.fast || stages.yes.outputs.x > 1"),
         Sample::new("always", &["no"]).when("always()"),
+        Sample::new("beside", &["no"]).when("inputs.tag == 'dev'"),
         Sample::new("text", &[]).when("inputs.tag"),
         Sample::new("broken", &[]).when("inputs.hosts[7] == 'a'"),
     ]);
@@ -151,7 +152,11 @@ fn a_condition_decides_as_far_as_it_is_known_and_who_needs_what_is_skipped_is_sk
     assert_eq!(waits_for, ["stages.yes.outputs.x"]);
     let Outlook::Depends { waits_for, .. } = outlook(&plan, "always") else { panic!("it is open") };
     assert_eq!(waits_for, ["always()"]);
-    assert_eq!(outlook(&plan, "text"), Outlook::Fails("`inputs.tag` is \"dev\", no boolean".to_owned()));
+    assert_eq!(outlook(&plan, "beside"), Outlook::Skipped("it needs `no`, which is skipped".to_owned()));
+    assert_eq!(
+        outlook(&plan, "text"),
+        Outlook::Fails("`inputs.tag` is \"dev\", not true or false".to_owned())
+    );
     assert!(matches!(outlook(&plan, "broken"), Outlook::Fails(_)));
 }
 

@@ -39,6 +39,17 @@ pub enum Why {
     Fails(String),
 }
 
+/// The functions that ask how other stages have ended. `expr` does not know them yet, so that they are found among those
+/// that do not exist.
+const STATUS: [&str; 4] = ["always", "success", "failure", "cancelled"];
+
+/// Whether an expression asks how other stages have ended.
+pub(super) fn asks_for_status(expression: &Expression) -> bool {
+    yuanli_expr::parse(expression.source()).is_ok_and(|program| {
+        program.unknown_functions().iter().any(|function| STATUS.contains(&function.name.as_str()))
+    })
+}
+
 /// What is known before a run.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
