@@ -25,7 +25,7 @@ fn all_mistakes_of_a_file_are_told_with_place_and_fix() {
         place.yuanli(&[command, &file]).expect(2, &says);
     }
     let ended = place.yuanli(&["validate", &file, "--json"]);
-    let body = &ended.lines()[0];
+    let body = &ended.lines()[0]["items"][0];
     assert_eq!((ended.code, &body["valid"]), (2, &false.into()));
     let found: Vec<(u64, &str)> = body["diagnostics"]
         .as_array()
@@ -74,7 +74,7 @@ fn wrong_calls_say_what_to_do() {
     place.yuanli(&["runs", "show", "01zz"]).expect(2, &["there is no run `01zz`"]);
     place.yuanli(&["runs", "list", "--after", "x"]).expect(2, &["cursor"]);
     let file = place.write("latin1.yaml", b"name: caf\xe9\n");
-    place.yuanli(&["validate", &file]).expect(2, &["no UTF-8", "offset 9"]);
+    place.yuanli(&["validate", &file]).expect(2, &["no UTF-8", "offset 9 (line 1)", "save it as UTF-8"]);
     place.yuanli(&["--version"]).expect(0, &[]);
 }
 

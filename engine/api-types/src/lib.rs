@@ -6,7 +6,9 @@
 mod admin;
 mod app;
 mod diagnostic;
+mod explanation;
 mod list;
+mod plan;
 mod plugin;
 mod run;
 mod workflow;
@@ -15,8 +17,10 @@ pub use admin::{Check, Compacted, Diagnosis, Health, Part, Transferred, Usage, W
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
-pub use diagnostic::{Diagnostic, Severity, Validation};
+pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
+pub use explanation::Explanation;
 pub use list::List;
+pub use plan::{OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep};
 pub use plugin::{Plugin, Right};
 pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,

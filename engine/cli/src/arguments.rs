@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -44,8 +44,12 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run a workflow here and watch it
     Run(Run),
-    /// Find what is wrong with workflows
+    /// Find what is wrong with workflows and apps
     Validate(Validate),
+    /// What the code of a mistake means
+    Explain(Explain),
+    /// The JSON Schema of a kind of document, for editors
+    Schema(Schema),
     /// Be the engine of a data directory: keep apps, follow schedules, answer the API
     Serve(Serve),
     /// Workflows that the engine keeps
@@ -129,6 +133,8 @@ pub(crate) enum WorkflowCommand {
     /// Keep a workflow, in place of the one of its name
     #[command(after_help = "Example:\n  yuanli workflow apply shop.yaml")]
     Apply(Apply),
+    /// What a run of a workflow's file would do
+    Plan(Plan),
     /// The workflows that are kept
     List,
     /// A workflow's text, and what starts it
@@ -141,6 +147,36 @@ pub(crate) enum WorkflowCommand {
 pub(crate) struct Apply {
     /// The file, or the folder that has one; `-` is standard input
     pub(crate) file: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Says which stages run in which order, with which plugins and rights, and with which values as far
+as they are known: `…` stands for one that waits for something. Nothing is run.
+
+Examples:
+  yuanli workflow plan shop.yaml --input tag=v2
+  yuanli workflow plan shop.yaml --format mermaid
+  yuanli workflow plan shop.yaml --format dot | dot -Tsvg > shop.svg
+  yuanli workflow plan shop.yaml --json | jq '.steps[].stages[].plugin.digest'")]
+pub(crate) struct Plan {
+    /// The workflow's file, or the folder that has one; `-` is standard input
+    pub(crate) file: String,
+    /// A value for an input of the workflow
+    #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// How to tell it
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<PlanFormat>,
+}
+
+/// How a plan is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    Tree,
+    Json,
+    Dot,
+    Mermaid,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +255,7 @@ or with --json the events and log lines as JSON lines.
 
 Examples:
   yuanli run shop.yaml --input tag=v2
+  yuanli run shop.yaml --input tag=v2 --dry
   cat shop.yaml | yuanli run -")]
 pub(crate) struct Run {
     /// The workflow's file, or the folder that has one; `-` is standard input
@@ -227,19 +264,75 @@ pub(crate) struct Run {
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) inputs: Vec<(String, String)>,
     /// Show every line that containers and builds write, also on a terminal
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "dry")]
     pub(crate) verbose: bool,
+    /// Only print what would run; `yuanli workflow plan` can draw it
+    #[arg(long)]
+    pub(crate) dry: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+In a folder, all `*.yaml` and `*.yml` that have `stages` or `app` are checked, but those that are
+hidden or left out by `.gitignore` or `.ignore`. `yuanli explain CODE` tells more of a mistake.
+
+Exit codes: 0 all can be used (warnings or not), 2 one cannot, 3 this machine failed
+
 Examples:
   yuanli validate shop.yaml
-  yuanli validate --json shop.yaml | jq .diagnostics")]
+  yuanli validate . --strict
+  cat shop.yaml | yuanli validate -
+  yuanli validate --json . | jq '.items[] | select(.valid | not) | .file'
+  yuanli validate . --format sarif > yuanli.sarif")]
 pub(crate) struct Validate {
-    /// Workflow files, or folders that have one each; `-` is standard input
+    /// Files of workflows and apps, or folders of them; `-` is standard input
     #[arg(required = true)]
     pub(crate) files: Vec<String>,
+    /// Let warnings be errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// How to tell it; `sarif` is for code hosts
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ValidateFormat>,
+}
+
+/// How what was found is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ValidateFormat {
+    Text,
+    Json,
+    Sarif,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  yuanli explain WF012\n  yuanli explain   # all of them")]
+pub(crate) struct Explain {
+    /// The code, such as WF012
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Editors with a YAML language server complete keys, show what they mean, and mark what is wrong,
+when a document begins with a line that names the schema:
+  # yaml-language-server: $schema=./yuanli-workflow.json
+
+It knows the plugins of this engine. What no schema can say is left to `yuanli validate`.
+
+Examples:
+  yuanli schema workflow > yuanli-workflow.json
+  yuanli schema app > yuanli-app.json")]
+pub(crate) struct Schema {
+    /// The kind of document
+    #[arg(value_enum)]
+    pub(crate) kind: SchemaKind,
+}
+
+/// The kinds of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaKind {
+    Workflow,
+    App,
 }
 
 #[derive(Debug, Subcommand)]

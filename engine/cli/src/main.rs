@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod exit;
 mod output;
+mod sarif;
 mod view;
 
 use clap::{CommandFactory, Parser};
@@ -44,6 +45,8 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
     match command {
         Command::Run(run) => command::run::run(&global, run).await,
         Command::Validate(validate) => command::validate::validate(&global, validate).await,
+        Command::Explain(explain) => command::explain::explain(&global, &explain),
+        Command::Schema(schema) => command::schema::schema(&global, &schema).await,
         Command::Plugin { command: PluginCommand::List } => command::plugin::list(&global).await,
         Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,

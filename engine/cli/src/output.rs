@@ -41,6 +41,42 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     write(format!("{}\n", printable(&text.to_string())).as_bytes())
 }
 
+/// Paragraphs broken at their blanks to the width of standard output, if that is a terminal.
+pub(crate) fn wrapped(text: &str) -> String {
+    if !io::IsTerminal::is_terminal(&io::stdout()) {
+        return text.to_owned();
+    }
+    wrapped_to(text, view::width_of(io::stdout()))
+}
+
+/// What is more than plain lines, such as a list, stays as it stands.
+fn wrapped_to(text: &str, width: usize) -> String {
+    let is_plain = |line: &str| line.starts_with(char::is_alphanumeric) || line.starts_with('`');
+    let paragraph = |text: &str| match text.lines().all(is_plain) && !text.contains("```") {
+        true => broken(text, width),
+        false => text.to_owned(),
+    };
+    text.split("\n\n").map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
+fn broken(paragraph: &str, width: usize) -> String {
+    let mut broken = String::new();
+    let mut column = 0;
+    for word in paragraph.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            broken.push('\n');
+            column = 0;
+        } else if column > 0 {
+            broken.push(' ');
+            column += 1;
+        }
+        broken.push_str(word);
+        column += length;
+    }
+    broken
+}
+
 fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
@@ -152,6 +188,15 @@ pub(crate) fn short_digest(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_broken_at_their_blanks() {
+        assert_eq!(wrapped_to("one two three", 7), "one two\nthree");
+        assert_eq!(wrapped_to("one\ntwo three\n\nfour", 7), "one two\nthree\n\nfour");
+        assert_eq!(wrapped_to("one-that-is-long two", 7), "one-that-is-long\ntwo");
+        assert_eq!(wrapped_to("one:\n\n- two three\n- four", 7), "one:\n\n- two three\n- four");
+        assert_eq!(wrapped_to("", 7), "");
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -4,6 +4,8 @@
 mod bound;
 mod kind;
 
+pub(crate) use kind::is_type;
+
 use std::collections::HashSet;
 
 use indexmap::IndexMap;

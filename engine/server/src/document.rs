@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
-use yuanli_lang::{Catalog, Compilation, RenderOptions, Severity};
+use yuanli_lang::{Catalog, Compilation, Lines, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
@@ -70,6 +70,28 @@ pub(crate) struct Runnable {
 struct Resolved {
     names: Vec<String>,
     found: HashMap<PluginReference, Result<Arc<PluginDescription>, String>>,
+}
+
+impl Given {
+    /// The values; a text that is no value of its input's type stays text, and binding it then says what is wrong.
+    pub(crate) fn into_values(self, workflow: &Workflow) -> IndexMap<String, Value> {
+        let typed = |(name, text): (String, String)| {
+            let input = workflow.inputs().iter().find(|(input, _)| input.as_str() == name);
+            let value = input.and_then(|(_, input)| input.kind.parse(&text)).unwrap_or(Value::String(text));
+            (name, value)
+        };
+        match self {
+            Self::Texts(texts) => texts.into_iter().map(typed).collect(),
+            Self::Values(values) => values.into_iter().collect(),
+        }
+    }
+}
+
+impl Resolved {
+    /// The plugin of a reference; `lang` gives no workflow with one that was not found.
+    fn known(&self, reference: &PluginReference) -> Option<&Arc<PluginDescription>> {
+        self.found.get(reference)?.as_ref().ok()
+    }
 }
 
 impl Catalog for Resolved {
@@ -151,15 +173,26 @@ impl Document {
     pub fn validation(&self) -> api::Validation {
         api::Validation {
             file: self.name.clone(),
+            kind: Some(api::DocumentKind::Workflow),
             valid: self.is_valid(),
             error: None,
-            diagnostics: self.compilation.diagnostics.iter().map(diagnostic).collect(),
+            diagnostics: diagnostics(&self.text, &self.compilation.diagnostics),
         }
+    }
+
+    /// Its name, its text, and what was found in it.
+    pub(crate) fn into_findings(self) -> (String, String, Vec<yuanli_lang::Diagnostic>) {
+        (self.name, self.text, self.compilation.diagnostics)
     }
 
     /// What it declares; `None` when it has errors.
     pub(crate) fn workflow(&self) -> Option<&Workflow> {
         self.compilation.workflow.as_ref()
+    }
+
+    /// The plugin that a reference in it stands for.
+    pub(crate) fn plugin(&self, reference: &PluginReference) -> Option<Arc<PluginDescription>> {
+        self.plugins.known(reference).cloned()
     }
 
     /// Its text.
@@ -170,23 +203,11 @@ impl Document {
     /// The document with its inputs.
     pub(crate) fn into_runnable(self, given: Given) -> Result<Runnable, Refused> {
         let workflow = self.compilation.workflow.ok_or(Refused::Invalid)?;
-        let typed = |(name, text): (String, String)| {
-            let input = workflow.inputs().iter().find(|(input, _)| input.as_str() == name);
-            // A text that is no value of the type stays text; binding it then says what is wrong.
-            let value = input.and_then(|(_, input)| input.kind.parse(&text)).unwrap_or(Value::String(text));
-            (name, value)
-        };
-        let given = match given {
-            Given::Texts(texts) => texts.into_iter().map(typed).collect(),
-            Given::Values(values) => values.into_iter().collect(),
-        };
-        let inputs = workflow.bind(given).map_err(Refused::Inputs)?;
+        let inputs = workflow.bind(given.into_values(&workflow)).map_err(Refused::Inputs)?;
         let component = |stage: &yuanli_model::Stage| match &stage.work {
-            Work::Plugin { uses, .. } => match self.plugins.found.get(uses) {
-                Some(Ok(description)) => Ok(description.digest),
-                // `lang` gives no workflow with a plugin that was not found.
-                Some(Err(_)) | None => Err(Refused::Invalid),
-            },
+            Work::Plugin { uses, .. } => {
+                self.plugins.known(uses).map(|plugin| plugin.digest).ok_or(Refused::Invalid)
+            }
             Work::Workflow { .. } => Err(Refused::Invalid),
             // It runs nothing.
             Work::Gate => Ok(Digest::from_bytes([0; 32])),
@@ -213,7 +234,14 @@ pub(crate) fn render(
     yuanli_lang::render(name, text, diagnostics, RenderOptions { color: has_color, unicode: true, width })
 }
 
-pub(crate) fn diagnostic(found: &yuanli_lang::Diagnostic) -> api::Diagnostic {
+/// What is to be said about a text, as data.
+pub(crate) fn diagnostics(text: &str, found: &[yuanli_lang::Diagnostic]) -> Vec<api::Diagnostic> {
+    let lines = Lines::new(text);
+    found.iter().map(|found| diagnostic(found, &lines)).collect()
+}
+
+fn diagnostic(found: &yuanli_lang::Diagnostic, lines: &Lines<'_>) -> api::Diagnostic {
+    let end = lines.position(found.span.offset + found.span.length);
     api::Diagnostic {
         code: found.code.to_string(),
         severity: match found.severity {
@@ -223,6 +251,8 @@ pub(crate) fn diagnostic(found: &yuanli_lang::Diagnostic) -> api::Diagnostic {
         message: found.message.clone(),
         line: found.line,
         column: found.column,
+        end: api::Position { line: end.line, column: end.column },
+        span: api::Span { offset_bytes: found.span.offset, length_bytes: found.span.length },
         help: found.help.clone(),
     }
 }

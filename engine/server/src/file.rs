@@ -12,7 +12,7 @@ use crate::document::Unread;
 /// The name of a document that comes from standard input.
 const STDIN: &str = "-";
 
-/// How the names of workflows end, for one that is looked for in a folder.
+/// How the names of documents end, for those that are looked for in a folder.
 const ENDINGS: [&str; 2] = ["yaml", "yml"];
 
 /// A file that was read.
@@ -47,8 +47,7 @@ fn only_workflow(folder: &str) -> Result<String, String> {
     for entry in std::fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let is_workflow = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-        if is_workflow && !is_hidden && path.is_file() {
+        if is_named_as_document(&path) && !is_hidden && path.is_file() {
             found.push(path.display().to_string());
         }
     }
@@ -61,6 +60,11 @@ fn only_workflow(folder: &str) -> Result<String, String> {
             Err(format!("the folder `{folder}` has several workflows, name one: {}", names.join(", ")))
         }
     }
+}
+
+/// Whether a file is called as documents are.
+pub(crate) fn is_named_as_document(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
 
 /// What is in the file, at most one byte more than a workflow may have.
@@ -88,8 +92,14 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        format!("`{name}` is no UTF-8 text: the byte at offset {at} is not valid")
+        let (at, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
+        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let help = match bytes {
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "; it looks like UTF-16: save it as UTF-8",
+            _ if bytes.contains(&0) => "; it looks like no text at all",
+            _ => "; save it as UTF-8",
+        };
+        format!("`{name}` is no UTF-8 text: the byte at offset {at} (line {line}) is not valid{help}")
     })
 }
 

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
+use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
+use yuanli_lang::DocumentKind;
 use yuanli_model::{Digest, EngineId, PluginDescription};
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::{Apps, Plugins};
@@ -59,6 +61,19 @@ impl Library {
     /// When one of them cannot be read, which is a defect of the binary or of this machine.
     pub async fn list(&self) -> anyhow::Result<Vec<api::Plugin>> {
         Ok(self.plugins.list().await?.iter().map(|plugin| body(plugin)).collect())
+    }
+
+    /// The JSON Schema of a kind of document, which knows the configs of these plugins.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn json_schema(&self, kind: api::DocumentKind) -> anyhow::Result<Value> {
+        let plugins = self.plugins.list().await?;
+        let kind = match kind {
+            api::DocumentKind::Workflow => DocumentKind::Workflow,
+            api::DocumentKind::App => DocumentKind::App,
+        };
+        Ok(yuanli_lang::json_schema(kind, plugins.iter().map(AsRef::as_ref)))
     }
 }
 

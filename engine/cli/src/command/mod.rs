@@ -2,10 +2,13 @@
 
 pub(crate) mod admin;
 pub(crate) mod app;
+pub(crate) mod explain;
 mod interrupt;
+pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod validate;
 pub(crate) mod workflow;

@@ -12,12 +12,16 @@ use yuanli_api_types::{EventKind, RunStatus, Update};
 use yuanli_server::{Document, Engine, Locations, Refused, RunId};
 
 use super::interrupt::{Interrupt, Interrupts};
-use crate::arguments::{Global, Run};
+use crate::arguments::{Global, Plan, Run};
 use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::view::{self, Screen};
 
 pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit> {
+    if arguments.dry {
+        let plan = Plan { file: arguments.file, inputs: arguments.inputs, format: None };
+        return super::plan::plan(global, plan, false).await;
+    }
     refuse_doubles(&arguments.inputs)?;
     let mut interrupts = Interrupts::listen()?;
     let prepare = prepare(super::data(global)?, arguments.file.clone());
@@ -76,7 +80,7 @@ async fn perform(
     arguments: Run,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Exit> {
-    if let Some(exit) = tell(global, &document)? {
+    if let Some(exit) = tell(global.json, &document)? {
         return Ok(exit);
     }
     let run = match engine.start(document, arguments.inputs).await? {
@@ -104,9 +108,9 @@ async fn perform(
 }
 
 /// Says what is wrong with a document, and whether that is the end of it.
-fn tell(global: &Global, document: &Document) -> anyhow::Result<Option<Exit>> {
+pub(super) fn tell(is_json: bool, document: &Document) -> anyhow::Result<Option<Exit>> {
     if document.has_diagnostics() {
-        if global.json && !document.is_valid() {
+        if is_json && !document.is_valid() {
             output::unless_closed(output::json(&document.validation()))?;
         } else {
             output::drawn(&document.render(view::has_color(), view::width()));

@@ -17,15 +17,15 @@ use crate::output;
 use crate::view::{self, Screen};
 
 pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow::Result<Exit> {
-    let engine = engine(global).await?;
     match command {
-        WorkflowCommand::Apply(arguments) => apply(global, &engine, arguments).await,
-        WorkflowCommand::List => list(global, &engine).await,
-        WorkflowCommand::Show(named) => show(global, &engine, &named).await,
+        // What a run would do can be said without an engine.
+        WorkflowCommand::Plan(arguments) => super::plan::plan(global, arguments, true).await,
+        WorkflowCommand::Apply(arguments) => apply(global, &engine(global).await?, arguments).await,
+        WorkflowCommand::List => list(global, &engine(global).await?).await,
+        WorkflowCommand::Show(named) => show(global, &engine(global).await?, &named).await,
         WorkflowCommand::Delete(Named { name }) => {
-            engine
-                .tell(Method::DELETE, &format!("/api/v1/workflows/{}", escaped(&name)), None::<&()>)
-                .await?;
+            let path = format!("/api/v1/workflows/{}", escaped(&name));
+            engine(global).await?.tell(Method::DELETE, &path, None::<&()>).await?;
             output::note(format_args!("workflow {name} is deleted; its runs stay"));
             Ok(Exit::Done)
         }

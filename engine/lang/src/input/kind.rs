@@ -11,6 +11,11 @@ use crate::node::{Entry, Kind, Node};
 /// The names of all types.
 const NAMES: [&str; 7] = ["string", "number", "boolean", "choice", "list", "object", "secret"];
 
+/// Whether a word is a type of inputs.
+pub(crate) fn is_type(word: &str) -> bool {
+    NAMES.contains(&word)
+}
+
 /// The type that `type:` says, with what the other keys say of it.
 pub(super) fn read(given: &Entry, entries: &[Entry], diagnostics: &mut Diagnostics<'_>) -> Option<InputType> {
     let kind = match key::text_of(given, diagnostics)? {

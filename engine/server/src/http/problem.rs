@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Json, Response};
 use yuanli_api_types::Problem;
 use yuanli_ports::apps::AppError;
 
-use crate::document::{WIDTH, diagnostic, render};
+use crate::document::{WIDTH, render};
 use crate::service::Refusal;
 
 const PROBLEM: &str = "application/problem+json";
@@ -55,7 +55,7 @@ impl IntoResponse for Refusal {
             Self::App { file, text, diagnostics } => {
                 let mut problem = problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{file}` has errors"));
                 problem.rendered = Some(render(&file, &text, &diagnostics, false, WIDTH));
-                problem.diagnostics = diagnostics.iter().map(diagnostic).collect();
+                problem.diagnostics = crate::document::diagnostics(&text, &diagnostics);
                 return response(problem);
             }
             Self::Document(document) => {

@@ -1,0 +1,239 @@
+//! The keys of a stage.
+
+use super::workflow::INPUT_FORMS;
+use super::{Map, Shape, all, optional, required};
+use crate::key;
+
+/// Environment variables; each may have expressions in it.
+pub(super) const VARIABLES: Shape = Shape::Texts(&Shape::Text);
+
+/// Rights.
+pub(super) const RIGHTS: Shape = Shape::Either(&[Shape::List(&Shape::Right), Shape::Right]);
+
+/// A number of attempts, or more than that.
+pub(super) const RETRY_SHORT: Shape = Shape::Either(&[Shape::Whole(1, 100), Shape::Map(&RETRY)]);
+
+const TEXTS: Shape = Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]);
+
+/// A list, or an expression that gives one.
+const ITEMS: Shape = Shape::OrExpression(&Shape::List(&Shape::Any));
+
+/// A stage.
+pub(super) static STAGE: Map = Map {
+    name: "stage",
+    about: "A stage: runs one plugin, after those that it needs.",
+    keys: Some(&key::STAGE),
+    fields: &[
+        optional("description", Shape::Text, "Builds the image", "What the stage is for, for people."),
+        optional(
+            "uses",
+            Shape::Uses,
+            "build",
+            "What it runs: a plugin of the engine by its name, or a component file beside the workflow, such as \
+             `./my-stage.wasm`.",
+        ),
+        optional(
+            "with",
+            Shape::With,
+            "{ image: \"shop:${{ inputs.tag }}\" }",
+            "The plugin's config. Expressions in `${{ }}` may stand in any value; one that is the whole value keeps \
+             its type.",
+        ),
+        optional(
+            "run",
+            TEXTS,
+            "[make test]",
+            "Commands of a shell, in a container of `image`; short for the plugin `command`. One that fails ends them.",
+        ),
+        optional("image", Shape::Text, "alpine:3.20", "The image in which the commands of `run` run."),
+        optional(
+            "needs",
+            Shape::Either(&[Shape::List(&Shape::Name), Shape::Name]),
+            "[source, image]",
+            "The stages that have to end before it starts; one name, or a list. Without an `if` all of them have to \
+             succeed. Their files are in its workspace.",
+        ),
+        optional(
+            "if",
+            Shape::Either(&[Shape::Text, Shape::Boolean]),
+            "inputs.target == 'prod'",
+            "An expression that says whether it runs, once its needs have ended; else it is skipped.",
+        ),
+        optional(
+            "for_each",
+            ITEMS,
+            "[amd64, arm64]",
+            "A list: the stage runs once for each item, at the same time. Expressions see it as `item`.",
+        ),
+        optional(
+            "matrix",
+            Shape::Map(&MATRIX),
+            "{ os: [debian, alpine], version: [1, 2] }",
+            "Lists by name: the stage runs once for each combination of their values. Expressions see one as \
+             `matrix.NAME`.",
+        ),
+        optional("max_parallel", Shape::Whole(1, 100_000), "4", "Most instances that run at the same time."),
+        optional(
+            "retry",
+            RETRY_SHORT,
+            "3",
+            "Whether and when an attempt that failed is followed by another.",
+        ),
+        optional(
+            "timeout",
+            Shape::Duration,
+            "10m",
+            "How long an attempt may take, wall clock; the engine's default when absent.",
+        ),
+        optional(
+            "allow_failure",
+            Shape::Boolean,
+            "true",
+            "Whether its failure leaves the run, and what needs it, as if it had succeeded.",
+        ),
+        optional(
+            "approval",
+            Shape::Either(&[Shape::Map(&APPROVAL), Shape::Text, Shape::Boolean]),
+            "Deploy to production?",
+            "What a person has to agree to before it starts: a question, or more than that.",
+        ),
+        optional(
+            "grants",
+            RIGHTS,
+            "[containers]",
+            "The rights that a component file is trusted with. Plugins that came with the engine have theirs.",
+        ),
+        optional(
+            "env",
+            VARIABLES,
+            "{ CI: \"true\" }",
+            "Environment variables: those of the workflow, with these over them. Expressions see them as `env.NAME`.",
+        ),
+    ],
+    one_of: &["uses", "run", "approval"],
+    others: None,
+};
+
+static MATRIX: Map = Map {
+    name: "matrix",
+    about: "Combinations of values: each key but `include` and `exclude` is a variable with its values.",
+    keys: None,
+    fields: &[
+        optional(
+            "include",
+            ITEMS,
+            "[{ os: debian, version: 3 }]",
+            "More combinations. One whose variables are those of a combination adds to that one.",
+        ),
+        optional(
+            "exclude",
+            ITEMS,
+            "[{ os: alpine, version: 1 }]",
+            "Combinations that are left out: all that have these values.",
+        ),
+    ],
+    one_of: &[],
+    others: Some(&ITEMS),
+};
+
+static RETRY: Map = Map {
+    name: "retry",
+    about: "Whether and when an attempt that failed is followed by another.",
+    keys: Some(&key::RETRY),
+    fields: &[
+        required("attempts", Shape::Whole(1, 100), "3", "Most attempts, the first one included."),
+        optional(
+            "backoff",
+            Shape::Either(&[Shape::Duration, Shape::Map(&BACKOFF)]),
+            "2s",
+            "How long to wait before the second attempt; each further wait is twice as long.",
+        ),
+        optional(
+            "jitter",
+            Shape::Either(&[Shape::Boolean, Shape::Percent]),
+            "50%",
+            "The share of a wait that is left to chance: it is shorter by up to so much. Default `50%`.",
+        ),
+        optional("cap", Shape::Duration, "1m", "The longest wait. Default a minute."),
+        optional(
+            "on",
+            TEXTS,
+            "[transient, timeout]",
+            "The classes (`transient`, `throttled`, `permanent`, `interrupted`) and kinds of failures after which there \
+             is another attempt; when absent, all that may change.",
+        ),
+        optional(
+            "exit_codes",
+            Shape::Either(&[Shape::List(&Shape::Whole(1, 255)), Shape::Whole(1, 255)]),
+            "[137]",
+            "Exit codes after which there is another attempt.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static BACKOFF: Map = Map {
+    name: "backoff",
+    about: "How long to wait between attempts.",
+    keys: Some(&key::BACKOFF),
+    fields: &[
+        optional("initial", Shape::Duration, "2s", "Before the second attempt. Default a second."),
+        optional(
+            "growth",
+            Shape::Words(
+                &[
+                    ("fixed", "All waits are the same."),
+                    ("exponential", "Each is twice the one before. The default."),
+                ],
+                all,
+            ),
+            "exponential",
+            "How waits grow.",
+        ),
+        optional("cap", Shape::Duration, "1m", "The longest wait."),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static APPROVAL: Map = Map {
+    name: "approval",
+    about: "What a person has to agree to before the stage starts.",
+    keys: Some(&key::APPROVAL),
+    fields: &[
+        optional(
+            "message",
+            Shape::Text,
+            "Deploy to production?",
+            "What is asked; may have expressions in it.",
+        ),
+        optional(
+            "by",
+            TEXTS,
+            "[ops]",
+            "Who may answer: names of people or roles. Anybody who may operate it when absent.",
+        ),
+        optional(
+            "count",
+            Shape::Whole(1, 100),
+            "2",
+            "How many have to agree. One who does not is enough to refuse.",
+        ),
+        optional("deadline", Shape::Duration, "1d", "How long to wait for the answer; for ever when absent."),
+        optional(
+            "on_expiry",
+            Shape::Words(&[("reject", "No. The default."), ("approve", "Yes.")], all),
+            "reject",
+            "What the answer is when nobody gave one in time.",
+        ),
+        optional(
+            "inputs",
+            Shape::Names(&Shape::Either(&INPUT_FORMS)),
+            "{ reason: { type: string } }",
+            "What is asked for with the answer.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};

@@ -1,0 +1,148 @@
+//! The keys under `on`.
+
+use super::{Map, Shape, optional, required};
+use crate::key;
+
+const GIVEN: Shape = Shape::Names(&Shape::Any);
+
+/// What starts a run without a person.
+pub(super) static TRIGGERS: Map = Map {
+    name: "triggers",
+    about: "What starts a run without a person.",
+    keys: Some(&key::TRIGGERS),
+    fields: &[
+        optional(
+            "schedule",
+            Shape::Either(&[Shape::Map(&SCHEDULE), Shape::List(&Shape::Map(&SCHEDULE))]),
+            "{ cron: \"0 3 * * *\", timezone: Europe/Berlin }",
+            "At these times; one schedule, or a list. A time that was missed while no engine ran is made up for once.",
+        ),
+        optional(
+            "webhook",
+            Shape::Map(&WEBHOOK),
+            "{ secret: hook-key }",
+            "By a signed POST to `/hooks/NAME`, where NAME is the workflow's.",
+        ),
+        optional(
+            "metric",
+            Shape::Either(&[Shape::Map(&METRIC), Shape::List(&Shape::Map(&METRIC))]),
+            "{ query: queue_length, above: 100 }",
+            "When something that is measured crosses a threshold, once for each time.",
+        ),
+        optional(
+            "event",
+            Shape::Either(&[Shape::Map(&EVENT), Shape::List(&Shape::Map(&EVENT))]),
+            "{ workflow: build, outcome: succeeded }",
+            "When something happens in the engine.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static SCHEDULE: Map = Map {
+    name: "schedule",
+    about: "Times at which a run starts.",
+    keys: Some(&key::SCHEDULE),
+    fields: &[
+        required(
+            "cron",
+            Shape::Text,
+            "\"0 3 * * *\"",
+            "Five fields: minute, hour, day of the month, month, day of the week.",
+        ),
+        optional(
+            "timezone",
+            Shape::Text,
+            "Europe/Berlin",
+            "The time zone of the fields, by its name in the tz database. Default UTC.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static WEBHOOK: Map = Map {
+    name: "webhook",
+    about: "A signed request that starts a run.",
+    keys: Some(&key::WEBHOOK),
+    fields: &[
+        required(
+            "secret",
+            Shape::Name,
+            "hook-key",
+            "The name of the secret that the sender signs with (HMAC-SHA256 over the body); `yuanli secret set` keeps it.",
+        ),
+        optional(
+            "inputs",
+            GIVEN,
+            "{ tag: \"${{ trigger.body.tag }}\" }",
+            "Inputs of the run; `trigger.body` is the JSON of the request.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static METRIC: Map = Map {
+    name: "metric-trigger",
+    about: "A measured value that crosses a threshold, and stays there.",
+    keys: Some(&key::METRIC_TRIGGER),
+    fields: &[
+        required(
+            "query",
+            Shape::Text,
+            "queue_length",
+            "What is measured: a query in PromQL that gives one number.",
+        ),
+        optional(
+            "source",
+            Shape::Pattern("^https?://"),
+            "http://prometheus:9090",
+            "The base URL of the Prometheus that is asked; the engine's own metrics when absent.",
+        ),
+        optional("above", Shape::Number, "100", "It has to be greater than this."),
+        optional("below", Shape::Number, "0.5", "It has to be less than this."),
+        optional(
+            "clear",
+            Shape::Number,
+            "50",
+            "Until where it has to come back before it can start another run; the threshold when absent.",
+        ),
+        optional("for", Shape::Duration, "5m", "How long it has to be there before a run starts."),
+        optional("cooldown", Shape::Duration, "30m", "The least time between two starts."),
+        optional("inputs", GIVEN, "{ load: \"${{ trigger.body.value }}\" }", "Inputs of the run."),
+    ],
+    one_of: &["above", "below"],
+    others: None,
+};
+
+static EVENT: Map = Map {
+    name: "event",
+    about: "Something that happens in the engine: one of `workflow`, `image` and `app`.",
+    keys: Some(&key::EVENT),
+    fields: &[
+        optional("workflow", Shape::Name, "build", "A run of this workflow ended."),
+        optional(
+            "outcome",
+            Shape::Either(&[OUTCOME, Shape::List(&OUTCOME)]),
+            "succeeded",
+            "How that run has to have ended; however when absent.",
+        ),
+        optional(
+            "image",
+            Shape::Text,
+            "registry.example.com/shop",
+            "An image was pushed to this repository.",
+        ),
+        optional("app", Shape::Name, "shop", "This app got a new release, or another state."),
+        optional("inputs", GIVEN, "{ image: \"${{ trigger.body.image }}\" }", "Inputs of the run."),
+    ],
+    one_of: &["workflow", "image", "app"],
+    others: None,
+};
+
+const OUTCOME: Shape = Shape::Words(
+    &[("succeeded", "It succeeded."), ("failed", "It failed."), ("cancelled", "It was cancelled.")],
+    super::all,
+);

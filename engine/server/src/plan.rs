@@ -1,0 +1,148 @@
+//! What a run of a document would do, drawn and as a body of `api-types`.
+
+use serde_json::{Map, Value};
+use yuanli_api_types as api;
+use yuanli_lang::plan::{Instances, Open, Outline, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
+use yuanli_model::workflow::InvalidInput;
+use yuanli_model::{Digest, InputName};
+
+use crate::document::{Document, Given, Refused};
+
+/// The plan of a run of a document.
+#[derive(Debug)]
+pub struct PlannedRun {
+    plan: Plan,
+    version: Digest,
+    missing: Vec<InputName>,
+}
+
+impl Document {
+    /// What a run with these inputs would do. Inputs that are missing are refused, as a run does, or left open.
+    ///
+    /// # Errors
+    /// When it could not be run.
+    pub fn plan(&self, inputs: Vec<(String, String)>, is_lenient: bool) -> Result<PlannedRun, Refused> {
+        let workflow = self.workflow().ok_or(Refused::Invalid)?;
+        let given = Given::Texts(inputs).into_values(workflow);
+        let mut missing = Vec::new();
+        let bound = match workflow.bind(given.clone()) {
+            Ok(bound) => bound,
+            Err(wrong) => {
+                for mistake in &wrong {
+                    match mistake {
+                        InvalidInput::Missing(name) if is_lenient => missing.push(name.clone()),
+                        _ => return Err(Refused::Inputs(wrong)),
+                    }
+                }
+                let inputs = workflow.inputs().iter();
+                let known = inputs.filter_map(|(name, input)| {
+                    let value = given.get(name.as_str()).or(input.default.as_ref())?;
+                    Some((name.clone(), value.clone()))
+                });
+                known.collect()
+            }
+        };
+        let outline = Outline::of(workflow, |reference| self.plugin(reference)).ok_or(Refused::Invalid)?;
+        let version = Digest::of(self.text().as_bytes());
+        Ok(PlannedRun { plan: Plan::new(&outline, &bound), version, missing })
+    }
+}
+
+impl PlannedRun {
+    /// As a tree for people; lines are broken to `width` columns, if there is one.
+    #[must_use]
+    pub fn tree(&self, width: Option<usize>) -> String {
+        self.plan.tree(width)
+    }
+
+    /// As a graph in the language of Graphviz.
+    #[must_use]
+    pub fn dot(&self) -> String {
+        self.plan.dot()
+    }
+
+    /// As a flow chart of Mermaid.
+    #[must_use]
+    pub fn mermaid(&self) -> String {
+        self.plan.mermaid()
+    }
+
+    /// The inputs that a run would have to be given.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        self.missing.iter().map(ToString::to_string).collect()
+    }
+
+    /// As data.
+    #[must_use]
+    pub fn body(&self) -> api::Plan {
+        let inputs = self.plan.inputs.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        api::Plan {
+            workflow: self.plan.workflow.to_string(),
+            version: self.version.to_string(),
+            inputs: inputs.collect(),
+            missing_inputs: self.missing(),
+            steps: self.plan.steps.iter().map(step).collect(),
+        }
+    }
+}
+
+fn step(step: &Step) -> api::PlannedStep {
+    let stages = step.stages.iter().map(stage).collect();
+    api::PlannedStep { part: step.part.name().to_owned(), stages }
+}
+
+fn stage(stage: &PlannedStage) -> api::PlannedStage {
+    let (outlook, why, condition, waits_for) = match stage.outlook.clone() {
+        Outlook::Runs => (api::Outlook::Runs, None, None, Vec::new()),
+        Outlook::Skipped(why) => (api::Outlook::Skipped, Some(why), None, Vec::new()),
+        Outlook::Fails(why) => (api::Outlook::Fails, Some(why), None, Vec::new()),
+        Outlook::Depends { condition, waits_for } => {
+            (api::Outlook::Depends, None, Some(condition), waits_for)
+        }
+    };
+    let (plugin, workflow, with) = match &stage.work {
+        PlannedWork::Plugin { uses, name, version, digest, rights, with } => {
+            let plugin = api::PlannedPlugin {
+                uses: uses.clone(),
+                name: name.clone(),
+                version: version.clone(),
+                digest: digest.to_string(),
+                rights: rights.iter().map(ToString::to_string).collect(),
+            };
+            (Some(plugin), None, Some(with))
+        }
+        PlannedWork::Workflow { uses, with } => (None, Some(uses.clone()), Some(with)),
+        PlannedWork::Gate => (None, None, None),
+    };
+    let (instances, instances_open) = match &stage.instances {
+        Instances::One => (None, Vec::new()),
+        Instances::Known(items) => (Some(items.clone()), Vec::new()),
+        Instances::Open(open) => (None, open.iter().map(open_value).collect()),
+    };
+    api::PlannedStage {
+        name: stage.name.to_string(),
+        needs: stage.needs.iter().map(ToString::to_string).collect(),
+        outlook,
+        why,
+        condition,
+        waits_for,
+        plugin,
+        workflow,
+        with: with.map_or_else(|| Value::Object(Map::new()), |with| with.value.clone()),
+        open: with.into_iter().flat_map(|with| &with.open).map(open_value).collect(),
+        instances,
+        instances_open,
+        approval: stage.approval.clone(),
+        attempts: stage.attempts,
+        timeout_ms: stage.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn open_value(open: &Open) -> api::OpenValue {
+    let (waits_for, fails) = match open.why.clone() {
+        Why::WaitsFor(names) => (names, None),
+        Why::Fails(why) => (Vec::new(), Some(why)),
+    };
+    api::OpenValue { pointer: open.pointer.clone(), expression: open.expression.clone(), waits_for, fails }
+}
