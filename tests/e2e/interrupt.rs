@@ -20,7 +20,7 @@ const SIGINT: u32 = 2;
 fn before_a_run_a_signal_ends_the_command_at_once() {
     for (name, says) in [("-INT", "keyboard"), ("-TERM", "SIGTERM"), ("-HUP", "SIGHUP")] {
         let place = Place::new();
-        let mut child = place.command(&["run", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = place.attended(&["run", "-"]).stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(b"name: w\n").unwrap();
         wait_until("the command listens and reads", || {
@@ -39,7 +39,7 @@ fn before_a_run_a_pipe_without_a_writer_is_not_waited_for_either() {
     let place = Place::new();
     let pipe = place.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let child = place.start(&["run", pipe.to_str().unwrap()]);
+    let child = place.attended(&["run", pipe.to_str().unwrap()]).spawn().unwrap();
     wait_until("the command listens", || {
         hears(child.id(), SIGINT) && place.data().join("engine.json").exists()
     });
@@ -53,7 +53,7 @@ fn an_engine_that_is_not_open_yet_is_ended_at_once_too() {
     std::fs::create_dir_all(place.data()).unwrap();
     let pipe = place.data().join("token");
     assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
-    let child = place.start(&["serve", "--no-listen"]);
+    let child = place.attended(&["serve", "--no-listen"]).spawn().unwrap();
     wait_until("the command listens and opens", || {
         hears(child.id(), SIGINT) && place.data().join("engine.json").exists()
     });
@@ -70,7 +70,7 @@ fn the_reason_says_which_signal_it_was() {
     ] {
         let place = Place::new();
         let file = crate::crash::sleeper(&place);
-        let mut child = place.start(&["run", &file, "--json"]);
+        let mut child = place.attended(&["run", &file, "--json"]).spawn().unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap());
         let mut lines = std::io::BufRead::lines(lines).map(Result::unwrap);
         assert!(lines.any(|line| line.contains("asleep")));

@@ -51,6 +51,16 @@ impl Place {
         command
     }
 
+    /// The same with every signal doing what it does by default, also where whoever runs the tests ignores some, as
+    /// `nohup` and the background of a shell do.
+    pub(crate) fn attended(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_yuanli")).args(arguments);
+        command.env("YUANLI_DATA", self.data()).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     pub(crate) fn yuanli(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments).output().unwrap())
     }
