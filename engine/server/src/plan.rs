@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_lang::plan::{Instances, Open, Outline, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
-use yuanli_model::workflow::InvalidInput;
+use yuanli_model::input::InvalidInput;
 use yuanli_model::{Digest, InputName};
 
 use crate::document::{Document, Given, Refused};
