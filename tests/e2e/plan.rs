@@ -23,7 +23,7 @@ stages:
     needs: image
     with:
       outputs: { id: \"${{ stages.image.outputs.id }}\", in: \"${{ run.workflow }}/${{ run.id }}\" }
-      print: [\"${{ 1 / 0 }}\"]
+      print: [\"${{ string(1 / 0) }}\"]
 ";
 
 #[test]
@@ -69,7 +69,7 @@ fn a_plan_may_lack_inputs_and_says_so() {
     let ended = place.yuanli(&["workflow", "plan", &file]).expect(0, &["has to be given `tag`"]);
     assert!(ended.out.contains("image: \"shop:…\" (waits for inputs.tag)\n"), "{}", ended.out);
     place.yuanli(&["workflow", "plan", &file, "-i", "gat=1"]).expect(2, &["no input `gat`"]);
-    place.yuanli(&["workflow", "plan", &file, "-i", "fast=1"]).expect(2, &["`fast` takes a boolean"]);
+    place.yuanli(&["workflow", "plan", &file, "-i", "fast=1"]).expect(2, &["`fast` takes `true` or `false`"]);
     let plan = place.json(&["workflow", "plan", &file]);
     assert_eq!(plan["missing_inputs"], json!(["tag"]));
     assert_eq!(plan["inputs"], json!({ "fast": false }));

@@ -179,10 +179,11 @@ impl Checker<'_> {
     async fn marks(&mut self, prefix: &[u8], what: &str) -> Result<(), Error> {
         for (key, entry) in self.each(prefix).await? {
             let run = key::parse_run(&key)?;
-            if *prefix == key::OPEN && !entry.value.is_empty() {
-                if let Err(error) = envelope::open::<Open>(&entry.value) {
-                    self.check.find(format!("run {run}: {error}"));
-                }
+            if *prefix == key::OPEN
+                && !entry.value.is_empty()
+                && let Err(error) = envelope::open::<Open>(&entry.value)
+            {
+                self.check.find(format!("run {run}: {error}"));
             }
             if !self.runs.contains_key(&run) {
                 self.check.find(format!("run {run} is marked as {what} and has no row"));
