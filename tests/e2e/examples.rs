@@ -28,6 +28,31 @@ fn failing_shows_what_a_failure_looks_like() {
     assert_eq!(run["status"], "failed");
 }
 
+#[test]
+fn tour_has_instances_conditions_and_parts() {
+    let place = Place::new();
+    let file = examples().join("tour/tour.yaml");
+    let file = file.to_str().unwrap();
+    let ended = place.yuanli(&["run", file]).expect(
+        0,
+        &["[greet[2]] succeeded", "[report] the average has failed", "[goodbye] goodbye", "nothing failed"],
+    );
+    let run = place.json(&["runs", "show", ended.out.trim()]);
+    let stage = |name: &str| {
+        let stages = run["stages"].as_array().unwrap();
+        stages.iter().find(|stage| stage["name"] == name).unwrap().clone()
+    };
+    assert_eq!(stage("greet")["instances"], serde_json::json!({"count": 3, "ended": 3, "failed": 0}));
+    assert_eq!(stage("grid")["outputs"].as_array().unwrap().len(), 3);
+    assert_eq!(stage("average")["allowed"], true);
+    assert_eq!(stage("ship")["skipped"], "`inputs.channel == 'prod'` is false (inputs.channel is \"dev\")");
+    assert_eq!(stage("apologise")["status"], "skipped");
+    assert_eq!(stage("goodbye")["section"], "finally");
+    // Of its inputs the wrong ones are told.
+    place.yuanli(&["run", file, "-i", "channel=test"]).expect(2, &["`channel` takes one of `dev`, `prod`"]);
+    place.yuanli(&["run", file, "-i", "names=ada,eva", "-i", "channel=prod"]).expect(0, &["[ship] succeeded"]);
+}
+
 /// The shop: checked out, built, tested in containers; nothing is left but its images.
 #[test]
 fn shop_is_built_and_tested() {

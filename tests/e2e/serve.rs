@@ -253,3 +253,30 @@ fn whoever_is_killed_and_when_the_app_is_reachable_again_and_the_release_has_one
         assert!(failed == 0 || kills != "engine", "{kills} at {millis}: {counted}");
     }
 }
+
+#[test]
+fn a_stage_waits_for_a_person_over_a_crash_and_takes_one_answer() {
+    let mut served = Served::new();
+    let text = "name: gated\nstages:\n  ask: { approval: { message: ship it?, count: 1 } }\n  ship:\n    \
+                needs: ask\n    uses: script\n    with: { print: [\"by ${{ stages.ask.outputs.approved_by[0] }}\"] }\n";
+    served.apply("gated", text);
+    let run = served.yuanli(&["trigger", "gated"]).expect(0, &[]).out.trim().to_owned();
+    let status = |served: &Served, stage: usize| {
+        served.place.json(&["runs", "show", &run])["stages"][stage]["status"].as_str().unwrap().to_owned()
+    };
+    wait_until("it asks", || status(&served, 0) == "held");
+    served.kill();
+    served.start();
+    served.yuanli(&["runs", "approve", &run, "ship", "--by", "eva"]).expect(1, &["is waiting"]);
+    served.yuanli(&["runs", "approve", &run, "nothing", "--by", "eva"]).expect(1, &["no stage `nothing`"]);
+    served.yuanli(&["runs", "approve", &run, "ask", "--by", "eva", "--comment", "go"]).expect(0, &["approved"]);
+    wait_until("it goes on", || status(&served, 1) == "succeeded");
+    served.yuanli(&["runs", "logs", &run]).expect(0, &[]);
+    served.yuanli(&["runs", "reject", &run, "ask", "--by", "ada"]).expect(1, &["not active"]);
+    let again = served.yuanli(&["trigger", "gated"]).expect(0, &[]).out.trim().to_owned();
+    wait_until("it asks again", || {
+        served.place.json(&["runs", "show", &again])["stages"][0]["status"] == "held"
+    });
+    served.yuanli(&["runs", "reject", &again, "ask", "--by", "ada"]).expect(0, &["not approved"]);
+    wait_until("it has failed", || served.place.json(&["runs", "show", &again])["status"] == "failed");
+}
