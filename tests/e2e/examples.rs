@@ -50,7 +50,9 @@ fn tour_has_instances_conditions_and_parts() {
     assert_eq!(stage("goodbye")["section"], "finally");
     // Of its inputs the wrong ones are told.
     place.yuanli(&["run", file, "-i", "channel=test"]).expect(2, &["`channel` takes one of `dev`, `prod`"]);
-    place.yuanli(&["run", file, "-i", "names=ada,eva", "-i", "channel=prod"]).expect(0, &["[ship] succeeded"]);
+    place
+        .yuanli(&["run", file, "-i", "names=ada,eva", "-i", "channel=prod"])
+        .expect(0, &["[ship] succeeded"]);
 }
 
 /// The shop: checked out, built, tested in containers; nothing is left but its images.

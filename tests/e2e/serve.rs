@@ -267,9 +267,14 @@ fn a_stage_waits_for_a_person_over_a_crash_and_takes_one_answer() {
     wait_until("it asks", || status(&served, 0) == "held");
     served.kill();
     served.start();
-    served.yuanli(&["runs", "approve", &run, "ship", "--by", "eva"]).expect(2, &["is waiting"]);
+    wait_until("the run is gone on with", || {
+        let early = served.yuanli(&["runs", "approve", &run, "ship", "--by", "eva"]);
+        early.code == 2 && early.err.contains("`ship` is waiting")
+    });
     served.yuanli(&["runs", "approve", &run, "nothing", "--by", "eva"]).expect(2, &["no stage `nothing`"]);
-    served.yuanli(&["runs", "approve", &run, "ask", "--by", "eva", "--comment", "go"]).expect(0, &["approved"]);
+    served
+        .yuanli(&["runs", "approve", &run, "ask", "--by", "eva", "--comment", "go"])
+        .expect(0, &["approved"]);
     wait_until("it goes on", || status(&served, 1) == "succeeded");
     served.yuanli(&["runs", "logs", &run]).expect(0, &[]);
     served.yuanli(&["runs", "reject", &run, "ask", "--by", "ada"]).expect(2, &["not active"]);
