@@ -92,10 +92,12 @@ impl<'a> Checker<'a> {
             return wrap(from.clone());
         }
         let (mut joined, mut there, mut known) = (Type::never(), 0, Vec::new());
-        let (mut may_miss, mut has_map) = (false, false);
+        let (mut may_miss, mut has_map, mut has_other) = (false, false, false);
         for member in from.members() {
             let found = find(member, field, mode);
-            has_map |= !matches!(found, Found::NoMap);
+            let is_map = !matches!(found, Found::NoMap);
+            has_map |= is_map;
+            has_other |= !is_map && *member != Type::Null;
             match found {
                 Found::There(ty) => (joined, there) = (joined.join(&ty), there + 1),
                 Found::Maybe(ty) => {
@@ -110,7 +112,8 @@ impl<'a> Checker<'a> {
         match Share::of(there, from.members().len()) {
             Share::None if has_map => self.unknown_field(expr, operand, field, &known),
             Share::None => self.mistake(operand, report::not_this(&format!("`.{field}` is for a map"), from)),
-            Share::Some if from.can_be_null() => {
+            // Also `has` fails for what is no map.
+            Share::Some if has_other || from.can_be_null() => {
                 self.warning(operand, report::not_always(&format!("`.{field}` is for a map"), from));
             }
             Share::Some => self.warn_missing(expr, operand, field, mode),

@@ -151,7 +151,7 @@ fn a_condition_decides_as_far_as_it_is_known_and_who_needs_what_is_skipped_is_sk
     let Outlook::Depends { waits_for, .. } = outlook(&plan, "open") else { panic!("it is open") };
     assert_eq!(waits_for, ["stages.yes.outputs.x"]);
     let Outlook::Depends { waits_for, .. } = outlook(&plan, "always") else { panic!("it is open") };
-    assert_eq!(waits_for, ["always()"]);
+    assert_eq!(waits_for, ["how its needs end"]);
     assert_eq!(outlook(&plan, "beside"), Outlook::Skipped("it needs `no`, which is skipped".to_owned()));
     assert_eq!(
         outlook(&plan, "text"),
