@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Map, Value, json};
 use yuanli_expr::{Environment, Field, Kind, Rest, Scope, Type, parse};
 use yuanli_model::InputName;
@@ -263,7 +263,12 @@ fn run(bytes: &[u8]) -> Result<bool, TestCaseError> {
 #[test]
 fn what_the_checker_lets_pass_fails_for_no_name_and_no_type() {
     const CASES: u32 = 12_000;
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    // The same cases each time, so that who changes something else is not told of this; others with `make soak`.
+    let rng_seed = match std::env::var_os("YUANLI_SOAK") {
+        None => RngSeed::Fixed(2026),
+        Some(_) => RngSeed::Random,
+    };
+    let config = Config { cases: CASES, failure_persistence: None, rng_seed, ..Config::default() };
     let (clean, all) = (Cell::new(0_u32), Cell::new(0_u32));
     let bytes = prop::collection::vec(any::<u8>(), 60..240);
     let result = TestRunner::new(config).run(&bytes, |bytes| {
