@@ -32,6 +32,15 @@ impl Entrance {
             .map_or((1, Older::Finish), |concurrency| (concurrency.limit.get() as usize, concurrency.older));
         Some(Self { group: run.group()?.to_owned(), limit, older })
     }
+
+    /// The same for one that waits for its turn, whatever it did to others when it first came.
+    pub(crate) fn after_others(self) -> Self {
+        Self { older: Older::Finish, ..self }
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
 }
 
 /// The group that a run is to be of.
@@ -65,13 +74,14 @@ impl Shared {
             let _ = self.send(older, Message::Command(Command::Cancel { reason }));
         }
         self.admit(&entry.admitted);
+        // One that was cancelled before it came here has left already, and would never leave again.
+        if !self.is_active(run) {
+            self.leave(run, group);
+        }
     }
 
-    /// A run of an engine before this one comes to its group again.
-    pub(crate) fn enter_again(&self, run: RunId, entrance: &Entrance, is_queued: bool) {
-        if is_queued {
-            return self.enter(run, &Entrance { older: Older::Finish, ..entrance.clone() });
-        }
+    /// A run that was let in under an engine before this one is in its group again.
+    pub(crate) fn enter_again(&self, run: RunId, entrance: &Entrance) {
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
         admission.resume(&entrance.group, run, entrance.limit, true);
     }

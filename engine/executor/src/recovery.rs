@@ -110,11 +110,22 @@ impl Executor {
         let next = events.last().map_or(0, |last| last.number + 1);
         tracing::info!(run = %id, attempts = again.len(), "gone on with");
         let (entrance, is_queued) = (Entrance::of(&run), run.is_queued());
-        Owner::new(Arc::clone(&self.shared), run, summary, origin).resume(next, &again, stopped).await?;
-        if let Some(entrance) = entrance {
-            self.shared.enter_again(id, &entrance, is_queued);
+        let owner = Owner::new(Arc::clone(&self.shared), run, summary, origin);
+        match entrance {
+            None => owner.resume(next, &again, stopped).await,
+            // It is let in by a message to its owner.
+            Some(entrance) if is_queued => {
+                owner.resume(next, &again, stopped).await?;
+                self.shared.enter(id, &entrance.after_others());
+                Ok(())
+            }
+            // It can have ended as soon as its owner has begun.
+            Some(entrance) => {
+                self.shared.enter_again(id, &entrance);
+                let resumed = owner.resume(next, &again, stopped).await;
+                resumed.inspect_err(|_| self.shared.leave(id, entrance.group()))
+            }
         }
-        Ok(())
     }
 
     /// Ends a run that was left: what ran in it is lost.
