@@ -247,14 +247,15 @@ impl Owner {
         let id = self.summary.id;
         if self.run.outcome().is_some() {
             self.shared.doorbell.ended();
-            if let Some(group) = self.run.group() {
-                self.shared.leave(id, group);
-            }
         }
         if let Err(error) = self.shared.ports.workspaces.remove(id).await {
             tracing::warn!(run = %id, %error, "the workspaces of a run are left");
         }
         self.shared.unregister(id);
+        // After it cannot be found any more: who comes to a group and is not found leaves it again.
+        if let Some(group) = self.run.group().filter(|_| self.run.outcome().is_some()) {
+            self.shared.leave(id, group);
+        }
     }
 }
 
