@@ -2,7 +2,7 @@
 //!
 //! Nothing in here asks for more than one SQL transaction with compare-and-set could give.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds as _};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -127,6 +127,12 @@ impl Range {
             None => Bound::Unbounded,
         };
         Self { start, end, is_reverse: false, limit }
+    }
+
+    /// Whether a key lies in it.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        (self.start.as_ref(), self.end.as_ref()).contains(key)
     }
 
     /// The same part, last key first.

@@ -11,7 +11,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -323,23 +323,11 @@ impl World {
     /// Reads a part page by page.
     fn scan(&self, part: &Part) {
         let bound = |bound: Bound<u8>| bound.map(key);
-        let (start, end) = (bound(part.start), bound(part.end));
+        let bounds = (bound(part.start), bound(part.end));
+        let (start, end) = bounds.clone();
         let mut range = Range { start, end, is_reverse: part.is_reverse, limit: part.page };
-        let is_within = |key: &Key| {
-            let after = match &range.start {
-                Bound::Included(start) => key >= start,
-                Bound::Excluded(start) => key > start,
-                Bound::Unbounded => true,
-            };
-            let before = match &range.end {
-                Bound::Included(end) => key <= end,
-                Bound::Excluded(end) => key < end,
-                Bound::Unbounded => true,
-            };
-            after && before
-        };
         let mut expected: Vec<(Key, Entry)> =
-            self.model.state().into_iter().filter(|(key, _)| is_within(key)).collect();
+            self.model.state().into_iter().filter(|(key, _)| bounds.contains(key)).collect();
         if part.is_reverse {
             expected.reverse();
         }

@@ -63,7 +63,7 @@ impl Rows {
             None => true,
         };
         self.ready = rows(&stored)?;
-        self.ready.retain(|row| is_within(range, &row.key) && is_new(row));
+        self.ready.retain(|row| range.contains(&row.key) && is_new(row));
         if !is_reverse {
             self.ready.reverse();
         }
@@ -104,18 +104,4 @@ impl Rows {
             (None, true) => false,
         }
     }
-}
-
-fn is_within(range: &Range, key: &Key) -> bool {
-    let after = match &range.start {
-        Bound::Included(start) => key >= start,
-        Bound::Excluded(start) => key > start,
-        Bound::Unbounded => true,
-    };
-    let before = match &range.end {
-        Bound::Included(end) => key <= end,
-        Bound::Excluded(end) => key < end,
-        Bound::Unbounded => true,
-    };
-    after && before
 }
