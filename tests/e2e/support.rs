@@ -45,18 +45,20 @@ impl Place {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_yuanli"));
-        command.args(arguments).env("YUANLI_DATA", self.data()).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+        self.within(Command::new(env!("CARGO_BIN_EXE_yuanli")), arguments)
     }
 
     /// The same with every signal doing what it does by default, also where whoever runs the tests ignores some, as
     /// `nohup` and the background of a shell do.
     pub(crate) fn attended(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("env");
-        command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_yuanli")).args(arguments);
-        command.env("YUANLI_DATA", self.data()).current_dir(self.folder.path());
+        command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_yuanli"));
+        self.within(command, arguments)
+    }
+
+    /// A command with these arguments that works in here.
+    fn within(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.args(arguments).env("YUANLI_DATA", self.data()).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
