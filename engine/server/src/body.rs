@@ -9,8 +9,8 @@ use yuanli_executor::{Recorded, Summary, Update};
 use yuanli_flow::{Instances, Run, StageStatus};
 use yuanli_model::run::{PinnedStage, Then, Verdict};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, Level, LogLine, Outcome, RunEvent, Section, SkipReason, Stream,
-    Timestamp,
+    AttemptId, AttemptOutcome, Failure, Level, LogLine, Outcome, RunEvent, Section, SkipReason, StageName,
+    Stream, Timestamp,
 };
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -39,19 +39,21 @@ pub(crate) fn run(row: &Summary, run: &Run, events: &[Recorded]) -> api::Run {
         _ => None,
     });
     let stages = pinned.unwrap_or_default().iter().enumerate();
+    let mut attempts = attempts(events);
+    let mut of = |pinned: &PinnedStage| attempts.remove(&pinned.name).unwrap_or_default();
     api::Run {
         summary: summary(row),
         inputs: run.inputs().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-        stages: stages.map(|(position, pinned)| stage(run, position, pinned, events)).collect(),
+        stages: stages.map(|(position, pinned)| stage(run, position, pinned, of(pinned))).collect(),
     }
 }
 
-fn stage(run: &Run, position: usize, pinned: &PinnedStage, events: &[Recorded]) -> api::Stage {
+fn stage(run: &Run, position: usize, pinned: &PinnedStage, attempts: Vec<api::Attempt>) -> api::Stage {
     let status = run.status(position);
     api::Stage {
         pinned: pinned_stage(pinned),
         status: stage_status(status),
-        attempts: attempts(pinned, events),
+        attempts,
         instances: instances(run.instances(position)),
         outputs: run.outputs(position).cloned(),
         failure: match status {
@@ -72,33 +74,34 @@ fn instances(instances: &Instances) -> Option<api::Instances> {
     instances.is_list().then_some(api::Instances { count, ended, failed })
 }
 
-fn attempts(pinned: &PinnedStage, events: &[Recorded]) -> Vec<api::Attempt> {
-    let mut attempts: Vec<(Timestamp, api::Attempt)> = Vec::new();
+/// The attempts of all stages, by stage, oldest first.
+fn attempts(events: &[Recorded]) -> HashMap<&StageName, Vec<api::Attempt>> {
+    let mut attempts: HashMap<&StageName, Vec<api::Attempt>> = HashMap::new();
     let mut open = HashMap::new();
     for recorded in events {
         match &recorded.event {
-            RunEvent::AttemptStarted { attempt, .. } if attempt.stage == pinned.name => {
-                let begun = api::Attempt {
+            RunEvent::AttemptStarted { attempt, .. } => {
+                let of_stage = attempts.entry(&attempt.stage).or_default();
+                open.insert(attempt, (recorded.at, of_stage.len()));
+                of_stage.push(api::Attempt {
                     instance: attempt.instance,
                     attempt: attempt.attempt,
                     started_at: rfc3339(recorded.at),
                     ended_at: None,
                     duration_ms: None,
-                };
-                open.insert((attempt.instance, attempt.attempt), attempts.len());
-                attempts.push((recorded.at, begun));
+                });
             }
-            RunEvent::AttemptEnded { attempt, .. } if attempt.stage == pinned.name => {
-                let begun = open.remove(&(attempt.instance, attempt.attempt));
-                if let Some((started, begun)) = begun.and_then(|index| attempts.get_mut(index)) {
-                    begun.ended_at = Some(rfc3339(recorded.at));
-                    begun.duration_ms = Some(millis_between(*started, recorded.at));
+            RunEvent::AttemptEnded { attempt, .. } => {
+                let begun = open.remove(attempt).zip(attempts.get_mut(&attempt.stage));
+                if let Some(((started, index), of_stage)) = begun {
+                    of_stage[index].ended_at = Some(rfc3339(recorded.at));
+                    of_stage[index].duration_ms = Some(millis_between(started, recorded.at));
                 }
             }
             _ => {}
         }
     }
-    attempts.into_iter().map(|(_, attempt)| attempt).collect()
+    attempts
 }
 
 pub(crate) fn update(update: &Update) -> api::Update {
