@@ -5,14 +5,11 @@
 
 use std::sync::PoisonError;
 
-use indexmap::IndexMap;
-use serde_json::{Map, Value};
-use yuanli_expr::Scope;
 use yuanli_flow::{Command, Run};
+use yuanli_model::RunId;
 use yuanli_model::workflow::Older;
-use yuanli_model::{Digest, RunId, StageName};
 
-use crate::executor::{Error, Shared, Submission};
+use crate::executor::Shared;
 use crate::owner::Message;
 
 /// How a run comes into its group.
@@ -41,27 +38,6 @@ impl Entrance {
     pub(crate) fn group(&self) -> &str {
         &self.group
     }
-}
-
-/// The group that a run is to be of.
-pub(crate) fn group_of(id: RunId, submission: &Submission) -> Result<Option<String>, Error> {
-    let Some(concurrency) = &submission.workflow.settings().concurrency else { return Ok(None) };
-    let about = [id.to_string(), submission.workflow.name().to_string()];
-    let about: Map<String, Value> =
-        yuanli_expr::RUN.into_iter().map(str::to_owned).zip(about.map(Value::String)).collect();
-    let stages: IndexMap<StageName, Value> = IndexMap::new();
-    let scope = Scope::of(&submission.inputs, &stages, &about);
-    match yuanli_expr::render(&concurrency.group, &scope) {
-        Ok(Value::String(group)) => Ok(Some(short(group))),
-        Ok(other) => Ok(Some(short(other.to_string()))),
-        Err(error) => Err(Error::Group(error.to_string())),
-    }
-}
-
-/// A group as it is kept: one with a long name goes by its digest.
-fn short(group: String) -> String {
-    const LONGEST: usize = 256;
-    if group.len() <= LONGEST { group } else { Digest::of(group.as_bytes()).to_string() }
 }
 
 impl Shared {

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
-use yuanli_flow::{Admission, Command, Illegal, Run, step};
-use yuanli_model::run::{Answer, PinnedStage};
-use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, StageName, Work, Workflow};
+use yuanli_flow::{Admission, Command, Creation, Illegal, Run, create, step};
+use yuanli_model::run::Answer;
+use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, StageName, Workflow};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
-use crate::admission::{Entrance, group_of};
+use crate::admission::Entrance;
 use crate::check::{self, Check};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
@@ -105,9 +105,6 @@ pub enum Error {
     /// A log cannot be read.
     #[error(transparent)]
     Log(#[from] yuanli_ports::logs::LogError),
-    /// No stage can be called so.
-    #[error("the workflow has no stage `{0}`")]
-    NoStage(String),
     /// The text that names its concurrency group cannot be had.
     #[error("the concurrency group of the run: {0}")]
     Group(String),
@@ -252,16 +249,13 @@ impl Executor {
         let clock = &self.shared.ports.clock;
         let (id, now) = (clock.new_run_id(), clock.now());
         let version = Digest::of(&submission.text);
-        let group = group_of(id, &submission)?;
-        let timeout = submission.workflow.settings().timeout.filter(|_| group.is_none());
-        let created = RunEvent::Created {
-            workflow: submission.workflow.name().clone(),
+        let creation = Creation {
+            workflow: &submission.workflow,
             version,
             inputs: submission.inputs,
-            stages: pin(&submission.workflow, &submission.components),
-            group,
-            deadline: timeout.map(|timeout| now.after(timeout)),
+            components: &submission.components,
         };
+        let created = create(id, creation, now).map_err(|error| Error::Group(error.to_string()))?;
         let mut run = Run::new(id, Arc::clone(&submission.workflow), &created)?;
         let mut events = vec![created];
         events.extend(step(&mut run, Command::Advance, now)?);
@@ -375,22 +369,6 @@ impl Shared {
     pub(crate) fn progress(&self, run: RunId) -> Option<(watch::Receiver<u32>, OpenLogs)> {
         self.active(run).map(|active| (active.durable, active.logs))
     }
-}
-
-fn pin(workflow: &Workflow, components: &[Digest]) -> Vec<PinnedStage> {
-    let stage = |(stage, component): (&yuanli_model::Stage, &Digest)| PinnedStage {
-        name: stage.name.clone(),
-        section: stage.section,
-        plugin: match &stage.work {
-            Work::Plugin { uses, .. } => uses.to_string(),
-            Work::Workflow { uses, .. } => uses.to_string(),
-            Work::Gate => String::new(),
-        },
-        component: *component,
-        needs: stage.needs.clone(),
-        allow_failure: stage.allow_failure,
-    };
-    workflow.stages().iter().zip(components).map(stage).collect()
 }
 
 /// Most events of one stored value; more become several values of one commit.

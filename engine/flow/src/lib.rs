@@ -8,6 +8,7 @@
 mod admission;
 mod chance;
 mod command;
+mod create;
 mod decide;
 mod effect;
 mod expand;
@@ -19,6 +20,7 @@ mod stage;
 
 pub use admission::{Admission, Entry};
 pub use command::Command;
+pub use create::{Creation, create};
 pub use decide::decide;
 pub use effect::{Effect, effects};
 pub use instance::{DEFAULT_PARALLEL, Instances};

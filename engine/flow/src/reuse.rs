@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use yuanli_model::{RunEvent, StageName, Workflow};
+use yuanli_model::{RunEvent, Section, StageName, Workflow};
 
 use crate::run::Run;
 use crate::stage::StageStatus;
@@ -27,7 +27,7 @@ pub enum NotReusable {
 
 /// The events that take over from `old` what the stages gave that neither are among `from` nor need one of them, in an
 /// order in which they can be applied to a new run of `workflow`. Without `from`: of all stages that succeeded and whose
-/// needs did.
+/// needs did. What is for failures and for the end runs again: it is about the run, not about what the run makes.
 ///
 /// A stage that changed its needs is taken over all the same when they are taken over: its name is what says that it is
 /// the same one, and whoever changes what it does begins with it.
@@ -46,7 +46,9 @@ pub fn reuse(old: &Run, workflow: &Workflow, from: &[StageName]) -> Result<Vec<R
         let stage = &workflow.stages()[position];
         let needs = workflow.graph().needs(position);
         let Some(before) = old.workflow().position(&stage.name) else { continue };
-        let is_again = again.contains(&position) || needs.iter().any(|need| !taken.contains(need));
+        let is_again = stage.section != Section::Main
+            || again.contains(&position)
+            || needs.iter().any(|need| !taken.contains(need));
         if is_again || *old.status(before) != StageStatus::Succeeded {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use yuanli_expr::{Error, Outputs, Scope, StageResult, Status};
+use yuanli_expr::{Error, Outputs, Reference, Scope, StageResult, Status};
 use yuanli_model::stage::FanOut;
 use yuanli_model::{Expression, Section, Template};
 
@@ -11,6 +11,8 @@ use crate::stage::StageStatus;
 
 /// What expressions call the item that an instance is for.
 const ITEM: &str = "item";
+/// What they call environment variables.
+const ENV: &str = "env";
 
 /// Where an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +29,13 @@ pub(crate) enum Place {
 }
 
 pub(crate) fn render(run: &Run, place: Place, template: &Template) -> Result<Value, Error> {
-    with(run, place, |scope| yuanli_expr::render(template, scope))
+    let mut read = Vec::new();
+    template.for_each_expression(&mut |expression| read.push(expression));
+    with(run, place, &read, |scope| yuanli_expr::render(template, scope))
 }
 
 pub(crate) fn evaluate(run: &Run, place: Place, expression: &Expression) -> Result<Value, Error> {
-    with(run, place, |scope| yuanli_expr::evaluate(expression, scope))
+    with(run, place, &[expression], |scope| yuanli_expr::evaluate(expression, scope))
 }
 
 pub(crate) fn render_map(
@@ -67,7 +71,13 @@ pub(crate) fn seen(run: &Run, place: Place, expression: &Expression) -> Vec<(Str
     seen
 }
 
-fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+/// Reads something that these expressions stand in.
+fn with<T>(
+    run: &Run,
+    place: Place,
+    expressions: &[&Expression],
+    read: impl FnOnce(&Scope<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let (env, item, matrix) = match place {
         Place::End => (&run.workflow().settings().env, None, None),
         Place::Stage { position, instance } => {
@@ -86,17 +96,23 @@ fn with<T>(run: &Run, place: Place, read: impl FnOnce(&Scope<'_>) -> Result<T, E
         status: Some(status(run, place)),
         ..Scope::of(run.inputs(), run, run.about())
     };
-    // Environment variables see everything but each other. One that has no value here, as it is about the item of an
-    // instance, is missing; that matters to who reads it.
-    let mut values = Map::new();
-    let mut missing = None;
-    for (name, template) in env {
-        match yuanli_expr::render(template, &scope) {
-            Ok(value) => drop(values.insert(name.clone(), value)),
-            Err(error) => drop(missing.get_or_insert(error)),
-        }
+    // Environment variables see everything but each other. One may be about the item of an instance, and has no value
+    // where the stage as a whole is decided on: only those that are read have to have one.
+    let mut variables = Map::new();
+    for (name, template) in env.iter().filter(|(name, _)| reads(expressions, name)) {
+        variables.insert(name.clone(), yuanli_expr::render(template, &scope)?);
     }
-    read(&Scope { env: Some(&values), ..scope }).map_err(|error| missing.unwrap_or(error))
+    read(&Scope { env: Some(&variables), ..scope })
+}
+
+/// Whether one of the expressions reads an environment variable, by its name or with all others.
+fn reads(expressions: &[&Expression], variable: &str) -> bool {
+    let is_it = |reference: &Reference| {
+        reference.path[0] == ENV && reference.path.get(1).is_none_or(|name| name == variable)
+    };
+    // One that cannot be parsed says so when it is evaluated.
+    let parsed = expressions.iter().filter_map(|expression| yuanli_expr::parse(expression.source()).ok());
+    parsed.into_iter().any(|program| program.references().iter().any(is_it))
 }
 
 /// What `success()`, `failure()` and `cancelled()` say: of what a stage needs and, in the parts at the end, of the main

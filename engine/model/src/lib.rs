@@ -10,6 +10,7 @@ pub mod graph;
 pub mod id;
 pub mod input;
 pub mod log;
+pub mod matrix;
 pub mod plugin;
 pub mod run;
 pub mod schedule;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
-use yuanli_model::{AttemptId, RunId};
+use yuanli_model::{AttemptId, RunId, StageName};
 use yuanli_ports::{Containers, Logs};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_wasm::Outside;
@@ -258,15 +258,13 @@ impl Engine {
     pub async fn answer(
         &self,
         run: RunId,
-        stage: &str,
+        stage: StageName,
         answer: api::ApprovalAnswer,
     ) -> Result<(), yuanli_executor::Error> {
         let api::ApprovalAnswer { approved, by, comment, inputs } = answer;
         let inputs = serde_json::Value::Object(inputs);
         let answer = yuanli_model::run::Answer { by, is_approved: approved, comment, inputs };
-        // What is no name of a stage is the name of none.
-        let unknown = |_| yuanli_executor::Error::NoStage(stage.to_owned());
-        self.executor.answer(run, stage.parse().map_err(unknown)?, answer).await
+        self.executor.answer(run, stage, answer).await
     }
 
     /// What happens in a run, from its beginning to its end.

@@ -6,17 +6,26 @@ use std::time::Duration;
 use serde_json::json;
 use yuanli_flow::{Command, Effect, Illegal, NotReusable, Run, StageStatus, effects, reuse, step};
 use yuanli_model::run::Answer;
-use yuanli_model::stage::{FanOut, Matrix, Work, WorkflowReference};
+use yuanli_model::stage::{Expiry, FanOut, MAX_INSTANCES, Matrix, Work, WorkflowReference};
 use yuanli_model::workflow::Settings;
-use yuanli_model::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, Stage, Template, Workflow};
+use yuanli_model::{
+    AttemptOutcome, Expression, Failure, FailureClass, Input, InputType, Outcome, RunEvent, Stage, Template,
+    Workflow,
+};
 
 use crate::support::{
-    RUN, Story, attempt, created, created_in, expression, failed, name, succeeded, workflow, workflow_with,
+    RUN, Story, attempt, created, expression, failed, grouped, name, succeeded, workflow, workflow_with,
 };
 
 fn outputs(story: &Story, stage: &str) -> serde_json::Value {
     let position = story.run.workflow().position(&name(stage)).unwrap();
     story.run.outputs(position).cloned().unwrap_or_default()
+}
+
+/// A workflow whose stages are changed.
+fn changed(lines: &[&str], change: impl FnOnce(Stage) -> Stage + Clone) -> std::sync::Arc<Workflow> {
+    let stages = workflow(lines).stages().iter().map(|stage| (change.clone())(stage.clone())).collect();
+    Workflow::new("w".parse().unwrap(), None, indexmap::IndexMap::new(), stages).unwrap().into()
 }
 
 fn failure(story: &Story, stage: &str) -> Failure {
@@ -218,6 +227,36 @@ fn what_is_no_list_fails_the_stage() {
 }
 
 #[test]
+fn more_instances_than_there_can_be_fail_the_stage() {
+    let each = |stage| Stage {
+        fan_out: Some(FanOut::ForEach(Template::List(vec![Template::Null; MAX_INSTANCES + 1]))),
+        ..stage
+    };
+    let (story, told) = Story::begin(changed(&["a"], each));
+    assert_eq!(told, ["start a", "a failed (expression)", "end failed"]);
+    assert_eq!(failure(&story, "a").message, "it would have 100001 instances, the most is 100000");
+}
+
+#[test]
+fn a_variable_about_the_item_is_missed_only_where_it_is_read() {
+    let with_env = |condition: &str| {
+        let env = [("WHO", expression("item")), ("TAG", expression("inputs.tag"))];
+        let env = env.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        let condition = Some(Expression::new(condition));
+        move |stage| Stage { env, condition, ..stage }
+    };
+    let line = "a | each ['x', 'y'] = env.WHO + env.TAG";
+    let (story, _) = Story::begin(changed(&[line], with_env("env.TAG == 'v1'")));
+    let RunEvent::AttemptStarted { config, .. } = &story.events[3] else { panic!("it starts") };
+    assert_eq!(config["value"], "yv1");
+    // What is wrong with another expression is told as it is.
+    let (story, _) = Story::begin(changed(&[line], with_env("1 / 0 > 1")));
+    assert!(failure(&story, "a").message.contains("division by zero"), "{:?}", failure(&story, "a"));
+    let (story, _) = Story::begin(changed(&[line], with_env("env.WHO == 'x'")));
+    assert!(failure(&story, "a").message.contains("`item`"), "{:?}", failure(&story, "a"));
+}
+
+#[test]
 fn a_matrix_has_all_combinations_but_those_left_out_and_those_put_in() {
     let axes = [("os", "['a', 'b']"), ("v", "[1, 2]")];
     let axes = axes.map(|(axis, values)| (axis.to_owned(), expression(values))).into_iter().collect();
@@ -285,6 +324,39 @@ fn without_an_answer_in_time_it_is_no() {
     let (mut story, _) = Story::begin(workflow(&["a | gate 1", "b: a"]));
     assert_eq!(story.wakes_after(59), Vec::<String>::new());
     assert_eq!(story.wakes_after(1), ["a rejected by time", "skip b (a)", "end failed"]);
+}
+
+#[test]
+fn without_an_answer_in_time_it_is_yes_where_that_was_said() {
+    let yes = |mut stage: Stage| {
+        stage.approval.as_mut().unwrap().on_expiry = Expiry::Approve;
+        stage
+    };
+    let (mut story, _) = Story::begin(changed(&["a | gate 1", "b | approval 1"], yes));
+    let told = story.wakes_after(60);
+    assert_eq!(told, ["a approved by time", "b approved by time", "start b"]);
+    assert_eq!(outputs(&story, "a"), json!({"approved_by": [], "comment": null, "inputs": {}}));
+}
+
+#[test]
+fn what_is_asked_for_comes_with_the_answer() {
+    let asks = |mut stage: Stage| {
+        let percent = Input { kind: InputType::NUMBER, default: None, is_optional: false, description: None };
+        stage.approval.as_mut().unwrap().inputs.insert("percent".parse().unwrap(), percent);
+        stage
+    };
+    let (mut story, _) = Story::begin(changed(&["a | gate 1"], asks));
+    let answer = |inputs| {
+        let answer = Answer { by: "eva".to_owned(), is_approved: true, comment: None, inputs };
+        Command::Answer { stage: name("a"), answer }
+    };
+    let refused = story.tell(answer(json!({"percnt": 5}))).unwrap_err().to_string();
+    assert!(
+        refused.contains("no input `percnt`") && refused.contains("`percent` has no default"),
+        "{refused}"
+    );
+    assert_eq!(story.tell(answer(json!({"percent": 5}))).unwrap()[1..], ["a approved", "end succeeded"]);
+    assert_eq!(outputs(&story, "a")["inputs"], json!({"percent": 5}));
 }
 
 #[test]
@@ -399,10 +471,10 @@ fn when_the_time_is_over_nothing_else_that_was_due_happens() {
 
 #[test]
 fn a_run_of_a_group_waits_until_it_is_let_in() {
-    let workflow = workflow_with(&["a"], an_hour());
-    let created = created_in(&workflow, Some("g"));
-    let (mut story, told) = Story::begin_with(workflow, created);
+    let settings = Settings { timeout: an_hour().timeout, ..grouped("deploy-${{ inputs.tag }}") };
+    let (mut story, told) = Story::begin(workflow_with(&["a"], settings));
     assert_eq!(told, Vec::<String>::new());
+    assert_eq!(story.run.group(), Some("deploy-v1"));
     assert!(story.run.is_queued());
     assert_eq!(story.tell(Command::Admit).unwrap(), ["admitted", "start a"]);
     assert_eq!(story.tell(Command::Admit), Err(Illegal::Created));
@@ -415,9 +487,7 @@ fn a_run_of_a_group_waits_until_it_is_let_in() {
 
 #[test]
 fn a_run_that_was_not_let_in_has_no_end_to_run() {
-    let workflow = workflow(&["a", "b: a", "c | finally"]);
-    let created = created_in(&workflow, Some("g"));
-    let (mut story, _) = Story::begin_with(workflow, created);
+    let (mut story, _) = Story::begin(workflow_with(&["a", "b: a", "c | finally"], grouped("g")));
     let told = story.cancel().unwrap();
     assert_eq!(told[..2], ["cancel", "skip a (cancelled)"]);
     assert_eq!(told[2..], ["skip b (cancelled)", "skip c (cancelled)", "end cancelled"]);
@@ -505,6 +575,15 @@ fn a_run_again_takes_over_what_succeeded_before_the_stage_it_begins_with() {
     assert_eq!(again(&story, &[]).unwrap(), ["reuse a", "reuse b", "reuse d", "start c"]);
     assert_eq!(again(&story, &["b"]).unwrap(), ["reuse a", "reuse d", "start b"]);
     assert_eq!(again(&story, &["a"]).unwrap(), ["start a"]);
+}
+
+#[test]
+fn the_end_of_a_run_is_not_taken_over() {
+    let (mut story, _) = Story::begin(workflow(&["a", "b: a", "c | finally"]));
+    story.succeeds("a");
+    story.fails("b");
+    story.succeeds("c");
+    assert_eq!(again(&story, &[]).unwrap(), ["reuse a", "start b"]);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
-use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
-use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
+use yuanli_flow::{Command, Creation, Effect, Illegal, Run, create, effects, step};
+use yuanli_model::run::{Answer, Then, Verdict};
 use yuanli_model::stage::{Approval, Expiry, FanOut, Growth, Matrix, Retry};
-use yuanli_model::workflow::Settings;
+use yuanli_model::workflow::{Concurrency, Older, Settings};
 use yuanli_model::{
     AttemptId, AttemptOutcome, Digest, Expression, Failure, PluginReference, RunEvent, RunId, Section,
     SkipReason, Stage, StageName, Template, Timestamp, Work, Workflow,
@@ -93,32 +93,22 @@ pub(crate) fn expression(text: &str) -> Template {
     Template::Expression(Expression::new(text.trim()))
 }
 
-pub(crate) fn created(workflow: &Workflow) -> RunEvent {
-    created_in(workflow, None)
-}
-
 /// When stories begin.
 pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
 
-pub(crate) fn created_in(workflow: &Workflow, group: Option<&str>) -> RunEvent {
-    let deadline =
-        workflow.settings().timeout.filter(|_| group.is_none()).map(|timeout| BEGIN.after(timeout));
-    let pinned = |stage: &Stage| PinnedStage {
-        name: stage.name.clone(),
-        section: stage.section,
-        plugin: "p".to_owned(),
-        component: Digest::of(stage.name.as_str().as_bytes()),
-        needs: stage.needs.clone(),
-        allow_failure: stage.allow_failure,
-    };
-    RunEvent::Created {
-        workflow: workflow.name().clone(),
-        version: Digest::of(b""),
-        inputs: IndexMap::from([("tag".parse().unwrap(), json!("v1"))]),
-        stages: workflow.stages().iter().map(pinned).collect(),
-        group: group.map(str::to_owned),
-        deadline,
-    }
+pub(crate) fn created(workflow: &Workflow) -> RunEvent {
+    let components: Vec<Digest> =
+        workflow.stages().iter().map(|stage| Digest::of(stage.name.as_str().as_bytes())).collect();
+    let inputs = IndexMap::from([("tag".parse().unwrap(), json!("v1"))]);
+    let creation = Creation { workflow, version: Digest::of(b""), inputs, components: &components };
+    create(RUN, creation, BEGIN).unwrap()
+}
+
+/// Settings with the concurrency group `text`, which may hold an expression.
+pub(crate) fn grouped(text: &str) -> Settings {
+    let group = yuanli_expr::template(yuanli_expr::split(text).unwrap());
+    let concurrency = Concurrency { group, limit: NonZeroU32::MIN, older: Older::Finish };
+    Settings { concurrency: Some(concurrency), ..Settings::default() }
 }
 
 pub(crate) fn name(stage: &str) -> StageName {
@@ -155,10 +145,6 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) fn begin(workflow: Arc<Workflow>) -> (Self, Vec<String>) {
         let created = created(&workflow);
-        Self::begin_with(workflow, created)
-    }
-
-    pub(crate) fn begin_with(workflow: Arc<Workflow>, created: RunEvent) -> (Self, Vec<String>) {
         let run = Run::new(RUN, workflow, &created).unwrap();
         let mut story = Self { run, events: vec![created], now: BEGIN };
         let told = story.tell(Command::Advance).unwrap();

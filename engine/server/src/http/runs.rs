@@ -11,6 +11,7 @@ use serde::Deserialize;
 use yuanli_api_types as api;
 use yuanli_executor::Error;
 use yuanli_model::RunId;
+use yuanli_model::id::InvalidId;
 
 use super::{Answer, Engine};
 use crate::engine::{Selected, Updates};
@@ -74,10 +75,10 @@ pub(super) async fn answer(
     Json(answer): Json<api::ApprovalAnswer>,
 ) -> Answer<StatusCode> {
     let run = find(&shared, &run).await?;
-    match shared.engine.answer(run, &stage, answer).await {
+    let stage = stage.parse().map_err(|error: InvalidId| Refusal::Invalid(error.to_string()))?;
+    match shared.engine.answer(run, stage, answer).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(error @ (Error::NotActive(_) | Error::Illegal(_))) => Err(Refusal::Conflict(error.to_string())),
-        Err(error @ Error::NoStage(_)) => Err(Refusal::NotFound(error.to_string())),
         Err(error) => Err(Refusal::Internal(error.into())),
     }
 }

@@ -1,0 +1,77 @@
+//! The event that a run begins with: all that the run depends on, pinned.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use yuanli_expr::Scope;
+use yuanli_model::run::PinnedStage;
+use yuanli_model::{Digest, InputName, RunEvent, RunId, Stage, Timestamp, Work, Workflow, WorkflowName};
+
+/// Longest name of a concurrency group, in bytes, that is kept as it is.
+const LONGEST_GROUP: usize = 256;
+
+/// What a run of a workflow is made with.
+#[derive(Debug, Clone)]
+pub struct Creation<'a> {
+    /// The workflow.
+    pub workflow: &'a Workflow,
+    /// The digest of its text.
+    pub version: Digest,
+    /// The checked inputs, with defaults.
+    pub inputs: IndexMap<InputName, Value>,
+    /// The component of each stage, in the order of [`Workflow::stages`].
+    pub components: &'a [Digest],
+}
+
+/// The event that creates a run now. A run of a concurrency group waits until it is let in, and its time begins then.
+///
+/// # Errors
+/// Why the name of its concurrency group cannot be had.
+pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEvent, yuanli_expr::Error> {
+    let Creation { workflow, version, inputs, components } = creation;
+    let group = group(id, workflow, &inputs)?;
+    let timeout = workflow.settings().timeout.filter(|_| group.is_none());
+    Ok(RunEvent::Created {
+        workflow: workflow.name().clone(),
+        version,
+        inputs,
+        stages: workflow.stages().iter().zip(components).map(pin).collect(),
+        group,
+        deadline: timeout.map(|timeout| now.after(timeout)),
+    })
+}
+
+/// What expressions see as `run`.
+pub(crate) fn about(id: RunId, workflow: &WorkflowName) -> Map<String, Value> {
+    let values = [id.to_string(), workflow.to_string()].map(Value::String);
+    yuanli_expr::RUN.into_iter().map(str::to_owned).zip(values).collect()
+}
+
+/// The concurrency group of a run; one with a long name goes by its digest.
+fn group(
+    id: RunId,
+    workflow: &Workflow,
+    inputs: &IndexMap<InputName, Value>,
+) -> Result<Option<String>, yuanli_expr::Error> {
+    let Some(concurrency) = &workflow.settings().concurrency else { return Ok(None) };
+    let about = about(id, workflow.name());
+    let name = match yuanli_expr::render(&concurrency.group, &Scope::of(inputs, &(), &about))? {
+        Value::String(name) => name,
+        other => other.to_string(),
+    };
+    Ok(Some(if name.len() <= LONGEST_GROUP { name } else { Digest::of(name.as_bytes()).to_string() }))
+}
+
+fn pin((stage, component): (&Stage, &Digest)) -> PinnedStage {
+    PinnedStage {
+        name: stage.name.clone(),
+        section: stage.section,
+        plugin: match &stage.work {
+            Work::Plugin { uses, .. } => uses.to_string(),
+            Work::Workflow { uses, .. } => uses.to_string(),
+            Work::Gate => String::new(),
+        },
+        component: *component,
+        needs: stage.needs.clone(),
+        allow_failure: stage.allow_failure,
+    }
+}
