@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
-use yuanli_lang::plan::{Instances, Open, Outline, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
+use yuanli_lang::plan::{Instances, Open, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::{Digest, InputName};
 
@@ -42,9 +42,9 @@ impl Document {
                 known.collect()
             }
         };
-        let outline = Outline::of(workflow, |reference| self.plugin(reference)).ok_or(Refused::Invalid)?;
+        let plan = Plan::new(workflow, |reference| self.plugin(reference), &bound).ok_or(Refused::Invalid)?;
         let version = Digest::of(self.text().as_bytes());
-        Ok(PlannedRun { plan: Plan::new(&outline, &bound), version, missing })
+        Ok(PlannedRun { plan, version, missing })
     }
 }
 
@@ -89,7 +89,7 @@ impl PlannedRun {
 
 fn step(step: &Step) -> api::PlannedStep {
     let stages = step.stages.iter().map(stage).collect();
-    api::PlannedStep { part: step.part.name().to_owned(), stages }
+    api::PlannedStep { part: step.section.name().to_owned(), stages }
 }
 
 fn stage(stage: &PlannedStage) -> api::PlannedStage {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::{Instances, Outlook, Part, Plan, PlannedStage, PlannedWork};
+use yuanli_model::Section;
+
+use super::{Instances, Outlook, Plan, PlannedStage, PlannedWork};
 
 impl Plan {
     /// The plan as a graph in the language of Graphviz: `dot -Tsvg` draws it.
@@ -14,7 +16,7 @@ impl Plan {
             quoted(self.workflow.as_str())
         );
         for (part, stages) in self.parts() {
-            let is_apart = part != Part::Main;
+            let is_apart = part != Section::Main;
             if is_apart {
                 let _ = writeln!(text, "  subgraph cluster_{0} {{\n    label=\"{0}\";", part.name());
             }
@@ -51,7 +53,7 @@ impl Plan {
         let number = |name: &str| numbers.get(name).copied().unwrap_or_default();
         let mut text = "flowchart LR\n".to_owned();
         for (part, stages) in self.parts() {
-            let is_apart = part != Part::Main;
+            let is_apart = part != Section::Main;
             if is_apart {
                 let _ = writeln!(text, "  subgraph {}", part.name());
             }
@@ -87,12 +89,12 @@ impl Plan {
     }
 
     /// The stages of each part that has some.
-    fn parts(&self) -> Vec<(Part, Vec<&PlannedStage>)> {
-        let mut parts: Vec<(Part, Vec<&PlannedStage>)> = Vec::new();
+    fn parts(&self) -> Vec<(Section, Vec<&PlannedStage>)> {
+        let mut parts: Vec<(Section, Vec<&PlannedStage>)> = Vec::new();
         for step in &self.steps {
             match parts.last_mut() {
-                Some((part, stages)) if *part == step.part => stages.extend(&step.stages),
-                _ => parts.push((step.part, step.stages.iter().collect())),
+                Some((part, stages)) if *part == step.section => stages.extend(&step.stages),
+                _ => parts.push((step.section, step.stages.iter().collect())),
             }
         }
         parts

@@ -1,21 +1,26 @@
 //! What a run would do: which stages in which order, with what, and which of them would be skipped.
 //!
 //! Pure: a workflow that was compiled, the descriptions of its plugins and the inputs come in, a [`Plan`] comes out.
-//! [`Outline`] is what it is made of, [`Plan::tree`], [`Plan::dot`] and [`Plan::mermaid`] draw it.
+//! [`Plan::tree`], [`Plan::dot`] and [`Plan::mermaid`] draw it.
 
 mod graph;
-mod outline;
+mod instances;
 mod tree;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use yuanli_model::{Capability, Digest, Expression, Graph, InputName, StageName, WorkflowName};
+use yuanli_model::stage::Approval;
+use yuanli_model::{
+    Capability, Digest, Expression, InputName, PluginDescription, PluginReference, Section, Stage, StageName,
+    Template, Work, Workflow, WorkflowName,
+};
 
-pub use outline::{Outline, OutlineStage, Part, Work};
+pub use instances::Instances;
 pub use value::{Open, Planned, UNKNOWN, Why};
 
 use value::Known;
@@ -36,7 +41,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The part of the run that it belongs to.
-    pub part: Part,
+    pub section: Section,
     /// Its stages, in the order of the document.
     pub stages: Vec<PlannedStage>,
 }
@@ -109,40 +114,27 @@ pub enum PlannedWork {
     Gate,
 }
 
-/// What a stage runs for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Instances {
-    /// Itself, once.
-    One,
-    /// Each of these.
-    Known(Vec<Value>),
-    /// How many is not known yet.
-    Open(Vec<Open>),
-}
-
 impl Plan {
-    /// The plan of a run with these inputs. An input that is missing is no mistake: what uses it is open.
+    /// The plan of a run with these inputs. An input that is missing is no mistake: what uses it is open. `None` when a
+    /// plugin is not known, which no compiled workflow has.
     #[must_use]
-    pub fn new(outline: &Outline<'_>, inputs: &IndexMap<InputName, Value>) -> Self {
-        let known = Known::new(outline.name, inputs);
-        let index: HashMap<&StageName, usize> =
-            outline.stages.iter().enumerate().map(|(position, stage)| (stage.name, position)).collect();
-        let needs: Vec<Vec<usize>> = outline
-            .stages
-            .iter()
-            .map(|stage| stage.needs.iter().filter_map(|need| index.get(need).copied()).collect())
-            .collect();
-        let mut plan = Self { workflow: outline.name.clone(), inputs: inputs.clone(), steps: Vec::new() };
-        // A compiled workflow has no circle.
-        let Ok(graph) = Graph::new(needs) else { return plan };
-        let outlooks = outlooks(outline, &graph, &known);
-        for ((part, _), stages) in steps(outline, &graph) {
-            let stages = stages
-                .into_iter()
-                .map(|position| planned(&outline.stages[position], outlooks[position].clone(), &known));
-            plan.steps.push(Step { part, stages: stages.collect() });
-        }
-        plan
+    pub fn new(
+        workflow: &Workflow,
+        plugin: impl Fn(&PluginReference) -> Option<Arc<PluginDescription>>,
+        inputs: &IndexMap<InputName, Value>,
+    ) -> Option<Self> {
+        let known = Known::new(workflow.name(), inputs);
+        let outlooks = outlooks(workflow, &known);
+        let planned = |position: usize| {
+            let stage = &workflow.stages()[position];
+            Some(planned(stage, work(stage, &plugin, &known)?, outlooks[position].clone(), &known))
+        };
+        let step = |((section, _), stages): ((Section, usize), Vec<usize>)| {
+            let stages = stages.into_iter().map(planned).collect::<Option<_>>()?;
+            Some(Step { section, stages })
+        };
+        let steps = steps(workflow).into_iter().map(step).collect::<Option<_>>()?;
+        Some(Self { workflow: workflow.name().clone(), inputs: inputs.clone(), steps })
     }
 
     /// All stages, step by step.
@@ -151,29 +143,30 @@ impl Plan {
     }
 }
 
-/// The stages by part and by the longest way to them, both in order.
-fn steps(outline: &Outline<'_>, graph: &Graph) -> Vec<((Part, usize), Vec<usize>)> {
+/// The stages by the part of the run and by the longest way to them, both in order.
+fn steps(workflow: &Workflow) -> BTreeMap<(Section, usize), Vec<usize>> {
+    let graph = workflow.graph();
     let mut depth = vec![0; graph.len()];
     for &stage in graph.order() {
         depth[stage] = graph.needs(stage).iter().map(|need| depth[*need] + 1).max().unwrap_or(0);
     }
-    let mut steps = std::collections::BTreeMap::<(Part, usize), Vec<usize>>::new();
-    for (position, stage) in outline.stages.iter().enumerate() {
-        steps.entry((stage.part, depth[position])).or_default().push(position);
+    let mut steps = BTreeMap::<_, Vec<usize>>::new();
+    for (position, stage) in workflow.stages().iter().enumerate() {
+        steps.entry((stage.section, depth[position])).or_default().push(position);
     }
-    steps.into_iter().collect()
+    steps
 }
 
 /// Whether each stage runs. One is skipped with what it needs, unless its condition asks how that has ended.
-fn outlooks(outline: &Outline<'_>, graph: &Graph, known: &Known<'_>) -> Vec<Outlook> {
+fn outlooks(workflow: &Workflow, known: &Known<'_>) -> Vec<Outlook> {
+    let (stages, graph) = (workflow.stages(), workflow.graph());
     let mut outlooks = vec![Outlook::Runs; graph.len()];
     for &position in graph.order() {
-        let condition = outline.stages[position].condition;
         let is_skipped = |need: &&usize| matches!(outlooks[**need], Outlook::Skipped(_));
         let skipped = graph.needs(position).iter().find(is_skipped);
-        outlooks[position] = match (skipped, condition) {
-            (Some(need), condition) if !condition.is_some_and(value::asks_for_status) => {
-                Outlook::Skipped(format!("it needs `{}`, which is skipped", outline.stages[*need].name))
+        outlooks[position] = match (skipped, &stages[position].condition) {
+            (Some(need), condition) if !condition.as_ref().is_some_and(value::asks_for_status) => {
+                Outlook::Skipped(format!("it needs `{}`, which is skipped", stages[*need].name))
             }
             (_, None) => Outlook::Runs,
             (_, Some(condition)) => decided(condition, known),
@@ -194,38 +187,56 @@ fn decided(condition: &Expression, known: &Known<'_>) -> Outlook {
     }
 }
 
-fn planned(stage: &OutlineStage<'_>, outlook: Outlook, known: &Known<'_>) -> PlannedStage {
-    let work = match &stage.work {
-        Work::Plugin { uses, plugin, with } => PlannedWork::Plugin {
-            uses: uses.to_string(),
-            name: plugin.name.clone(),
-            version: plugin.version.clone(),
-            digest: plugin.digest,
-            rights: plugin
-                .capabilities
-                .iter()
-                .copied()
-                .filter(|right| plugin.is_builtin || right.is_free() || stage.grants.contains(right))
-                .collect(),
-            with: known.plan(with),
-        },
-        Work::Workflow { uses, with } => PlannedWork::Workflow { uses: uses.clone(), with: known.plan(with) },
+fn work(
+    stage: &Stage,
+    plugin: impl Fn(&PluginReference) -> Option<Arc<PluginDescription>>,
+    known: &Known<'_>,
+) -> Option<PlannedWork> {
+    Some(match &stage.work {
+        Work::Plugin { uses, with } => {
+            let plugin = plugin(uses)?;
+            let is_granted =
+                |right: &Capability| plugin.is_builtin || right.is_free() || stage.grants.contains(right);
+            PlannedWork::Plugin {
+                uses: uses.to_string(),
+                name: plugin.name.clone(),
+                version: plugin.version.clone(),
+                digest: plugin.digest,
+                rights: plugin.capabilities.iter().copied().filter(is_granted).collect(),
+                with: known.plan(with),
+            }
+        }
+        Work::Workflow { uses, with } => {
+            PlannedWork::Workflow { uses: uses.to_string(), with: known.plan(with) }
+        }
         Work::Gate => PlannedWork::Gate,
-    };
-    let instances = match stage.items.map(|items| known.plan(items)) {
-        None => Instances::One,
-        Some(Planned { value: Value::Array(items), open }) if open.is_empty() => Instances::Known(items),
-        Some(Planned { open, .. }) => Instances::Open(open),
+    })
+}
+
+fn planned(stage: &Stage, work: PlannedWork, outlook: Outlook, known: &Known<'_>) -> PlannedStage {
+    let words = |approval: &Approval| match &approval.message {
+        Some(Template::Text(text)) => text.clone(),
+        // Words with values in them are put together when they are asked.
+        Some(_) | None => String::new(),
     };
     PlannedStage {
         name: stage.name.clone(),
-        needs: stage.needs.to_vec(),
+        needs: stage.needs.clone(),
         outlook,
         work,
-        instances,
-        approval: stage.approval.map(str::to_owned),
-        attempts: stage.attempts,
+        instances: Instances::of(stage.fan_out.as_ref(), known),
+        approval: stage.approval.as_ref().map(words),
+        attempts: stage.retry.attempts.get(),
         timeout: stage.timeout,
+    }
+}
+
+/// When the turn of a part of the run comes, for a person; nothing for the part that always comes first.
+const fn when(section: Section) -> Option<&'static str> {
+    match section {
+        Section::Main => None,
+        Section::OnFailure => Some("only when a stage has failed"),
+        Section::Finally => Some("last, however the run went"),
     }
 }
 

@@ -1,13 +1,14 @@
-//! Plans of outlines that are written by hand: also of what documents cannot say yet.
+//! Plans of stages that are written by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
+use yuanli_model::stage::{FanOut, Matrix};
 use yuanli_model::{
-    Capability, Digest, Expression, InputName, PluginDescription, PluginReference, StageName, Template,
-    WorkflowName,
+    Capability, Digest, Expression, InputName, PluginDescription, Section, Stage, StageName, Template,
+    Workflow,
 };
 
 use super::*;
@@ -33,21 +34,19 @@ fn plugin() -> Arc<PluginDescription> {
     })
 }
 
-/// What a stage in these tests is made of.
-struct Sample {
-    name: StageName,
-    needs: Vec<StageName>,
-    part: Part,
-    condition: Option<Expression>,
-    items: Option<Template>,
-    with: Template,
+/// A stage that is made step by step.
+trait Sample {
+    fn sample(name: &str, needs: &[&str]) -> Self;
+    fn when(self, condition: &str) -> Self;
+    fn each(self, items: &str) -> Self;
+    fn has(self, entries: &[(&str, Template)]) -> Self;
+    fn part(self, section: Section) -> Self;
 }
 
-impl Sample {
-    fn new(own: &str, needs: &[&str]) -> Self {
-        let needs = needs.iter().map(|need| name(need)).collect();
-        let with = Template::Map(IndexMap::new());
-        Self { name: name(own), needs, part: Part::Main, condition: None, items: None, with }
+impl Sample for Stage {
+    fn sample(own: &str, needs: &[&str]) -> Self {
+        let uses = "build".parse().expect("a plugin");
+        Self::new(name(own), uses).after(needs.iter().map(|need| name(need)).collect())
     }
 
     fn when(self, condition: &str) -> Self {
@@ -55,49 +54,31 @@ impl Sample {
     }
 
     fn each(self, items: &str) -> Self {
-        Self { items: Some(Template::Expression(expression(items))), ..self }
+        Self { fan_out: Some(FanOut::ForEach(Template::Expression(expression(items)))), ..self }
     }
 
-    fn with(self, entries: &[(&str, Template)]) -> Self {
-        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        Self { with: Template::Map(entries), ..self }
+    fn has(self, entries: &[(&str, Template)]) -> Self {
+        self.with(Template::Map(
+            entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        ))
+    }
+
+    fn part(self, section: Section) -> Self {
+        Self { section, ..self }
     }
 }
 
 /// The plan of these stages, for the inputs `tag = dev`, `fast = false`, `hosts = [a, b]`.
-fn plan(samples: &[Sample]) -> Plan {
-    let workflow: WorkflowName = "shop".parse().expect("a name");
-    let uses: PluginReference = "build".parse().expect("a plugin");
-    let stage = |sample: &'_ Sample| -> OutlineStage<'static> {
-        // Leaked: tests end soon.
-        let sample: &'static Sample = Box::leak(Box::new(Sample {
-            name: sample.name.clone(),
-            needs: sample.needs.clone(),
-            part: sample.part,
-            condition: sample.condition.clone(),
-            items: sample.items.clone(),
-            with: sample.with.clone(),
-        }));
-        let uses: &'static PluginReference = Box::leak(Box::new(uses.clone()));
-        OutlineStage {
-            name: &sample.name,
-            part: sample.part,
-            work: Work::Plugin { uses, plugin: plugin(), with: &sample.with },
-            needs: &sample.needs,
-            condition: sample.condition.as_ref(),
-            items: sample.items.as_ref(),
-            approval: None,
-            attempts: 1,
-            timeout: None,
-            grants: &[],
-        }
-    };
-    let stages = samples.iter().map(stage).collect();
+fn plan(stages: &[Stage]) -> Plan {
+    let mut stages = stages.to_vec();
+    stages.sort_by_key(|stage| stage.section);
+    let name = "shop".parse().expect("a name");
+    let workflow = Workflow::new(name, None, IndexMap::new(), stages).expect("a workflow");
     let inputs: IndexMap<InputName, Value> =
         [("tag", json!("dev")), ("fast", json!(false)), ("hosts", json!(["a", "b"]))]
             .map(|(name, value)| (name.parse().expect("a name"), value))
             .into();
-    Plan::new(&Outline { name: &workflow, stages }, &inputs)
+    Plan::new(&workflow, |_| Some(plugin()), &inputs).expect("every plugin is known")
 }
 
 fn outlook(plan: &Plan, stage: &str) -> Outlook {
@@ -106,27 +87,27 @@ fn outlook(plan: &Plan, stage: &str) -> Outlook {
 
 #[test]
 fn a_stage_is_in_the_step_after_the_last_that_it_needs() {
-    let last = Sample { part: Part::Finally, ..Sample::new("clean", &[]) };
-    let rescue = Sample { part: Part::OnFailure, ..Sample::new("tell", &[]) };
+    let last = Stage::sample("clean", &[]).part(Section::Finally);
+    let rescue = Stage::sample("tell", &[]).part(Section::OnFailure);
     let plan = plan(&[
         last,
-        Sample::new("d", &["c", "a"]),
-        Sample::new("a", &[]),
-        Sample::new("c", &["b"]),
-        Sample::new("b", &[]),
+        Stage::sample("d", &["c", "a"]),
+        Stage::sample("a", &[]),
+        Stage::sample("c", &["b"]),
+        Stage::sample("b", &[]),
         rescue,
     ]);
-    let steps: Vec<(Part, Vec<&str>)> = plan
+    let steps: Vec<(Section, Vec<&str>)> = plan
         .steps
         .iter()
-        .map(|step| (step.part, step.stages.iter().map(|stage| stage.name.as_str()).collect()))
+        .map(|step| (step.section, step.stages.iter().map(|stage| stage.name.as_str()).collect()))
         .collect();
     let expect = [
-        (Part::Main, vec!["a", "b"]),
-        (Part::Main, vec!["c"]),
-        (Part::Main, vec!["d"]),
-        (Part::OnFailure, vec!["tell"]),
-        (Part::Finally, vec!["clean"]),
+        (Section::Main, vec!["a", "b"]),
+        (Section::Main, vec!["c"]),
+        (Section::Main, vec!["d"]),
+        (Section::OnFailure, vec!["tell"]),
+        (Section::Finally, vec!["clean"]),
     ];
     assert_eq!(steps, expect);
 }
@@ -134,15 +115,15 @@ fn a_stage_is_in_the_step_after_the_last_that_it_needs() {
 #[test]
 fn a_condition_decides_as_far_as_it_is_known_and_who_needs_what_is_skipped_is_skipped() {
     let plan = plan(&[
-        Sample::new("no", &[]).when("inputs.fast"),
-        Sample::new("yes", &[]).when("inputs.tag == 'dev'"),
-        Sample::new("after", &["no", "yes"]),
-        Sample::new("later", &["after"]),
-        Sample::new("open", &["yes"]).when("inputs.fast || stages.yes.outputs.x > 1"),
-        Sample::new("always", &["no"]).when("always()"),
-        Sample::new("beside", &["no"]).when("inputs.tag == 'dev'"),
-        Sample::new("text", &[]).when("inputs.tag"),
-        Sample::new("broken", &[]).when("inputs.hosts[7] == 'a'"),
+        Stage::sample("no", &[]).when("inputs.fast"),
+        Stage::sample("yes", &[]).when("inputs.tag == 'dev'"),
+        Stage::sample("after", &["no", "yes"]),
+        Stage::sample("later", &["after"]),
+        Stage::sample("open", &["yes"]).when("inputs.fast || stages.yes.outputs.x > 1"),
+        Stage::sample("always", &["no"]).when("always()"),
+        Stage::sample("beside", &["no"]).when("inputs.tag == 'dev'"),
+        Stage::sample("text", &[]).when("inputs.tag"),
+        Stage::sample("broken", &[]).when("inputs.hosts[7] == 'a'"),
     ]);
     assert_eq!(outlook(&plan, "no"), Outlook::Skipped("`inputs.fast` is false".to_owned()));
     assert_eq!(outlook(&plan, "yes"), Outlook::Runs);
@@ -166,7 +147,7 @@ fn values_are_resolved_as_far_as_they_are_known() {
         yuanli_expr::split("${{ run.workflow }}:${{ inputs.tag }}-${{ run.id }}").expect("a text"),
     );
     let whole = |source| Template::Expression(expression(source));
-    let plan = plan(&[Sample::new("a", &[]).with(&[
+    let plan = plan(&[Stage::sample("a", &[]).has(&[
         ("image", mixed),
         ("known", whole("inputs.hosts.map(host, host + '!')")),
         ("nested", Template::List(vec![whole("stages.b.outputs"), whole("inputs.gone + inputs.gone")])),
@@ -197,8 +178,8 @@ fn values_are_resolved_as_far_as_they_are_known() {
 #[test]
 fn a_tree_says_everything_and_fits_into_a_narrow_terminal() {
     let mut plan = plan(&[
-        Sample::new("source", &[]),
-        Sample::new("image", &["source"]).with(&[
+        Stage::sample("source", &[]),
+        Stage::sample("image", &["source"]).has(&[
             ("image", Template::Text("shop:dev".to_owned())),
             (
                 "labels",
@@ -208,9 +189,9 @@ fn a_tree_says_everything_and_fits_into_a_narrow_terminal() {
                 ),
             ),
         ]),
-        Sample::new("fan", &["source"]).each("inputs.hosts"),
-        Sample::new("later", &["source"]).each("stages.source.outputs.list"),
-        Sample::new("slow", &["source"]).when("inputs.fast"),
+        Stage::sample("fan", &["source"]).each("inputs.hosts"),
+        Stage::sample("later", &["source"]).each("stages.source.outputs.list"),
+        Stage::sample("slow", &["source"]).when("inputs.fast"),
     ]);
     plan.steps[0].stages[0].timeout = Some(Duration::from_secs(90));
     plan.steps[0].stages[0].attempts = 3;
@@ -222,12 +203,38 @@ fn a_tree_says_everything_and_fits_into_a_narrow_terminal() {
 }
 
 #[test]
+fn what_a_stage_runs_for_is_told_as_far_as_it_is_known() {
+    let matrix = |values: &str| {
+        let axes = [("host", "inputs.hosts"), ("v", values)];
+        let axes = axes.map(|(axis, values)| (axis.to_owned(), Template::Expression(expression(values))));
+        let exclude = Some(Template::Expression(expression("[{'host': 'a', 'v': 2}]")));
+        let matrix = Matrix { axes: axes.into_iter().collect(), include: None, exclude };
+        Stage { fan_out: Some(FanOut::Matrix(matrix)), ..Stage::sample("grid", &["one"]) }
+    };
+    let instances = |stage: Stage| {
+        let plan = plan(&[Stage::sample("one", &[]), stage]);
+        plan.steps[1].stages[0].instances.clone()
+    };
+    let known = json!([{"host": "a", "v": 1}, {"host": "b", "v": 1}, {"host": "b", "v": 2}]);
+    assert_eq!(
+        json!(match instances(matrix("[1, 2]")) {
+            Instances::Known(found) => found,
+            other => panic!("{other:?}"),
+        }),
+        known
+    );
+    let Instances::Open(open) = instances(matrix("stages.one.outputs.list")) else { panic!("it is open") };
+    assert_eq!(open[0].why, Why::WaitsFor(vec!["stages.one.outputs.list".to_owned()]));
+    assert_eq!(instances(Stage::sample("two", &["one"])), Instances::One);
+}
+
+#[test]
 fn graphs_have_every_stage_and_every_need() {
-    let last = Sample { part: Part::Finally, ..Sample::new("end", &[]) };
+    let last = Stage::sample("end", &[]).part(Section::Finally);
     let mut plan = plan(&[
-        Sample::new("a", &[]),
-        Sample::new("b", &["a"]).each("inputs.hosts"),
-        Sample::new("c", &["a", "b"]).when("inputs.fast"),
+        Stage::sample("a", &[]),
+        Stage::sample("b", &["a"]).each("inputs.hosts"),
+        Stage::sample("c", &["a", "b"]).when("inputs.fast"),
         last,
     ]);
     let PlannedWork::Plugin { name, .. } = &mut plan.steps[0].stages[0].work else { panic!("a plugin") };
@@ -239,10 +246,10 @@ fn graphs_have_every_stage_and_every_need() {
 /// Ten thousand stages, each needing the one before: linear in time, and no stack of that depth.
 #[test]
 fn a_long_chain_is_planned() {
-    let stages: Vec<Sample> = (0..10_000)
+    let stages: Vec<Stage> = (0..10_000)
         .map(|number| match number {
-            0 => Sample::new("s0", &[]),
-            number => Sample::new(&format!("s{number}"), &[&format!("s{}", number - 1)]),
+            0 => Stage::sample("s0", &[]),
+            number => Stage::sample(&format!("s{number}"), &[&format!("s{}", number - 1)]),
         })
         .collect();
     let plan = plan(&stages);

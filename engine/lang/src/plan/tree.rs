@@ -29,7 +29,7 @@ impl Plan {
             root.children.push(Node { text: "inputs".to_owned(), children: inputs.collect() });
         }
         for (number, step) in self.steps.iter().enumerate() {
-            let when = step.part.when().map(|when| format!(" ({}: {when})", step.part.name()));
+            let when = super::when(step.section).map(|when| format!(" ({}: {when})", step.section.name()));
             root.children.push(Node {
                 text: format!("step {}{}", number + 1, when.unwrap_or_default()),
                 children: step.stages.iter().map(stage).collect(),
