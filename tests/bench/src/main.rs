@@ -1,9 +1,9 @@
 //! Prints every figure that the project promises, with the conditions under which it was measured.
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
-//! beside bare wasmtime), `runs` and `stages` (the engine in process), `commits` (the store alone, beside others),
-//! `start` and `space` (a long history), `idle`, `gateway` (beside nginx), `apps` (on Docker). All time is read in
-//! `measure`, all tables are made in `report`.
+//! beside bare wasmtime), `language` (documents and decisions), `runs` and `stages` (the engine in process), `commits`
+//! (the store alone, beside others), `start` and `space` (a long history), `idle`, `gateway` (beside nginx), `apps` (on
+//! Docker). All time is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
 
@@ -18,6 +18,7 @@ mod finished;
 mod gateway;
 mod idle;
 mod instance;
+mod language;
 mod machine;
 mod measure;
 mod process;
@@ -70,6 +71,8 @@ enum Name {
     Process,
     /// A fresh instance and `run`, beside bare wasmtime
     Instance,
+    /// Documents compiled, and decisions of a run
+    Language,
     /// Durable runs per second
     Runs,
     /// 40 stages in sequence and in parallel
@@ -147,6 +150,7 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
     match name {
         Name::Process => anyhow::bail!("commands are not measured in process"),
         Name::Instance => instance::measure(bench).await,
+        Name::Language => language::measure(),
         Name::Runs => runs::measure(bench).await,
         Name::Stages => stages::measure(bench).await,
         Name::Commits => commits::measure(bench).await,
