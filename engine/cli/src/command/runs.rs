@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::arguments::{Approval, Global, List, Logs, Select};
 use crate::exit::{Exit, Misuse};
 use crate::output;
-use crate::view::plain_line;
+use crate::view::{Labels, plain_line};
 
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
     let page = Access::of(global).await?.list(arguments.after.as_deref(), arguments.limit).await?;
@@ -97,7 +97,9 @@ pub(crate) async fn logs(global: &Global, arguments: Logs) -> anyhow::Result<Exi
             return Err(Misuse(format!("run {run} has no stage `{wanted}`; it has {known}")).into());
         }
     }
-    let tell = |line| if global.json { output::json(&line) } else { output::line(plain_line(&line)) };
+    let labels = Labels::of_stages(&run.stages);
+    let tell =
+        |line| if global.json { output::json(&line) } else { output::line(plain_line(&labels, &line)) };
     access.logs(&run.summary.id, arguments.stage.as_deref(), tell).await?;
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ use yuanli_api_types::{LogLine, Update};
 
 pub(crate) use plain::plain_line;
 pub(crate) use terminal::Beside;
+pub(crate) use words::Labels;
 
 use crate::output;
 

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use yuanli_api_types::{Event, EventKind, Failure, LogLine, RunStatus, StageStatus, Update};
 use yuanli_server::printable_line;
 
-use super::words::{self, label, label_of, sequel};
+use super::words::{self, Labels, sequel};
 use super::{View, is_own_words, millis_between};
 use crate::output;
 
@@ -47,6 +47,7 @@ pub(crate) struct Terminal {
     name_width: usize,
     run: String,
     began: String,
+    labels: Labels,
 }
 
 struct Running {
@@ -75,6 +76,7 @@ impl Terminal {
             name_width: 0,
             run: String::new(),
             began: String::new(),
+            labels: Labels::default(),
         }
     }
 
@@ -90,7 +92,7 @@ impl Terminal {
     fn log(&mut self, line: &LogLine) -> anyhow::Result<()> {
         let text = printable(&line.text);
         let is_kept = is_own_words(line) || self.is_verbose;
-        if let Some(running) = self.running.get_mut(&label_of(line)) {
+        if let Some(running) = self.running.get_mut(&self.labels.of_line(line)) {
             running.bar.set_message(text.clone());
             if !is_kept {
                 if running.last_lines.len() == LAST_LINES {
@@ -108,10 +110,11 @@ impl Terminal {
             "debug" => self.paint(Color::Dim, &text),
             _ => text,
         };
-        self.print(&format!("  {:width$}  {text}", label_of(line), width = self.name_width))
+        self.print(&format!("  {:width$}  {text}", self.labels.of_line(line), width = self.name_width))
     }
 
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.labels.see(&event.kind);
         match &event.kind {
             EventKind::Created { workflow, stages, .. } => {
                 self.run.clone_from(&event.run);
@@ -120,12 +123,12 @@ impl Terminal {
                 self.print(&format!("{workflow}  {}", self.paint(Color::Dim, &format!("run {}", event.run))))
             }
             EventKind::AttemptStarted { stage, instance, .. } => {
-                self.begin(&label(stage, *instance), &event.at);
+                self.begin(&self.labels.of(stage, *instance), &event.at);
                 Ok(())
             }
             EventKind::AttemptEnded { stage, instance, status, failure, retry_at, allowed, .. } => {
                 let sequel = sequel(retry_at.as_deref(), *allowed);
-                self.end(&label(stage, *instance), *status, &event.at, failure.as_ref(), &sequel)
+                self.end(&self.labels.of(stage, *instance), *status, &event.at, failure.as_ref(), &sequel)
             }
             EventKind::StageSkipped { stage, reason } => self.aside(stage, &format!("skipped: {reason}")),
             // Whoever asked for it was told.

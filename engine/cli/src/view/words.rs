@@ -1,17 +1,41 @@
 //! The words for what happens in a run that both views use.
 
-use yuanli_api_types::{EventKind, LogLine};
+use std::collections::HashSet;
+
+use yuanli_api_types::{EventKind, LogLine, Stage};
 
 use crate::output;
 
-/// What an attempt is called: its stage, with the instance when there are several.
-pub(crate) fn label(stage: &str, instance: u32) -> String {
-    if instance == 0 { stage.to_owned() } else { format!("{stage}[{instance}]") }
+/// What attempts are called: their stage, with the instance when there may be several.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    /// The stages that run for each item of a list, as far as that has been told.
+    lists: HashSet<String>,
 }
 
-/// The same for a line of its log.
-pub(crate) fn label_of(line: &LogLine) -> String {
-    label(&line.stage, line.instance)
+impl Labels {
+    /// Those of attempts of these stages.
+    pub(crate) fn of_stages(stages: &[Stage]) -> Self {
+        let lists = stages.iter().filter(|stage| stage.instances.is_some());
+        Self { lists: lists.map(|stage| stage.pinned.name.clone()).collect() }
+    }
+
+    /// Takes note of what an event says of instances.
+    pub(crate) fn see(&mut self, kind: &EventKind) {
+        if let EventKind::StageExpanded { stage, .. } = kind {
+            self.lists.insert(stage.clone());
+        }
+    }
+
+    pub(crate) fn of(&self, stage: &str, instance: u32) -> String {
+        let is_alone = instance == 0 && !self.lists.contains(stage);
+        if is_alone { stage.to_owned() } else { format!("{stage}[{instance}]") }
+    }
+
+    /// What the attempt is called that wrote a line.
+    pub(crate) fn of_line(&self, line: &LogLine) -> String {
+        self.of(&line.stage, line.instance)
+    }
 }
 
 /// What is said, behind the end of an attempt, of what comes after it.
