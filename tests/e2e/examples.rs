@@ -35,7 +35,13 @@ fn tour_has_instances_conditions_and_parts() {
     let file = file.to_str().unwrap();
     let ended = place.yuanli(&["run", file]).expect(
         0,
-        &["[greet[2]] succeeded", "[report] the average has failed", "[goodbye] goodbye", "nothing failed"],
+        &[
+            "[greet[0]] succeeded",
+            "[greet[2]] succeeded",
+            "[report] the average has failed",
+            "[goodbye] goodbye",
+            "nothing failed",
+        ],
     );
     let run = place.json(&["runs", "show", ended.out.trim()]);
     let stage = |name: &str| {
@@ -53,6 +59,59 @@ fn tour_has_instances_conditions_and_parts() {
     place
         .yuanli(&["run", file, "-i", "names=ada,eva", "-i", "channel=prod"])
         .expect(0, &["[ship] succeeded"]);
+}
+
+/// One for each feature of the language.
+#[test]
+fn language_shows_each_feature() {
+    let folder = examples().join("language");
+    let expected: [(&str, i32, &[&str]); 13] = [
+        ("after-failure.yaml", 1, &["[apologise] sorry, shipping has failed", "[clean] cleaned up"]),
+        ("approval.yaml", 0, &["Ship dev?", "nobody answered in time", "[ship] shipping dev"]),
+        (
+            "conditions.yaml",
+            0,
+            &[
+                "[test] the linter has failed",
+                "[announce] skipped",
+                "[report] tests succeeded, shipping skipped",
+            ],
+        ),
+        (
+            "defaults.yaml",
+            0,
+            &["[first] level fast, CI true, color never", "[second] level fast, CI false, color always"],
+        ),
+        (
+            "expressions.yaml",
+            0,
+            &["2 hosts, the first is b.example.org", "version 1.4.0-rc1 is a candidate", "nothing at a.b"],
+        ),
+        ("for-each.yaml", 0, &["[check] 3 instances", "[longest] long names: alpha, gamma"]),
+        ("greeting.yaml", 0, &["[words] succeeded"]),
+        ("inputs.yaml", 0, &["[tell] 2 of dev for dev", "[tell] mail goes to nobody"]),
+        ("matrix.yaml", 0, &["[join] tested debian-1 debian-2 debian-3 alpine-2 alpine-3 arch-3"]),
+        ("retry.yaml", 0, &["[often] started, attempt 3", "[often] failed", "[once] failed"]),
+        ("templates.yaml", 0, &["[core] testing core, fast", "[shop] testing shop, all of it"]),
+        ("triggers.yaml", 0, &["its concurrency group has a place", "[look] looking at dev"]),
+        ("workflows.yaml", 0, &["of workflow `greeting`", "[join] hello ada and hello eva"]),
+    ];
+    let mut there: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    there.sort();
+    assert_eq!(there, expected.map(|(file, ..)| file), "each is run");
+    let place = Place::new();
+    for (file, code, lines) in expected {
+        let path = folder.join(file);
+        let ended = place.yuanli(&["run", path.to_str().unwrap()]).expect(code, lines);
+        assert!(!ended.err.contains("[once] started, attempt 2"), "it does not change");
+        place.yuanli(&["run", path.to_str().unwrap(), "--dry"]).expect(0, &[]);
+    }
+    let read = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    there.iter().for_each(|file| assert!(read.contains(&format!("({file})")), "README.md lacks {file}"));
 }
 
 /// The shop: checked out, built, tested in containers; nothing is left but its images.

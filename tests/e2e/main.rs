@@ -20,3 +20,4 @@ mod served;
 mod support;
 mod terminal;
 mod validate;
+mod workflows;

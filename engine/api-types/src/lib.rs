@@ -20,7 +20,7 @@ pub use app::{
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;
 pub use list::List;
-pub use plan::{OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep};
+pub use plan::{OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep, PlannedWorkflow};
 pub use plugin::{Plugin, Right};
 pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,

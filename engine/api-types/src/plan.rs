@@ -50,7 +50,7 @@ pub struct PlannedStage {
     pub plugin: Option<PlannedPlugin>,
     /// The workflow that it runs, if it runs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<String>,
+    pub workflow: Option<PlannedWorkflow>,
     /// The config, with `…` in the places that are open.
     pub with: Value,
     /// The expressions of the config that have no value yet.
@@ -99,6 +99,16 @@ pub struct PlannedPlugin {
     pub digest: String,
     /// The rights that it has there.
     pub rights: Vec<String>,
+}
+
+/// The workflow of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedWorkflow {
+    /// What the document calls it.
+    pub uses: String,
+    /// The digest of its text, when it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// An expression without a value.

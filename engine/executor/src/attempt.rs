@@ -1,7 +1,7 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -38,8 +38,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         // `apply` has accepted the start of an attempt of this stage.
         unreachable!("stage `{}` was started and does not exist", attempt.stage);
     };
-    let log = owner.shared.ports.logs.open(&attempt);
-    owner.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.clone(), Arc::clone(&log));
+    let log = owner.open_log(&attempt);
     let work = Work {
         shared: Arc::clone(&owner.shared),
         position,
@@ -47,31 +46,44 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         config,
         origin: Arc::clone(&owner.origin),
         needs: owner.run.workspaces(position),
-        log,
+        log: Arc::clone(&log),
         cancel: owner.cancel.child_token(),
         workflow,
-        attempt,
+        attempt: attempt.clone(),
     };
-    let mailbox = owner.to_mailbox.clone();
-    owner.shared.tasks.spawn("attempt", work.report(mailbox));
+    let work = async move { Some(work.run().await) };
+    owner.shared.tasks.spawn("attempt", report(attempt, log, owner.to_mailbox.clone(), work));
 }
 
-impl Work {
-    async fn report(self, mailbox: mpsc::UnboundedSender<Message>) {
-        let attempt = self.attempt.clone();
-        let outcome = match AssertUnwindSafe(self.run()).catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(panic) => AttemptOutcome::Failed(Failure::permanent(
-                "engine-panic",
-                format!("the engine has a bug: {}; please report it", panic_text(panic.as_ref())),
-            )),
-        };
-        let log = self.log.finish().await;
-        let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
+/// Does the work of an attempt and reports its end to the owner's mailbox, if it has one.
+pub(crate) async fn report(
+    attempt: AttemptId,
+    log: Arc<dyn AttemptLog>,
+    mailbox: mpsc::UnboundedSender<Message>,
+    work: impl Future<Output = Option<AttemptOutcome>>,
+) {
+    let outcome = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => Some(AttemptOutcome::Failed(Failure::permanent(
+            "engine-panic",
+            format!("the engine has a bug: {}; please report it", panic_text(panic.as_ref())),
+        ))),
+    };
+    let log = log.finish().await;
+    let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
+    if let Some(outcome) = outcome {
         // The owner is gone when the store failed; the next engine finds the run as it was.
         let _ = mailbox.send(Message::Ended { attempt, outcome, log });
     }
+}
 
+/// Writes a line of the engine's own.
+pub(crate) fn note(shared: &Shared, log: &dyn AttemptLog, level: Level, text: String) {
+    let at = shared.ports.clock.now();
+    log.append(LogLine { at, stream: Stream::Engine, level, text, fields: Vec::new() });
+}
+
+impl Work {
     async fn run(&self) -> AttemptOutcome {
         let workspaces = &self.shared.ports.workspaces;
         let workspace = match workspaces.begin(&self.attempt, &self.needs, &self.workflow).await {
@@ -85,7 +97,7 @@ impl Work {
             },
             Err(failure) => {
                 if let Err(error) = workspace.discard().await {
-                    self.write(Level::Warn, format!("not cleaned up: {error}"));
+                    note(&self.shared, &*self.log, Level::Warn, format!("not cleaned up: {error}"));
                 }
                 match failure.class {
                     FailureClass::Cancelled if self.cancel.is_cancelled() => AttemptOutcome::Cancelled,
@@ -110,11 +122,6 @@ impl Work {
             log: Arc::clone(&self.log),
             cancel: self.cancel.clone(),
         }
-    }
-
-    fn write(&self, level: Level, text: String) {
-        let at = self.shared.ports.clock.now();
-        self.log.append(LogLine { at, stream: Stream::Engine, level, text, fields: Vec::new() });
     }
 }
 

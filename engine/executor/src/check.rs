@@ -12,7 +12,8 @@ use yuanli_ports::store::{Batch, Entry, Key, Range};
 
 use crate::executor::{Error, Shared};
 use crate::history::{Summary, row};
-use crate::record::v2::{Archived, Kept, Open, Records, Start, Tally};
+use crate::record::v2::{Archived, Kept, Records, Start, Tally};
+use crate::record::v3::Open;
 use crate::record::{envelope, key, v1};
 
 /// Most findings that are told; one more says how many there were.
@@ -179,16 +180,28 @@ impl Checker<'_> {
     async fn marks(&mut self, prefix: &[u8], what: &str) -> Result<(), Error> {
         for (key, entry) in self.each(prefix).await? {
             let run = key::parse_run(&key)?;
-            if *prefix == key::OPEN
-                && !entry.value.is_empty()
-                && let Err(error) = envelope::open::<Open>(&entry.value)
-            {
-                self.check.find(format!("run {run}: {error}"));
+            if *prefix == key::OPEN && !entry.value.is_empty() {
+                match envelope::open::<Open>(&entry.value) {
+                    Ok(mark) => self.workflows_of(run, &mark).await?,
+                    Err(error) => self.check.find(format!("run {run}: {error}")),
+                }
             }
             if !self.runs.contains_key(&run) {
                 self.check.find(format!("run {run} is marked as {what} and has no row"));
                 self.check.mended.push(format!("the mark of run {run} is removed"));
                 self.batch.delete(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// That the texts of the workflows that a run may run are there.
+    async fn workflows_of(&mut self, run: RunId, mark: &Open) -> Result<(), Error> {
+        for version in mark.versions() {
+            if self.shared.history.workflow(&version).await?.is_none() {
+                self.check.find(format!(
+                    "run {run} may run a workflow of version {version}, whose text is not stored"
+                ));
             }
         }
         Ok(())

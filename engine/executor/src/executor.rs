@@ -1,28 +1,27 @@
 //! The handle: start runs, cancel them, watch them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use indexmap::IndexMap;
-use serde_json::Value;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use yuanli_flow::{Admission, Command, Creation, Illegal, Run, create, step};
 use yuanli_model::run::Answer;
-use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, StageName, Workflow};
-use yuanli_ports::plugins::Origin;
+use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName};
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
 use crate::admission::Entrance;
 use crate::check::{self, Check};
+use crate::child::Awaited;
 use crate::follower::Follower;
 use crate::history::{History, Summary};
 use crate::keeper::{Doorbell, Keeper, Retention};
-use crate::owner::{Message, Owner};
+use crate::owner::{Family, Message, Owner};
 use crate::record::long::Long;
-use crate::record::{Broken, envelope, key, v2};
+use crate::record::{Broken, envelope, key, v2, v3};
+use crate::submission::{Started, Submission};
 use crate::task::Tasks;
 
 /// What the executor reaches.
@@ -59,34 +58,6 @@ impl Default for Options {
     }
 }
 
-/// A run to be started.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// The workflow.
-    pub workflow: Arc<Workflow>,
-    /// The text that it came from; its digest is the workflow's version.
-    pub text: Bytes,
-    /// The checked inputs, with defaults.
-    pub inputs: IndexMap<InputName, Value>,
-    /// The component of each stage, in the order of the document.
-    pub components: Vec<Digest>,
-    /// Where its file lies.
-    pub origin: Origin,
-    /// Names its cause: of one cause there is one run, however often it is submitted. `None` for a run of its own.
-    pub cause: Option<String>,
-    /// Whether the next engine goes on with it when this one is killed; else it ends it as interrupted.
-    pub is_kept: bool,
-}
-
-/// What became of a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Started {
-    /// The run.
-    pub run: RunId,
-    /// Whether it was started now; else the same cause had started it before.
-    pub is_new: bool,
-}
-
 /// Why something about a run was not done.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -108,8 +79,10 @@ pub enum Error {
     /// The text that names its concurrency group cannot be had.
     #[error("the concurrency group of the run: {0}")]
     Group(String),
-    /// The workflow's text is too long for the store.
-    #[error("the workflow's text has {0} bytes, which is too much")]
+    /// The workflow's text, with those of the workflows that it runs, is too long for the store.
+    #[error(
+        "the text of the workflow has {0} bytes, with those of the workflows that it runs, which is too much"
+    )]
     TooLong(usize),
 }
 
@@ -132,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) stored: RwLock<HashSet<Digest>>,
     /// Which runs of concurrency groups go on.
     pub(crate) admission: Mutex<Admission>,
+    /// Runs that stages of other runs wait for.
+    pub(crate) awaited: Awaited,
 }
 
 /// What others know of an active run.
@@ -149,7 +124,8 @@ pub(crate) type OpenLogs = Arc<Mutex<HashMap<AttemptId, Arc<dyn AttemptLog>>>>;
 
 /// Parts that a workflow's text is stored in: small values are what stores are good at.
 const TEXT_PART_BYTES: usize = 64 * 1024;
-/// Longest text of a workflow, so that it fits one commit; `lang` refuses longer documents before.
+/// Longest texts of a workflow and those that it runs, so that they fit one commit; `lang` refuses longer documents
+/// before.
 const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Executor {
@@ -167,6 +143,7 @@ impl Executor {
             active: Mutex::default(),
             stored: RwLock::default(),
             admission: Mutex::default(),
+            awaited: Awaited::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -239,7 +216,7 @@ impl Executor {
     }
 
     /// The run that a cause has started.
-    async fn started(&self, cause: Option<&str>) -> Result<Option<RunId>, Error> {
+    pub(crate) async fn started(&self, cause: Option<&str>) -> Result<Option<RunId>, Error> {
         let Some(cause) = cause else { return Ok(None) };
         let entry = self.shared.ports.store.get(&key::start(cause)).await?;
         Ok(entry.map(|entry| envelope::open::<v2::Start>(&entry.value)).transpose()?.map(|start| start.run()))
@@ -248,43 +225,47 @@ impl Executor {
     async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
         let clock = &self.shared.ports.clock;
         let (id, now) = (clock.new_run_id(), clock.now());
-        let version = Digest::of(&submission.text);
+        let definition = &submission.definition;
+        let version = definition.version();
         let creation = Creation {
-            workflow: &submission.workflow,
+            workflow: &definition.workflow,
             version,
-            inputs: submission.inputs,
-            components: &submission.components,
+            inputs: submission.inputs.clone(),
+            components: &definition.components,
         };
         let created = create(id, creation, now).map_err(|error| Error::Group(error.to_string()))?;
-        let mut run = Run::new(id, Arc::clone(&submission.workflow), &created)?;
+        let mut run = Run::new(id, Arc::clone(&definition.workflow), &created)?;
         let mut events = vec![created];
         events.extend(step(&mut run, Command::Advance, now)?);
 
-        let summary =
-            Summary { id, workflow: submission.workflow.name().clone(), version, created: now, ended: None };
+        let workflow = definition.workflow.name().clone();
+        let summary = Summary { id, workflow, version, created: now, ended: None };
         let mut batch = Batch::default();
         batch.require_absent(key::run(id));
         batch.put(key::run(id), envelope::seal(&v2::Run::of(&summary, None)));
-        batch.put(key::open(id), envelope::seal(&v2::Open::of(&submission.origin, submission.is_kept)));
+        let mark = v3::Open::of(&definition.origin, &submission.workflows, submission.is_kept);
+        batch.put(key::open(id), envelope::seal(&mark));
         if let Some(cause) = &submission.cause {
             batch.require_absent(key::start(cause));
             batch.put(key::start(cause), envelope::seal(&v2::Start::of(id)));
         }
         let stored = self.shared.stored.read().await;
-        let is_stored = stored.contains(&version);
-        if !is_stored {
-            put_text(&mut batch, version, &submission.text)?;
-        }
+        let new: BTreeMap<Digest, &Bytes> =
+            submission.texts().filter(|(version, _)| !stored.contains(version)).collect();
+        put_texts(&mut batch, &new)?;
+        let new: Vec<Digest> = new.into_keys().collect();
         // A run can end where it begins: when the config of no stage can be evaluated.
         put_end(&mut batch, &summary, now, &run);
         let entrance = Entrance::of(&run);
-        let owner = Owner::new(Arc::clone(&self.shared), run, summary, submission.origin);
+        let Submission { definition, workflows, is_kept, .. } = submission;
+        let family = Family { workflows, is_kept };
+        let owner = Owner::new(Arc::clone(&self.shared), run, summary, definition.origin, family);
         owner.begin(batch, now, events).await?;
         drop(stored);
         if let Some(entrance) = entrance {
             self.shared.enter(id, &entrance);
         }
-        if !is_stored {
+        for version in new {
             self.shared.note_stored(version).await?;
         }
         Ok(id)
@@ -317,12 +298,16 @@ impl Executor {
     }
 }
 
-fn put_text(batch: &mut Batch, version: Digest, text: &Bytes) -> Result<(), Error> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(Error::TooLong(text.len()));
+/// Adds texts of workflow versions.
+fn put_texts(batch: &mut Batch, texts: &BTreeMap<Digest, &Bytes>) -> Result<(), Error> {
+    let bytes = texts.values().map(|text| text.len()).sum();
+    if bytes > MAX_TEXT_BYTES {
+        return Err(Error::TooLong(bytes));
     }
-    for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
-        batch.put(key::workflow(&version, number), text.slice_ref(part));
+    for (version, text) in texts {
+        for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
+            batch.put(key::workflow(version, number), text.slice_ref(part));
+        }
     }
     Ok(())
 }
@@ -346,10 +331,12 @@ impl Shared {
     ) {
         let active = Active { mailbox, durable, logs };
         self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, active);
+        self.awaited.tell(run);
     }
 
     pub(crate) fn unregister(&self, run: RunId) {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+        self.awaited.tell(run);
     }
 
     pub(crate) fn send(&self, run: RunId, message: Message) -> Result<(), Error> {

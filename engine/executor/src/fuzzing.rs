@@ -1,10 +1,15 @@
 //! A way in for fuzzers: see `tests/fuzz`. Not part of what the executor is to others.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
 use serde_json::json;
 use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
+use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, RunEvent, RunId, Section, SkipReason,
-    Timestamp,
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, PluginReference, RunEvent, RunId,
+    Section, SkipReason, Stage, Timestamp, Workflow,
 };
 use yuanli_ports::archive::Place;
 use yuanli_ports::logs::StoredLog;
@@ -16,9 +21,9 @@ use crate::record::envelope::{self, Stored};
 use crate::record::key;
 use crate::record::long::Long;
 use crate::record::v1::Log;
-use crate::record::v2::{
-    Archived, Entries, Kept, Need, Open, Packed, Records, Run, Start, Tally, Transition,
-};
+use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally, Transition};
+use crate::record::v3::Open;
+use crate::submission::{Definition, Definitions};
 
 /// Reads bytes as each of the stored values, the first byte says which, and as a key. Nothing panics, and what is read
 /// is written and read again as the same.
@@ -29,7 +34,7 @@ pub fn envelope(case: &[u8]) {
         1 => transition(bytes),
         2 => drop(read::<Log>(bytes).map(Log::into_port)),
         3 => archived(bytes),
-        4 => drop(read::<Open>(bytes).map(Open::into_origin)),
+        4 => drop(read::<Open>(bytes).map(|open| (open.origin(), open.workflows()))),
         5 => drop(read::<Start>(bytes).map(|start| start.run())),
         6 => drop(read::<Kept>(bytes)),
         7 => drop(read::<Tally>(bytes)),
@@ -61,7 +66,7 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("log-inline", example(2, &Log::of(&StoredLog::Inline(b"{}\n".as_slice().into())))),
         ("log-file", example(2, &log)),
         ("archived", example(3, &archived)),
-        ("open", example(4, &Open::of(&origin, true))),
+        ("open", example(4, &Open::of(&origin, &workflows(), true))),
         ("start", example(5, &Start::of(run()))),
         ("kept", example(6, &Kept { bytes: 7_000, has_files: true })),
         ("tally", example(7, &Tally { runs: 12, bytes: 90_000 })),
@@ -70,6 +75,21 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("key", [&[9], key::log(&attempt()).as_bytes()].concat()),
         ("key-kept", [&[9], key::kept(&summary().workflow, run()).as_bytes()].concat()),
     ]
+}
+
+/// A workflow that stages of a run may run.
+fn workflows() -> Definitions {
+    let origin = Origin { folder: "/shop".into(), root: "/shop".into() };
+    let stage = Stage::new(attempt().stage, PluginReference::Named("build".to_owned()));
+    let workflow = Workflow::new(summary().workflow, None, IndexMap::new(), vec![stage]);
+    let definition = |workflow| Definition {
+        workflow: Arc::new(workflow),
+        text: Bytes::from_static(b"name: shop"),
+        components: Vec::new(),
+        origin,
+    };
+    let uses = WorkflowReference { name: summary().workflow, version: Some("0123abc".to_owned()) };
+    workflow.map(|workflow| (uses, definition(workflow))).into_iter().collect()
 }
 
 fn read<T: Stored>(bytes: &[u8]) -> Option<T> {

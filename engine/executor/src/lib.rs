@@ -1,7 +1,7 @@
 //! Drives runs: asks `flow` what follows, makes it durable, then does it.
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
-//! what it starts for each attempt, `follower.rs` how others watch, `keeper/` what becomes of ended runs, `record/` how
+//! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/` what becomes of ended runs, `record/` how
 //! all of it is stored.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
@@ -11,6 +11,7 @@ mod admission;
 mod attempt;
 mod blobs;
 mod check;
+mod child;
 mod executor;
 mod follower;
 #[cfg(feature = "fuzzing")]
@@ -20,12 +21,14 @@ mod keeper;
 mod owner;
 mod record;
 mod recovery;
+mod submission;
 mod task;
 
 pub use check::Check;
-pub use executor::{Error, Executor, Options, Ports, Started, Submission};
+pub use executor::{Error, Executor, Options, Ports};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
 pub use keeper::Retention;
 pub use record::Broken;
-pub use recovery::Left;
+pub use recovery::{Left, LeftWorkflow};
+pub use submission::{Definition, Definitions, Started, Submission};

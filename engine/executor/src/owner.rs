@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
 use yuanli_model::run::Answer;
-use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{AttemptId, AttemptOutcome, Failure, RunEvent, StageName, Timestamp};
-use yuanli_ports::Cancellation;
+use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, StageName, Timestamp};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
+use yuanli_ports::{AttemptLog, Cancellation};
 
 use crate::attempt;
+use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_end, put_events};
 use crate::history::Summary;
 use crate::record::{envelope, key, v1};
+use crate::submission::Definitions;
 
 /// What a run's mailbox takes.
 #[derive(Debug)]
@@ -34,6 +35,15 @@ pub(crate) enum Message {
     Answer { stage: StageName, answer: Answer, reply: oneshot::Sender<Result<(), Illegal>> },
 }
 
+/// What runs that stages of a run start have of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Family {
+    /// The workflows that they are of.
+    pub(crate) workflows: Arc<Definitions>,
+    /// Whether the next engine goes on with them.
+    pub(crate) is_kept: bool,
+}
+
 /// Most messages that go into one commit: bounds the size of a batch.
 const MESSAGES_PER_COMMIT: usize = 256;
 
@@ -42,6 +52,7 @@ pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) run: Run,
     pub(crate) origin: Arc<Origin>,
+    pub(crate) family: Family,
     summary: Summary,
     /// The number of the next event.
     next: u32,
@@ -54,12 +65,19 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(shared: Arc<Shared>, run: Run, summary: Summary, origin: Origin) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        run: Run,
+        summary: Summary,
+        origin: Origin,
+        family: Family,
+    ) -> Self {
         let (to_mailbox, mailbox) = mpsc::unbounded_channel();
         Self {
             shared,
             run,
             origin: Arc::new(origin),
+            family,
             summary,
             next: 0,
             mailbox,
@@ -224,7 +242,9 @@ impl Owner {
         for effect in effects(self.run.workflow(), events) {
             match effect {
                 Effect::StartAttempt { attempt, config } => attempt::start(self, attempt, config),
-                Effect::StartRun { attempt, workflow, .. } => self.refuse(attempt, &workflow),
+                Effect::StartRun { attempt, workflow, inputs } => {
+                    child::start(self, attempt, workflow, inputs);
+                }
                 // What begins afterwards, at the end of the run, can be stopped again.
                 Effect::StopAttempts => std::mem::take(&mut self.cancel).cancel(),
                 Effect::Release { .. } => is_over = true,
@@ -234,12 +254,12 @@ impl Owner {
         is_over
     }
 
-    /// Reports the end of an attempt that this engine cannot make.
-    fn refuse(&self, attempt: AttemptId, workflow: &WorkflowReference) {
-        let message =
-            format!("stages that run a workflow, such as `{workflow}`, cannot be run by this engine yet");
-        let outcome = AttemptOutcome::Failed(Failure::permanent("not-supported", message));
-        let _ = self.to_mailbox.send(Message::Ended { attempt, outcome, log: None });
+    /// The log of an attempt that begins, which followers find from now on.
+    pub(crate) fn open_log(&self, attempt: &AttemptId) -> Arc<dyn AttemptLog> {
+        let log = self.shared.ports.logs.open(attempt);
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.insert(attempt.clone(), Arc::clone(&log));
+        log
     }
 
     /// Gives back what was kept for the run.

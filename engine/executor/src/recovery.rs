@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use yuanli_flow::{Command, Run, step};
-use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Workflow, WorkflowName};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Work, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
 
 use crate::admission::Entrance;
 use crate::executor::{Error, Executor, Shared, put_end, put_events};
 use crate::history::Recorded;
-use crate::owner::Owner;
-use crate::record::{Broken, envelope, key, v1, v2};
+use crate::owner::{Family, Owner};
+use crate::record::{Broken, envelope, key, v1, v3};
+use crate::submission::{Definition, Definitions};
 
 /// A run that was left open.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +31,21 @@ pub struct Left {
     pub origin: Option<Origin>,
     /// The stages' plugins as the workflow names them, with the components that they are pinned to.
     pub plugins: Vec<(String, Digest)>,
+    /// The workflows that its stages may run, as they were when it was started.
+    pub workflows: Vec<LeftWorkflow>,
     /// The attempts that ran.
     pub attempts: Vec<AttemptId>,
+}
+
+/// A workflow that stages of a run that was left may run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftWorkflow {
+    /// As stages call it.
+    pub uses: WorkflowReference,
+    /// Its text; `None` when it is not stored any more.
+    pub text: Option<String>,
+    /// Where its file lay.
+    pub origin: Origin,
 }
 
 impl Executor {
@@ -48,7 +63,14 @@ impl Executor {
             let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
             let mark = self.shared.ports.store.get(&key::open(id)).await?;
             let mark = mark.filter(|mark| !mark.value.is_empty());
-            let origin = mark.map(|mark| envelope::open::<v2::Open>(&mark.value)).transpose()?;
+            let mark = mark.map(|mark| envelope::open::<v3::Open>(&mark.value)).transpose()?;
+            let mut workflows = Vec::new();
+            for (uses, version, origin) in
+                mark.as_ref().map(v3::Open::workflows).transpose()?.unwrap_or_default()
+            {
+                let text = self.shared.history.workflow(&version).await?;
+                workflows.push(LeftWorkflow { uses, text, origin });
+            }
             let plugins = match events.first().map(|first| &first.event) {
                 Some(RunEvent::Created { stages, .. }) => {
                     stages.iter().map(|stage| (stage.plugin.clone(), stage.component)).collect()
@@ -59,8 +81,9 @@ impl Executor {
                 run: id,
                 workflow: summary.workflow,
                 text: self.shared.history.workflow(&summary.version).await?,
-                origin: origin.and_then(v2::Open::into_origin),
+                origin: mark.as_ref().and_then(v3::Open::origin),
                 plugins,
+                workflows,
                 attempts: run.running().collect(),
             });
         }
@@ -82,12 +105,18 @@ impl Executor {
         Ok(ended)
     }
 
-    /// Goes on with a run that was left, with its workflow compiled anew from the same text. What the attempts left
-    /// outside has to be gone.
+    /// Goes on with a run that was left, with its workflow and those that it runs compiled anew from the same texts. What the
+    /// attempts left outside has to be gone.
     ///
     /// # Errors
     /// See [`Error`]; the run is as it was.
-    pub async fn resume(&self, id: RunId, workflow: Arc<Workflow>, origin: Origin) -> Result<(), Error> {
+    pub async fn resume(
+        &self,
+        id: RunId,
+        definition: Definition,
+        workflows: Arc<Definitions>,
+    ) -> Result<(), Error> {
+        let Definition { workflow, origin, .. } = definition;
         let (outline, events) = self.stored(id).await?;
         if outline.outcome().is_some() {
             return self.interrupt(id).await;
@@ -98,19 +127,27 @@ impl Executor {
         for recorded in rest {
             run.apply(&recorded.event)?;
         }
-        // What was being stopped when it was lost has been.
+        // What was being stopped when it was lost has been; a run that it has started has not.
+        let is_run = |attempt: &AttemptId| {
+            let stage = run.workflow().stage(&attempt.stage);
+            stage.is_some_and(|stage| matches!(stage.work, Work::Workflow { .. }))
+        };
         let (stopped, running): (Vec<AttemptId>, Vec<AttemptId>) =
-            run.running().partition(|attempt| run.is_stopped(&attempt.stage));
-        let again: Vec<RunEvent> = events
-            .iter()
-            .map(|recorded| &recorded.event)
-            .filter(|event| matches!(event, RunEvent::AttemptStarted { attempt, .. } if running.contains(attempt)))
-            .cloned()
-            .collect();
+            run.running().partition(|attempt| run.is_stopped(&attempt.stage) && !is_run(attempt));
+        // A run that is to be stopped is found first, and then asked again.
+        let is_stopping = running.iter().any(|attempt| run.is_stopped(&attempt.stage));
+        let is_again = |event: &RunEvent| match event {
+            RunEvent::AttemptStarted { attempt, .. } => running.contains(attempt),
+            RunEvent::CancelRequested { .. } | RunEvent::TimedOut => is_stopping,
+            _ => false,
+        };
+        let told = events.iter().map(|recorded| &recorded.event);
+        let again: Vec<RunEvent> = told.filter(|event| is_again(event)).cloned().collect();
         let next = events.last().map_or(0, |last| last.number + 1);
-        tracing::info!(run = %id, attempts = again.len(), "gone on with");
+        tracing::info!(run = %id, attempts = running.len(), "gone on with");
         let (entrance, is_queued) = (Entrance::of(&run), run.is_queued());
-        let owner = Owner::new(Arc::clone(&self.shared), run, summary, origin);
+        let family = Family { workflows, is_kept: true };
+        let owner = Owner::new(Arc::clone(&self.shared), run, summary, origin, family);
         match entrance {
             None => owner.resume(next, &again, stopped).await,
             // It is let in by a message to its owner.
@@ -153,6 +190,7 @@ impl Executor {
         put_end(&mut batch, &summary, now, &run);
         shared.ports.store.commit(batch).await?;
         drop(holds);
+        shared.awaited.tell(id);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use yuanli_lang::{Diagnostic, DocumentKind, Severity};
 use crate::document::{self, Unread};
 use crate::file::File;
 use crate::library::Library;
+use crate::workflows::Source;
 
 /// A document with what was found in it.
 #[derive(Debug)]
@@ -41,12 +42,11 @@ impl Library {
 
     async fn check_text(&self, file: File) -> Result<Checked, Unread> {
         let kind = yuanli_lang::kind_of(&file.text);
-        let File { name, text, origin } = file;
         if kind == DocumentKind::App {
-            let (_, diagnostics) = yuanli_lang::compile_app(&text);
-            return Ok(Checked { name, text, kind, diagnostics });
+            let (_, diagnostics) = yuanli_lang::compile_app(&file.text);
+            return Ok(Checked { name: file.name, text: file.text, kind, diagnostics });
         }
-        let document = self.compile(name, text, origin).await.map_err(Unread::Machine)?;
+        let document = self.compile(file, Source::BesideIfThere).await.map_err(Unread::Machine)?;
         let (name, text, diagnostics) = document.into_findings();
         Ok(Checked { name, text, kind, diagnostics })
     }

@@ -1,20 +1,21 @@
 //! A workflow's file, compiled. `file.rs` reads it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
+use yuanli_executor::{Definition, Definitions};
 use yuanli_lang::{Catalog, Compilation, Lines, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
-use yuanli_ports::Plugins;
-use yuanli_ports::plugins::{Origin, PluginError};
+use yuanli_ports::plugins::Origin;
 
-use crate::file;
+use crate::file::File;
 use crate::library::Library;
+use crate::workflows::{Compiler, Source};
 
 /// Columns of excerpts for a reader whose terminal is not known.
 pub(crate) const WIDTH: usize = 100;
@@ -26,7 +27,7 @@ pub struct Document {
     text: String,
     pub(crate) origin: Origin,
     compilation: Compilation,
-    plugins: Resolved,
+    used: Used,
 }
 
 /// Why there is no document.
@@ -58,19 +59,23 @@ pub(crate) enum Given {
 
 /// A document that can be run, with its inputs.
 pub(crate) struct Runnable {
-    pub(crate) workflow: Arc<Workflow>,
-    pub(crate) text: String,
+    pub(crate) definition: Definition,
     pub(crate) inputs: IndexMap<InputName, Value>,
-    pub(crate) components: Vec<Digest>,
-    pub(crate) origin: Origin,
+    pub(crate) workflows: Definitions,
 }
 
-/// The plugins that a document uses, as they were found.
+/// Plugins and workflows that a document uses, as they were found.
 #[derive(Debug, Default)]
-struct Resolved {
-    names: Vec<String>,
-    found: HashMap<PluginReference, Result<Arc<PluginDescription>, String>>,
+pub(crate) struct Used {
+    pub(crate) plugin_names: Vec<String>,
+    pub(crate) plugins: HashMap<PluginReference, Result<Arc<PluginDescription>, String>>,
+    pub(crate) workflow_names: Vec<String>,
+    /// Those included that these run.
+    pub(crate) workflows: FoundWorkflows,
 }
+
+/// Workflows by what stages call them. One that cannot be known here is `None`; an error is for who wrote the document.
+pub(crate) type FoundWorkflows = BTreeMap<WorkflowReference, Result<Option<Definition>, String>>;
 
 impl Given {
     /// The values; a text that is no value of its input's type stays text, and binding it then says what is wrong.
@@ -87,63 +92,78 @@ impl Given {
     }
 }
 
-impl Resolved {
+impl Used {
     /// The plugin of a reference; `lang` gives no workflow with one that was not found.
-    fn known(&self, reference: &PluginReference) -> Option<&Arc<PluginDescription>> {
-        self.found.get(reference)?.as_ref().ok()
+    fn plugin(&self, reference: &PluginReference) -> Option<&Arc<PluginDescription>> {
+        self.plugins.get(reference)?.as_ref().ok()
+    }
+
+    /// The version of a workflow, when it is known.
+    fn version_of(&self, reference: &WorkflowReference) -> Option<Digest> {
+        match self.workflows.get(reference) {
+            Some(Ok(Some(definition))) => Some(definition.version()),
+            _ => None,
+        }
+    }
+
+    /// What a stage runs.
+    fn component(&self, stage: &yuanli_model::Stage) -> Option<Digest> {
+        match &stage.work {
+            Work::Plugin { uses, .. } => self.plugin(uses).map(|plugin| plugin.digest),
+            Work::Workflow { uses, .. } => self.version_of(uses),
+            // It runs nothing.
+            Work::Gate => Some(Digest::from_bytes([0; 32])),
+        }
     }
 }
 
-impl Catalog for Resolved {
+impl Catalog for Used {
     fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
         let unknown = || Err(format!("there is no plugin `{reference}`"));
-        self.found.get(reference).cloned().unwrap_or_else(unknown)
+        self.plugins.get(reference).cloned().unwrap_or_else(unknown)
     }
 
     fn names(&self) -> Vec<String> {
-        self.names.clone()
+        self.plugin_names.clone()
     }
 
-    fn workflow(&self, _: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
-        Err("stages that run a workflow cannot be run by this engine yet".to_owned())
+    fn workflow(&self, reference: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
+        let found = self.workflows.get(reference).cloned().unwrap_or(Ok(None));
+        Ok(found?.map(|definition| definition.workflow))
+    }
+
+    fn workflow_names(&self) -> Vec<String> {
+        self.workflow_names.clone()
     }
 }
 
 impl Library {
     /// Reads a file (`-`: standard input; a folder: the one workflow in it) and finds everything that is wrong with it.
+    /// Workflows that it runs are looked for beside it.
     ///
     /// # Errors
     /// When the file cannot be read, or this machine fails; what is wrong *in* the file is no error here.
     pub async fn read(&self, file: &str) -> Result<Document, Unread> {
-        let file::File { name, text, origin } = file::File::read(file).await?;
-        self.compile(name, text, origin).await.map_err(Unread::Machine)
+        let file = File::read(file).await?;
+        self.compile(file, Source::Beside).await.map_err(Unread::Machine)
     }
 
     /// Finds everything that is wrong with a text.
     ///
     /// # Errors
     /// When this machine fails; what is wrong *in* the text is no error here.
-    pub(crate) async fn compile(
-        &self,
-        name: String,
-        text: String,
-        origin: Origin,
-    ) -> anyhow::Result<Document> {
-        let mut plugins = Resolved { names: self.plugins.names(), found: HashMap::new() };
-        for reference in yuanli_lang::references(&text) {
-            let resolved = match self.plugins.resolve(&reference, &origin).await {
-                Err(PluginError::Local(why)) => anyhow::bail!("plugin `{reference}`: {why}"),
-                Err(error) => Err(error.to_string()),
-                Ok(description) => Ok(description),
-            };
-            plugins.found.insert(reference, resolved);
-        }
-        let compilation = yuanli_lang::compile(&name, &text, &plugins);
-        Ok(Document { name, text, origin, compilation, plugins })
+    pub(crate) async fn compile(&self, file: File, workflows: Source<'_>) -> anyhow::Result<Document> {
+        Compiler::new(self, workflows).compile(file).await
     }
 }
 
 impl Document {
+    pub(crate) fn compile(file: File, used: Used) -> Self {
+        let File { name, text, origin } = file;
+        let compilation = yuanli_lang::compile(&name, &text, &used);
+        Self { name, text, origin, compilation, used }
+    }
+
     /// The name of its file.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -192,7 +212,12 @@ impl Document {
 
     /// The plugin that a reference in it stands for.
     pub(crate) fn plugin(&self, reference: &PluginReference) -> Option<Arc<PluginDescription>> {
-        self.plugins.known(reference).cloned()
+        self.used.plugin(reference).cloned()
+    }
+
+    /// The version of a workflow that it runs, when it is known.
+    pub(crate) fn version_of(&self, reference: &WorkflowReference) -> Option<Digest> {
+        self.used.version_of(reference)
     }
 
     /// Its text.
@@ -200,26 +225,38 @@ impl Document {
         &self.text
     }
 
-    /// The document with its inputs.
-    pub(crate) fn into_runnable(self, given: Given) -> Result<Runnable, Refused> {
-        let workflow = self.compilation.workflow.ok_or(Refused::Invalid)?;
-        let inputs = workflow.bind(given.into_values(&workflow)).map_err(Refused::Inputs)?;
-        let component = |stage: &yuanli_model::Stage| match &stage.work {
-            Work::Plugin { uses, .. } => {
-                self.plugins.known(uses).map(|plugin| plugin.digest).ok_or(Refused::Invalid)
-            }
-            Work::Workflow { .. } => Err(Refused::Invalid),
-            // It runs nothing.
-            Work::Gate => Ok(Digest::from_bytes([0; 32])),
-        };
-        let components = workflow.stages().iter().map(component).collect::<Result<_, _>>()?;
-        Ok(Runnable {
+    /// The first of its errors.
+    pub(crate) fn first_error(&self) -> Option<&yuanli_lang::Diagnostic> {
+        self.compilation.diagnostics.iter().find(|found| found.severity == Severity::Error)
+    }
+
+    /// What runs of it are made from; `None` when it has errors, or runs what is not known here.
+    pub(crate) fn into_definition(self) -> Option<Definition> {
+        let workflow = self.compilation.workflow?;
+        let components = workflow.stages().iter().map(|stage| self.used.component(stage));
+        Some(Definition {
+            components: components.collect::<Option<_>>()?,
             workflow: Arc::new(workflow),
-            text: self.text,
-            inputs,
-            components,
+            text: self.text.into(),
             origin: self.origin,
         })
+    }
+
+    /// The workflows that it runs, those included that these run.
+    pub(crate) fn workflows(&self) -> Definitions {
+        let known = |(uses, found): (&WorkflowReference, &Result<Option<Definition>, String>)| {
+            Some((uses.clone(), found.as_ref().ok()?.clone()?))
+        };
+        self.used.workflows.iter().filter_map(known).collect()
+    }
+
+    /// The document with its inputs.
+    pub(crate) fn into_runnable(self, given: Given) -> Result<Runnable, Refused> {
+        let workflow = self.compilation.workflow.as_ref().ok_or(Refused::Invalid)?;
+        let inputs = workflow.bind(given.into_values(workflow)).map_err(Refused::Inputs)?;
+        let workflows = self.workflows();
+        let definition = self.into_definition().ok_or(Refused::Invalid)?;
+        Ok(Runnable { definition, inputs, workflows })
     }
 }
 

@@ -15,8 +15,10 @@ use yuanli_workspace::FileWorkspaces;
 
 use crate::body;
 use crate::clock::SystemClock;
-use crate::document::{Document, Given, Refused};
+use crate::document::{Document, Given, Refused, Runnable};
+use crate::file::File;
 use crate::library::{Library, NO_APPS, outside};
+use crate::workflows::Source;
 
 /// Where an engine keeps what.
 #[derive(Debug, Clone)]
@@ -169,11 +171,14 @@ impl Engine {
     async fn go_on(&self, left: Left) -> anyhow::Result<()> {
         let text = left.text.context("its workflow is not stored any more")?;
         let origin = left.origin.context("where its file lay is not known")?;
-        let document = self.library.compile(left.workflow.to_string(), text, origin.clone()).await?;
-        let workflow = document.workflow().with_context(|| {
-            format!("its workflow is not valid any more:\n{}", document.render(false, 100))
-        })?;
-        self.executor.resume(left.run, Arc::new(workflow.clone()), origin).await?;
+        let file = File { name: left.workflow.to_string(), text, origin };
+        let document = self.library.compile(file, Source::Left(&left.workflows)).await?;
+        let told = document.render(false, 100);
+        let workflows = Arc::new(document.workflows());
+        let definition = document.into_definition();
+        let definition =
+            definition.with_context(|| format!("its workflow is not valid any more:\n{told}"))?;
+        self.executor.resume(left.run, definition, workflows).await?;
         Ok(())
     }
 
@@ -233,15 +238,8 @@ impl Engine {
             Ok(runnable) => runnable,
             Err(refused) => return Ok(Err(refused)),
         };
-        let submission = Submission {
-            workflow: runnable.workflow,
-            text: runnable.text.into(),
-            inputs: runnable.inputs,
-            components: runnable.components,
-            origin: runnable.origin,
-            cause,
-            is_kept,
-        };
+        let Runnable { definition, inputs, workflows } = runnable;
+        let submission = Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept };
         Ok(Ok(self.executor.start(submission).await?))
     }
 

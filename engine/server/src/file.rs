@@ -13,7 +13,7 @@ use crate::document::Unread;
 const STDIN: &str = "-";
 
 /// How the names of documents end, for those that are looked for in a folder.
-const ENDINGS: [&str; 2] = ["yaml", "yml"];
+pub(crate) const ENDINGS: [&str; 2] = ["yaml", "yml"];
 
 /// A file that was read.
 pub(crate) struct File {
@@ -65,6 +65,13 @@ fn only_workflow(folder: &str) -> Result<String, String> {
 /// Whether a file is called as documents are.
 pub(crate) fn is_named_as_document(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+}
+
+/// What the documents in a folder are called, without their endings; none when it cannot be read.
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    paths.filter(|path| is_named_as_document(path)).filter_map(name).collect()
 }
 
 /// What is in the file, at most one byte more than a workflow may have.

@@ -17,6 +17,7 @@ use yuanli_ports::store::{Batch, Key, Range};
 use yuanli_triggers::{Firing, Slot, StartId, Timetable};
 
 use crate::document::Document;
+use crate::file::File;
 
 /// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them.
 const WORKFLOWS: [u8; 1] = [48];
@@ -45,6 +46,11 @@ impl Kept {
         let is_it =
             |schedule: &&Schedule| StartId::of_schedule(&self.name, schedule, firing.due) == firing.id;
         self.schedules.iter().find(is_it)
+    }
+
+    /// The file that it came from.
+    pub(crate) fn as_file(&self) -> File {
+        File { name: self.file.clone(), text: self.text.clone(), origin: self.origin.clone() }
     }
 
     /// The digest of its text.

@@ -22,6 +22,7 @@ mod secret;
 mod service;
 mod socket;
 pub mod source;
+mod workflows;
 
 pub use body::rfc3339;
 pub use check::{Checked, documents_in};

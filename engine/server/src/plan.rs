@@ -42,7 +42,8 @@ impl Document {
                 known.collect()
             }
         };
-        let plan = Plan::new(workflow, |reference| self.plugin(reference), &bound).ok_or(Refused::Invalid)?;
+        let plan = Plan::new(workflow, |plugin| self.plugin(plugin), |uses| self.version_of(uses), &bound)
+            .ok_or(Refused::Invalid)?;
         let version = Digest::of(self.text().as_bytes());
         Ok(PlannedRun { plan, version, missing })
     }
@@ -112,7 +113,10 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
             };
             (Some(plugin), None, Some(with))
         }
-        PlannedWork::Workflow { uses, with } => (None, Some(uses.clone()), Some(with)),
+        PlannedWork::Workflow { uses, version, with } => {
+            let version = version.map(|version| version.to_string());
+            (None, Some(api::PlannedWorkflow { uses: uses.clone(), version }), Some(with))
+        }
         PlannedWork::Gate => (None, None, None),
     };
     let (instances, instances_open) = match &stage.instances {

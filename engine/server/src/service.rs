@@ -24,8 +24,10 @@ use yuanli_triggers::{Firing, StartId};
 
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
+use crate::file::File;
 use crate::kept::{Kept, Registry};
 use crate::secret::{self, Secrets};
+use crate::workflows::Source;
 use crate::{http, socket};
 
 /// Wait after a start that failed for a reason outside of it.
@@ -302,8 +304,7 @@ impl Shared {
         cause: Option<String>,
     ) -> Result<Started, Refusal> {
         self.recovered.wait().await;
-        let document =
-            self.engine.library().compile(kept.file.clone(), kept.text.clone(), kept.origin.clone()).await?;
+        let document = self.compile(kept.as_file()).await?;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
@@ -357,8 +358,7 @@ impl Shared {
 
     /// The inputs that a request brings, by the workflow's own words.
     async fn inputs_of(&self, kept: &Kept, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-        let document =
-            self.engine.library().compile(kept.file.clone(), kept.text.clone(), kept.origin.clone()).await?;
+        let document = self.compile(kept.as_file()).await?;
         let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
         let template = workflow.triggers().webhook.as_ref().and_then(|webhook| webhook.inputs.as_ref());
         let Some(template) = template else { return Ok(Map::new()) };
@@ -374,13 +374,19 @@ impl Shared {
         }
     }
 
+    /// Compiles a document; the workflows that it runs are those that are kept.
+    async fn compile(&self, file: File) -> anyhow::Result<Document> {
+        self.engine.library().compile(file, Source::Kept(&self.registry)).await
+    }
+
     /// Keeps a workflow.
     pub(crate) async fn apply(&self, document: api::WorkflowDocument) -> Result<Arc<Kept>, Refusal> {
         let origin = Origin { folder: document.folder.into(), root: document.root.into() };
         if !origin.folder.is_absolute() || !origin.root.is_absolute() {
             return Err(Refusal::Invalid("`folder` and `root` have to be absolute paths".to_owned()));
         }
-        let document = self.engine.library().compile(document.file, document.text, origin).await?;
+        let file = File { name: document.file, text: document.text, origin };
+        let document = self.compile(file).await?;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }

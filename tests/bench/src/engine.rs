@@ -7,7 +7,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use yuanli_docker::Docker;
-use yuanli_executor::{Executor, Options, Ports, Submission, Update};
+use yuanli_executor::{Definition, Executor, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
 use yuanli_ports::Plugins;
 use yuanli_ports::apps::NoApps;
@@ -87,15 +87,14 @@ pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submissi
     let components = vec![Digest::from_bytes(NOOP.digest); stages.len()];
     let text: String = stages.iter().map(|stage| format!("  {}: {{ uses: noop }}\n", stage.name)).collect();
     let workflow = Workflow::new("bench".parse().context("a name")?, None, IndexMap::new(), stages)?;
-    Ok(Submission {
+    let definition = Definition {
         workflow: Arc::new(workflow),
         text: Bytes::from(format!("name: bench\nstages:\n{text}")),
-        inputs: IndexMap::new(),
         components,
         origin: Origin { folder: ".".into(), root: ".".into() },
-        cause: None,
-        is_kept: false,
-    })
+    };
+    let (inputs, workflows) = (IndexMap::new(), Arc::default());
+    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: false })
 }
 
 /// Starts a run and follows it until its end is durable.

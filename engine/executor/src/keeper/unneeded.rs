@@ -9,6 +9,7 @@ use super::Keeper;
 use crate::executor::Error;
 use crate::history::row;
 use crate::record::v2::Tally;
+use crate::record::v3::Open;
 use crate::record::{envelope, key};
 
 /// Entries that are read at once.
@@ -113,12 +114,15 @@ impl Keeper {
         Ok(unused)
     }
 
-    /// The versions of the runs that are not in the archive.
+    /// The versions of the runs that are not in the archive, and those that these may run.
     async fn live_versions(&self) -> Result<HashSet<Digest>, Error> {
         let mut live = HashSet::new();
         for marks in [key::OPEN, key::ENDED] {
-            for (mark, _) in self.all(Range::prefix(&marks, PAGE)).await? {
+            for (mark, entry) in self.all(Range::prefix(&marks, PAGE)).await? {
                 let run = key::parse_run(&mark)?;
+                if marks == key::OPEN && !entry.value.is_empty() {
+                    live.extend(envelope::open::<Open>(&entry.value)?.versions());
+                }
                 if let Some(entry) = self.shared.ports.store.get(&key::run(run)).await? {
                     live.insert(row(run, &entry.value)?.0.version);
                 }

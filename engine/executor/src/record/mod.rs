@@ -20,5 +20,6 @@ pub(crate) mod key;
 pub(crate) mod long;
 pub(crate) mod v1;
 pub(crate) mod v2;
+pub(crate) mod v3;
 
 pub use envelope::Broken;

@@ -110,7 +110,8 @@ async fn a_run_that_was_left_open_is_closed_as_interrupted() {
 async fn a_run_that_is_kept_goes_on_under_the_next_engine() {
     let bench = Bench::new(&[("b", Act::Wait)]);
     let submission = Submission { is_kept: true, ..bench.submission("w", &["a", "b: a", "c: b"]) };
-    let (workflow, origin) = (Arc::clone(&submission.workflow), submission.origin.clone());
+    let definition = submission.definition.clone();
+    let origin = definition.origin.clone();
     let run = bench.executor.start(submission).await.unwrap().run;
     bench.called(2).await;
     soon(bench.executor.suspend()).await;
@@ -124,7 +125,7 @@ async fn a_run_that_is_kept_goes_on_under_the_next_engine() {
         left[0].attempts.iter().map(|attempt| (attempt.stage.as_str(), attempt.attempt)).collect();
     assert_eq!(running, [("b", 1)]);
     let follower = next.executor.follow(run);
-    next.executor.resume(run, workflow, origin).await.unwrap();
+    next.executor.resume(run, definition, Arc::default()).await.unwrap();
     assert_eq!(next.executor.left().await.unwrap(), []);
     let updates = soon(to_the_end(follower)).await.unwrap();
     assert_eq!(outcome(&updates), Outcome::Succeeded);

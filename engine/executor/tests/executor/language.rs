@@ -119,13 +119,12 @@ async fn an_attempt_that_is_waited_for_begins_under_the_next_engine() {
     let bench = Bench::on(Arc::clone(&store), &[("a", Act::FailFirst(1))]);
     let stages = || vec![with_retry("a", 2)];
     let kept = Submission { is_kept: true, ..submission(&bench, stages(), Settings::default()) };
-    let workflow = Arc::clone(&kept.workflow);
-    let origin = kept.origin.clone();
+    let definition = kept.definition.clone();
     let run = bench.executor.start(kept).await.unwrap().run;
     seen(&bench, run, is_rest).await;
     bench.executor.suspend().await;
     let next = Bench::on(store, &[("a", Act::FailFirst(1))]);
-    next.executor.resume(run, workflow, origin).await.unwrap();
+    next.executor.resume(run, definition, Arc::default()).await.unwrap();
     assert!(next.plugins.called.borrow().is_empty(), "its time has not come");
     next.clock.pass(Duration::from_secs(100));
     assert_eq!(outcome(&end_of(&next.executor, run).await), Outcome::Succeeded);
@@ -167,13 +166,13 @@ async fn what_was_being_cancelled_is_not_run_again_and_the_end_runs() {
         is_kept: true,
         ..submission(&stuck, vec![stage("a"), finally("z")], Settings::default())
     };
-    let (workflow, origin) = (Arc::clone(&kept.workflow), kept.origin.clone());
+    let definition = kept.definition.clone();
     let run = stuck.executor.start(kept).await.unwrap().run;
     stuck.called(1).await;
     stuck.executor.cancel(run, "test").unwrap();
     seen(&stuck, run, |event| matches!(event, RunEvent::CancelRequested { .. })).await;
     stuck.executor.suspend().await;
-    bench.executor.resume(run, workflow, origin).await.unwrap();
+    bench.executor.resume(run, definition, Arc::default()).await.unwrap();
     let updates = end_of(&bench.executor, run).await;
     assert_eq!(outcome(&updates), Outcome::Cancelled);
     assert_eq!(bench.called(1).await, ["z"]);
@@ -184,13 +183,13 @@ async fn a_stage_waits_for_a_person_also_over_a_restart() {
     let store = Arc::default();
     let bench = Bench::on(Arc::clone(&store), &[]);
     let kept = Submission { is_kept: true, ..submission(&bench, vec![gate("gate")], Settings::default()) };
-    let (workflow, origin) = (Arc::clone(&kept.workflow), kept.origin.clone());
+    let definition = kept.definition.clone();
     let run = bench.executor.start(kept).await.unwrap().run;
     bench.executor.suspend().await;
     let next = Bench::on(store, &[]);
     let early = answer(&next, run, "eva", true).await;
     assert_eq!(early, Err(Error::NotActive(run)));
-    next.executor.resume(run, workflow, origin).await.unwrap();
+    next.executor.resume(run, definition, Arc::default()).await.unwrap();
     answer(&next, run, "eva", true).await.unwrap();
     let told = events(&next, run, |event| match event {
         RunEvent::ApprovalRequested { message, .. } => message.clone(),
@@ -274,14 +273,14 @@ async fn a_group_keeps_its_order_over_a_restart() {
     for name in ["a", "b", "c"] {
         let kept =
             Submission { is_kept: true, ..submission(&bench, vec![stage(name)], grouped(Older::Finish)) };
-        let (workflow, origin) = (Arc::clone(&kept.workflow), kept.origin.clone());
-        left.push((bench.executor.start(kept).await.unwrap().run, workflow, origin));
+        let definition = kept.definition.clone();
+        left.push((bench.executor.start(kept).await.unwrap().run, definition));
     }
     bench.called(1).await;
     bench.executor.suspend().await;
     let next = Bench::on(store, &[("a", Act::Wait)]);
-    for (run, workflow, origin) in left.clone() {
-        next.executor.resume(run, workflow, origin).await.unwrap();
+    for (run, definition) in left.clone() {
+        next.executor.resume(run, definition, Arc::default()).await.unwrap();
     }
     assert_eq!(next.called(1).await, ["a"]);
     next.plugins.is_gate_open.send_replace(true);

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use yuanli_executor::{Error, Executor, Follower, Options, Ports, Retention, Submission, Update};
+use yuanli_executor::{Definition, Error, Executor, Follower, Options, Ports, Retention, Submission, Update};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
     AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
@@ -271,12 +271,16 @@ impl Bench {
         let components = vec![Digest::of(b"component"); stages.len()];
         let folder = self.folder.path().to_owned();
         let workflow = Workflow::new(workflow.parse().unwrap(), None, IndexMap::new(), stages).unwrap();
-        Submission {
+        let definition = Definition {
             workflow: Arc::new(workflow.with_settings(settings)),
             text: Bytes::from(text.to_owned()),
-            inputs: IndexMap::new(),
             components,
             origin: Origin { folder: folder.clone(), root: folder },
+        };
+        Submission {
+            definition,
+            inputs: IndexMap::new(),
+            workflows: Arc::default(),
             cause: None,
             is_kept: false,
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use yuanli_model::stage::Approval;
+use yuanli_model::stage::{Approval, WorkflowReference};
 use yuanli_model::{
     Capability, Digest, Expression, InputName, PluginDescription, PluginReference, Section, Stage, StageName,
     Template, Work, Workflow, WorkflowName,
@@ -107,6 +107,8 @@ pub enum PlannedWork {
     Workflow {
         /// What the document calls it.
         uses: String,
+        /// The digest of its text, when that is known.
+        version: Option<Digest>,
         /// Its inputs.
         with: Planned,
     },
@@ -121,13 +123,14 @@ impl Plan {
     pub fn new(
         workflow: &Workflow,
         plugin: impl Fn(&PluginReference) -> Option<Arc<PluginDescription>>,
+        version: impl Fn(&WorkflowReference) -> Option<Digest>,
         inputs: &IndexMap<InputName, Value>,
     ) -> Option<Self> {
         let known = Known::new(workflow.name(), inputs);
         let outlooks = outlooks(workflow, &known);
         let planned = |position: usize| {
             let stage = &workflow.stages()[position];
-            Some(planned(stage, work(stage, &plugin, &known)?, outlooks[position].clone(), &known))
+            Some(planned(stage, work(stage, &plugin, &version, &known)?, outlooks[position].clone(), &known))
         };
         let step = |((section, _), stages): ((Section, usize), Vec<usize>)| {
             let stages = stages.into_iter().map(planned).collect::<Option<_>>()?;
@@ -190,6 +193,7 @@ fn decided(condition: &Expression, known: &Known<'_>) -> Outlook {
 fn work(
     stage: &Stage,
     plugin: impl Fn(&PluginReference) -> Option<Arc<PluginDescription>>,
+    version: impl Fn(&WorkflowReference) -> Option<Digest>,
     known: &Known<'_>,
 ) -> Option<PlannedWork> {
     Some(match &stage.work {
@@ -207,7 +211,7 @@ fn work(
             }
         }
         Work::Workflow { uses, with } => {
-            PlannedWork::Workflow { uses: uses.to_string(), with: known.plan(with) }
+            PlannedWork::Workflow { uses: uses.to_string(), version: version(uses), with: known.plan(with) }
         }
         Work::Gate => PlannedWork::Gate,
     })

@@ -78,7 +78,7 @@ fn plan(stages: &[Stage]) -> Plan {
         [("tag", json!("dev")), ("fast", json!(false)), ("hosts", json!(["a", "b"]))]
             .map(|(name, value)| (name.parse().expect("a name"), value))
             .into();
-    Plan::new(&workflow, |_| Some(plugin()), &inputs).expect("every plugin is known")
+    Plan::new(&workflow, |_| Some(plugin()), |_| None, &inputs).expect("every plugin is known")
 }
 
 fn outlook(plan: &Plan, stage: &str) -> Outlook {

@@ -152,7 +152,10 @@ fn what(work: &PlannedWork) -> String {
             let file = if uses == name { String::new() } else { format!(" from {uses}") };
             format!("{name} {version}{file} (sha256:{})", digest.short())
         }
-        PlannedWork::Workflow { uses, .. } => uses.clone(),
+        PlannedWork::Workflow { uses, version: Some(version), .. } => {
+            format!("{uses} (sha256:{})", version.short())
+        }
+        PlannedWork::Workflow { uses, version: None, .. } => uses.clone(),
         PlannedWork::Gate => "waits for a person".to_owned(),
     }
 }

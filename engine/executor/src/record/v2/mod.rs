@@ -8,7 +8,6 @@ mod event;
 use serde::{Deserialize, Serialize};
 use yuanli_model::{Digest, RunId, Timestamp};
 use yuanli_ports::archive::Place;
-use yuanli_ports::plugins::Origin;
 
 use super::envelope::{Broken, Stored};
 use super::v1::{self, Ended, Outcome};
@@ -42,30 +41,12 @@ impl From<v1::Run> for Run {
     }
 }
 
-/// The mark of a run that has not ended: what it takes to go on with it. One of an older engine is empty.
+/// The mark of a run that has not ended, as version 1 of it was written; see [`super::v3::Open`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Open {
-    folder: String,
-    root: String,
-    is_kept: bool,
-}
-
-impl Stored for Open {
-    const WHAT: &'static str = "open run";
-}
-
-impl Open {
-    pub(crate) fn of(origin: &Origin, is_kept: bool) -> Self {
-        // A folder whose name is no text cannot be named in a text: its run is not gone on with.
-        let path = |path: &std::path::Path| path.to_str().unwrap_or_default().to_owned();
-        Self { folder: path(&origin.folder), root: path(&origin.root), is_kept }
-    }
-
-    /// Where to go on with it; `None` when nobody is to.
-    pub(crate) fn into_origin(self) -> Option<Origin> {
-        let is_known = self.is_kept && !self.folder.is_empty() && !self.root.is_empty();
-        is_known.then(|| Origin { folder: self.folder.into(), root: self.root.into() })
-    }
+    pub(super) folder: String,
+    pub(super) root: String,
+    pub(super) is_kept: bool,
 }
 
 /// The run of a start that is not to happen twice.

@@ -1,0 +1,256 @@
+//! Runs that stages of other runs start and wait for.
+//!
+//! The attempt is the cause of the child: whenever the attempt is gone on with, it finds the same one. A child is a run
+//! like any other, with an owner of its own; all that its parent does is to wait for its end, and to ask for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use yuanli_flow::{Run, StageStatus};
+use yuanli_model::input::InvalidInput;
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{
+    AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunEvent, RunId, Timestamp,
+};
+use yuanli_ports::{AttemptLog, Cancellation, Clock};
+
+use crate::attempt;
+use crate::executor::{Error, Executor};
+use crate::history::Summary;
+use crate::owner::{Family, Owner};
+use crate::submission::{Definition, Submission};
+
+/// The runs that somebody waits for: whoever does is told when one is driven, and when it is not any more.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited(Mutex<HashMap<RunId, Arc<Notify>>>);
+
+/// That somebody waits for a run, until this is dropped. One at a time waits for a run.
+struct Wait<'a> {
+    awaited: &'a Awaited,
+    run: RunId,
+    news: Arc<Notify>,
+}
+
+impl Awaited {
+    fn wait_for(&self, run: RunId) -> Wait<'_> {
+        let news = Arc::new(Notify::new());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, Arc::clone(&news));
+        Wait { awaited: self, run, news }
+    }
+
+    /// There is something new about a run.
+    pub(crate) fn tell(&self, run: RunId) {
+        if let Some(news) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
+            news.notify_one();
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.awaited.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}
+
+/// What the task of such an attempt works with.
+struct Parent {
+    executor: Executor,
+    attempt: AttemptId,
+    uses: WorkflowReference,
+    inputs: Value,
+    timeout: Option<Duration>,
+    family: Family,
+    log: Arc<dyn AttemptLog>,
+    cancel: Cancellation,
+}
+
+/// Starts the run of an attempt, in a task of its own, which reports its end to the owner's mailbox.
+pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, inputs: Value) {
+    let log = owner.open_log(&attempt);
+    let stage = owner.run.workflow().stage(&attempt.stage);
+    let parent = Parent {
+        executor: Executor { shared: Arc::clone(&owner.shared) },
+        attempt: attempt.clone(),
+        uses,
+        inputs,
+        timeout: stage.and_then(|stage| stage.timeout),
+        family: owner.family.clone(),
+        log: Arc::clone(&log),
+        cancel: owner.cancel.child_token(),
+    };
+    let work = async move { parent.work().await };
+    owner.shared.tasks.spawn("child", attempt::report(attempt, log, owner.to_mailbox.clone(), work));
+}
+
+impl Parent {
+    /// How the run ended; `None` when that cannot be known now: the store failed, and the next engine goes on.
+    async fn work(&self) -> Option<AttemptOutcome> {
+        let ended = match self.child().await {
+            Ok(Ok(child)) => self.ended(child).await,
+            Ok(Err(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        };
+        let lost =
+            |error: &Error| tracing::error!(attempt = %self.attempt, %error, "a run is not waited for");
+        ended.inspect_err(lost).ok()
+    }
+
+    /// The run of this attempt: the one that was started before, or a new one. Else how the attempt ends without one.
+    async fn child(&self) -> Result<Result<RunId, AttemptOutcome>, Error> {
+        let cause = format!("stage\0{}", self.attempt);
+        if let Some(child) = self.executor.started(Some(&cause)).await? {
+            return Ok(Ok(child));
+        }
+        if self.cancel.is_cancelled() {
+            return Ok(Err(AttemptOutcome::Cancelled));
+        }
+        let failed = |kind, why| Ok(Err(AttemptOutcome::Failed(Failure::permanent(kind, why))));
+        let Some(definition) = self.family.workflows.get(&self.uses) else {
+            return failed(
+                "unknown-workflow",
+                format!("`{}` was not found when the run was started", self.uses),
+            );
+        };
+        let inputs = match bind(definition, &self.inputs) {
+            Ok(inputs) => inputs,
+            Err(why) => return failed("invalid-inputs", format!("the inputs of `{}`: {why}", self.uses)),
+        };
+        let submission = Submission {
+            definition: definition.clone(),
+            inputs,
+            workflows: Arc::clone(&self.family.workflows),
+            cause: Some(cause),
+            is_kept: self.family.is_kept,
+        };
+        match self.executor.start(submission).await {
+            Ok(started) => Ok(Ok(started.run)),
+            Err(error @ Error::Group(_)) => failed("expression", error.to_string()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the end of the run. It is asked to end when this attempt is, or its time is over.
+    async fn ended(&self, child: RunId) -> Result<AttemptOutcome, Error> {
+        let shared = &self.executor.shared;
+        attempt::note(
+            shared,
+            &*self.log,
+            Level::Info,
+            format!("run {child} of workflow `{}`", self.uses.name),
+        );
+        let wait = shared.awaited.wait_for(child);
+        let (mut asked, mut is_told) = (None, false);
+        loop {
+            let Some(summary) = shared.history.summary(child).await? else {
+                return Ok(AttemptOutcome::Failed(lost(child)));
+            };
+            if summary.ended.is_some() {
+                return self.outcome(&summary, asked).await;
+            }
+            if let Some(reason) = asked
+                && !is_told
+            {
+                // One that nobody drives yet is told when somebody does: that is news.
+                is_told = self.executor.cancel(child, &self.in_words(reason)).is_ok();
+            }
+            let due = self.timeout.map(|timeout| summary.created.after(timeout));
+            tokio::select! {
+                () = wait.news.notified() => {}
+                () = self.cancel.cancelled(), if asked.is_none() => asked = Some(Reason::Cancelled),
+                () = until(&*shared.ports.clock, due), if asked.is_none() => asked = Some(Reason::TimedOut),
+            }
+        }
+    }
+
+    fn in_words(&self, reason: Reason) -> String {
+        let AttemptId { run, stage, .. } = &self.attempt;
+        match reason {
+            Reason::Cancelled => format!("run {run} is being stopped"),
+            Reason::TimedOut => format!("the time of stage `{stage}` of run {run} is over"),
+        }
+    }
+
+    /// What the end of the run is for this attempt.
+    async fn outcome(&self, summary: &Summary, asked: Option<Reason>) -> Result<AttemptOutcome, Error> {
+        let child = summary.id;
+        let is_success = matches!(summary.ended, Some((_, Outcome::Succeeded)));
+        match asked {
+            Some(Reason::Cancelled) => return Ok(AttemptOutcome::Cancelled),
+            // A success that crossed the question is one.
+            Some(Reason::TimedOut) if !is_success => {
+                let limit = self.timeout.unwrap_or_default();
+                let message = format!("run {child} took longer than {limit:?}; give it more with `timeout:`");
+                return Ok(AttemptOutcome::Failed(Failure::transient("timeout", message)));
+            }
+            Some(Reason::TimedOut) | None => {}
+        }
+        let Some((run, events)) = self.executor.shared.history.run(child).await? else {
+            return Ok(AttemptOutcome::Failed(lost(child)));
+        };
+        let (outputs, failure) = match events.last().map(|last| &last.event) {
+            Some(RunEvent::Finished { outputs, failure, .. }) => (outputs.clone(), failure.clone()),
+            _ => (None, None),
+        };
+        Ok(match run.outcome() {
+            Some(Outcome::Succeeded) => {
+                let outputs = outputs.unwrap_or_else(|| Value::Object(Map::new()));
+                AttemptOutcome::Succeeded { outputs, workspace: None }
+            }
+            Some(Outcome::Cancelled) => {
+                let message = format!("run {child} of workflow `{}` was cancelled", self.uses.name);
+                AttemptOutcome::Failed(Failure::permanent("run-cancelled", message))
+            }
+            Some(Outcome::Failed) | None => AttemptOutcome::Failed(self.failure(&run, failure)),
+        })
+    }
+
+    /// The failure of a run: that of the first of its stages, of class and kind, so that `retry` means the same.
+    fn failure(&self, run: &Run, of_outputs: Option<Failure>) -> Failure {
+        let stages = run.workflow().stages().iter().enumerate();
+        let mut failed = stages.filter_map(|(position, stage)| match run.status(position) {
+            StageStatus::Failed(failure) => Some((format!(", stage `{}`", stage.name), failure.clone())),
+            _ => None,
+        });
+        let (place, failure) = failed.next().unwrap_or_else(|| {
+            let timed_out = || Failure::transient("timeout", "its time is over");
+            (String::new(), of_outputs.unwrap_or_else(timed_out))
+        });
+        let message =
+            format!("run {} of workflow `{}`{place}: {}", run.id(), self.uses.name, failure.message);
+        Failure { message, ..failure }
+    }
+}
+
+/// Why a run is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Cancelled,
+    TimedOut,
+}
+
+/// The inputs of a run, checked as those that a person gives.
+fn bind(definition: &Definition, inputs: &Value) -> Result<IndexMap<InputName, Value>, String> {
+    let given = match inputs {
+        Value::Object(given) => given.clone().into_iter().collect(),
+        _ => IndexMap::new(),
+    };
+    let wrong =
+        |wrong: Vec<InvalidInput>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    definition.workflow.bind(given).map_err(wrong)
+}
+
+async fn until(clock: &dyn Clock, at: Option<Timestamp>) {
+    match at {
+        Some(at) => clock.wait_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lost(child: RunId) -> Failure {
+    let message = format!("run {child} is not stored any more");
+    Failure::new(FailureClass::Interrupted, "run-lost", message)
+}

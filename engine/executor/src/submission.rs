@@ -1,0 +1,67 @@
+//! What a run is started with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use serde_json::Value;
+use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{Digest, InputName, RunId, Workflow};
+use yuanli_ports::plugins::Origin;
+
+/// A run to be started.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What it runs.
+    pub definition: Definition,
+    /// The checked inputs, with defaults.
+    pub inputs: IndexMap<InputName, Value>,
+    /// The workflows that its stages run, and those that stages of these run.
+    pub workflows: Arc<Definitions>,
+    /// Names its cause: of one cause there is one run, however often it is submitted. `None` for a run of its own.
+    pub cause: Option<String>,
+    /// Whether the next engine goes on with it when this one is killed; else it ends it as interrupted.
+    pub is_kept: bool,
+}
+
+/// A workflow with what it was made from.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// The workflow.
+    pub workflow: Arc<Workflow>,
+    /// The text that it came from; its digest is the workflow's version.
+    pub text: Bytes,
+    /// The component of each stage, in the order of the document; of one that runs a workflow, the version of that.
+    pub components: Vec<Digest>,
+    /// Where its file lies.
+    pub origin: Origin,
+}
+
+/// Workflows by what stages call them.
+pub type Definitions = BTreeMap<WorkflowReference, Definition>;
+
+/// What became of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub run: RunId,
+    /// Whether it was started now; else the same cause had started it before.
+    pub is_new: bool,
+}
+
+impl Submission {
+    /// The texts that have to be stored for it, with their versions.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (Digest, &Bytes)> {
+        let definitions = std::iter::once(&self.definition).chain(self.workflows.values());
+        definitions.map(|definition| (definition.version(), &definition.text))
+    }
+}
+
+impl Definition {
+    /// The digest of its text.
+    #[must_use]
+    pub fn version(&self) -> Digest {
+        Digest::of(&self.text)
+    }
+}

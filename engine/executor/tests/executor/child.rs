@@ -1,0 +1,231 @@
+//! Stages that run a workflow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use yuanli_executor::{Executor, Submission, Update};
+use yuanli_model::stage::{Retry, WorkflowReference};
+use yuanli_model::workflow::Settings;
+use yuanli_model::{
+    AttemptOutcome, Digest, Expression, Outcome, PluginReference, RunId, Stage, StageName, Template, Work,
+};
+
+use crate::support::{Act, Bench, end, failure, outcome, soon, to_the_end};
+
+fn stage(name: &str) -> Stage {
+    Stage::new(name.parse().unwrap(), PluginReference::Named("p".to_owned()))
+}
+
+fn reference(name: &str) -> WorkflowReference {
+    WorkflowReference { name: name.parse().unwrap(), version: None }
+}
+
+/// A stage that runs a workflow.
+fn calls(name: &str, workflow: &str) -> Stage {
+    let with = Template::Map(indexmap::IndexMap::new());
+    Stage { work: Work::Workflow { uses: reference(workflow), with }, ..stage(name) }
+}
+
+/// A run of these stages; `parts` are the workflows that there are, with the stages of each.
+fn submission(bench: &Bench, stages: Vec<Stage>, parts: &[(&str, Vec<Stage>)]) -> Submission {
+    let part = |(name, stages): &(&str, Vec<Stage>)| {
+        // What each of their stages gives is what the workflow gives.
+        let outputs = stages.iter().map(|stage| (stage.name.to_string(), output_of(&stage.name))).collect();
+        let settings = Settings { outputs, ..Settings::default() };
+        let text = format!("{name}: {stages:?}");
+        (reference(name), bench.submission_of(name, stages.clone(), settings, &text).definition)
+    };
+    let workflows: BTreeMap<_, _> = parts.iter().map(part).collect();
+    let text = format!("{stages:?}");
+    let outer = bench.submission_of("outer", stages, Settings::default(), &text);
+    Submission { workflows: Arc::new(workflows), is_kept: true, ..outer }
+}
+
+fn output_of(stage: &StageName) -> Template {
+    Template::Expression(Expression::new(format!("stages.{stage}.outputs")))
+}
+
+async fn updates(executor: &Executor, run: RunId) -> Vec<Update> {
+    soon(to_the_end(executor.follow(run))).await.unwrap()
+}
+
+/// The runs of a workflow, newest first.
+async fn runs_of(bench: &Bench, workflow: &str) -> Vec<RunId> {
+    let runs = bench.executor.history().list(None, 100).await.unwrap();
+    runs.into_iter().filter(|run| run.workflow.as_str() == workflow).map(|run| run.id).collect()
+}
+
+async fn outcome_of(bench: &Bench, run: RunId) -> Option<Outcome> {
+    bench.executor.history().summary(run).await.unwrap().unwrap().ended.map(|(_, outcome)| outcome)
+}
+
+#[tokio::test]
+async fn its_outputs_are_those_of_the_workflow() {
+    let bench = Bench::new(&[]);
+    let stages = vec![calls("part", "inner"), stage("last").after(vec!["part".parse().unwrap()])];
+    let run =
+        bench.executor.start(submission(&bench, stages, &[("inner", vec![stage("a")])])).await.unwrap().run;
+    let updates = updates(&bench.executor, run).await;
+    assert_eq!(outcome(&updates), Outcome::Succeeded);
+    assert_eq!(bench.called(2).await, ["a", "last"]);
+    let AttemptOutcome::Succeeded { outputs, .. } = end(&updates, "part") else { panic!("it succeeded") };
+    assert!(outputs["a"].is_object(), "{outputs}");
+    let inner = runs_of(&bench, "inner").await;
+    assert_eq!(inner.len(), 1);
+    let line = format!("run {} of workflow `inner`", inner[0]);
+    let told = |update: &Update| matches!(update, Update::Line { line: told, .. } if told.text == line);
+    assert!(updates.iter().any(told), "{updates:?}");
+}
+
+#[tokio::test]
+async fn its_failure_is_that_of_the_workflow_and_is_tried_again() {
+    let bench = Bench::new(&[("a", Act::Fail)]);
+    let mut part = calls("part", "inner");
+    part.retry = Retry { attempts: 2.try_into().unwrap(), ..Retry::default() };
+    part.retry.backoff.initial = Duration::ZERO;
+    let run = bench
+        .executor
+        .start(submission(&bench, vec![part], &[("inner", vec![stage("a")])]))
+        .await
+        .unwrap()
+        .run;
+    let updates = updates(&bench.executor, run).await;
+    assert_eq!(outcome(&updates), Outcome::Failed);
+    let inner = runs_of(&bench, "inner").await;
+    assert_eq!(inner.len(), 2, "each attempt has a run of its own");
+    let failure = failure(&updates, "part");
+    let place = format!("run {} of workflow `inner`, stage `a`: ", inner[1]);
+    assert!(failure.message.starts_with(&place), "{failure:?}");
+}
+
+#[tokio::test]
+async fn workflows_run_workflows() {
+    let bench = Bench::new(&[]);
+    let parts = [("middle", vec![calls("b", "inner")]), ("inner", vec![stage("a")])];
+    let run =
+        bench.executor.start(submission(&bench, vec![calls("part", "middle")], &parts)).await.unwrap().run;
+    let updates = updates(&bench.executor, run).await;
+    assert_eq!(outcome(&updates), Outcome::Succeeded);
+    let AttemptOutcome::Succeeded { outputs, .. } = end(&updates, "part") else { panic!("it succeeded") };
+    assert!(outputs["b"]["a"].is_object(), "{outputs}");
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_it() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let stages = vec![calls("part", "inner")];
+    let run =
+        bench.executor.start(submission(&bench, stages, &[("inner", vec![stage("a")])])).await.unwrap().run;
+    bench.called(1).await;
+    bench.executor.cancel(run, "enough").unwrap();
+    assert_eq!(outcome(&updates(&bench.executor, run).await), Outcome::Cancelled);
+    let inner = runs_of(&bench, "inner").await;
+    assert_eq!(outcome_of(&bench, inner[0]).await, Some(Outcome::Cancelled), "it has ended before");
+}
+
+#[tokio::test]
+async fn its_time_can_be_over() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let part = Stage { timeout: Some(Duration::from_secs(60)), ..calls("part", "inner") };
+    let run = bench
+        .executor
+        .start(submission(&bench, vec![part], &[("inner", vec![stage("a")])]))
+        .await
+        .unwrap()
+        .run;
+    bench.called(1).await;
+    bench.clock.pass(Duration::from_secs(61));
+    let updates = updates(&bench.executor, run).await;
+    assert_eq!(outcome(&updates), Outcome::Failed);
+    assert_eq!(failure(&updates, "part").kind, "timeout");
+    let inner = runs_of(&bench, "inner").await;
+    assert_eq!(outcome_of(&bench, inner[0]).await, Some(Outcome::Cancelled));
+}
+
+/// The runs are gone on with in this order under the next engine.
+async fn goes_on(is_inner_first: bool) {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let parts = [("inner", vec![stage("a"), stage("b").after(vec!["a".parse().unwrap()])])];
+    let kept = submission(&bench, vec![calls("part", "inner")], &parts);
+    let run = bench.executor.start(kept.clone()).await.unwrap().run;
+    bench.called(1).await;
+    soon(bench.executor.suspend()).await;
+
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    let mut left = next.executor.left().await.unwrap();
+    assert_eq!(left.len(), 2);
+    let outer = left.iter().find(|left| left.run == run).unwrap();
+    let pinned = &outer.workflows[0];
+    let inner = &kept.workflows[&reference("inner")];
+    assert_eq!((&pinned.uses, &pinned.origin), (&reference("inner"), &inner.origin));
+    assert_eq!(pinned.text.as_ref().map(|text| Digest::of(text.as_bytes())), Some(inner.version()));
+    left.sort_by_key(|left| (left.run == run) == is_inner_first);
+    for left in left {
+        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
+        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
+    }
+    assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Succeeded);
+    assert_eq!(next.called(2).await, ["a", "b"]);
+    assert_eq!(runs_of(&next, "inner").await.len(), 1, "it is the same one");
+}
+
+#[tokio::test]
+async fn both_go_on_under_the_next_engine() {
+    goes_on(true).await;
+    goes_on(false).await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_engine_did_not_survive_reaches_it() {
+    let bench = Bench::new(&[("a", Act::Hang)]);
+    let kept = submission(&bench, vec![calls("part", "inner")], &[("inner", vec![stage("a")])]);
+    let run = bench.executor.start(kept.clone()).await.unwrap().run;
+    bench.called(1).await;
+    bench.executor.cancel(run, "enough").unwrap();
+    let mut follower = bench.executor.follow(run);
+    soon(async {
+        while let Some(update) = follower.next().await.unwrap() {
+            if matches!(&update, Update::Event(recorded)
+                if matches!(recorded.event, yuanli_model::RunEvent::CancelRequested { .. }))
+            {
+                return;
+            }
+        }
+    })
+    .await;
+    soon(bench.executor.suspend()).await;
+
+    let next = Bench::on(Arc::clone(&bench.store), &[("a", Act::Wait)]);
+    let mut left = next.executor.left().await.unwrap();
+    // The outer one first: nobody drives the other yet.
+    left.sort_by_key(|left| left.run != run);
+    for left in left {
+        let inner = &kept.workflows[&reference("inner")];
+        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
+        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Cancelled);
+    let inner = runs_of(&next, "inner").await;
+    assert_eq!(outcome_of(&next, inner[0]).await, Some(Outcome::Cancelled));
+}
+
+#[tokio::test]
+async fn wrong_inputs_fail_the_stage() {
+    let bench = Bench::new(&[]);
+    let with = Template::Map([("size".to_owned(), Template::Text("x".to_owned()))].into_iter().collect());
+    let part = calls("part", "inner").with(with);
+    let run = bench
+        .executor
+        .start(submission(&bench, vec![part], &[("inner", vec![stage("a")])]))
+        .await
+        .unwrap()
+        .run;
+    let updates = updates(&bench.executor, run).await;
+    assert_eq!(outcome(&updates), Outcome::Failed);
+    let failure = failure(&updates, "part");
+    assert_eq!(failure.kind, "invalid-inputs");
+    assert!(failure.message.contains("size"), "{failure:?}");
+    assert_eq!(runs_of(&bench, "inner").await, []);
+}

@@ -1,0 +1,191 @@
+//! The workflows that stages of a document run: where they are found, and how they are compiled before it.
+
+use std::path::Path;
+
+use yuanli_executor::{Definition, LeftWorkflow};
+use yuanli_model::stage::WorkflowReference;
+use yuanli_ports::Plugins as _;
+use yuanli_ports::plugins::{Origin, PluginError};
+
+use crate::document::{Document, FoundWorkflows, Unread, Used};
+use crate::file::{self, File};
+use crate::kept::Registry;
+use crate::library::Library;
+
+/// How deep workflows may be nested that run each other.
+const MAX_DEPTH: usize = 16;
+/// Most workflows that one may run, those included that these run.
+const MAX_WORKFLOWS: usize = 100;
+
+/// Where workflows are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// In files beside the document: `workflow/NAME` is `NAME.yaml` there.
+    Beside,
+    /// There too, but nothing is said of one that is not there: the engine that it is meant for may keep it.
+    BesideIfThere,
+    /// Among those that the engine keeps.
+    Kept(&'a Registry),
+    /// What was found when the run was started.
+    Left(&'a [LeftWorkflow]),
+}
+
+/// Compiles a document, and before it the workflows that it runs.
+pub(crate) struct Compiler<'a> {
+    library: &'a Library,
+    source: Source<'a>,
+    /// Those that were looked at.
+    found: FoundWorkflows,
+    /// Those that are being compiled, each run by the one before.
+    path: Vec<WorkflowReference>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(crate) fn new(library: &'a Library, source: Source<'a>) -> Self {
+        Self { library, source, found: FoundWorkflows::new(), path: Vec::new() }
+    }
+
+    /// Finds everything that is wrong with a text.
+    ///
+    /// # Errors
+    /// When this machine fails; what is wrong *in* the text is no error here.
+    pub(crate) async fn compile(mut self, file: File) -> anyhow::Result<Document> {
+        self.document(file).await
+    }
+
+    async fn document(&mut self, file: File) -> anyhow::Result<Document> {
+        let workflows = yuanli_lang::workflow_references(&file.text);
+        for uses in &workflows {
+            // In a box, as it comes back here.
+            Box::pin(self.find(uses, &file.origin)).await?;
+        }
+        let plugins = &self.library.plugins;
+        let mut used = Used { plugin_names: plugins.names(), ..Used::default() };
+        for reference in yuanli_lang::references(&file.text) {
+            let resolved = match plugins.resolve(&reference, &file.origin).await {
+                Err(PluginError::Local(why)) => anyhow::bail!("plugin `{reference}`: {why}"),
+                Err(error) => Err(error.to_string()),
+                Ok(description) => Ok(description),
+            };
+            used.plugins.insert(reference, resolved);
+        }
+        used.workflows = self.found.clone();
+        if !workflows.is_empty() {
+            used.workflow_names = self.names(&file.origin.folder);
+        }
+        Ok(Document::compile(file, used))
+    }
+
+    /// Looks at a workflow that a document runs whose file lies there.
+    async fn find(&mut self, uses: &WorkflowReference, origin: &Origin) -> anyhow::Result<()> {
+        if self.found.contains_key(uses) {
+            return Ok(());
+        }
+        if self.path.contains(uses) {
+            let path: Vec<String> = self
+                .path
+                .iter()
+                .skip_while(|before| *before != uses)
+                .chain([uses])
+                .map(|w| w.name.to_string())
+                .collect();
+            // Until the one that is being compiled is.
+            self.found.insert(uses.clone(), Err(format!("the workflow runs itself: {}", path.join(" → "))));
+            return Ok(());
+        }
+        let found = if self.path.len() >= MAX_DEPTH {
+            Err(format!("workflows that run each other are nested more than {MAX_DEPTH} deep"))
+        } else if self.found.len() >= MAX_WORKFLOWS {
+            Err(format!("more than {MAX_WORKFLOWS} workflows are run, those included that these run"))
+        } else {
+            match self.read(uses, origin).await? {
+                Ok(Some(file)) => {
+                    self.path.push(uses.clone());
+                    let document = self.document(file).await?;
+                    self.path.pop();
+                    definition(uses, document)
+                }
+                Ok(None) => Ok(None),
+                Err(why) => Err(why),
+            }
+        };
+        self.found.insert(uses.clone(), found);
+        Ok(())
+    }
+
+    /// The file of a workflow; `None` when that cannot be known here. The inner error is for who wrote the document.
+    async fn read(
+        &self,
+        uses: &WorkflowReference,
+        origin: &Origin,
+    ) -> anyhow::Result<Result<Option<File>, String>> {
+        let name = &uses.name;
+        match self.source {
+            Source::Beside | Source::BesideIfThere => {
+                let candidates = file::ENDINGS.map(|ending| origin.folder.join(format!("{name}.{ending}")));
+                let Some(path) = candidates.iter().find(|path| path.exists()) else {
+                    return Ok(match self.source {
+                        Source::BesideIfThere => Ok(None),
+                        _ => Err(format!(
+                            "there is no workflow `{name}`: no file `{name}.yaml` beside this one"
+                        )),
+                    });
+                };
+                match File::read(&path.display().to_string()).await {
+                    Ok(file) => Ok(Ok(Some(file))),
+                    Err(Unread::File(why)) => Ok(Err(why)),
+                    Err(Unread::Machine(error)) => Err(error),
+                }
+            }
+            Source::Kept(registry) => Ok(match registry.get(name) {
+                Some(kept) => Ok(Some(kept.as_file())),
+                None => {
+                    Err(format!("the engine keeps no workflow `{name}`: `yuanli workflow apply` it first"))
+                }
+            }),
+            Source::Left(left) => Ok(match left.iter().find(|left| left.uses == *uses) {
+                Some(LeftWorkflow { text: Some(text), origin, .. }) => {
+                    let name = format!("{name}.yaml");
+                    Ok(Some(File { name, text: text.clone(), origin: origin.clone() }))
+                }
+                Some(_) => Err(format!("the text of workflow `{name}` is not stored any more")),
+                None => Err(format!("workflow `{name}` was not found when the run was started")),
+            }),
+        }
+    }
+
+    /// The names of the workflows that there are, for one that is misspelled.
+    fn names(&self, folder: &Path) -> Vec<String> {
+        match self.source {
+            Source::Beside | Source::BesideIfThere => file::names_in(folder),
+            Source::Kept(registry) => registry.list().iter().map(|kept| kept.name.to_string()).collect(),
+            Source::Left(_) => Vec::new(),
+        }
+    }
+}
+
+/// What runs of a workflow are made from. The error is for who wrote the document that runs it.
+fn definition(uses: &WorkflowReference, document: Document) -> Result<Option<Definition>, String> {
+    let name = &uses.name;
+    let file =
+        Path::new(document.name()).file_name().map_or_else(String::new, |file| file.display().to_string());
+    if let Some(first) = document.first_error() {
+        return Err(format!(
+            "workflow `{name}` has errors, the first in line {}: {}",
+            first.line, first.message
+        ));
+    }
+    // One that runs what is not known here is not known either.
+    let Some(definition) = document.into_definition() else { return Ok(None) };
+    let found = definition.workflow.name();
+    if found != name {
+        return Err(format!("the workflow in `{file}` is called `{found}`, not `{name}`"));
+    }
+    let version = definition.version();
+    match &uses.version {
+        Some(asked) if !version.hex().starts_with(asked) => {
+            Err(format!("workflow `{name}` is of version `{}`, not `{asked}`", version.short()))
+        }
+        _ => Ok(Some(definition)),
+    }
+}
