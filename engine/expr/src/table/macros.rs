@@ -7,6 +7,11 @@ use crate::ty::Type;
 const WALK: &[Signature] =
     &[takes(&[("list", Takes::Any), ("name", Takes::Any), ("condition", Takes::Bool)], Returns::Bool)];
 
+const FILTER: &[Signature] =
+    &[takes(&[("list", Takes::Any), ("name", Takes::Any), ("condition", Takes::Bool)], A_LIST)];
+
+const A_LIST: Returns = Returns::Of(|_| Type::list(Type::Any));
+
 const SIZE: &[Signature] = &[
     takes(&[("value", Takes::Text)], Returns::Int),
     takes(&[("value", Takes::List)], Returns::Int),
@@ -37,7 +42,7 @@ pub(super) const WALKS: &[Function] = &[
         "true",
     ),
     method("existsOne", WALK, Run::Macro).says("The same.", "[1, 2].existsOne(x, x > 0)", "false"),
-    method("filter", WALK, Run::Macro).says(
+    method("filter", FILTER, Run::Macro).says(
         "The items for which it holds.",
         "['a-x', 'b'].filter(x, x.endsWith('-x'))",
         r#"["a-x"]"#,
@@ -45,7 +50,7 @@ pub(super) const WALKS: &[Function] = &[
     method(
         "map",
         &[
-            takes(&[("list", Takes::Any), ("name", Takes::Any), ("value", Takes::Any)], Returns::Any),
+            takes(&[("list", Takes::Any), ("name", Takes::Any), ("value", Takes::Any)], A_LIST),
             takes(
                 &[
                     ("list", Takes::Any),
@@ -53,7 +58,7 @@ pub(super) const WALKS: &[Function] = &[
                     ("condition", Takes::Bool),
                     ("value", Takes::Any),
                 ],
-                Returns::Any,
+                A_LIST,
             ),
         ],
         Run::Macro,

@@ -54,6 +54,7 @@ fn result(function: &Function) -> String {
     match signature.result {
         Returns::Of(_) => match signature.result.ty(&[]) {
             Type::Object(_) => "a map".to_owned(),
+            Type::List(_) => "a list".to_owned(),
             _ => "a value".to_owned(),
         },
         Returns::Any => "a value".to_owned(),
