@@ -55,12 +55,11 @@ async fn figures(served: &Served) -> anyhow::Result<Figure> {
 
     let slow = "replicas: 1\nscaling: { minimum: 1, maximum: 4, metric: { in-flight: 2 } }\n";
     served.apply("slow\", SHOP_LATENCY_MS: \"100", slow)?;
+    // The second replica of before goes when the load has been gone for a while.
+    served.wait_for("there is more than one replica without a load", |ready| ready == 1).await?;
     let began = now();
     let load = Load::start(served.gateway);
-    while served.ready()? < 2 {
-        ensure!(began.elapsed() < PATIENCE, "load brought no replica");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    served.wait_for("load brought no replica", |ready| ready >= 2).await?;
     let scaled = began.elapsed();
     load.end().await;
     Ok(Figure {
@@ -87,7 +86,8 @@ impl Served {
         let free = || -> anyhow::Result<SocketAddr> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?) };
         let gateway = free()?;
         let engine = Command::new(yuanli)
-            .args(["serve", "--no-listen", "--gateway", &gateway.to_string(), "--data"])
+            .args(["serve", "--no-listen", "--gateway", &gateway.to_string(), "--scale-down-window", "2"])
+            .arg("--data")
             .arg(folder.join("data"))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(folder.join("log"))?)
@@ -122,6 +122,16 @@ impl Served {
         let shown = self.yuanli(&["app", "show", "shop", "--json"])?;
         let app: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
         app["ready"].as_u64().context("no count of replicas")
+    }
+
+    /// Waits until the number of replicas that are ready is such.
+    async fn wait_for(&self, otherwise: &str, is_it: impl Fn(u64) -> bool) -> anyhow::Result<()> {
+        let began = now();
+        while !is_it(self.ready()?) {
+            ensure!(began.elapsed() < PATIENCE, "{otherwise}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Takes everything away again.

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use yuanli_gateway::{Gateway, Program};
@@ -27,12 +28,17 @@ const CLIENTS: usize = 32;
 /// How often both sides are measured in turn; the median round counts, as the machine is shared.
 const ROUNDS: usize = 3;
 
-/// A process that ends with this.
+/// A process that ends with this, and whatever it has started.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // Asked and not killed: nginx takes its workers with it.
+        let process = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        let asked = process.map(|process| kill_process(process, Signal::TERM));
+        if !matches!(asked, Some(Ok(()))) {
+            let _ = self.0.kill();
+        }
         let _ = self.0.wait();
     }
 }
