@@ -129,3 +129,42 @@ fn one_stage_is_one_stage() {
     let file = place.write("w.yaml", "name: w\nstages:\n  a: { uses: script, with: {} }\n");
     place.yuanli(&["run", &file]).expect(0, &["of w, 1 stage\n"]);
 }
+
+const ASKING: &str = "name: asking\nstages:\n  ask: { approval: Ship it? }\n  \
+    ship: { uses: script, needs: ask, with: { print: [\"shipping\"] } }\n";
+
+#[test]
+fn who_sits_at_the_terminal_answers_what_a_run_asks() {
+    let place = Place::new();
+    let file = place.write("asking.yaml", ASKING);
+    let yuanli = env!("CARGO_BIN_EXE_yuanli");
+    for (typed, code, told) in [("maybe\ny\n", 0, "shipping"), ("n\n", 1, "not approved by eva")] {
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("{yuanli} run {file}"), "/dev/null"]);
+        script.env("YUANLI_DATA", place.data()).env("TERM", "xterm").env("USER", "eva");
+        script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = script.spawn().unwrap();
+        let mut keyboard = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut keyboard, typed.as_bytes()).unwrap();
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        drop(keyboard);
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.out.contains("approve `ask`? type y or n") && ended.out.contains(told), "{ended:?}");
+    }
+    let run = place.json(&["runs", "show", "last"]);
+    assert_eq!(run["status"], "failed");
+}
+
+#[test]
+fn what_a_run_asks_can_be_agreed_to_before() {
+    let place = Place::new();
+    let file = place.write("asking.yaml", ASKING);
+    place.yuanli(&["run", &file, "--approve", "ask"]).expect(0, &["Ship it?", "approved by", "shipping"]);
+    place.yuanli(&["run", &file, "--approve", "ship"]).expect(2, &["asks for no approval; these do: `ask`"]);
+    let hello = examples().join("hello/hello.yaml");
+    place.yuanli(&["run", hello.to_str().unwrap(), "--approve", "ask"]).expect(2, &["no stage does"]);
+    // Without anybody to ask, that is said.
+    let expiring = ASKING.replace("Ship it?", "{ message: Ship it?, deadline: 1s }");
+    let file = place.write("expiring.yaml", expiring);
+    place.yuanli(&["run", &file]).expect(1, &["`--approve ask` agrees to it", "nobody answered in time"]);
+}

@@ -256,6 +256,7 @@ or with --json the events and log lines as JSON lines.
 Examples:
   yuanli run shop.yaml --input tag=v2
   yuanli run shop.yaml --input tag=v2 --dry
+  yuanli run shop.yaml --approve ship
   cat shop.yaml | yuanli run -")]
 pub(crate) struct Run {
     /// The workflow's file, or the folder that has one; `-` is standard input
@@ -263,6 +264,9 @@ pub(crate) struct Run {
     /// A value for an input of the workflow
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) inputs: Vec<(String, String)>,
+    /// Agree to what this stage asks; may be given several times
+    #[arg(long, value_name = "STAGE", conflicts_with = "dry")]
+    pub(crate) approve: Vec<String>,
     /// Show every line that containers and builds write, also on a terminal
     #[arg(short, long, conflicts_with = "dry")]
     pub(crate) verbose: bool,

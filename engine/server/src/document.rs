@@ -182,6 +182,12 @@ impl Document {
         !self.compilation.diagnostics.is_empty()
     }
 
+    /// The stages that ask for an approval; none when it has errors.
+    pub fn approvals(&self) -> impl Iterator<Item = &str> {
+        let stages = self.compilation.workflow.iter().flat_map(|workflow| workflow.stages());
+        stages.filter(|stage| stage.approval.is_some()).map(|stage| stage.name.as_str())
+    }
+
     /// What is to be said about it, for a person, with excerpts.
     #[must_use]
     pub fn render(&self, has_color: bool, width: usize) -> String {

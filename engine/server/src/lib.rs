@@ -35,5 +35,5 @@ pub use plan::PlannedRun;
 pub use service::{Service, ServiceOptions};
 pub use socket::connect;
 pub use yuanli_gateway::{Options as GatewayOptions, ServeError, serve as serve_gateway};
-pub use yuanli_model::{RunId, printable, printable_line};
+pub use yuanli_model::{RunId, StageName, printable, printable_line};
 pub use yuanli_ports::Cancellation;

@@ -6,6 +6,7 @@ pub(crate) mod explain;
 mod interrupt;
 pub(crate) mod plan;
 pub(crate) mod plugin;
+mod question;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;

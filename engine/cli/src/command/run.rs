@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use anyhow::{Context, bail};
-use yuanli_api_types::{EventKind, RunStatus, Update};
-use yuanli_server::{Document, Engine, Locations, Refused, RunId};
+use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
+use yuanli_server::{Document, Engine, Locations, Refused, RunId, StageName};
 
 use super::interrupt::{Interrupt, Interrupts};
+use super::question::{Questions, Reply};
 use crate::arguments::{Global, Plan, Run};
 use crate::exit::{Exit, Misuse};
 use crate::output;
@@ -83,6 +84,16 @@ async fn perform(
     if let Some(exit) = tell(global.json, &document)? {
         return Ok(exit);
     }
+    let approve = arguments.approve;
+    let asks: Vec<&str> = document.approvals().collect();
+    if let Some(stage) = approve.iter().find(|stage| !asks.contains(&stage.as_str())) {
+        let others = match asks[..] {
+            [] => "no stage does".to_owned(),
+            _ => format!("these do: `{}`", asks.join("`, `")),
+        };
+        return Err(Misuse(format!("`--approve {stage}`: that stage asks for no approval; {others}")).into());
+    }
+    let questions = Questions::new(approve, global.json || arguments.file == "-");
     let run = match engine.start(document, arguments.inputs).await? {
         Ok(run) => run,
         Err(Refused::Invalid) => return Ok(Exit::Usage),
@@ -98,7 +109,7 @@ async fn perform(
         output::note(format_args!("the id of the run cannot be told: {error:#}"));
     }
     let screen = Screen::new(view::choose(global.json, arguments.verbose));
-    let mut watch = Watch { engine, run, screen, interrupts, is_interrupted: false };
+    let mut watch = Watch { engine, run, screen, interrupts, questions, is_interrupted: false };
     let status = watch.until_the_end().await?;
     Ok(match status {
         RunStatus::Succeeded => Exit::Done,
@@ -125,6 +136,7 @@ struct Watch<'a> {
     run: RunId,
     screen: Screen,
     interrupts: &'a mut Interrupts,
+    questions: Questions,
     is_interrupted: bool,
 }
 
@@ -153,12 +165,17 @@ impl Watch<'_> {
         let mut updates = self.engine.follow(self.run);
         let mut status = RunStatus::Running;
         while let Some(update) = self.attend(updates.next()).await? {
-            if let Update::Event(event) = &update
-                && let EventKind::Finished { status: ended, .. } = event.kind
-            {
-                status = ended;
-            }
             self.screen.show(&update);
+            let Update::Event(event) = &update else { continue };
+            match &event.kind {
+                EventKind::Finished { status: ended, .. } => status = *ended,
+                EventKind::ApprovalRequested { stage, .. } => {
+                    let reply = self.questions.ask(stage);
+                    self.reply(reply).await;
+                }
+                EventKind::ApprovalEnded { stage, .. } => self.questions.end(stage),
+                _ => {}
+            }
         }
         Ok(status)
     }
@@ -170,7 +187,27 @@ impl Watch<'_> {
             tokio::select! {
                 done = &mut work => return done,
                 interrupt = self.interrupts.next() => self.interrupt(interrupt),
+                reply = self.questions.reply() => self.reply(reply).await,
             }
+        }
+    }
+
+    /// Answers a question, or says why not.
+    async fn reply(&mut self, reply: Reply) {
+        let (stage, approved) = match reply {
+            Reply::Answer { stage, is_approved } => (stage, is_approved),
+            Reply::Notice(text) => return self.screen.notice(&text),
+        };
+        // Asked for by somebody with this name, else nobody knows by whom.
+        let by = std::env::var("USER").unwrap_or_else(|_| "someone".to_owned());
+        let inputs = serde_json::Map::new();
+        let answer = ApprovalAnswer { approved, by, comment: None, inputs };
+        let answered = match stage.parse::<StageName>() {
+            Ok(stage) => self.engine.answer(self.run, stage, answer).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = answered {
+            self.screen.notice(&format!("stage `{stage}` is not answered: {why}"));
         }
     }
 
