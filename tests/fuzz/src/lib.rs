@@ -1,8 +1,11 @@
 //! Fuzz targets, and what stands in for a fuzzer where there is none.
 //!
-//! A target is a function of bytes that must not panic: one in [`yuanli_store::fuzzing`] or [`yuanli_executor::fuzzing`].
+//! A target is a function of bytes that must not panic: one in [`yuanli_store::fuzzing`], [`yuanli_executor::fuzzing`] or
+//! [`language`].
 //! `fuzz_targets/` makes programs for libFuzzer of them (`scripts/fuzz`). `make test` runs the same functions on
 //! [`mutated`] seeds (`tests/bounded.rs`), for some seconds.
+
+pub mod language;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +16,12 @@ use yuanli_store::simulation::Random;
 pub type Target = fn(&[u8]);
 
 /// All of them.
-pub const TARGETS: [(&str, Target); 3] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("journal", yuanli_store::fuzzing::journal),
     ("envelope", yuanli_executor::fuzzing::envelope),
     ("stream", yuanli_store::fuzzing::stream),
+    ("document", language::document),
+    ("expression", language::expression),
 ];
 
 /// Most changes of a seed at once.

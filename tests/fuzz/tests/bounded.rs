@@ -45,6 +45,16 @@ fn an_import_takes_anything() {
     run("stream", 4_000);
 }
 
+#[test]
+fn a_document_may_be_anything() {
+    run("document", 6_000);
+}
+
+#[test]
+fn an_expression_may_be_anything() {
+    run("expression", 30_000);
+}
+
 /// Makes the seeds anew, after what they are of has changed.
 #[test]
 #[ignore = "writes the seeds"]
@@ -61,6 +71,10 @@ fn make_the_seeds() {
     }
     for (name, case) in stream_seeds() {
         keep("stream", name, &case);
+    }
+    // Those of `document` are the corpus of the language.
+    for (number, function) in yuanli_expr::functions().enumerate() {
+        keep("expression", &format!("{number:02}-{}", function.name), function.example.as_bytes());
     }
 }
 
