@@ -116,6 +116,7 @@ impl Work {
             grants: stage.grants.clone(),
             config: self.config.clone(),
             timeout: stage.timeout.unwrap_or(self.shared.options.timeout),
+            limits: stage.limits,
             started: self.shared.ports.clock.now(),
             origin: Arc::clone(&self.origin),
             workspace,

@@ -139,6 +139,8 @@ codes! {
     Injection = 55,
     /// An expression gives a value of the wrong type.
     WrongType = 56,
+    /// A part of a document does not act in this version.
+    NotActing = 57,
 }
 
 impl fmt::Display for Code {

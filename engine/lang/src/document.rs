@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use yuanli_model::stage::Retry;
+use yuanli_model::stage::{Limits, Retry};
 use yuanli_model::{Capability, Section, WorkflowName};
 
 use crate::compile::MAX_STAGES;
@@ -41,6 +41,7 @@ pub(crate) struct Defaults {
     pub(crate) env: Vec<Variable>,
     pub(crate) grants: Vec<Capability>,
     pub(crate) max_parallel: Option<NonZeroU32>,
+    pub(crate) limits: Limits,
 }
 
 pub(crate) fn read<'a>(root: &'a Node, diagnostics: &mut Diagnostics<'_>) -> Option<Document<'a>> {
@@ -106,6 +107,7 @@ fn read_defaults(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Defaults {
         env: given("env").map(|entry| stage::read_variables(entry, diagnostics)).unwrap_or_default(),
         grants: grants.into_iter().map(|(capability, _)| capability).collect(),
         max_parallel: given("max_parallel").and_then(|entry| stage::read_max_parallel(entry, diagnostics)),
+        limits: given("limits").map(|entry| stage::read_limits(entry, diagnostics)).unwrap_or_default(),
     }
 }
 

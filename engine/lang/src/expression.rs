@@ -117,6 +117,9 @@ fn check_stage(at: usize, stage: &Draft<'_>, check: &mut impl FnMut(&Use, &Envir
     message.for_each(|found| check(found, &Environment::once("`approval`", at), &Want::Text("the message")));
     let with = Environment::each("`with`", at, stage);
     stage.config.uses.iter().for_each(|found| check(found, &with, &Want::Config(at)));
+    let values = stage.cache.iter().filter_map(|cache| cache.values.as_ref()).flat_map(|values| &values.uses);
+    let cache = Environment::each("`cache`", at, stage);
+    values.for_each(|found| check(found, &cache, &Want::Value));
     let env = Environment::variables(at, stage);
     stage
         .env

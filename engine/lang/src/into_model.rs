@@ -8,7 +8,7 @@ use yuanli_model::{Stage, Template, Workflow};
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::document::{Defaults, Document};
 use crate::schema;
-use crate::stage::{Draft, Uses, Variable};
+use crate::stage::{Cache, Draft, Uses, Variable};
 use crate::target::Target;
 
 /// Most environment variables of all stages together, those counted that a stage has from the workflow: each stage
@@ -99,6 +99,11 @@ impl Shared {
             allow_failure: draft.allow_failure,
             grants,
             timeout: draft.timeout.or_else(|| defaults.and_then(|defaults| defaults.timeout)),
+            limits: match defaults {
+                Some(defaults) => draft.limits.over(defaults.limits),
+                None => draft.limits,
+            },
+            cache: draft.cache.map(Cache::into_model),
             env,
         })
     }

@@ -41,8 +41,8 @@ pub(crate) const WORKFLOW: Keys = Keys {
 
 pub(crate) const DEFAULTS: Keys = Keys {
     of: "`defaults`",
-    known: &["timeout", "retry", "env", "grants", "max_parallel"],
-    coming: &["limits"],
+    known: &["timeout", "retry", "env", "grants", "max_parallel", "limits"],
+    coming: &[],
 };
 
 pub(crate) const TEMPLATE: Keys =
@@ -69,10 +69,17 @@ pub(crate) const STAGE: Keys = Keys {
         "allow_failure",
         "approval",
         "grants",
+        "limits",
+        "cache",
         "env",
     ],
-    coming: &["cache", "limits"],
+    coming: &[],
 };
+
+pub(crate) const LIMITS: Keys =
+    Keys { of: "`limits`", known: &["memory", "cpu"], coming: &["log", "outputs"] };
+
+pub(crate) const CACHE: Keys = Keys { of: "`cache`", known: &["files", "values", "max_age"], coming: &[] };
 
 pub(crate) const RETRY: Keys =
     Keys { of: "`retry`", known: &["attempts", "backoff", "jitter", "cap", "on", "exit_codes"], coming: &[] };

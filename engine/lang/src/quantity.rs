@@ -1,5 +1,7 @@
 //! Amounts of processors and memory, as people write them: `500m`, `1.5`, `64MiB`.
 
+use std::ops::RangeInclusive;
+
 use crate::diagnostic::{Code, Diagnostics};
 use crate::node::{Entry, Kind};
 
@@ -22,7 +24,7 @@ const LEAST_MEMORY: u64 = 6 << 20;
 const MOST_MEMORY: u64 = 1 << 50;
 
 /// The least share of processors that Docker accepts, and the most, in thousandths of one.
-const CPU: std::ops::RangeInclusive<u32> = 10..=1_024_000;
+const CPU: RangeInclusive<u32> = 10..=1_024_000;
 
 /// Thousandths of a processor.
 pub(crate) fn cpu_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<u32> {
@@ -47,21 +49,35 @@ pub(crate) fn cpu_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option
     found
 }
 
-/// Bytes.
+/// Bytes of memory of a container.
 pub(crate) fn memory_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<u64> {
+    memory_within(entry, "a container", LEAST_MEMORY..=MOST_MEMORY, diagnostics)
+}
+
+/// Bytes of memory, no less and no more than `of` can have.
+pub(crate) fn memory_within(
+    entry: &Entry,
+    of: &str,
+    bounds: RangeInclusive<u64>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<u64> {
     let (parsed, text) = match &entry.value.kind {
         Kind::Text(text) => (parse_memory(text), format!("`{text}`")),
         Kind::Number(number) => (None, format!("`{number}`")),
         _ => (None, entry.value.what().to_owned()),
     };
-    let found = parsed.filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes));
+    let found = parsed.filter(|bytes| bounds.contains(bytes));
     if found.is_none() {
-        let message = format!("{text} is no amount of memory");
+        let message = match parsed {
+            Some(bytes) if bytes > *bounds.end() => format!("{text} is too much memory"),
+            _ => format!("{text} is no amount of memory"),
+        };
+        let bound =
+            |word, bytes: &u64| format!("the {word} that {of} can have is `{}`", memory_written(*bytes));
         diagnostics.error_with(Code::InvalidAmount, entry.value_span(), message, || {
             Some(match parsed {
-                Some(bytes) if bytes < LEAST_MEMORY => {
-                    "the least that a container can have is `6MiB`".to_owned()
-                }
+                Some(bytes) if bytes < *bounds.start() => bound("least", bounds.start()),
+                Some(bytes) if bytes > *bounds.end() => bound("most", bounds.end()),
                 _ => "write a number with a unit, such as `64MiB` or `2GiB`".to_owned(),
             })
         });

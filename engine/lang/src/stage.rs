@@ -1,7 +1,9 @@
 //! A stage as the document has it: each field read for itself, before any name in it is looked up.
 
 mod approval;
+mod cache;
 mod fan_out;
+mod limit;
 mod retry;
 mod uses;
 mod variable;
@@ -10,6 +12,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use yuanli_expr::nearest;
+use yuanli_model::stage::Limits;
 use yuanli_model::{Capability, Section, StageName};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
@@ -18,7 +21,9 @@ use crate::node::{Entry, Kind};
 use crate::value::{self, Config, Use};
 
 pub(crate) use approval::Approval;
+pub(crate) use cache::Cache;
 pub(crate) use fan_out::{FanOut, Matrix};
+pub(crate) use limit::read as read_limits;
 pub(crate) use retry::read as read_retry;
 pub(crate) use uses::Uses;
 pub(crate) use variable::{Variable, read as read_variables};
@@ -56,6 +61,8 @@ pub(crate) struct Draft<'a> {
     /// Whether it says itself what it grants.
     pub(crate) has_grants: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) limits: Limits,
+    pub(crate) cache: Option<Cache>,
     pub(crate) env: Vec<Variable>,
 }
 
@@ -83,7 +90,8 @@ pub(crate) fn read<'a>(entry: &'a Entry, section: Section, diagnostics: &mut Dia
     if is_map && uses.is_none() && key::find(entries, "run").is_none() && !asks {
         report_no_plugin(entry, diagnostics);
     }
-    check_together(entry, entries, is_gate, approval.as_ref(), diagnostics);
+    let runs_workflow = matches!(uses, Some(Some((Uses::Workflow(_), _))));
+    check_together(entry, entries, is_gate, runs_workflow, approval.as_ref(), diagnostics);
     let with = given("with");
     let config = with.map(|with| read_with(with, diagnostics));
     Draft {
@@ -112,6 +120,8 @@ pub(crate) fn read<'a>(entry: &'a Entry, section: Section, diagnostics: &mut Dia
         grants: given("grants").map(|grants| read_grants(grants, diagnostics)).unwrap_or_default(),
         has_grants: key::find(entries, "grants").is_some(),
         timeout: given("timeout").and_then(|timeout| key::duration_of(timeout, diagnostics)),
+        limits: given("limits").map(|limits| limit::read(limits, diagnostics)).unwrap_or_default(),
+        cache: given("cache").and_then(|cache| cache::read(cache, diagnostics)),
         env: given("env").map(|env| variable::read(env, diagnostics)).unwrap_or_default(),
     }
 }
@@ -137,6 +147,7 @@ fn check_together(
     stage: &Entry,
     entries: &[Entry],
     is_gate: bool,
+    runs_workflow: bool,
     approval: Option<&Approval>,
     diagnostics: &mut Diagnostics<'_>,
 ) {
@@ -150,7 +161,7 @@ fn check_together(
                 Some("add `uses:` or `run:`, or leave it out".to_owned())
             });
         }
-        for key in ["retry", "timeout", "grants", "max_parallel"] {
+        for key in ["retry", "timeout", "grants", "max_parallel", "limits", "cache"] {
             let Some(entry) = find(key) else { continue };
             let message = format!("`{key}` does nothing in a stage that only waits for a person");
             let help = if key == "timeout" {
@@ -168,6 +179,14 @@ fn check_together(
                     .to_owned(),
             )
         });
+    }
+    if runs_workflow {
+        for key in ["limits", "cache"] {
+            let Some(entry) = find(key) else { continue };
+            let message = format!("`{key}` does nothing in a stage that runs a workflow");
+            let help = "say it in the stages of that workflow".to_owned();
+            diagnostics.warning(Code::Idle, entry.key_span, message, Some(help));
+        }
     }
     let fans_out = find("for_each").is_some() || find("matrix").is_some();
     if let Some(most) = find("max_parallel").filter(|_| !fans_out && !is_gate) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use yuanli_lang::{Severity, references};
+use yuanli_lang::{Code, Severity, references};
 use yuanli_model::stage::{FanOut, Growth, RetryOn};
 use yuanli_model::workflow::Older;
 use yuanli_model::{
@@ -75,7 +75,7 @@ on:
   event: [{ workflow: build, outcome: [failed] }, { app: shop }]
 concurrency: { group: "g-${{ inputs.tag }}", limit: 2, older: cancel-waiting }
 timeout: 1h
-defaults: { timeout: 10m, retry: { attempts: 3, backoff: { initial: 2s, growth: fixed }, jitter: 50% } }
+defaults: { timeout: 10m, retry: { attempts: 3, backoff: { initial: 2s, growth: fixed }, jitter: 50% }, limits: { cpu: 2m } }
 templates:
   unit:
     version: 1.2.0
@@ -92,6 +92,8 @@ stages:
     matrix: { os: [linux, windows], n: [1, 2], exclude: [{ os: windows, n: 1 }], include: [{ os: mac }] }
     with: { x: "${{ matrix.os + env.LANG }}", k: "${{ inputs.key }}" }
     retry: { attempts: 2, on: [transient, timeout], exit_codes: [137] }
+    limits: { memory: 512MiB }
+    cache: { files: ["src/**"], values: "${{ inputs.tag }}", max_age: 7d }
   ask: { needs: [each, test], if: inputs.count > 1, approval: { message: Go?, by: [anna], count: 1, deadline: 1d, inputs: { v: x } } }
   ship: { needs: ask, uses: workflow/ship, allow_failure: true, with: { image: "${{ stages.ask.outputs.inputs.v }}" } }
 on_failure:
@@ -104,7 +106,9 @@ outputs: { x: "${{ stages.each.outputs.map(o, o.x) }}" }
 #[test]
 fn every_key_of_the_language_reaches_the_workflow() {
     let compilation = compiled(FULL);
-    assert_eq!(compilation.diagnostics, []);
+    // `metric`, `event` and `cache` do not act yet.
+    let codes: Vec<Code> = compilation.diagnostics.iter().map(|found| found.code).collect();
+    assert_eq!(codes, [Code::NotActing; 3]);
     let workflow = compilation.workflow.expect("a workflow");
     let settings = workflow.settings();
     assert_eq!(settings.labels["team"], "web");
@@ -136,6 +140,14 @@ fn every_key_of_the_language_reaches_the_workflow() {
         (stage("each").max_parallel.map(NonZeroU32::get), stage("each").timeout),
         (Some(2), Some(Duration::from_secs(600)))
     );
+    let limits = stage("test").limits;
+    assert_eq!((limits.memory_bytes, limits.cpu), (Some(512 << 20), Some(Duration::from_secs(120))));
+    let cache = stage("test").cache.as_ref().expect("a cache");
+    assert_eq!(
+        (cache.files.as_slice(), cache.max_age),
+        (&["src/**".to_owned()][..], Some(Duration::from_secs(604_800)))
+    );
+    assert!(matches!(cache.values, Some(Template::Expression(_))));
     let ask = stage("ask");
     assert!(ask.work == Work::Gate && ask.timeout.is_none() && ask.retry.attempts.get() == 1);
     assert_eq!(ask.condition.as_ref().map(Expression::source), Some("inputs.count > 1"));

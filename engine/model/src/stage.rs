@@ -40,6 +40,10 @@ pub struct Stage {
     pub grants: Vec<Capability>,
     /// How long an attempt may take, wall clock; the engine's default when absent.
     pub timeout: Option<Duration>,
+    /// What else an attempt may use.
+    pub limits: Limits,
+    /// When the outputs of an earlier run may stand for those of this stage.
+    pub cache: Option<Cache>,
     /// Environment variables: those of the workflow, with its own over them.
     pub env: IndexMap<String, Template>,
 }
@@ -253,6 +257,41 @@ pub struct Approval {
     pub inputs: IndexMap<InputName, Input>,
 }
 
+/// What the plugin of an attempt may use; the engine's defaults where absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of the plugin's instance, in bytes; at most [`MAX_MEMORY_BYTES`].
+    pub memory_bytes: Option<u64>,
+    /// Time in which the plugin's code runs, time in host calls not counted; at most [`MAX_CPU`].
+    pub cpu: Option<Duration>,
+}
+
+impl Limits {
+    /// These, and the others where these say nothing.
+    #[must_use]
+    pub fn over(self, others: Self) -> Self {
+        let Self { memory_bytes, cpu } = self;
+        Self { memory_bytes: memory_bytes.or(others.memory_bytes), cpu: cpu.or(others.cpu) }
+    }
+}
+
+/// The most memory that an attempt may ask for: 2 GiB, half of what a component can address.
+pub const MAX_MEMORY_BYTES: u64 = 2 << 30;
+
+/// The most processor time that an attempt may ask for: an hour.
+pub const MAX_CPU: Duration = Duration::from_secs(60 * 60);
+
+/// When the outputs of an earlier run may stand for those of a stage: when its plugin, its config and these are the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cache {
+    /// Patterns of files of the workspace whose contents count.
+    pub files: Vec<String>,
+    /// A value that counts, expressions still in it.
+    pub values: Option<Template>,
+    /// How old the outputs may be; as old as they are kept when absent.
+    pub max_age: Option<Duration>,
+}
+
 /// The answer when nobody gave one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Expiry {
@@ -281,6 +320,8 @@ impl Stage {
             allow_failure: false,
             grants: Vec::new(),
             timeout: None,
+            limits: Limits::default(),
+            cache: None,
             env: IndexMap::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use yuanli_model::stage::Limits;
 use yuanli_model::{
     AttemptId, Capability, Digest, Failure, PluginDescription, PluginReference, Timestamp, WorkflowName,
 };
@@ -27,6 +28,8 @@ pub struct Attempt {
     pub config: Value,
     /// How long it may take, wall clock, time in host calls included.
     pub timeout: Duration,
+    /// What else it may use.
+    pub limits: Limits,
     /// When it began.
     pub started: Timestamp,
     /// Where the workflow's file lies, and what around it may be read.

@@ -17,7 +17,7 @@ use crate::catalog::Code;
 use crate::guest::{Begun, Guest};
 use crate::host::Host;
 use crate::interface::log::finish_progress;
-use crate::limits::Exceeded;
+use crate::limits::{Exceeded, Limits};
 use crate::logline::Lines;
 use crate::ticker::TICK;
 
@@ -47,11 +47,11 @@ impl Host {
             return Err(Failure::new(FailureClass::Interrupted, "shutdown", "the engine is shutting down"));
         };
         let attempt = Arc::new(attempt);
-        let (guest, begun, output) =
-            Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &self.limits);
+        let limits = self.limits.with(attempt.limits);
+        let (guest, begun, output) = Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &limits);
         let called = {
             let _awake = self.ticker.keep_awake();
-            let call = self.call(guest, &code, &config);
+            let call = self.call(guest, &code, &config, &limits);
             tokio::select! {
                 biased;
                 () = attempt.cancel.cancelled() => Err(CutOff::Cancelled),
@@ -74,9 +74,10 @@ impl Host {
         guest: Guest,
         code: &Code,
         config: &str,
+        limits: &Limits,
     ) -> wasmtime::Result<Result<String, stage::Failure>> {
         let mut store = Store::new(&self.engine, guest);
-        bound(&mut store, self.limits.cpu);
+        bound(&mut store, limits.cpu);
         let instance = code.instance.instantiate_async(&mut store).await?;
         let outcome = instance.call_run(&mut store, config).await;
         if let Some(state) = &mut store.data_mut().attempt {

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Sources};
@@ -86,7 +87,7 @@ impl Host {
         let local =
             |e: wasmtime::Error| PluginError::Local(format!("the component host cannot start: {e:#}"));
         let instances = options.instances.max(1);
-        let engine = engine(instances, &options.limits).map_err(local)?;
+        let engine = engine(instances).map_err(local)?;
         let ticker = Ticker::start(&engine).map_err(|e| local(wasmtime::Error::new(e)))?;
         let ticker = Arc::new(ticker);
         let mut linker = Linker::new(&engine);
@@ -200,9 +201,9 @@ impl Plugins for Host {
 /// system call and page faults: what a small Rust guest touches.
 const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 
-/// The engine. A pool makes instances cheap; where the address space for it is refused, instances are allocated one
+/// The engine. A pool makes instances cheap: address space is set aside for the most memory that one may have; where the address space for it is refused, instances are allocated one
 /// by one.
-fn engine(instances: u32, limits: &Limits) -> wasmtime::Result<Engine> {
+fn engine(instances: u32) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .wasm_component_model_async(true)
@@ -223,7 +224,7 @@ fn engine(instances: u32, limits: &Limits) -> wasmtime::Result<Engine> {
         .table_elements(100_000)
         .max_component_instance_size(4 * 1024 * 1024)
         .max_core_instance_size(4 * 1024 * 1024)
-        .max_memory_size(limits.memory_bytes)
+        .max_memory_size(MAX_MEMORY_BYTES as usize)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .async_stack_keep_resident(KEEP_RESIDENT_BYTES);

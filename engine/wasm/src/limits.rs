@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
+use yuanli_model::stage::{MAX_CPU, MAX_MEMORY_BYTES};
 
 const MIB: usize = 1024 * 1024;
 
@@ -24,6 +25,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, or what an attempt asks for, as far as there is so much to be had.
+    pub(crate) fn with(self, asked: yuanli_model::stage::Limits) -> Self {
+        let bytes = |bytes: u64| usize::try_from(bytes.min(MAX_MEMORY_BYTES)).unwrap_or(usize::MAX);
+        Self {
+            memory_bytes: asked.memory_bytes.map_or(self.memory_bytes, bytes),
+            cpu: asked.cpu.map_or(self.cpu, |cpu| cpu.min(MAX_CPU)),
+            ..self
+        }
+    }
+
     /// What `describe` may use, as the contract says.
     pub(crate) const DESCRIBE: Self =
         Self { memory_bytes: 64 * MIB, cpu: Duration::from_secs(1), output_bytes: MIB };
@@ -32,9 +43,13 @@ impl Limits {
 /// A bound that an instance ran into. Travels through wasmtime as the error that ended the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exceeded {
-    #[error("it asked for {wanted} bytes of memory and may have {limit}")]
+    #[error(
+        "it asked for {wanted} bytes of memory and may have {limit}; give it more with `limits: {{ memory: … }}`"
+    )]
     Memory { wanted: usize, limit: usize },
-    #[error("it ran for {limit:?} of processor time, which is all it may have")]
+    #[error(
+        "it ran for {limit:?} of processor time, which is all it may have; give it more with `limits: {{ cpu: … }}`"
+    )]
     Cpu { limit: Duration },
 }
 

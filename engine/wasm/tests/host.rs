@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{BUILTINS, Bench, Case, digest};
 use yuanli_docker::fake::{Behaviour, Call};
+use yuanli_model::stage::Limits as StageLimits;
 use yuanli_model::{Capability, FailureClass, Level, PluginReference, Stream};
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::PluginError;
@@ -67,6 +68,23 @@ async fn bad_guests_end_clearly_and_leave_the_host_as_it_was() {
     assert!(ended.texts().iter().any(|text| text.contains("last words")), "{:?}", ended.texts());
     // The host still works, and other guests went on meanwhile.
     bench.run(json!({ "do": "give", "outputs": {} })).await.outputs();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_may_have_less_or_more_than_others() {
+    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_secs(5), output_bytes: 1 << 20 };
+    let bench = Bench::with(limits, &BUILTINS);
+    let check = async |action: &str, limits: StageLimits, kind: &str, says: &str| {
+        let ended = bench.run_case(json!({ "do": action }), Case { limits, ..Case::default() }).await;
+        let failure = ended.failure();
+        assert_eq!(failure.kind, kind, "{failure:?}");
+        assert!(failure.message.contains(says) && failure.message.contains("limits:"), "{failure:?}");
+    };
+    let memory = |bytes| StageLimits { memory_bytes: Some(bytes), cpu: None };
+    check("memory", memory(16 << 20), "memory-limit", "may have 16777216").await;
+    check("memory", memory(128 << 20), "memory-limit", "may have 134217728").await;
+    let cpu = StageLimits { memory_bytes: None, cpu: Some(Duration::from_millis(50)) };
+    check("loop", cpu, "cpu-limit", "50ms of processor time").await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         grants: Vec::new(),
         config: json!({}),
         timeout: Duration::from_secs(60),
+        limits: yuanli_model::stage::Limits::default(),
         started: Timestamp::from_millis(0),
         origin: Arc::new(Origin { folder: PathBuf::from("."), root: PathBuf::from(".") }),
         workspace: Arc::new(NoWorkspace),

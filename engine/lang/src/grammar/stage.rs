@@ -104,6 +104,18 @@ pub(super) static STAGE: Map = Map {
             "The rights that a component file is trusted with. Plugins that came with the engine have theirs.",
         ),
         optional(
+            "limits",
+            Shape::Map(&LIMITS),
+            "{ memory: 512MiB }",
+            "What its plugin may use, containers not counted.",
+        ),
+        optional(
+            "cache",
+            Shape::Either(&[Shape::Map(&CACHE), Shape::Boolean]),
+            "{ files: [\"src/**\"] }",
+            "When the outputs of an earlier run may stand for its own. Does not act in this version.",
+        ),
+        optional(
             "env",
             VARIABLES,
             "{ CI: \"true\" }",
@@ -111,6 +123,47 @@ pub(super) static STAGE: Map = Map {
         ),
     ],
     one_of: &["uses", "run", "approval"],
+    others: None,
+};
+
+pub(super) static LIMITS: Map = Map {
+    name: "limits",
+    about: "What the plugin of a stage may use, containers not counted.",
+    keys: Some(&key::LIMITS),
+    fields: &[
+        optional("memory", Shape::Memory, "512MiB", "Memory, from 1MiB to 2GiB. Default `256MiB`."),
+        optional(
+            "cpu",
+            Shape::Duration,
+            "5m",
+            "Processor time, at most an hour; waiting for what it calls does not count. Default a minute.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static CACHE: Map = Map {
+    name: "cache",
+    about: "When the outputs of an earlier run may stand for those of the stage: when its plugin, its config and these are \
+            the same.",
+    keys: Some(&key::CACHE),
+    fields: &[
+        optional(
+            "files",
+            TEXTS,
+            "[\"src/**\", Cargo.lock]",
+            "Patterns of files of the workspace whose contents count.",
+        ),
+        optional(
+            "values",
+            Shape::Any,
+            "[\"${{ inputs.tag }}\"]",
+            "A value that counts, with expressions in it.",
+        ),
+        optional("max_age", Shape::Duration, "7d", "How old the outputs may be; any age when absent."),
+    ],
+    one_of: &[],
     others: None,
 };
 

@@ -1,7 +1,7 @@
 //! The keys of a workflow as a whole.
 
 use super::input::INPUT;
-use super::stage::{RETRY_SHORT, STAGE, VARIABLES};
+use super::stage::{LIMITS, RETRY_SHORT, STAGE, VARIABLES};
 use super::trigger::TRIGGERS;
 use super::{Map, Shape, all, optional, required};
 use crate::{input, key};
@@ -166,6 +166,7 @@ static DEFAULTS: Map = Map {
             "[containers]",
             "Rights of plugins that did not come with the engine.",
         ),
+        optional("limits", Shape::Map(&LIMITS), "{ memory: 512MiB }", "What the plugins may use."),
         optional(
             "max_parallel",
             Shape::Whole(1, 100_000),

@@ -46,6 +46,7 @@ pub(crate) struct Case {
     pub(crate) component: Digest,
     pub(crate) grants: Vec<Capability>,
     pub(crate) timeout: Duration,
+    pub(crate) limits: yuanli_model::stage::Limits,
     pub(crate) cancel: Cancellation,
     /// Where a link named `planted` in the workspace leads.
     pub(crate) link: Option<PathBuf>,
@@ -57,6 +58,7 @@ impl Default for Case {
             component: digest(PROBE),
             grants: Vec::new(),
             timeout: Duration::from_secs(30),
+            limits: yuanli_model::stage::Limits::default(),
             cancel: Cancellation::new(),
             link: None,
         }
@@ -137,6 +139,7 @@ impl Bench {
             grants: case.grants,
             config,
             timeout: case.timeout,
+            limits: case.limits,
             started: Timestamp::from_millis(1_000),
             origin: Arc::clone(&self.origin),
             workspace: Arc::new(Folder(workspace.clone())),

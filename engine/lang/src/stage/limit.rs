@@ -1,0 +1,38 @@
+//! `limits`: `{memory, cpu}`.
+
+use std::ops::RangeInclusive;
+
+use yuanli_model::stage::{Limits, MAX_CPU, MAX_MEMORY_BYTES};
+
+use crate::diagnostic::{Code, Diagnostics};
+use crate::duration;
+use crate::key;
+use crate::node::Entry;
+use crate::quantity;
+
+/// A component without any data needs about a tenth of the least.
+const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=MAX_MEMORY_BYTES;
+
+pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
+    let entries =
+        key::entries_of(&entry.value, entry.value_span(), "`limits`", diagnostics).unwrap_or_default();
+    key::check(entries, &key::LIMITS, diagnostics);
+    let given = |key| key::given(entries, key);
+    let cpu = given("cpu").and_then(|cpu| {
+        let found = key::duration_of(cpu, diagnostics)?;
+        if found > MAX_CPU {
+            let most = duration::written(MAX_CPU);
+            let message = format!("an attempt can have {most} of processor time at most");
+            diagnostics.error_with(Code::WrongNumber, cpu.value_span(), message, || {
+                Some("run what takes longer in a container, with `run` or the plugin `command`".to_owned())
+            });
+            return None;
+        }
+        Some(found)
+    });
+    Limits {
+        memory_bytes: given("memory")
+            .and_then(|memory| quantity::memory_within(memory, "a plugin", MEMORY_BYTES, diagnostics)),
+        cpu,
+    }
+}
