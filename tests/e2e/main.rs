@@ -8,6 +8,7 @@ mod crash;
 mod documents;
 mod editor;
 mod examples;
+mod histories;
 mod history;
 mod interrupt;
 mod layers;
