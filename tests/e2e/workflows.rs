@@ -35,7 +35,7 @@ fn what_is_wrong_with_one_is_told_where_it_is_used() {
         }
     }
     place.write("inner.yaml", INNER);
-    let asked = place.write("asked.yaml", &OUTER.replace("workflow/inner", "workflow/inner@0000000"));
+    let asked = place.write("asked.yaml", OUTER.replace("workflow/inner", "workflow/inner@0000000"));
     place.yuanli(&["run", &asked]).expect(2, &["workflow `inner` is of version", "not `0000000`"]);
     let plan = place.yuanli(&["run", &outer, "--dry"]).out;
     assert!(plan.contains("part: workflow/inner (sha256:") && plan.contains("who: \"ada\""), "{plan}");

@@ -1,7 +1,7 @@
 //! The no-op guest with wasmtime and nothing else: what an attempt could cost at least.
 
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use yuanli_bindings::StagePre;
 use yuanli_test_guests::NOOP;
@@ -12,6 +12,7 @@ const INSTANCES: u32 = 64;
 const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Memory that stays with a slot of the pool, as the host's.
 const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+const KEEP_WRITTEN_BYTES: usize = 2 * 1024 * 1024;
 
 /// A component that is ready to be instantiated.
 pub(crate) struct Bare {
@@ -68,7 +69,12 @@ fn engine() -> wasmtime::Result<Engine> {
         .max_component_instance_size(4 * 1024 * 1024)
         .max_core_instance_size(4 * 1024 * 1024)
         .max_memory_size(MEMORY_BYTES)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(if PoolingAllocationConfig::is_pagemap_scan_available() {
+            KEEP_WRITTEN_BYTES
+        } else {
+            KEEP_RESIDENT_BYTES
+        })
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .async_stack_keep_resident(KEEP_RESIDENT_BYTES);
     let mut config = Config::new();
