@@ -1,8 +1,10 @@
 //! What expressions can see, by the place where they stand.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use yuanli_expr::{Error, Outputs, Reference, Scope, StageResult, Status};
+use yuanli_expr::{Error, Outputs, Scope, StageResult, Status};
 use yuanli_model::stage::FanOut;
 use yuanli_model::{Expression, Section, Template};
 
@@ -99,20 +101,25 @@ fn with<T>(
     // Environment variables see everything but each other. One may be about the item of an instance, and has no value
     // where the stage as a whole is decided on: only those that are read have to have one.
     let mut variables = Map::new();
-    for (name, template) in env.iter().filter(|(name, _)| reads(expressions, name)) {
+    let wanted = if env.is_empty() { Some(HashSet::new()) } else { variables_of(expressions) };
+    let is_wanted = |name: &String| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
+    for (name, template) in env.iter().filter(|(name, _)| is_wanted(name)) {
         variables.insert(name.clone(), yuanli_expr::render(template, &scope)?);
     }
     read(&Scope { env: Some(&variables), ..scope })
 }
 
-/// Whether one of the expressions reads an environment variable, by its name or with all others.
-fn reads(expressions: &[&Expression], variable: &str) -> bool {
-    let is_it = |reference: &Reference| {
-        reference.path[0] == ENV && reference.path.get(1).is_none_or(|name| name == variable)
-    };
-    // One that cannot be parsed says so when it is evaluated.
-    let parsed = expressions.iter().filter_map(|expression| yuanli_expr::parse(expression.source()).ok());
-    parsed.into_iter().any(|program| program.references().iter().any(is_it))
+/// The environment variables that expressions read by their names; `None` when one reads all of them.
+fn variables_of(expressions: &[&Expression]) -> Option<HashSet<String>> {
+    let mut names = HashSet::new();
+    for expression in expressions {
+        // One that cannot be parsed says so when it is evaluated.
+        let Ok(program) = yuanli_expr::parse(expression.source()) else { continue };
+        for reference in program.references().iter().filter(|reference| reference.path[0] == ENV) {
+            names.insert(reference.path.get(1)?.clone());
+        }
+    }
+    Some(names)
 }
 
 /// What `success()`, `failure()` and `cancelled()` say: of what a stage needs and, in the parts at the end, of the main
