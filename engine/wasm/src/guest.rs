@@ -157,7 +157,7 @@ impl Guest {
         Self {
             memory: Memory::new(limits),
             ticks: 0,
-            max_ticks: (limits.cpu.as_millis() / crate::ticker::TICK.as_millis()) as u64,
+            max_ticks: limits.cpu.as_millis().div_ceil(crate::ticker::TICK.as_millis()) as u64,
             wasi: wasi::sealed(),
             table: ResourceTable::new(),
             attempt: None,

@@ -1,6 +1,7 @@
 //! `limits`: `{memory, cpu}`.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use yuanli_model::stage::{Limits, MAX_CPU, MAX_MEMORY_BYTES};
 
@@ -13,6 +14,9 @@ use crate::quantity;
 /// A component without any data needs about a tenth of the least.
 const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=MAX_MEMORY_BYTES;
 
+/// Processor time is looked at as often.
+const LEAST_CPU: Duration = Duration::from_millis(10);
+
 pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
     let entries =
         key::entries_of(&entry.value, entry.value_span(), "`limits`", diagnostics).unwrap_or_default();
@@ -20,6 +24,12 @@ pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
     let given = |key| key::given(entries, key);
     let cpu = given("cpu").and_then(|cpu| {
         let found = key::duration_of(cpu, diagnostics)?;
+        if found < LEAST_CPU {
+            let message =
+                format!("an attempt has {} of processor time at least", duration::written(LEAST_CPU));
+            diagnostics.error(Code::WrongNumber, cpu.value_span(), message);
+            return None;
+        }
         if found > MAX_CPU {
             let most = duration::written(MAX_CPU);
             let message = format!("an attempt can have {most} of processor time at most");
