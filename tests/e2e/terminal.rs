@@ -160,7 +160,9 @@ fn what_a_run_asks_can_be_agreed_to_before() {
     let place = Place::new();
     let file = place.write("asking.yaml", ASKING);
     place.yuanli(&["run", &file, "--approve", "ask"]).expect(0, &["Ship it?", "approved by", "shipping"]);
-    place.yuanli(&["run", &file, "--approve", "ship"]).expect(2, &["asks for no approval; these do: `ask`"]);
+    place
+        .yuanli(&["run", &file, "--approve", "ship"])
+        .expect(2, &["no approval that one yes can give; these do: `ask`"]);
     let hello = examples().join("hello/hello.yaml");
     place.yuanli(&["run", hello.to_str().unwrap(), "--approve", "ask"]).expect(2, &["no stage does"]);
     // Without anybody to ask, that is said.

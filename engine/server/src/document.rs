@@ -182,10 +182,16 @@ impl Document {
         !self.compilation.diagnostics.is_empty()
     }
 
-    /// The stages that ask for an approval; none when it has errors.
+    /// The stages that ask for an approval which the yes of one person gives, without inputs; none when it has errors.
     pub fn approvals(&self) -> impl Iterator<Item = &str> {
         let stages = self.compilation.workflow.iter().flat_map(|workflow| workflow.stages());
-        stages.filter(|stage| stage.approval.is_some()).map(|stage| stage.name.as_str())
+        let asks = |stage: &&yuanli_model::Stage| {
+            stage.approval.as_ref().is_some_and(|approval| {
+                let needs_input = |input: &yuanli_model::Input| input.default.is_none() && !input.is_optional;
+                approval.count.get() == 1 && !approval.inputs.values().any(needs_input)
+            })
+        };
+        stages.filter(asks).map(|stage| stage.name.as_str())
     }
 
     /// What is to be said about it, for a person, with excerpts.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 
 use tokio::sync::mpsc;
 
-/// Questions of one run, and who answers them.
+/// Questions of one run, and who answers them. One is asked at a time: a line that is typed is about that one.
 #[derive(Debug)]
 pub(crate) struct Questions {
     /// The stages that were agreed to before.
@@ -14,6 +14,8 @@ pub(crate) struct Questions {
     is_attended: bool,
     /// The stages that wait for an answer, in the order in which they asked.
     open: VecDeque<String>,
+    /// The stage that the person was asked about and has not answered for.
+    asked: Option<String>,
     /// What the person types, once there was a question.
     lines: Option<mpsc::UnboundedReceiver<String>>,
 }
@@ -31,28 +33,39 @@ impl Questions {
     /// Those of a run some of whose stages were agreed to before. With `reads_input` standard input is taken already.
     pub(crate) fn new(agreed: Vec<String>, reads_input: bool) -> Self {
         let is_attended = !reads_input && io::stdin().is_terminal() && io::stderr().is_terminal();
-        Self { agreed, is_attended, open: VecDeque::new(), lines: None }
+        Self { agreed, is_attended, open: VecDeque::new(), asked: None, lines: None }
     }
 
     /// A stage asks.
-    pub(crate) fn ask(&mut self, stage: &str) -> Reply {
+    pub(crate) fn ask(&mut self, stage: &str) -> Option<Reply> {
         let stage = stage.to_owned();
         if self.agreed.contains(&stage) {
-            return Reply::Answer { stage, is_approved: true };
+            return Some(Reply::Answer { stage, is_approved: true });
         }
         if !self.is_attended {
-            return Reply::Notice(format!(
+            return Some(Reply::Notice(format!(
                 "nobody can be asked here: `--approve {stage}` agrees to it, and Ctrl-C ends the run"
-            ));
+            )));
         }
         self.open.push_back(stage);
-        self.lines.get_or_insert_with(read_lines);
-        Reply::Notice(self.prompt())
+        self.next()
     }
 
     /// A stage does not ask any more.
-    pub(crate) fn end(&mut self, stage: &str) {
+    pub(crate) fn end(&mut self, stage: &str) -> Option<Reply> {
         self.open.retain(|open| open != stage);
+        self.asked.take_if(|asked| asked == stage);
+        self.next()
+    }
+
+    /// The next question, when the one before it is answered.
+    fn next(&mut self) -> Option<Reply> {
+        if self.asked.is_some() {
+            return None;
+        }
+        self.asked = Some(self.open.front()?.clone());
+        self.lines.get_or_insert_with(read_lines);
+        self.prompt().map(Reply::Notice)
     }
 
     /// What the person says next. Never returns when nobody is asked.
@@ -62,19 +75,30 @@ impl Questions {
             None => None,
         };
         let Some(line) = line else { return std::future::pending().await };
-        let Some(stage) = self.open.front().cloned() else {
+        let Some(prompt) = self.prompt() else {
             return Reply::Notice("no stage asks anything at the moment".to_owned());
         };
-        match line.trim().to_lowercase().as_str() {
-            "y" | "yes" => Reply::Answer { stage, is_approved: true },
-            "n" | "no" => Reply::Answer { stage, is_approved: false },
-            _ => Reply::Notice(self.prompt()),
+        let is_approved = match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => true,
+            "n" | "no" => false,
+            _ => return Reply::Notice(prompt),
+        };
+        match self.asked.take() {
+            Some(stage) => Reply::Answer { stage, is_approved },
+            None => Reply::Notice(prompt),
         }
     }
 
-    fn prompt(&self) -> String {
-        let stage = self.open.front().map_or("", String::as_str);
-        format!("approve `{stage}`? type y or n, then Enter")
+    /// An answer was not taken: the question stands, if somebody can be asked.
+    pub(crate) fn refused(&mut self, stage: &str) -> Option<Reply> {
+        if self.is_attended && !self.open.iter().any(|open| open == stage) {
+            self.open.push_back(stage.to_owned());
+        }
+        self.next()
+    }
+
+    fn prompt(&self) -> Option<String> {
+        self.asked.as_ref().map(|stage| format!("approve `{stage}`? type y or n, then Enter"))
     }
 }
 
@@ -91,4 +115,60 @@ fn read_lines() -> mpsc::UnboundedReceiver<String> {
         }
     });
     receive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attended() -> (Questions, mpsc::UnboundedSender<String>) {
+        let (keyboard, lines) = mpsc::unbounded_channel();
+        let questions = Questions {
+            agreed: Vec::new(),
+            is_attended: true,
+            open: VecDeque::new(),
+            asked: None,
+            lines: Some(lines),
+        };
+        (questions, keyboard)
+    }
+
+    fn prompt(stage: &str) -> Option<Reply> {
+        Some(Reply::Notice(format!("approve `{stage}`? type y or n, then Enter")))
+    }
+
+    fn yes(stage: &str) -> Reply {
+        Reply::Answer { stage: stage.to_owned(), is_approved: true }
+    }
+
+    #[tokio::test]
+    async fn of_several_questions_one_is_asked_at_a_time() {
+        let (mut questions, keyboard) = attended();
+        assert_eq!(questions.ask("a"), prompt("a"));
+        assert_eq!(questions.ask("b"), None, "`a` has no answer yet");
+        for line in ["y", "y"] {
+            keyboard.send(line.to_owned()).expect("somebody listens");
+        }
+        assert_eq!(questions.reply().await, yes("a"));
+        // The second line was typed before anybody was asked about `b`.
+        assert!(matches!(questions.reply().await, Reply::Notice(text) if text.contains("no stage asks")));
+        assert_eq!(questions.end("a"), prompt("b"));
+        keyboard.send("YES\n".to_owned()).expect("somebody listens");
+        assert_eq!(questions.reply().await, yes("b"));
+        assert_eq!(questions.end("b"), None);
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_time_is_over_is_not_answered() {
+        let (mut questions, keyboard) = attended();
+        assert_eq!(questions.ask("a"), prompt("a"));
+        assert_eq!(questions.end("a"), None);
+        keyboard.send("y".to_owned()).expect("somebody listens");
+        assert!(matches!(questions.reply().await, Reply::Notice(_)));
+        assert_eq!(questions.ask("b"), prompt("b"));
+        // What was not taken is asked again.
+        keyboard.send("y".to_owned()).expect("somebody listens");
+        assert_eq!(questions.reply().await, yes("b"));
+        assert_eq!(questions.refused("b"), prompt("b"));
+    }
 }

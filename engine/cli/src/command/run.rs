@@ -91,7 +91,9 @@ async fn perform(
             [] => "no stage does".to_owned(),
             _ => format!("these do: `{}`", asks.join("`, `")),
         };
-        return Err(Misuse(format!("`--approve {stage}`: that stage asks for no approval; {others}")).into());
+        let message =
+            format!("`--approve {stage}`: that stage asks for no approval that one yes can give; {others}");
+        return Err(Misuse(message).into());
     }
     let questions = Questions::new(approve, global.json || arguments.file == "-");
     let run = match engine.start(document, arguments.inputs).await? {
@@ -173,7 +175,10 @@ impl Watch<'_> {
                     let reply = self.questions.ask(stage);
                     self.reply(reply).await;
                 }
-                EventKind::ApprovalEnded { stage, .. } => self.questions.end(stage),
+                EventKind::ApprovalEnded { stage, .. } => {
+                    let reply = self.questions.end(stage);
+                    self.reply(reply).await;
+                }
                 _ => {}
             }
         }
@@ -187,16 +192,17 @@ impl Watch<'_> {
             tokio::select! {
                 done = &mut work => return done,
                 interrupt = self.interrupts.next() => self.interrupt(interrupt),
-                reply = self.questions.reply() => self.reply(reply).await,
+                reply = self.questions.reply() => self.reply(Some(reply)).await,
             }
         }
     }
 
     /// Answers a question, or says why not.
-    async fn reply(&mut self, reply: Reply) {
+    async fn reply(&mut self, reply: Option<Reply>) {
         let (stage, approved) = match reply {
-            Reply::Answer { stage, is_approved } => (stage, is_approved),
-            Reply::Notice(text) => return self.screen.notice(&text),
+            Some(Reply::Answer { stage, is_approved }) => (stage, is_approved),
+            Some(Reply::Notice(text)) => return self.screen.notice(&text),
+            None => return,
         };
         // Asked for by somebody with this name, else nobody knows by whom.
         let by = std::env::var("USER").unwrap_or_else(|_| "someone".to_owned());
@@ -208,6 +214,9 @@ impl Watch<'_> {
         };
         if let Err(why) = answered {
             self.screen.notice(&format!("stage `{stage}` is not answered: {why}"));
+            if let Some(Reply::Notice(text)) = self.questions.refused(&stage) {
+                self.screen.notice(&text);
+            }
         }
     }
 
