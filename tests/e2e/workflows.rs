@@ -42,6 +42,25 @@ fn what_is_wrong_with_one_is_told_where_it_is_used() {
 }
 
 #[test]
+fn they_are_nested_sixteen_deep_at_most() {
+    let place = Place::new();
+    for number in 1..=17 {
+        let uses = if number == 17 { "script".to_owned() } else { format!("workflow/c{}", number + 1) };
+        place.write(
+            &format!("c{number}.yaml"),
+            format!("name: c{number}\nstages: {{ a: {{ uses: {uses} }} }}\n"),
+        );
+    }
+    let deep = place.write("deep.yaml", "name: deep\nstages: { a: { uses: workflow/c2 } }\n");
+    place.yuanli(&["run", &deep]).expect(0, &[]);
+    // Whichever of them is come to first.
+    for stages in ["a: { uses: workflow/c1 }", "a: { uses: workflow/c2 }, b: { uses: workflow/c1 }"] {
+        let deeper = place.write("deeper.yaml", format!("name: deeper\nstages: {{ {stages} }}\n"));
+        place.yuanli(&["run", &deeper]).expect(2, &["nested more than 16 deep"]);
+    }
+}
+
+#[test]
 fn a_run_in_a_run_goes_on_after_a_crash_and_is_reached_by_a_cancel() {
     let mut served = Served::new();
     let outer = served.place.write("outer.yaml", OUTER);
@@ -60,12 +79,14 @@ fn a_run_in_a_run_goes_on_after_a_crash_and_is_reached_by_a_cancel() {
     };
     let run = start(&served);
     wait_until("the run in it has begun", || runs(&served, "running").len() == 1);
+    let begun = runs(&served, "running");
     // What it was started with counts, not what is kept now.
     served.apply("inner.yaml", &INNER.replace("hello", "goodbye"));
     served.kill();
     served.start();
     let inner = runs(&served, "running");
-    assert_eq!(inner.len(), 1, "it is the same one");
+    assert_eq!(inner, begun, "it is the same one");
+    assert!(runs(&served, "failed").is_empty(), "and no other was made");
     wait_until("it can be answered", || {
         served.yuanli(&["runs", "approve", &inner[0], "ask", "--by", "eva"]).code == 0
     });

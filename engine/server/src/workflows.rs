@@ -1,5 +1,6 @@
 //! The workflows that stages of a document run: where they are found, and how they are compiled before it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use yuanli_executor::{Definition, LeftWorkflow};
@@ -36,13 +37,15 @@ pub(crate) struct Compiler<'a> {
     source: Source<'a>,
     /// Those that were looked at.
     found: FoundWorkflows,
+    /// How deep those that were compiled are nested: 1 for one that runs no other.
+    depths: BTreeMap<WorkflowReference, usize>,
     /// Those that are being compiled, each run by the one before.
     path: Vec<WorkflowReference>,
 }
 
 impl<'a> Compiler<'a> {
     pub(crate) fn new(library: &'a Library, source: Source<'a>) -> Self {
-        Self { library, source, found: FoundWorkflows::new(), path: Vec::new() }
+        Self { library, source, found: FoundWorkflows::new(), depths: BTreeMap::new(), path: Vec::new() }
     }
 
     /// Finds everything that is wrong with a text.
@@ -93,17 +96,23 @@ impl<'a> Compiler<'a> {
             self.found.insert(uses.clone(), Err(format!("the workflow runs itself: {}", path.join(" → "))));
             return Ok(());
         }
+        let too_deep = || Err(format!("workflows that run each other are nested more than {MAX_DEPTH} deep"));
         let found = if self.path.len() >= MAX_DEPTH {
-            Err(format!("workflows that run each other are nested more than {MAX_DEPTH} deep"))
-        } else if self.found.len() >= MAX_WORKFLOWS {
+            too_deep()
+        } else if self.found.len() + self.path.len() >= MAX_WORKFLOWS {
             Err(format!("more than {MAX_WORKFLOWS} workflows are run, those included that these run"))
         } else {
             match self.read(uses, origin).await? {
                 Ok(Some(file)) => {
+                    let others = yuanli_lang::workflow_references(&file.text);
                     self.path.push(uses.clone());
                     let document = self.document(file).await?;
                     self.path.pop();
-                    definition(uses, document)
+                    // Whichever way they were come to.
+                    let depth =
+                        1 + others.iter().filter_map(|other| self.depths.get(other)).max().unwrap_or(&0);
+                    self.depths.insert(uses.clone(), depth);
+                    if depth > MAX_DEPTH { too_deep() } else { definition(uses, document) }
                 }
                 Ok(None) => Ok(None),
                 Err(why) => Err(why),
