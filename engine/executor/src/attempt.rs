@@ -13,7 +13,7 @@ use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
-use crate::executor::Shared;
+use crate::executor::{Error, Shared};
 use crate::owner::{Message, Owner};
 use crate::task::panic_text;
 
@@ -51,30 +51,32 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         workflow,
         attempt: attempt.clone(),
     };
-    let work = async move { Some(work.run().await) };
+    let work = async move { Ok(work.run().await) };
     owner.shared.tasks.spawn("attempt", report(attempt, log, owner.to_mailbox.clone(), work));
 }
 
-/// Does the work of an attempt and reports its end to the owner's mailbox, if it has one.
+/// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
     mailbox: mpsc::UnboundedSender<Message>,
-    work: impl Future<Output = Option<AttemptOutcome>>,
+    work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
     let outcome = match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(panic) => Some(AttemptOutcome::Failed(Failure::permanent(
+        Err(panic) => Ok(AttemptOutcome::Failed(Failure::permanent(
             "engine-panic",
             format!("the engine has a bug: {}; please report it", panic_text(panic.as_ref())),
         ))),
     };
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
-    if let Some(outcome) = outcome {
-        // The owner is gone when the store failed; the next engine finds the run as it was.
-        let _ = mailbox.send(Message::Ended { attempt, outcome, log });
-    }
+    let message = match outcome {
+        Ok(outcome) => Message::Ended { attempt, outcome, log },
+        Err(error) => Message::Lost { attempt, error },
+    };
+    // The owner is gone when the store failed; the next engine finds the run as it was.
+    let _ = mailbox.send(message);
 }
 
 /// Writes a line of the engine's own.

@@ -66,6 +66,8 @@ struct Parent {
     family: Family,
     log: Arc<dyn AttemptLog>,
     cancel: Cancellation,
+    /// Fires when the owner gives the run up until the engine is started again.
+    given_up: Cancellation,
 }
 
 /// Starts the run of an attempt, in a task of its own, which reports its end to the owner's mailbox.
@@ -81,27 +83,24 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, 
         family: owner.family.clone(),
         log: Arc::clone(&log),
         cancel: owner.cancel.child_token(),
+        given_up: owner.given_up.clone(),
     };
     let work = async move { parent.work().await };
     owner.shared.tasks.spawn("child", attempt::report(attempt, log, owner.to_mailbox.clone(), work));
 }
 
 impl Parent {
-    /// How the run ended; `None` when that cannot be known now: the store failed, and the next engine goes on.
-    async fn work(&self) -> Option<AttemptOutcome> {
-        let ended = match self.child().await {
-            Ok(Ok(child)) => self.ended(child).await,
-            Ok(Err(outcome)) => Ok(outcome),
-            Err(error) => Err(error),
-        };
-        let lost =
-            |error: &Error| tracing::error!(attempt = %self.attempt, %error, "a run is not waited for");
-        ended.inspect_err(lost).ok()
+    /// How the run ended. An error says why that cannot be known before the engine is started again.
+    async fn work(&self) -> Result<AttemptOutcome, Error> {
+        match self.child().await? {
+            Ok(child) => self.ended(child).await,
+            Err(outcome) => Ok(outcome),
+        }
     }
 
     /// The run of this attempt: the one that was started before, or a new one. Else how the attempt ends without one.
     async fn child(&self) -> Result<Result<RunId, AttemptOutcome>, Error> {
-        let cause = format!("stage\0{}", self.attempt);
+        let cause = cause(&self.attempt);
         if let Some(child) = self.executor.started(Some(&cause)).await? {
             return Ok(Ok(child));
         }
@@ -129,6 +128,7 @@ impl Parent {
         match self.executor.start(submission).await {
             Ok(started) => Ok(Ok(started.run)),
             Err(error @ Error::Group(_)) => failed("expression", error.to_string()),
+            Err(error @ Error::TooLong(_)) => failed("too-long", error.to_string()),
             Err(error) => Err(error),
         }
     }
@@ -143,27 +143,49 @@ impl Parent {
             format!("run {child} of workflow `{}`", self.uses.name),
         );
         let wait = shared.awaited.wait_for(child);
-        let (mut asked, mut is_told) = (None, false);
+        let (mut asked, mut is_told, mut was_active) = (None, false, false);
         loop {
+            // Looked at first: an end is durable before nobody drives the run any more.
+            let is_active = shared.is_active(child);
             let Some(summary) = shared.history.summary(child).await? else {
                 return Ok(AttemptOutcome::Failed(lost(child)));
             };
             if summary.ended.is_some() {
                 return self.outcome(&summary, asked).await;
             }
+            if was_active && !is_active {
+                // Its owner has given it up, and this one is to do the same.
+                return Err(Error::NotActive(child));
+            }
+            was_active |= is_active;
             if let Some(reason) = asked
                 && !is_told
             {
                 // One that nobody drives yet is told when somebody does: that is news.
-                is_told = self.executor.cancel(child, &self.in_words(reason)).is_ok();
+                is_told = is_active && self.tell(child, reason).await?;
             }
             let due = self.timeout.map(|timeout| summary.created.after(timeout));
             tokio::select! {
-                () = wait.news.notified() => {}
-                () = self.cancel.cancelled(), if asked.is_none() => asked = Some(Reason::Cancelled),
+                biased;
+                () = self.given_up.cancelled() => return Err(Error::NotActive(self.attempt.run)),
+                // Also one whose time is over: it may take long to end.
+                () = self.cancel.cancelled(), if asked != Some(Reason::Cancelled) => {
+                    (asked, is_told) = (Some(Reason::Cancelled), false);
+                }
                 () = until(&*shared.ports.clock, due), if asked.is_none() => asked = Some(Reason::TimedOut),
+                () = wait.news.notified() => {}
             }
         }
+    }
+
+    /// Asks the run to end; whether it was told. One that was asked before, by this engine or by the one before, is not asked
+    /// again: that would end its `finally` part too.
+    async fn tell(&self, child: RunId, reason: Reason) -> Result<bool, Error> {
+        let stored = self.executor.shared.history.run(child).await?;
+        if stored.is_some_and(|(run, _)| run.is_cancelling()) {
+            return Ok(true);
+        }
+        Ok(self.executor.cancel(child, &self.in_words(reason)).is_ok())
     }
 
     fn in_words(&self, reason: Reason) -> String {
@@ -223,6 +245,11 @@ impl Parent {
             format!("run {} of workflow `{}`{place}: {}", run.id(), self.uses.name, failure.message);
         Failure { message, ..failure }
     }
+}
+
+/// What names the run of an attempt.
+pub(crate) fn cause(attempt: &AttemptId) -> String {
+    format!("stage\0{attempt}")
 }
 
 /// Why a run is asked to end.

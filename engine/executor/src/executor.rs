@@ -252,7 +252,11 @@ impl Executor {
         let stored = self.shared.stored.read().await;
         let new: BTreeMap<Digest, &Bytes> =
             submission.texts().filter(|(version, _)| !stored.contains(version)).collect();
-        put_texts(&mut batch, &new)?;
+        let bytes = submission.texts().map(|(_, text)| text.len()).sum();
+        if bytes > MAX_TEXT_BYTES {
+            return Err(Error::TooLong(bytes));
+        }
+        put_texts(&mut batch, &new);
         let new: Vec<Digest> = new.into_keys().collect();
         // A run can end where it begins: when the config of no stage can be evaluated.
         put_end(&mut batch, &summary, now, &run);
@@ -299,17 +303,12 @@ impl Executor {
 }
 
 /// Adds texts of workflow versions.
-fn put_texts(batch: &mut Batch, texts: &BTreeMap<Digest, &Bytes>) -> Result<(), Error> {
-    let bytes = texts.values().map(|text| text.len()).sum();
-    if bytes > MAX_TEXT_BYTES {
-        return Err(Error::TooLong(bytes));
-    }
+fn put_texts(batch: &mut Batch, texts: &BTreeMap<Digest, &Bytes>) {
     for (version, text) in texts {
         for (number, part) in (0..).zip(text.chunks(TEXT_PART_BYTES)) {
             batch.put(key::workflow(version, number), text.slice_ref(part));
         }
     }
-    Ok(())
 }
 
 impl Shared {

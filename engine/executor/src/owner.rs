@@ -31,6 +31,8 @@ pub(crate) enum Message {
         /// Where its log is; `None` when it could not be kept.
         log: Option<StoredLog>,
     },
+    /// From an attempt whose end cannot be known before the engine is started again.
+    Lost { attempt: AttemptId, error: Error },
     /// From a person, who waits for the reply.
     Answer { stage: StageName, answer: Answer, reply: oneshot::Sender<Result<(), Illegal>> },
 }
@@ -62,6 +64,8 @@ pub(crate) struct Owner {
     durable: watch::Sender<u32>,
     pub(crate) logs: OpenLogs,
     pub(crate) cancel: Cancellation,
+    /// Fires when the run is given up until the engine is started again.
+    pub(crate) given_up: Cancellation,
 }
 
 impl Owner {
@@ -85,6 +89,7 @@ impl Owner {
             durable: watch::Sender::new(0),
             logs: Arc::new(Mutex::new(HashMap::new())),
             cancel: Cancellation::new(),
+            given_up: Cancellation::new(),
         }
     }
 
@@ -174,6 +179,8 @@ impl Owner {
                     // The state in memory is ahead of the store and is thrown away with this task. The next engine
                     // finds the run open, as it was when the store last answered.
                     tracing::error!(run = %self.summary.id, %error, "the run is given up until the engine is started again");
+                    // First: runs that stages have started go on, to be found again.
+                    self.given_up.cancel();
                     self.cancel.cancel();
                     return;
                 }
@@ -196,6 +203,10 @@ impl Owner {
                     replies.push((reply, decided.as_ref().map(|_| ()).map_err(Clone::clone)));
                     events.extend(decided.unwrap_or_default());
                     continue;
+                }
+                Message::Lost { attempt, error } => {
+                    tracing::error!(%attempt, %error, "a run is not waited for any more");
+                    return Err(error);
                 }
                 Message::Ended { attempt, outcome, log } => {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {

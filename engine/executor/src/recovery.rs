@@ -12,6 +12,7 @@ use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
 
 use crate::admission::Entrance;
+use crate::child;
 use crate::executor::{Error, Executor, Shared, put_end, put_events};
 use crate::history::Recorded;
 use crate::owner::{Family, Owner};
@@ -119,7 +120,8 @@ impl Executor {
         let Definition { workflow, origin, .. } = definition;
         let (outline, events) = self.stored(id).await?;
         if outline.outcome().is_some() {
-            return self.interrupt(id).await;
+            self.interrupt(id).await?;
+            return Ok(());
         }
         let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
         let (first, rest) = events.split_first().ok_or_else(|| missing(id))?;
@@ -165,13 +167,18 @@ impl Executor {
         }
     }
 
-    /// Ends a run that was left: what ran in it is lost.
+    /// Ends a run that was left: what ran in it is lost. Returns the runs that its stages have started: nobody waits for them
+    /// any more.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn interrupt(&self, id: RunId) -> Result<(), Error> {
+    pub async fn interrupt(&self, id: RunId) -> Result<Vec<RunId>, Error> {
         let shared = &self.shared;
         let (mut run, events) = self.stored(id).await?;
+        let mut children = Vec::new();
+        for attempt in run.running() {
+            children.extend(self.started(Some(&child::cause(&attempt))).await?);
+        }
         let summary = shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
         let next = events.last().map_or(0, |last| last.number + 1);
         let now = shared.ports.clock.now();
@@ -191,7 +198,7 @@ impl Executor {
         shared.ports.store.commit(batch).await?;
         drop(holds);
         shared.awaited.tell(id);
-        Ok(())
+        Ok(children)
     }
 
     /// Removes the workspaces of runs that have ended, which an engine before this one could not remove.

@@ -1,5 +1,6 @@
 //! An engine: the owner of a data directory.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -155,13 +156,19 @@ impl Engine {
     pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
         self.recover().await?;
         let mut resumed = 0;
+        // Runs that were started by one that is closed. They are younger, so they come after it.
+        let mut orphans = HashSet::new();
         for left in self.executor.left().await? {
             let run = left.run;
-            match self.go_on(left).await {
+            let gone_on = match orphans.contains(&run) {
+                true => Err(anyhow::anyhow!("the run whose stage started it is closed")),
+                false => self.go_on(left).await,
+            };
+            match gone_on {
                 Ok(()) => resumed += 1,
                 Err(error) => {
                     tracing::error!(%run, error = format!("{error:#}"), "cannot be gone on with; it is closed as failed");
-                    self.executor.interrupt(run).await?;
+                    orphans.extend(self.executor.interrupt(run).await?);
                 }
             }
         }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use yuanli_executor::{Executor, Submission, Update};
+use yuanli_executor::{Error, Executor, Submission, Update};
 use yuanli_model::stage::{Retry, WorkflowReference};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
-    AttemptOutcome, Digest, Expression, Outcome, PluginReference, RunId, Stage, StageName, Template, Work,
+    AttemptOutcome, Digest, Expression, Outcome, PluginReference, RunEvent, RunId, Section, Stage, StageName,
+    Template, Work,
 };
+use yuanli_ports::store::StoreError;
 
 use crate::support::{Act, Bench, end, failure, outcome, soon, to_the_end};
 
@@ -58,6 +60,11 @@ async fn runs_of(bench: &Bench, workflow: &str) -> Vec<RunId> {
 
 async fn outcome_of(bench: &Bench, run: RunId) -> Option<Outcome> {
     bench.executor.history().summary(run).await.unwrap().unwrap().ended.map(|(_, outcome)| outcome)
+}
+
+/// Long enough for what should not happen.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 #[tokio::test]
@@ -209,6 +216,86 @@ async fn a_cancel_that_the_engine_did_not_survive_reaches_it() {
     assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Cancelled);
     let inner = runs_of(&next, "inner").await;
     assert_eq!(outcome_of(&next, inner[0]).await, Some(Outcome::Cancelled));
+}
+
+#[tokio::test]
+async fn a_cancel_is_not_repeated_after_a_restart() {
+    let bench = Bench::new(&[("a", Act::Wait), ("clean", Act::Hang)]);
+    let finally = Stage { section: Section::Finally, ..stage("clean") };
+    let parts = [("inner", vec![stage("a"), finally])];
+    let kept = submission(&bench, vec![calls("part", "inner")], &parts);
+    let run = bench.executor.start(kept.clone()).await.unwrap().run;
+    bench.called(1).await;
+    bench.executor.cancel(run, "enough").unwrap();
+    assert_eq!(bench.called(2).await, ["a", "clean"], "it cleans up");
+    soon(bench.executor.suspend()).await;
+
+    let next = Bench::on(Arc::clone(&bench.store), &[("clean", Act::Wait)]);
+    for left in next.executor.left().await.unwrap() {
+        let inner = &kept.workflows[&reference("inner")];
+        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
+        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
+    }
+    assert_eq!(next.called(1).await, ["clean"]);
+    a_moment().await;
+    next.plugins.is_gate_open.send_replace(true);
+    assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Cancelled);
+    let inner = updates(&next.executor, runs_of(&next, "inner").await[0]).await;
+    assert!(matches!(end(&inner, "clean"), AttemptOutcome::Succeeded { .. }), "{inner:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_cancel_it() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let stages = vec![calls("part", "inner"), stage("other")];
+    let kept = submission(&bench, stages, &[("inner", vec![stage("a")])]);
+    let inner = kept.workflows[&reference("inner")].clone();
+    bench.plugins.is_gate_open.send_replace(false);
+    let run = bench.executor.start(kept.clone()).await.unwrap().run;
+    bench.called(2).await;
+    // The next commit of the outer run fails.
+    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Unavailable("full".to_owned()));
+    bench.executor.cancel(run, "enough").unwrap();
+    let lost = soon(to_the_end(bench.executor.follow(run))).await;
+    assert_eq!(lost, Err(Error::NotActive(run)));
+    a_moment().await;
+    let child = runs_of(&bench, "inner").await[0];
+    let events = bench.executor.history().events(child, 0).await.unwrap();
+    let is_cancel = |event: &RunEvent| matches!(event, RunEvent::CancelRequested { .. });
+    assert!(!events.iter().any(|recorded| is_cancel(&recorded.event)), "{events:?}");
+    soon(bench.executor.suspend()).await;
+
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    for left in next.executor.left().await.unwrap() {
+        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
+        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
+    }
+    assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Succeeded);
+    assert_eq!(runs_of(&next, "inner").await, [child]);
+}
+
+#[tokio::test]
+async fn a_run_whose_child_is_given_up_is_given_up_too() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let kept = submission(&bench, vec![calls("part", "inner")], &[("inner", vec![stage("a")])]);
+    let run = bench.executor.start(kept).await.unwrap().run;
+    bench.called(1).await;
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("full".to_owned()));
+    bench.plugins.is_gate_open.send_replace(true);
+    assert_eq!(soon(to_the_end(bench.executor.follow(run))).await, Err(Error::NotActive(run)));
+}
+
+#[tokio::test]
+async fn who_is_interrupted_tells_of_the_runs_it_started() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let kept = submission(&bench, vec![calls("part", "inner")], &[("inner", vec![stage("a")])]);
+    let run = bench.executor.start(kept).await.unwrap().run;
+    bench.called(1).await;
+    let child = runs_of(&bench, "inner").await;
+    soon(bench.executor.suspend()).await;
+    let next = Bench::on(Arc::clone(&bench.store), &[]);
+    assert_eq!(next.executor.interrupt(run).await.unwrap(), child);
+    assert_eq!(next.executor.interrupt(child[0]).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ pub(crate) struct TestStore {
     /// While `true`, commits wait.
     pub(crate) is_held: watch::Sender<bool>,
     pub(crate) failure: Mutex<Option<StoreError>>,
+    /// What the next commit alone fails with.
+    pub(crate) next_failure: Mutex<Option<StoreError>>,
 }
 
 #[async_trait]
@@ -66,6 +68,9 @@ impl Store for TestStore {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         let _ = self.is_held.subscribe().wait_for(|is_held| !is_held).await;
         if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        if let Some(failure) = self.next_failure.lock().unwrap().take() {
             return Err(failure);
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
