@@ -143,7 +143,7 @@ impl Parent {
             format!("run {child} of workflow `{}`", self.uses.name),
         );
         let wait = shared.awaited.wait_for(child);
-        let (mut asked, mut is_told, mut was_active) = (None, false, false);
+        let (mut asked, mut is_told, mut is_again, mut was_active) = (None, false, false, false);
         loop {
             // Looked at first: an end is durable before nobody drives the run any more.
             let is_active = shared.is_active(child);
@@ -162,14 +162,15 @@ impl Parent {
                 && !is_told
             {
                 // One that nobody drives yet is told when somebody does: that is news.
-                is_told = is_active && self.tell(child, reason).await?;
+                is_told = is_active && (!is_again && self.is_asked(child).await? || self.ask(child, reason));
             }
             let due = self.timeout.map(|timeout| summary.created.after(timeout));
             tokio::select! {
                 biased;
                 () = self.given_up.cancelled() => return Err(Error::NotActive(self.attempt.run)),
-                // Also one whose time is over: it may take long to end.
+                // Also one that was asked as its time is over: that ends its `finally` part too.
                 () = self.cancel.cancelled(), if asked != Some(Reason::Cancelled) => {
+                    is_again = is_told;
                     (asked, is_told) = (Some(Reason::Cancelled), false);
                 }
                 () = until(&*shared.ports.clock, due), if asked.is_none() => asked = Some(Reason::TimedOut),
@@ -178,14 +179,16 @@ impl Parent {
         }
     }
 
-    /// Asks the run to end; whether it was told. One that was asked before, by this engine or by the one before, is not asked
-    /// again: that would end its `finally` part too.
-    async fn tell(&self, child: RunId, reason: Reason) -> Result<bool, Error> {
+    /// Whether the run is to end already. To ask once more would end its `finally` part too, which the engine before this one
+    /// has not meant.
+    async fn is_asked(&self, child: RunId) -> Result<bool, Error> {
         let stored = self.executor.shared.history.run(child).await?;
-        if stored.is_some_and(|(run, _)| run.is_cancelling()) {
-            return Ok(true);
-        }
-        Ok(self.executor.cancel(child, &self.in_words(reason)).is_ok())
+        Ok(stored.is_some_and(|(run, _)| run.is_cancelling()))
+    }
+
+    /// Asks the run to end; whether there was somebody to hear it.
+    fn ask(&self, child: RunId, reason: Reason) -> bool {
+        self.executor.cancel(child, &self.in_words(reason)).is_ok()
     }
 
     fn in_words(&self, reason: Reason) -> String {

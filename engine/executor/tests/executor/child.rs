@@ -150,6 +150,22 @@ async fn its_time_can_be_over() {
     assert_eq!(outcome_of(&bench, inner[0]).await, Some(Outcome::Cancelled));
 }
 
+#[tokio::test]
+async fn a_cancel_after_its_time_ends_its_last_part_too() {
+    let bench = Bench::new(&[("a", Act::Wait), ("clean", Act::Wait)]);
+    let finally = Stage { section: Section::Finally, ..stage("clean") };
+    let part = Stage { timeout: Some(Duration::from_secs(60)), ..calls("part", "inner") };
+    let kept = submission(&bench, vec![part], &[("inner", vec![stage("a"), finally])]);
+    let run = bench.executor.start(kept).await.unwrap().run;
+    bench.called(1).await;
+    bench.clock.pass(Duration::from_secs(61));
+    assert_eq!(bench.called(2).await, ["a", "clean"]);
+    bench.executor.cancel(run, "enough").unwrap();
+    assert_eq!(outcome(&updates(&bench.executor, run).await), Outcome::Cancelled);
+    let inner = updates(&bench.executor, runs_of(&bench, "inner").await[0]).await;
+    assert_eq!(*end(&inner, "clean"), AttemptOutcome::Cancelled);
+}
+
 /// The runs are gone on with in this order under the next engine.
 async fn goes_on(is_inner_first: bool) {
     let bench = Bench::new(&[("a", Act::Wait)]);
