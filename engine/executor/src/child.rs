@@ -8,15 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::Notify;
-use yuanli_flow::{Run, StageStatus};
+use yuanli_flow::outcome_for_stage;
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunEvent, RunId, Timestamp,
-};
-use yuanli_ports::{AttemptLog, Cancellation, Clock};
+use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunId};
+use yuanli_ports::{AttemptLog, Cancellation};
 
 use crate::attempt;
 use crate::executor::{Error, Executor};
@@ -173,7 +171,7 @@ impl Parent {
                     is_again = is_told;
                     (asked, is_told) = (Some(Reason::Cancelled), false);
                 }
-                () = until(&*shared.ports.clock, due), if asked.is_none() => asked = Some(Reason::TimedOut),
+                () = shared.wait_until(due), if asked.is_none() => asked = Some(Reason::TimedOut),
                 () = wait.news.notified() => {}
             }
         }
@@ -216,37 +214,10 @@ impl Parent {
         let Some((run, events)) = self.executor.shared.history.run(child).await? else {
             return Ok(AttemptOutcome::Failed(lost(child)));
         };
-        let (outputs, failure) = match events.last().map(|last| &last.event) {
-            Some(RunEvent::Finished { outputs, failure, .. }) => (outputs.clone(), failure.clone()),
-            _ => (None, None),
-        };
-        Ok(match run.outcome() {
-            Some(Outcome::Succeeded) => {
-                let outputs = outputs.unwrap_or_else(|| Value::Object(Map::new()));
-                AttemptOutcome::Succeeded { outputs, workspace: None }
-            }
-            Some(Outcome::Cancelled) => {
-                let message = format!("run {child} of workflow `{}` was cancelled", self.uses.name);
-                AttemptOutcome::Failed(Failure::permanent("run-cancelled", message))
-            }
-            Some(Outcome::Failed) | None => AttemptOutcome::Failed(self.failure(&run, failure)),
-        })
-    }
-
-    /// The failure of a run: that of the first of its stages, of class and kind, so that `retry` means the same.
-    fn failure(&self, run: &Run, of_outputs: Option<Failure>) -> Failure {
-        let stages = run.workflow().stages().iter().enumerate();
-        let mut failed = stages.filter_map(|(position, stage)| match run.status(position) {
-            StageStatus::Failed(failure) => Some((format!(", stage `{}`", stage.name), failure.clone())),
-            _ => None,
-        });
-        let (place, failure) = failed.next().unwrap_or_else(|| {
-            let timed_out = || Failure::transient("timeout", "its time is over");
-            (String::new(), of_outputs.unwrap_or_else(timed_out))
-        });
-        let message =
-            format!("run {} of workflow `{}`{place}: {}", run.id(), self.uses.name, failure.message);
-        Failure { message, ..failure }
+        match events.last() {
+            Some(last) => Ok(outcome_for_stage(&run, &last.event)),
+            None => Ok(AttemptOutcome::Failed(lost(child))),
+        }
     }
 }
 
@@ -268,16 +239,7 @@ fn bind(definition: &Definition, inputs: &Value) -> Result<IndexMap<InputName, V
         Value::Object(given) => given.clone().into_iter().collect(),
         _ => IndexMap::new(),
     };
-    let wrong =
-        |wrong: Vec<InvalidInput>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    definition.workflow.bind(given).map_err(wrong)
-}
-
-async fn until(clock: &dyn Clock, at: Option<Timestamp>) {
-    match at {
-        Some(at) => clock.wait_until(at).await,
-        None => std::future::pending().await,
-    }
+    definition.workflow.bind(given).map_err(|wrong| InvalidInput::in_words(&wrong))
 }
 
 fn lost(child: RunId) -> Failure {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use yuanli_flow::{Admission, Command, Creation, Illegal, Run, create, step};
 use yuanli_model::run::Answer;
-use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName};
+use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName, Timestamp};
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
@@ -343,6 +343,14 @@ impl Shared {
         mailbox.send(message).map_err(|_| Error::NotActive(run))
     }
 
+    /// Waits until a time, for ever without one.
+    pub(crate) async fn wait_until(&self, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.ports.clock.wait_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) fn is_active(&self, run: RunId) -> bool {
         self.active(run).is_some()
     }
@@ -366,7 +374,7 @@ pub(crate) fn put_events(
     batch: &mut Batch,
     run: RunId,
     next: u32,
-    now: yuanli_model::Timestamp,
+    now: Timestamp,
     events: &[RunEvent],
 ) -> Long {
     let mut long = Long::default();
@@ -379,7 +387,7 @@ pub(crate) fn put_events(
 }
 
 /// Adds what the end of a run changes, if it has ended.
-pub(crate) fn put_end(batch: &mut Batch, summary: &Summary, now: yuanli_model::Timestamp, run: &Run) {
+pub(crate) fn put_end(batch: &mut Batch, summary: &Summary, now: Timestamp, run: &Run) {
     if let Some(outcome) = run.outcome() {
         let ended = Summary { ended: Some((now, outcome)), ..summary.clone() };
         batch.put(key::run(summary.id), envelope::seal(&v2::Run::of(&ended, None)));

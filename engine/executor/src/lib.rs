@@ -1,8 +1,8 @@
 //! Drives runs: asks `flow` what follows, makes it durable, then does it.
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
-//! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/` what becomes of ended runs, `record/` how
-//! all of it is stored.
+//! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/`
+//! what becomes of ended runs, `record/` how all of it is stored.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.

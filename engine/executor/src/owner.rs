@@ -151,13 +151,8 @@ impl Owner {
         let mut messages = Vec::new();
         loop {
             let timer = self.run.next_timer();
-            let clock = Arc::clone(&self.shared.ports.clock);
-            let is_time = async {
-                match timer {
-                    Some(at) => clock.wait_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let shared = Arc::clone(&self.shared);
+            let is_time = shared.wait_until(timer);
             tokio::select! {
                 // Never 0: the owner holds a sender itself.
                 _ = self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT) => {}

@@ -121,7 +121,7 @@ pub enum Illegal {
         by: String,
     },
     /// What was given with an answer is not what was asked for.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{}", yuanli_model::input::InvalidInput::in_words(.0))]
     Answer(Vec<yuanli_model::input::InvalidInput>),
     /// Stages are left that have not ended.
     #[error("the run cannot end: {0} stages have not ended")]

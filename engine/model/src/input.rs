@@ -250,6 +250,14 @@ pub enum InvalidInput {
     Unknown(String),
 }
 
+impl InvalidInput {
+    /// Several of them for a person, on one line.
+    #[must_use]
+    pub fn in_words(wrong: &[Self]) -> String {
+        wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -17,6 +17,7 @@ use yuanli_apps::{Apps, Reconciler};
 use yuanli_executor::Started;
 use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
+use yuanli_model::input::InvalidInput;
 use yuanli_model::{Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Cancellation, Clock, Store};
@@ -310,10 +311,7 @@ impl Shared {
         }
         match self.engine.submit(document, inputs, cause, true).await? {
             Ok(started) => Ok(started),
-            Err(Refused::Inputs(wrong)) => {
-                let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-                Err(Refusal::Invalid(wrong.join("; ")))
-            }
+            Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
             Err(Refused::Invalid) => Err(Refusal::Invalid("the workflow has errors".to_owned())),
         }
     }

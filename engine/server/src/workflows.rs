@@ -53,10 +53,11 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// When this machine fails; what is wrong *in* the text is no error here.
     pub(crate) async fn compile(mut self, file: File) -> anyhow::Result<Document> {
-        self.document(file).await
+        Ok(self.document(file).await?.0)
     }
 
-    async fn document(&mut self, file: File) -> anyhow::Result<Document> {
+    /// The document, and how deep the workflows are nested that it runs.
+    async fn document(&mut self, file: File) -> anyhow::Result<(Document, usize)> {
         let workflows = yuanli_lang::workflow_references(&file.text);
         for uses in &workflows {
             // In a box, as it comes back here.
@@ -76,7 +77,8 @@ impl<'a> Compiler<'a> {
         if !workflows.is_empty() {
             used.workflow_names = self.names(&file.origin.folder);
         }
-        Ok(Document::compile(file, used))
+        let depth = workflows.iter().filter_map(|uses| self.depths.get(uses)).max().copied();
+        Ok((Document::compile(file, used), depth.unwrap_or_default()))
     }
 
     /// Looks at a workflow that a document runs whose file lies there.
@@ -104,13 +106,11 @@ impl<'a> Compiler<'a> {
         } else {
             match self.read(uses, origin).await? {
                 Ok(Some(file)) => {
-                    let others = yuanli_lang::workflow_references(&file.text);
                     self.path.push(uses.clone());
-                    let document = self.document(file).await?;
+                    let (document, depth) = self.document(file).await?;
                     self.path.pop();
-                    // Whichever way they were come to.
-                    let depth =
-                        1 + others.iter().filter_map(|other| self.depths.get(other)).max().unwrap_or(&0);
+                    // Of all that it runs, whichever way they were come to.
+                    let depth = depth + 1;
                     self.depths.insert(uses.clone(), depth);
                     if depth > MAX_DEPTH { too_deep() } else { definition(uses, document) }
                 }

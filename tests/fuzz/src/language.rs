@@ -7,7 +7,6 @@ use serde_json::{Map, json};
 use yuanli_expr::{Environment, Kind, Scope, Type, parse};
 use yuanli_lang::plan::Plan;
 use yuanli_lang::{Catalog, RenderOptions, Severity, compile, references, render, workflow_references};
-use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, PluginDescription, PluginReference};
 
 /// A catalog in which every name is a plugin, and no workflow is known.
@@ -32,10 +31,6 @@ impl Catalog for Any {
 
     fn names(&self) -> Vec<String> {
         vec!["build".to_owned(), "script".to_owned()]
-    }
-
-    fn workflow(&self, _: &WorkflowReference) -> Result<Option<Arc<yuanli_model::Workflow>>, String> {
-        Ok(None)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use yuanli_executor::{Error, Executor, Submission, Update};
+use yuanli_executor::{Error, Executor, Left, Submission, Update};
 use yuanli_model::stage::{Retry, WorkflowReference};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
@@ -60,6 +60,16 @@ async fn runs_of(bench: &Bench, workflow: &str) -> Vec<RunId> {
 
 async fn outcome_of(bench: &Bench, run: RunId) -> Option<Outcome> {
     bench.executor.history().summary(run).await.unwrap().unwrap().ended.map(|(_, outcome)| outcome)
+}
+
+/// Goes on with these, runs of a submission and of the workflow `inner` that it runs.
+async fn go_on(next: &Bench, kept: &Submission, run: RunId, left: Vec<Left>) {
+    for left in left {
+        let inner = &kept.workflows[&reference("inner")];
+        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
+        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Long enough for what should not happen.
@@ -167,7 +177,7 @@ async fn a_cancel_after_its_time_ends_its_last_part_too() {
 }
 
 /// The runs are gone on with in this order under the next engine.
-async fn goes_on(is_inner_first: bool) {
+async fn both_go_on(is_inner_first: bool) {
     let bench = Bench::new(&[("a", Act::Wait)]);
     let parts = [("inner", vec![stage("a"), stage("b").after(vec!["a".parse().unwrap()])])];
     let kept = submission(&bench, vec![calls("part", "inner")], &parts);
@@ -184,10 +194,7 @@ async fn goes_on(is_inner_first: bool) {
     assert_eq!((&pinned.uses, &pinned.origin), (&reference("inner"), &inner.origin));
     assert_eq!(pinned.text.as_ref().map(|text| Digest::of(text.as_bytes())), Some(inner.version()));
     left.sort_by_key(|left| (left.run == run) == is_inner_first);
-    for left in left {
-        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
-        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
-    }
+    go_on(&next, &kept, run, left).await;
     assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Succeeded);
     assert_eq!(next.called(2).await, ["a", "b"]);
     assert_eq!(runs_of(&next, "inner").await.len(), 1, "it is the same one");
@@ -195,8 +202,8 @@ async fn goes_on(is_inner_first: bool) {
 
 #[tokio::test]
 async fn both_go_on_under_the_next_engine() {
-    goes_on(true).await;
-    goes_on(false).await;
+    both_go_on(true).await;
+    both_go_on(false).await;
 }
 
 #[tokio::test]
@@ -223,12 +230,7 @@ async fn a_cancel_that_the_engine_did_not_survive_reaches_it() {
     let mut left = next.executor.left().await.unwrap();
     // The outer one first: nobody drives the other yet.
     left.sort_by_key(|left| left.run != run);
-    for left in left {
-        let inner = &kept.workflows[&reference("inner")];
-        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
-        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
-        tokio::task::yield_now().await;
-    }
+    go_on(&next, &kept, run, left).await;
     assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Cancelled);
     let inner = runs_of(&next, "inner").await;
     assert_eq!(outcome_of(&next, inner[0]).await, Some(Outcome::Cancelled));
@@ -247,11 +249,7 @@ async fn a_cancel_is_not_repeated_after_a_restart() {
     soon(bench.executor.suspend()).await;
 
     let next = Bench::on(Arc::clone(&bench.store), &[("clean", Act::Wait)]);
-    for left in next.executor.left().await.unwrap() {
-        let inner = &kept.workflows[&reference("inner")];
-        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
-        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
-    }
+    go_on(&next, &kept, run, next.executor.left().await.unwrap()).await;
     assert_eq!(next.called(1).await, ["clean"]);
     a_moment().await;
     next.plugins.is_gate_open.send_replace(true);
@@ -265,7 +263,6 @@ async fn a_store_that_fails_does_not_cancel_it() {
     let bench = Bench::new(&[("a", Act::Wait)]);
     let stages = vec![calls("part", "inner"), stage("other")];
     let kept = submission(&bench, stages, &[("inner", vec![stage("a")])]);
-    let inner = kept.workflows[&reference("inner")].clone();
     bench.plugins.is_gate_open.send_replace(false);
     let run = bench.executor.start(kept.clone()).await.unwrap().run;
     bench.called(2).await;
@@ -282,10 +279,7 @@ async fn a_store_that_fails_does_not_cancel_it() {
     soon(bench.executor.suspend()).await;
 
     let next = Bench::on(Arc::clone(&bench.store), &[]);
-    for left in next.executor.left().await.unwrap() {
-        let definition = if left.run == run { kept.definition.clone() } else { inner.clone() };
-        next.executor.resume(left.run, definition, Arc::clone(&kept.workflows)).await.unwrap();
-    }
+    go_on(&next, &kept, run, next.executor.left().await.unwrap()).await;
     assert_eq!(outcome(&updates(&next.executor, run).await), Outcome::Succeeded);
     assert_eq!(runs_of(&next, "inner").await, [child]);
 }
