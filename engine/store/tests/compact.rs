@@ -1,10 +1,10 @@
-//! What a compaction leaves on the disk.
+//! What a compaction leaves on the disk, and what an index leaves that is written over again and again.
 
 use std::path::Path;
 
 use yuanli_ports::Store;
 use yuanli_ports::store::{Batch, Key};
-use yuanli_store::{Embedded, Options, disk};
+use yuanli_store::{Embedded, Options, disk, index_size};
 
 const MIB: u64 = 1024 * 1024;
 const KEYS: u32 = 4;
@@ -48,5 +48,49 @@ async fn the_journal_of_a_small_store_is_small_after_it_and_goes_on() {
     for number in 198..=201 {
         let entry = store.get(&key(number)).await.expect("it is read").expect("it is there");
         assert_eq!(entry.value, vec![number as u8; VALUE_BYTES]);
+    }
+}
+
+/// Times that every key is written over: without an end to waste the index would have all of it, 64 MiB and more.
+const TIMES: u32 = 1000;
+/// Waste that is borne, what is in use, and what is written between two looks.
+const INDEX_BYTES: u64 = 36 * MIB;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_is_mostly_waste_is_made_anew_while_it_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { memory_bytes: 256 * 1024, journal_bytes: 4 * MIB, ..Options::default() };
+    let store = Embedded::open(folder.path(), options.clone()).expect("it opens");
+    let value = |key: u32, time: u32| {
+        let mut state = u64::from(key) << 32 | u64::from(time) | 1;
+        // Of both kinds: in a block, and beside it.
+        let bytes = 1024 * if key == 0 { 16 } else { 1 };
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..bytes).map(next).collect::<Vec<u8>>()
+    };
+    let key = |number: u32| Key::new(number.to_be_bytes().to_vec());
+    for time in 0..TIMES {
+        let mut batch = Batch::default();
+        for number in 0..48 {
+            batch.put(key(number), value(number, time));
+        }
+        store.commit(batch).await.expect("it is committed");
+        if time % 10 == 9 {
+            for number in [0, 7, 47] {
+                let found = store.get(&key(number)).await.expect("it is read").expect("it is there");
+                assert_eq!(found.value, value(number, time));
+            }
+            let size = index_size(folder.path()).unwrap_or(0);
+            assert!(size < INDEX_BYTES, "{size} bytes after {time} times");
+        }
+    }
+    drop(store);
+    let store = Embedded::open(folder.path(), options).expect("it opens");
+    for number in 0..48 {
+        let found = store.get(&key(number)).await.expect("it is read").expect("it is there");
+        assert_eq!(found.value, value(number, TIMES - 1));
     }
 }

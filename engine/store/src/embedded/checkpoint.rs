@@ -17,7 +17,7 @@ use crate::disk::{Local, write_whole};
 /// The file, beside the folder of the index.
 const NAME: &str = "index.json";
 /// Changes with the encoding of the index too: one of another version is made again.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Changes whenever the system starts.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const READ_BYTES: usize = 1024 * 1024;

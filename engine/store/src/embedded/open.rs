@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use yuanli_ports::store::{Revision, StoreError, Write};
+use yuanli_ports::store::{Range, Revision, StoreError, Write};
 
 use super::checkpoint::Checkpoint;
 use super::index::Index;
@@ -167,6 +167,23 @@ pub(crate) fn fill(
         index.fill(export.map(|entry| entry.map_err(StoreError::from)), exported)?;
     }
     Ok(Home { index, number })
+}
+
+/// Makes an index of another one, as of its last commit.
+pub(crate) fn copy(
+    layout: &Layout,
+    options: &Options,
+    old: &Index,
+    revision: u64,
+    number: u64,
+) -> Result<Home, StoreError> {
+    let folder = layout.index(number);
+    let made = Index::open(&folder, options.cache_bytes).and_then(|index| {
+        index.fill(old.scan(Range::prefix(&[], usize::MAX)), revision)?;
+        Ok(Home { index, number })
+    });
+    // The next try begins with nothing.
+    made.inspect_err(|_| drop(fs::remove_dir_all(&folder)))
 }
 
 /// Makes an index as of a commit, from the newest export and the journal.

@@ -80,7 +80,14 @@ impl Upkeep {
         }
         if is_compaction {
             self.files.remove_spare().map_err(|e| Fault::io(self.files.folder(), "written", &e))?;
+        }
+        if is_compaction {
             self.renew()?;
+        } else if matches!(self.table.lower(), Lower::Index(index) if index.is_wasteful())
+            && let Err(error) = self.renew()
+        {
+            // Nothing waits for it.
+            tracing::warn!(%error, "the index stays larger than it need be");
         }
         Ok(())
     }
@@ -146,13 +153,12 @@ impl Upkeep {
         Ok(retired.map_err(|e| Fault::io(self.files.folder(), "written", &e))?)
     }
 
-    /// Makes the index again, from the newest export: sled gives space back late or never.
+    /// Makes the index anew: neither sled nor the heap gives space back.
     fn renew(&mut self) -> Result<(), StoreError> {
-        let (Some((exported, _)), Some((number, revision))) = (self.export, self.index) else {
+        let (Lower::Index(old), Some((number, revision))) = (self.table.lower(), self.index) else {
             return Ok(());
         };
-        debug_assert_eq!(exported, revision, "an export was just made");
-        let home = open::fill(&self.layout, &self.options, exported, number + 1)?;
+        let home = open::copy(&self.layout, &self.options, &old, revision, number + 1)?;
         open::note(&self.layout, home.number, revision)?;
         self.index = Some((home.number, revision));
         drop(self.table.set_lower(Lower::Index(home.index)));

@@ -1,4 +1,4 @@
-//! A block of the index: rows whose keys lie together, as one value of sled.
+//! A block of the index: rows whose keys lie together, as one piece of its heap.
 //!
 //! ```text
 //! kind  u8    PLAIN or PACKED
@@ -14,6 +14,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use yuanli_ports::store::{Key, Revision};
 use zstd::bulk::{Compressor, Decompressor};
+
+use super::heap::Place;
 
 const PLAIN: u8 = 0;
 const PACKED: u8 = 1;
@@ -40,12 +42,12 @@ pub(super) struct Row {
     pub(super) value: Value,
 }
 
-/// A value, or that it is kept elsewhere.
+/// A value, or where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Whole(Bytes),
-    /// In so many parts.
-    InParts(u32),
+    /// Beside the block.
+    Apart(Place),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +62,7 @@ struct Stored<'a> {
 #[derive(Serialize, Deserialize)]
 enum StoredValue<'a> {
     Whole(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
-    InParts(u32),
+    Apart(Place),
 }
 
 impl Row {
@@ -68,7 +70,7 @@ impl Row {
     pub(super) fn size(&self) -> usize {
         let value = match &self.value {
             Value::Whole(value) => value.len(),
-            Value::InParts(_) => 0,
+            Value::Apart(_) => 0,
         };
         self.key.as_bytes().len() + value
     }
@@ -80,7 +82,7 @@ pub(super) fn pack(rows: &[Row]) -> Vec<u8> {
     for Row { key, revision, value } in rows {
         let value = match value {
             Value::Whole(value) => StoredValue::Whole(value),
-            Value::InParts(parts) => StoredValue::InParts(*parts),
+            Value::Apart(place) => StoredValue::Apart(*place),
         };
         let stored = Stored { key: key.as_bytes(), revision: revision.0, value };
         raw = postcard::to_extend(&stored, raw).expect("bytes can be written to memory");
@@ -99,7 +101,7 @@ pub(super) fn pack(rows: &[Row]) -> Vec<u8> {
 }
 
 /// The rows of a block; `None` where it is none.
-pub(super) fn unpack(block: &[u8]) -> Option<Vec<Row>> {
+pub(super) fn unpack(block: &Bytes) -> Option<Vec<Row>> {
     let raw = raw(block)?;
     let mut rest = &raw[..];
     let mut rows = Vec::new();
@@ -112,7 +114,7 @@ pub(super) fn unpack(block: &[u8]) -> Option<Vec<Row>> {
 }
 
 /// The row of a key in a block, if there is one; `None` where the block is none.
-pub(super) fn find(block: &[u8], key: &Key) -> Option<Option<Row>> {
+pub(super) fn find(block: &Bytes, key: &Key) -> Option<Option<Row>> {
     let raw = raw(block)?;
     let mut rest = &raw[..];
     while !rest.is_empty() {
@@ -132,14 +134,14 @@ fn own(raw: &Bytes, stored: &Stored<'_>) -> Row {
         revision: Revision(stored.revision),
         value: match stored.value {
             StoredValue::Whole(value) => Value::Whole(raw.slice_ref(value)),
-            StoredValue::InParts(parts) => Value::InParts(parts),
+            StoredValue::Apart(place) => Value::Apart(place),
         },
     }
 }
 
-fn raw(block: &[u8]) -> Option<Bytes> {
+fn raw(block: &Bytes) -> Option<Bytes> {
     match block.split_first()? {
-        (&PLAIN, raw) => Some(Bytes::copy_from_slice(raw)),
+        (&PLAIN, raw) => Some(block.slice_ref(raw)),
         (&PACKED, rest) => {
             let (length, data) = rest.split_first_chunk::<4>()?;
             let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

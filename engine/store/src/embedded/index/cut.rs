@@ -6,8 +6,8 @@ use yuanli_ports::store::StoreError;
 use super::block::{self, Row};
 use super::{Index, users};
 
-/// Rows are collected to about this many bytes before they are packed. sled writes a page of up to 16 blocks anew for
-/// every tenth change to it, and one beyond 128 KiB to a file of its own.
+/// Rows are collected to about this many bytes before they are packed. A read of one row reads a block, and a change
+/// of one row writes a block.
 const BLOCK_BYTES: usize = 4 * 1024;
 
 /// Rows that become blocks in the place of one, or in an empty one.
@@ -51,8 +51,8 @@ impl<'a> Blocks<'a> {
         }
         fail::fail_point!("index-begun", |_| Ok(()));
         match (self.fence, self.first) {
-            (Some(fence), Some(block)) => self.index.insert(&fence, &block),
-            (Some(fence), None) => self.index.remove(&fence),
+            (Some(fence), Some(block)) => self.index.set(&fence, &block),
+            (Some(fence), None) => self.index.unset(&fence),
             (None, _) => Ok(()),
         }
     }
@@ -64,6 +64,6 @@ impl<'a> Blocks<'a> {
             self.first = Some(block);
             return Ok(());
         }
-        self.index.insert(&users(key), &block)
+        self.index.set(&users(key), &block)
     }
 }

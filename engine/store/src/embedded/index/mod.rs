@@ -1,17 +1,19 @@
-//! sled as an ordered map of blocks: many rows, whose keys lie together, are one value of sled.
+//! An ordered map of rows: in blocks of many, whose keys lie together, with sled to find the block.
 //!
-//! Everything in here can be thrown away and made again from exports and journal. sled holds at most 16 entries in a
-//! page and keeps a record of each page in memory, so what it is given as one entry decides what it costs: with a row
-//! each, a million runs took it many times their size, in memory and on the disk.
+//! Everything in here can be thrown away and made again from exports and journal. The blocks are in a *heap*, a file
+//! that only grows, and sled knows where each is. With the blocks themselves in sled, which writes a page of up to 16
+//! entries anew for every tenth change, each byte was written almost four times; with a row each, a million runs took
+//! sled many times their size, in memory and on the disk.
 //!
 //! The key of a block, its *fence*, is not above its rows and above all rows before it. A layer is written while others
 //! read, and no row that the layer does not name may be missed meanwhile: where a block is cut in several, the later ones
 //! are written first. So a row may be in two blocks for a moment, and never in none.
 //!
-//! A long value is kept beside the blocks, in parts.
+//! A long value is kept beside the blocks.
 
 mod block;
 mod cut;
+mod heap;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -20,55 +22,68 @@ use std::iter::Peekable;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
 use sled::{Db, IVec};
-use yuanli_ports::store::{Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::store::{Entry, Key, Range, StoreError};
 
 use super::table::Layer;
 use block::{Row, Value};
 use cut::Blocks;
+use heap::{Heap, Place};
 use walk::Rows;
 
-/// Longest value that is kept whole, in bytes; a longer one is cut into parts of this size.
-const PART_BYTES: usize = 8 * 1024;
+/// Longest value that is kept in its block, in bytes.
+const WHOLE_BYTES: usize = 8 * 1024;
 
 /// First byte of a key in sled.
 const OWN: u8 = 0;
 const USERS: u8 = 1;
-const PARTS: u8 = 2;
 /// Before all blocks, and after them.
 const BEGIN: &[u8] = &[USERS];
 const END: &[u8] = &[USERS + 1];
-/// The last revision whose layer was written.
+/// The last revision whose layer was written, and the bytes of the heap that are in use.
 const REVISION: [u8; 2] = [OWN, b'r'];
-const REVISION_BYTES: usize = 8;
+const USED: [u8; 2] = [OWN, b'u'];
+const NUMBER_BYTES: usize = 8;
+/// What is in the folder of an index.
+const FENCES: &str = "fences";
+const BLOCKS: &str = "blocks";
 
-/// sled's tree. Clones share it.
+/// Fences and heap. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     db: Db,
+    heap: Arc<Heap>,
 }
 
-/// A block as it is stored, with its fence.
-type Fenced = (IVec, IVec);
+/// A fence, and where its block is.
+type Fenced = (IVec, Place);
 
 impl Index {
     pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        Ok(Self { db: open_sled(folder, cache_bytes)? })
+        let db = open_sled(&folder.join(FENCES), cache_bytes)?;
+        let used = number(&db, &USED)?.unwrap_or(0);
+        let path = folder.join(BLOCKS);
+        let heap = Heap::open(&path, used)
+            .map_err(|e| StoreError::Unavailable(format!("{} cannot be opened: {e}", path.display())))?;
+        Ok(Self { db, heap: Arc::new(heap) })
     }
 
     /// The revision of the last layer that was written whole.
     pub(crate) fn revision(&self) -> Result<Option<u64>, StoreError> {
-        let stored = self.db.get(REVISION).map_err(|e| of_sled(&e))?;
-        Ok(stored
-            .and_then(|bytes| <[u8; REVISION_BYTES]>::try_from(bytes.as_ref()).ok())
-            .map(u64::from_be_bytes))
+        number(&self.db, &REVISION)
+    }
+
+    /// Whether making it anew gives back more than it takes.
+    pub(crate) fn is_wasteful(&self) -> bool {
+        self.heap.is_wasteful()
     }
 
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.row(key)?.map_or(Ok(None), |row| self.entry(row))
+        self.row(key)?.map(|row| self.entry(row)).transpose()
     }
 
     /// The entries of a range, in its direction; its limit is not looked at.
@@ -79,15 +94,11 @@ impl Index {
         let index = self.clone();
         let mut rows = Rows::new(self.clone(), range);
         std::iter::from_fn(move || {
-            loop {
-                let entry = rows.next()?.and_then(|row| {
-                    let key = Key::new(Bytes::copy_from_slice(row.key.as_bytes()));
-                    Ok(index.entry(row)?.map(|entry| (key, entry)))
-                });
-                if let Some(entry) = entry.transpose() {
-                    return Some(entry);
-                }
-            }
+            let entry = rows.next()?.and_then(|row| {
+                let key = Key::new(Bytes::copy_from_slice(row.key.as_bytes()));
+                Ok((key, index.entry(row)?))
+            });
+            Some(entry)
         })
     }
 
@@ -117,6 +128,7 @@ impl Index {
     }
 
     fn end(&self, revision: u64) -> Result<(), StoreError> {
+        self.insert(&USED, &self.heap.used().to_be_bytes())?;
         self.insert(&REVISION, &revision.to_be_bytes())?;
         self.db.flush().map_err(|e| of_sled(&e))?;
         Ok(())
@@ -137,7 +149,7 @@ impl Index {
         end: Option<IVec>,
         changes: &mut Peekable<impl Iterator<Item = (&'a Key, &'a Option<Entry>)>>,
     ) -> Result<(), StoreError> {
-        let rows = old.as_ref().map_or(Ok(Vec::new()), |(_, stored)| rows(stored))?;
+        let rows = old.as_ref().map_or(Ok(Vec::new()), |(_, place)| self.rows(*place))?;
         let mut rows = rows.into_iter().peekable();
         let mut dead = Vec::new();
         let mut blocks = Blocks::new(self, old.map(|(fence, _)| fence));
@@ -147,73 +159,44 @@ impl Index {
             while let Some(row) = rows.next_if(|row| row.key < *key) {
                 blocks.add(row)?;
             }
-            // One of the same commit is there when a layer is written once more: it stays.
-            let revision = entry.as_ref().map(|entry| entry.revision);
-            let replaced = rows.next_if(|row| row.key == *key);
-            dead.extend(replaced.filter(|row| Some(row.revision) != revision));
+            dead.extend(rows.next_if(|row| row.key == *key));
             if let Some(entry) = entry {
                 blocks.add(self.put(key.clone(), entry)?)?;
             }
         }
         rows.try_for_each(|row| blocks.add(row))?;
         blocks.end()?;
-        dead.iter().try_for_each(|row| self.remove_parts(row))
+        for row in dead {
+            if let Value::Apart(place) = row.value {
+                self.heap.forget(place);
+            }
+        }
+        Ok(())
     }
 
-    /// The row of an entry, once its parts are there, if it needs any.
+    /// The row of an entry, once its value is there, if that is kept apart.
     fn put(&self, key: Key, entry: &Entry) -> Result<Row, StoreError> {
-        let revision = entry.revision;
-        if entry.value.len() <= PART_BYTES {
-            return Ok(Row { key, revision, value: Value::Whole(entry.value.clone()) });
-        }
-        let mut parts = 0;
-        for bytes in entry.value.chunks(PART_BYTES) {
-            self.insert(&part(&key, revision, parts), bytes)?;
-            parts += 1;
-        }
-        Ok(Row { key, revision, value: Value::InParts(parts) })
-    }
-
-    fn remove_parts(&self, row: &Row) -> Result<(), StoreError> {
-        let parts = if let Value::InParts(parts) = row.value { parts } else { 0 };
-        (0..parts).try_for_each(|number| self.remove(&part(&row.key, row.revision, number)))
-    }
-
-    /// The entry that a row stands for. Between row and parts the value may be written anew or deleted: then as of later.
-    fn entry(&self, mut row: Row) -> Result<Option<Entry>, StoreError> {
-        loop {
-            if let Some(value) = self.value(&row)? {
-                return Ok(Some(Entry { value, revision: row.revision }));
-            }
-            match self.row(&row.key)? {
-                Some(now) if now == row => {
-                    return Err(StoreError::Damaged("a part of a value is missing in the index".to_owned()));
-                }
-                Some(now) => row = now,
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// The value of a row; none when one of its parts is not there.
-    fn value(&self, row: &Row) -> Result<Option<Bytes>, StoreError> {
-        let parts = match &row.value {
-            // Copied: a value that lives long must not keep its block in memory.
-            Value::Whole(value) => return Ok(Some(Bytes::copy_from_slice(value))),
-            Value::InParts(parts) => *parts,
+        let value = if entry.value.len() <= WHOLE_BYTES {
+            Value::Whole(entry.value.clone())
+        } else {
+            Value::Apart(self.heap.add(&entry.value)?)
         };
-        let mut value = Vec::with_capacity(parts as usize * PART_BYTES);
-        for number in 0..parts {
-            let part = self.db.get(part(&row.key, row.revision, number)).map_err(|e| of_sled(&e))?;
-            let Some(part) = part else { return Ok(None) };
-            value.extend_from_slice(&part);
-        }
-        Ok(Some(value.into()))
+        Ok(Row { key, revision: entry.revision, value })
+    }
+
+    /// The entry that a row stands for.
+    fn entry(&self, row: Row) -> Result<Entry, StoreError> {
+        let value = match row.value {
+            // Copied: a value that lives long must not keep its block in memory.
+            Value::Whole(value) => Bytes::copy_from_slice(&value),
+            Value::Apart(place) => self.heap.read(place)?,
+        };
+        Ok(Entry { value, revision: row.revision })
     }
 
     fn row(&self, key: &Key) -> Result<Option<Row>, StoreError> {
         match self.block_before(Bound::Included(&users(key)))? {
-            Some((_, stored)) => block::find(&stored, key).ok_or_else(no_block),
+            Some((_, place)) => block::find(&self.heap.read(place)?, key).ok_or_else(no_block),
             None => Ok(None),
         }
     }
@@ -221,26 +204,53 @@ impl Index {
     /// The last block whose fence is within this bound.
     fn block_before(&self, end: Bound<&[u8]>) -> Result<Option<Fenced>, StoreError> {
         let start = Bound::Included(BEGIN);
-        self.db.range::<&[u8], _>((start, end)).next_back().transpose().map_err(|e| of_sled(&e))
+        self.db.range::<&[u8], _>((start, end)).next_back().map(fenced).transpose()
     }
 
     /// The first block whose fence is within this bound.
     fn block_after(&self, start: Bound<&[u8]>) -> Result<Option<Fenced>, StoreError> {
         let end = Bound::Excluded(END);
-        self.db.range::<&[u8], _>((start, end)).next().transpose().map_err(|e| of_sled(&e))
+        self.db.range::<&[u8], _>((start, end)).next().map(fenced).transpose()
+    }
+
+    /// The rows of the block at a place.
+    fn rows(&self, place: Place) -> Result<Vec<Row>, StoreError> {
+        block::unpack(&self.heap.read(place)?).ok_or_else(no_block)
+    }
+
+    /// Puts a block behind a fence.
+    fn set(&self, fence: &[u8], block: &[u8]) -> Result<(), StoreError> {
+        let place = self.heap.add(block)?;
+        let old = self.db.insert(fence, &place.encode()).map_err(|e| of_sled(&e))?;
+        self.forget(old)
+    }
+
+    /// Removes a fence and its block.
+    fn unset(&self, fence: &[u8]) -> Result<(), StoreError> {
+        let old = self.db.remove(fence).map_err(|e| of_sled(&e))?;
+        self.forget(old)
+    }
+
+    fn forget(&self, old: Option<IVec>) -> Result<(), StoreError> {
+        if let Some(old) = old {
+            self.heap.forget(Place::decode(&old).ok_or_else(no_block)?);
+        }
+        Ok(())
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.db.insert(key, value).map(drop).map_err(|e| of_sled(&e))
     }
-
-    fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.db.remove(key).map(drop).map_err(|e| of_sled(&e))
-    }
 }
 
-fn rows(stored: &[u8]) -> Result<Vec<Row>, StoreError> {
-    block::unpack(stored).ok_or_else(no_block)
+fn fenced(found: sled::Result<(IVec, IVec)>) -> Result<Fenced, StoreError> {
+    let (fence, place) = found.map_err(|e| of_sled(&e))?;
+    Ok((fence, Place::decode(&place).ok_or_else(no_block)?))
+}
+
+fn number(db: &Db, key: &[u8]) -> Result<Option<u64>, StoreError> {
+    let stored = db.get(key).map_err(|e| of_sled(&e))?;
+    Ok(stored.and_then(|bytes| <[u8; NUMBER_BYTES]>::try_from(bytes.as_ref()).ok()).map(u64::from_be_bytes))
 }
 
 fn no_block() -> StoreError {
@@ -269,16 +279,6 @@ fn users(key: &Key) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + key.as_bytes().len());
     bytes.push(USERS);
     bytes.extend_from_slice(key.as_bytes());
-    bytes
-}
-
-/// The key of a part. With the revision: a reader never takes parts of two values for one.
-fn part(key: &Key, revision: Revision, number: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + key.as_bytes().len() + REVISION_BYTES + size_of::<u32>());
-    bytes.push(PARTS);
-    bytes.extend_from_slice(key.as_bytes());
-    bytes.extend(revision.0.to_be_bytes());
-    bytes.extend(number.to_be_bytes());
     bytes
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use yuanli_ports::store::{Entry, Key, Range, Revision};
 
-use super::{Index, PART_BYTES};
+use super::{Index, WHOLE_BYTES};
 use crate::embedded::table::Layer;
 
 const CACHE_BYTES: u64 = 1024 * 1024;
@@ -35,7 +35,7 @@ fn range(start: Option<u16>, end: Option<u16>, is_reverse: bool) -> Range {
 
 /// Changes of a layer: a key, and the length of its new value or that it is deleted.
 fn changes() -> impl Strategy<Value = Vec<(u16, Option<usize>)>> {
-    let length = prop_oneof![8 => 0_usize..400, 1 => PART_BYTES - 1..PART_BYTES * 3];
+    let length = prop_oneof![8 => 0_usize..400, 1 => WHOLE_BYTES - 1..WHOLE_BYTES * 3];
     proptest::collection::vec((0_u16..600, proptest::option::weighted(0.7, length)), 1..300)
 }
 
@@ -85,9 +85,19 @@ proptest! {
                 prop_assert_eq!(found, Ok(within));
             }
         }
-        let parts = index.db.iter().keys().filter(|key| key.as_ref().is_ok_and(|key| key[0] == super::PARTS));
-        let needed = expected.values().map(|entry| entry.value.len()).filter(|length| *length > PART_BYTES);
-        prop_assert_eq!(parts.count(), needed.map(|length| length.div_ceil(PART_BYTES)).sum::<usize>());
+        // What is counted as in use is what a walk finds, so that waste is known.
+        let blocks = index.db.range::<&[u8], _>(super::BEGIN..super::END).map(super::fenced);
+        let mut used = 0;
+        for block in blocks {
+            let (_, place) = block.expect("it is read");
+            used += u64::from(place.length());
+            for row in index.rows(place).expect("it is read") {
+                if let super::Value::Apart(place) = row.value {
+                    used += u64::from(place.length());
+                }
+            }
+        }
+        prop_assert_eq!(index.heap.used(), used);
     }
 }
 

@@ -6,7 +6,7 @@ use sled::IVec;
 use yuanli_ports::store::{Key, Range, StoreError};
 
 use super::block::Row;
-use super::{BEGIN, END, Fenced, Index, rows, users};
+use super::{BEGIN, END, Fenced, Index, users};
 
 /// The rows of a range, in its direction.
 pub(super) struct Rows {
@@ -52,7 +52,7 @@ impl Rows {
                 Bound::Unbounded => self.index.block_before(Bound::Excluded(END))?,
             },
         };
-        let Some((fence, stored)) = found else { return Ok(false) };
+        let Some((fence, place)) = found else { return Ok(false) };
         if self.is_beyond(&fence) {
             return Ok(false);
         }
@@ -62,7 +62,7 @@ impl Rows {
             Some(last) => row.key > *last,
             None => true,
         };
-        self.ready = rows(&stored)?;
+        self.ready = self.index.rows(place)?;
         self.ready.retain(|row| range.contains(&row.key) && is_new(row));
         if !is_reverse {
             self.ready.reverse();
