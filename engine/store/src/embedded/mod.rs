@@ -1,7 +1,7 @@
 //! A store in a folder: a journal that keeps its word, memory for what is new, sled behind both.
 //!
 //! A commit goes to the one *writer*, which judges what waits in order, writes it to the journal as one frame, syncs,
-//! makes it readable in the *table*, and answers. *Upkeep* moves what is in memory to the *index* (sled), makes exports
+//! makes it readable in the *table*, and answers; it has a thread, which a caller who is alone does not wait for. *Upkeep* moves what is in memory to the *index* (sled), makes exports
 //! of it and gives the journal's old segments back. Opening reads the index, if it can be believed, else the newest
 //! export, and then the journal.
 //!
@@ -19,7 +19,7 @@ mod upkeep;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ use pressure::Pressure;
 use table::Table;
 pub(crate) use table::{Layer, merge};
 use upkeep::Upkeep;
-use writer::{Commit, Request, Writer};
+use writer::{Commit, Request, Waiting, Writer};
 
 /// Commits that wait for the writer. More callers than this wait for a place: beyond it, waiting longer is all that a
 /// longer queue would give.
@@ -52,7 +52,9 @@ pub struct Embedded {
     pressure: Arc<Pressure>,
     /// `None` once it is being closed.
     requests: Option<mpsc::Sender<Request>>,
-    writer: Option<JoinHandle<()>>,
+    waiting: Waiting,
+    writer: Arc<Mutex<Writer>>,
+    thread: Option<JoinHandle<()>>,
     upkeep: Option<JoinHandle<()>>,
 }
 
@@ -76,8 +78,8 @@ impl Embedded {
             journal,
             feed: Arc::clone(&feed),
             pressure: Arc::clone(&pressure),
-            queue,
             buffer: Vec::new(),
+            is_alone: false,
         };
         let (frozen, memory) = (None, Arc::clone(&table));
         let upkeep = Upkeep {
@@ -92,8 +94,11 @@ impl Embedded {
         };
         let upkeep = spawn("yuanli-upkeep", move || upkeep.work())?;
         let (requests, upkeep) = (Some(requests), Some(upkeep));
-        let mut store = Self { table, feed, pressure, requests, writer: None, upkeep };
-        store.writer = Some(spawn("yuanli-store", move || writer.work())?);
+        let writer = Arc::new(Mutex::new(writer));
+        let waiting = Waiting::default();
+        let mut store = Self { table, feed, pressure, requests, waiting, writer, thread: None, upkeep };
+        let writer = Arc::clone(&store.writer);
+        store.thread = Some(spawn("yuanli-store", move || writer::work(&writer, queue))?);
         // What a crash has left in memory may be much.
         store.pressure.look(&store.table, false);
         Ok(store)
@@ -167,9 +172,14 @@ impl Store for Embedded {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         rules::check(&batch)?;
         let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        let commit = Request::Commit(Commit { batch, answer });
-        requests.send(commit).await.map_err(|_| StoreError::Closed)?;
+        // One that commits in place never waits: it has to let others have the thread now and then.
+        tokio::task::coop::consume_budget().await;
+        let batch = match Writer::alone(&self.writer, batch, &self.waiting) {
+            Ok(outcome) => return outcome,
+            Err(batch) => batch,
+        };
+        let (commit, answered) = Commit::new(batch, &self.waiting);
+        requests.send(Request::Commit(commit)).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -195,8 +205,8 @@ impl Drop for Embedded {
     /// Waits for the commits that were handed over, and leaves the files so that the next start is quick.
     fn drop(&mut self) {
         self.requests.take();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
         {
             tracing::error!("the store's writer panicked");
         }

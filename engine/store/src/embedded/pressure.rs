@@ -69,16 +69,20 @@ impl Pressure {
         table.active_bytes() >= self.due_bytes
     }
 
+    /// Whether commits have to wait until upkeep has written some of the active layer.
+    pub(crate) fn is_full(&self, table: &Table) -> bool {
+        table.active_bytes() >= self.due_bytes.saturating_mul(FULL)
+    }
+
     /// Writer: waits while memory is full. Refuses when that will not end soon.
     pub(crate) fn make_room(&self, table: &Table) -> Result<(), StoreError> {
-        let is_full = || table.active_bytes() >= self.due_bytes.saturating_mul(FULL);
-        if !is_full() {
+        if !self.is_full(table) {
             return Ok(());
         }
         let mut state = self.state();
         state.is_due = true;
         self.changed.notify_all();
-        while is_full() {
+        while self.is_full(table) {
             if let Some(failure) = &state.failure {
                 return Err(StoreError::Exhausted(failure.clone()));
             }

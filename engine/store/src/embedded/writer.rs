@@ -1,7 +1,12 @@
 //! The one writer: takes what waits, judges it in order, makes it durable as one, answers.
+//!
+//! It has a thread of its own. The way to that thread and back takes as long as a quick sync, so a caller who is alone
+//! commits in place, see [`Writer::alone`]: at most one at a time, and never before anybody who waits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use yuanli_ports::store::{Batch, Key, Revision, StoreError, Write};
@@ -16,6 +21,9 @@ use crate::rules;
 const GROUP_COMMITS: usize = 1024;
 /// Most bytes of values of one group, so that large values do not make everybody wait.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// A commit may hold up the thread that it comes from where the one before it took no longer than this: no longer than
+/// other work that is done between two yields.
+const IN_PLACE: Duration = Duration::from_millis(1);
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -28,8 +36,45 @@ pub(crate) enum Request {
 /// A batch that waits, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    pub(crate) batch: Batch,
-    pub(crate) answer: oneshot::Sender<Result<Revision, StoreError>>,
+    batch: Batch,
+    answer: oneshot::Sender<Result<Revision, StoreError>>,
+    _place: Place,
+}
+
+impl Commit {
+    /// A batch that is about to wait, and where its answer comes.
+    pub(crate) fn new(
+        batch: Batch,
+        waiting: &Waiting,
+    ) -> (Self, oneshot::Receiver<Result<Revision, StoreError>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { batch, answer, _place: waiting.enter() }, answered)
+    }
+}
+
+/// How many commits wait for the writer's thread, or are about to.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Arc<AtomicUsize>);
+
+/// One that waits, until it is dropped.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn enter(&self) -> Place {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Place(Arc::clone(&self.0))
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The writer.
@@ -39,9 +84,10 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     pub(crate) feed: Arc<Feed>,
     pub(crate) pressure: Arc<Pressure>,
-    pub(crate) queue: mpsc::Receiver<Request>,
     /// Used again for each frame.
     pub(crate) buffer: Vec<u8>,
+    /// The last group was of one commit and took no longer than [`IN_PLACE`].
+    pub(crate) is_alone: bool,
 }
 
 /// Commits that become durable together.
@@ -80,40 +126,57 @@ impl Overlay {
     }
 }
 
-impl Writer {
-    /// Works until nobody can hand over commits any more, and none is left.
-    pub(crate) fn work(mut self) {
-        while let Some(request) = self.queue.blocking_recv() {
-            let mut next = Some(request);
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Commit(commit) => next = self.group(commit),
-                    Request::Renew(answer) => {
-                        let renewed = self.journal.renew().map_err(|e| self.journal.fault(&e).into());
-                        // Whoever asked may have gone.
-                        let _ = answer.send(renewed);
-                    }
+/// The writer's thread: works until nobody can hand over commits any more, and none is left.
+pub(crate) fn work(writer: &Mutex<Writer>, mut queue: mpsc::Receiver<Request>) {
+    while let Some(request) = queue.blocking_recv() {
+        // One that panicked half-way is not used again.
+        let Ok(mut writer) = writer.lock() else { return };
+        let mut next = Some(request);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Commit(commit) => next = writer.group(commit, &mut queue),
+                Request::Renew(answer) => {
+                    let renewed = writer.journal.renew().map_err(|e| writer.journal.fault(&e).into());
+                    // Whoever asked may have gone.
+                    let _ = answer.send(renewed);
                 }
             }
         }
     }
+}
+
+impl Writer {
+    /// Commits on the thread of the caller, where nobody waits, nobody came while the last commit was made, and that
+    /// one was quick; else gives the batch back. When a disk turns slow, one caller's thread feels it, once.
+    pub(crate) fn alone(
+        writer: &Mutex<Self>,
+        batch: Batch,
+        waiting: &Waiting,
+    ) -> Result<Result<Revision, StoreError>, Batch> {
+        let Ok(mut writer) = writer.try_lock() else { return Err(batch) };
+        if !writer.is_alone || !waiting.is_nobody() || writer.pressure.is_full(&writer.table) {
+            return Err(batch);
+        }
+        let (commit, mut answered) = Commit::new(batch, &Waiting::default());
+        let mut group = writer.begin();
+        writer.take(&mut group, commit);
+        writer.finish(group);
+        writer.is_alone &= waiting.is_nobody();
+        Ok(answered.try_recv().unwrap_or(Err(StoreError::Closed)))
+    }
 
     /// Makes a commit durable with those that wait behind it. Returns what follows them and is none.
-    fn group(&mut self, first: Commit) -> Option<Request> {
+    fn group(&mut self, first: Commit, queue: &mut mpsc::Receiver<Request>) -> Option<Request> {
         if let Err(refusal) = self.pressure.make_room(&self.table) {
             // Whoever asked may have gone.
             let _ = first.answer.send(Err(refusal));
             return None;
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.truncate(0);
-        buffer.extend(Journal::buffer());
-        let mut group =
-            Group { commits: Vec::new(), overlay: Overlay::default(), answers: Vec::new(), buffer };
+        let mut group = self.begin();
         self.take(&mut group, first);
         let mut other = None;
         while group.commits.len() < GROUP_COMMITS && group.buffer.len() < GROUP_BYTES {
-            match self.queue.try_recv() {
+            match queue.try_recv() {
                 Ok(Request::Commit(commit)) => self.take(&mut group, commit),
                 Ok(request) => {
                     other = Some(request);
@@ -126,9 +189,16 @@ impl Writer {
         other
     }
 
+    fn begin(&mut self) -> Group {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.truncate(0);
+        buffer.extend(Journal::buffer());
+        Group { commits: Vec::new(), overlay: Overlay::default(), answers: Vec::new(), buffer }
+    }
+
     /// Judges a commit on the state after all before it, and adds it to the group or refuses it.
     fn take(&self, group: &mut Group, commit: Commit) {
-        let Commit { batch, answer } = commit;
+        let Commit { batch, answer, .. } = commit;
         if !batch.preconditions.is_empty() {
             let overlay = group.overlay.of(&group.commits);
             let written = |key: &Key| match overlay.get(key) {
@@ -154,7 +224,9 @@ impl Writer {
         };
         let (first, last) = (self.journal.next(), last.0);
         let count = u32::try_from(group.commits.len()).expect("groups are bounded");
+        let begun = now();
         let outcome = self.journal.append(&mut group.buffer, count);
+        self.is_alone = count == 1 && now() - begun <= IN_PLACE;
         self.buffer = group.buffer;
         if let Err(error) = outcome {
             tracing::error!(%error, "the journal cannot be written; commits fail until it can");
@@ -172,4 +244,12 @@ impl Writer {
         }
         self.pressure.look(&self.table, self.journal.is_half_full());
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the disk's pace: nothing that is kept or answered depends on it"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
