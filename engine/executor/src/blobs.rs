@@ -1,10 +1,12 @@
 //! Blobs that runs need: kept before the commit that names them, counted by entries of the store.
 
+use std::mem::ManuallyDrop;
+
 use bytes::Bytes;
 use yuanli_model::{Digest, RunId};
 use yuanli_ports::Blobs;
 use yuanli_ports::blobs::Hold;
-use yuanli_ports::store::{Batch, Range};
+use yuanli_ports::store::{Batch, Range, StoreError};
 
 use crate::executor::{Error, Shared};
 use crate::record::long::Long;
@@ -24,8 +26,20 @@ pub(crate) async fn read(blobs: &dyn Blobs, digests: impl Iterator<Item = Digest
 }
 
 impl Shared {
-    /// Keeps long texts, and adds to a batch that the run needs them. What is returned is to be held until the batch is
-    /// committed.
+    /// Commits a batch that names blobs. Where nobody can know whether it was committed, they stay held until the engine
+    /// ends: the next start may find that it was.
+    pub(crate) async fn commit_held(&self, batch: Batch, holds: Vec<Hold>) -> Result<(), Error> {
+        // Also held when nobody waits for the outcome any more.
+        let holds = ManuallyDrop::new(holds);
+        let outcome = self.ports.store.commit(batch).await;
+        if !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Closed)) {
+            drop(ManuallyDrop::into_inner(holds));
+        }
+        outcome?;
+        Ok(())
+    }
+
+    /// Keeps long texts, and adds to a batch that the run needs them. What is returned goes to [`Self::commit_held`].
     pub(crate) async fn keep_long(
         &self,
         run: RunId,

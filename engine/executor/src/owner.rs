@@ -236,8 +236,7 @@ impl Owner {
         let run = self.summary.id;
         let long = put_events(&mut batch, run, self.next, now, events);
         let holds = self.shared.keep_long(run, &mut batch, long).await?;
-        self.shared.ports.store.commit(batch).await?;
-        drop(holds);
+        self.shared.commit_held(batch, holds).await?;
         self.next += events.len() as u32;
         Ok(())
     }

@@ -195,8 +195,7 @@ impl Executor {
         let long = put_events(&mut batch, id, next, now, &decided);
         let holds = shared.keep_long(id, &mut batch, long).await?;
         put_end(&mut batch, &summary, now, &run);
-        shared.ports.store.commit(batch).await?;
-        drop(holds);
+        shared.commit_held(batch, holds).await?;
         shared.awaited.tell(id);
         Ok(children)
     }

@@ -31,7 +31,7 @@ struct Moving {
     /// The keys of its events and logs.
     keys: Vec<Key>,
     /// The blobs of its record, until the entries are committed that name them.
-    _holds: Vec<Hold>,
+    holds: Vec<Hold>,
 }
 
 impl Keeper {
@@ -74,7 +74,8 @@ impl Keeper {
             batch.put(key::uses(&version), envelope::seal(&Tally { runs: uses.runs + more, ..uses }));
         }
         self.put_written(&mut batch, &places).await?;
-        self.shared.ports.store.commit(batch).await?;
+        let holds = moving.iter_mut().flat_map(|run| std::mem::take(&mut run.holds)).collect();
+        self.shared.commit_held(batch, holds).await?;
         for run in moving.iter().filter(|run| run.kept.has_files) {
             let run = run.summary.id;
             if let Err(error) = self.shared.ports.logs.pack(run).await {
@@ -117,7 +118,7 @@ impl Keeper {
         let blobs: u64 = self.shared.needs(run).await?.iter().map(|(_, bytes)| bytes).sum();
         let (record, bytes, holds) = self.record(run, stored, batch).await?;
         let kept = Kept { bytes: bytes + files + blobs, has_files: files > 0 };
-        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys, _holds: holds }))
+        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys, holds }))
     }
 
     /// The record of a run, with its bytes. What is too long for one goes to blobs.

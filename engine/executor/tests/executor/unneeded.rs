@@ -94,6 +94,21 @@ async fn what_a_commit_that_failed_has_left_is_removed_later() {
 }
 
 #[tokio::test]
+async fn what_a_commit_names_of_which_nobody_knows_stays_until_the_engine_ends() {
+    let bench = Bench::new(&[("a", Act::Wait), ("b", Act::Give(large("unsure", 20_000)))]);
+    bench.start(&["a", "b: a"]).await.unwrap();
+    bench.called(1).await;
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("the disk fails".to_owned()));
+    bench.plugins.is_gate_open.send_replace(true);
+    bench.executor.close().await;
+    *bench.store.failure.lock().unwrap() = None;
+    bench.executor.tidy_history().await.unwrap();
+    let left = blobs(&bench).list().await.unwrap();
+    assert_eq!(left.len(), 1, "the next start may find the commit, and needs what it names");
+    assert!(blobs(&bench).condemn(left[0].digest), "the next engine can remove it");
+}
+
+#[tokio::test]
 async fn a_run_whose_large_value_is_damaged_is_found_and_no_other() {
     let bench = Bench::new(&[("a", Act::Give(large("a", 20_000)))]);
     let (bad, _) = bench.run(&["a"]).await;
