@@ -20,10 +20,11 @@ test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked
 
-soak: ## Kill, damage and fuzz the store for as long as that takes: half an hour
-	scripts/setup --build-only
+soak: ## Kill, damage and fuzz for as long as that takes: three quarters of an hour
+	scripts/setup
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-store --test kill --test power --test damage --test model --test transfer
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-fuzz
+	YUANLI_SOAK=1 cargo test --locked --test e2e whoever_is_killed
 	scripts/fuzz 120
 
 lint: ## Check formatting, lints and documentation

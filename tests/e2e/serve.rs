@@ -1,5 +1,8 @@
 //! The engine that stays: its API, what starts runs, and what a crash does not change.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -181,7 +184,7 @@ fn killed_in_the_middle_of_a_release_traffic_goes_on_and_the_run_finishes() {
     wait_until("the release gets requests", || {
         served.app()["status"] == "releasing" && served.get("/").0 == 200
     });
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
 
     served.kill();
     for _ in 0..20 {
@@ -209,31 +212,49 @@ fn killed_in_the_middle_of_a_release_traffic_goes_on_and_the_run_finishes() {
     assert_eq!(served.app()["status"], "healthy");
 }
 
-/// The moments are the same in every run of the test; what they hit is not.
+/// How often somebody is killed; `YUANLI_SOAK` does it more often.
+const KILLS: usize = 5;
+const KILLS_OF_SOAK: usize = 60;
+/// A release takes about this long, and the last kills come when it is over.
+const MOMENTS: Duration = Duration::from_millis(9_000);
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    Engine,
+    Gateway,
+    Both,
+}
+
+/// Who is killed and how long after the start of a release, differently in every run of the test; a failure tells.
+fn draw() -> (Killed, Duration) {
+    let drawn = RandomState::new().hash_one("a kill");
+    let who = [Killed::Engine, Killed::Gateway, Killed::Both][(drawn % 3) as usize];
+    (who, MOMENTS.mul_f64((drawn >> 32) as f64 / f64::from(u32::MAX)))
+}
+
 #[test]
 fn whoever_is_killed_and_when_the_app_is_reachable_again_and_the_release_has_one_of_its_two_ends() {
     let mut served = Served::new();
     served.deploy("0", "replicas: 2\n").expect(0, &[]);
     let steps = "[{ weight: 20, duration: 3s }, { weight: 50, duration: 3s }]";
-    for (round, (millis, kills)) in
-        [(300, "engine"), (1_700, "gateway"), (2_900, "both"), (3_400, "engine"), (4_600, "both")]
-            .into_iter()
-            .enumerate()
-    {
-        let version = (round + 1).to_string();
+    let kills = if std::env::var_os("YUANLI_SOAK").is_some() { KILLS_OF_SOAK } else { KILLS };
+    for version in (1..=kills).map(|round| round.to_string()) {
+        let (killed, moment) = draw();
+        println!("round {version}: {killed:?} after {moment:?}");
         let app = inline(&version, "0");
         served.apply("release.yaml", &format!("name: release\nstages:\n  release:\n    uses: gray-release\n    with:\n      steps: {steps}\n      app: {app}\n"));
         let load = served.load();
         let run = served.yuanli(&["trigger", "release"]).expect(0, &[]).out.trim().to_owned();
-        std::thread::sleep(std::time::Duration::from_millis(millis));
-        if kills != "gateway" {
+        std::thread::sleep(moment);
+        if killed != Killed::Gateway {
             served.kill();
         }
-        if kills != "engine" {
+        if killed != Killed::Engine {
             signal("KILL", served.gateway_pid().expect("a gateway"));
         }
-        if kills != "gateway" {
-            assert!(kills == "both" || served.get("/").0 == 200, "the gateway serves on");
+        if killed != Killed::Gateway {
+            assert!(killed == Killed::Both || served.get("/").0 == 200, "the gateway serves on");
             served.start();
         }
         wait_until("the app is reachable", || served.get("/").0 == 200);
@@ -250,7 +271,7 @@ fn whoever_is_killed_and_when_the_app_is_reachable_again_and_the_release_has_one
         }
         wait_until("two replicas are left", || served.app()["replicas"].as_array().unwrap().len() == 2);
         let (_, failed, counted) = load.end();
-        assert!(failed == 0 || kills != "engine", "{kills} at {millis}: {counted}");
+        assert!(failed == 0 || killed != Killed::Engine, "{killed:?} at {moment:?}: {counted}");
     }
 }
 
