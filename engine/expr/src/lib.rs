@@ -18,6 +18,7 @@ mod json;
 mod library;
 mod limit;
 mod nearest;
+mod plain;
 mod program;
 mod reference;
 mod rewrite;

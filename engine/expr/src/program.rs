@@ -7,6 +7,7 @@ use cel::parser::ParseErrors;
 use crate::error::{Error, Kind, shorten};
 use crate::function::UnknownFunction;
 use crate::limit;
+use crate::plain;
 use crate::reference::{self, Reference};
 use crate::rewrite::{self, ENV};
 
@@ -29,9 +30,10 @@ pub struct Program {
 pub fn parse(source: &str) -> Result<Program, Error> {
     let operators = limit::check(source).map_err(|error| error.within(source))?;
     limit::with_stack(operators, || {
-        let parser = ENV.parser().max_recursion_depth(u16::MAX);
-        let (mut root, positions) =
-            parser.parse_with_source_info(source).map_err(|errors| in_our_words(&errors, source))?;
+        let (mut root, positions) = match plain::read(source) {
+            Some(path) => path,
+            None => tree(source)?,
+        };
         let depth = reference::comprehension_depth(&root);
         if depth > limit::MAX_COMPREHENSIONS {
             return Err(Error::new(
@@ -49,6 +51,12 @@ pub fn parse(source: &str) -> Result<Program, Error> {
         Ok(Program { source, operators, root, references, unknown_functions, asks_for_status, positions })
     })
     .map_err(|error| error.within(source))
+}
+
+/// The tree that the parser makes of a text, and where its tokens lie.
+fn tree(source: &str) -> Result<(IdedExpr, SourceInfo), Error> {
+    let parser = ENV.parser().max_recursion_depth(u16::MAX);
+    parser.parse_with_source_info(source).map_err(|errors| in_our_words(&errors, source))
 }
 
 impl Program {
