@@ -1,6 +1,7 @@
 //! What is known, in one place of a document, of the variables that its expressions can use.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use crate::scope::StageResult;
 use crate::ty::{Field, Rest, Type};
@@ -91,13 +92,16 @@ impl std::fmt::Debug for Environment<'_> {
     }
 }
 
+/// The type of `result`, which all stages share.
+static RESULT: LazyLock<Type> = LazyLock::new(|| Type::choice(StageResult::ALL.map(StageResult::as_str)));
+
 impl Type {
     /// The type of a stage in `stages`: its `outputs`, always there when it must have succeeded by then, and the text
     /// `result`.
     #[must_use]
     pub fn of_stage(outputs: Type, has_succeeded: bool) -> Type {
         let outputs = if has_succeeded { Field::required(outputs) } else { Field::optional(outputs) };
-        let result = Field::required(Type::choice(StageResult::ALL.map(StageResult::as_str)));
+        let result = Field::required(RESULT.clone());
         Type::of_fields([("outputs".to_owned(), outputs), ("result".to_owned(), result)].into(), Rest::Closed)
     }
 }
