@@ -44,15 +44,13 @@ pub(crate) fn parse(diagnostics: &mut Diagnostics<'_>) -> Option<Node> {
     let shift = whole.len() - text.len();
     let parsed = stacker::maybe_grow(STACK_LEFT, STACK, || {
         DEPTH.set(0);
-        serde_saphyr::from_str_with_options::<Spanned<Bare>>(text, options())
+        serde_saphyr::from_str_with_options::<Spanned<Kind>>(text, options())
     });
     match parsed {
         Ok(tree) => {
-            let mut node = tree.into_node(text);
-            if shift > 0 {
-                move_by(&mut node, shift);
-            }
-            Some(node)
+            let mut root = node(tree);
+            settle(&mut root, whole, shift);
+            Some(root)
         }
         Err(error) => {
             report(&error, shift, diagnostics);
@@ -147,125 +145,92 @@ fn place_of(location: Location, shift: usize, diagnostics: &Diagnostics<'_>) -> 
 
 const TOO_DEEP: &str = "maps and lists are nested too deep";
 
-/// A value without its place.
-enum Bare {
-    Null,
-    Bool(bool),
-    Number(Number),
-    Text(String),
-    List(Vec<Spanned<Bare>>),
-    Map(Vec<(Spanned<String>, Spanned<Bare>)>),
-}
-
-impl<'de> Deserialize<'de> for Bare {
+impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let depth = DEPTH.get();
         if depth > MAX_DEPTH {
             return Err(D::Error::custom(TOO_DEEP));
         }
         DEPTH.set(depth + 1);
-        let value = deserializer.deserialize_any(BareVisitor);
+        let value = deserializer.deserialize_any(KindVisitor);
         DEPTH.set(depth);
         value
     }
 }
 
-struct BareVisitor;
+struct KindVisitor;
 
-impl<'de> Visitor<'de> for BareVisitor {
-    type Value = Bare;
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Bare, E> {
-        Ok(Bare::Null)
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Bare, E> {
-        Ok(Bare::Null)
+    fn visit_none<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bare, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Bare, E> {
-        Ok(Bare::Bool(flag))
+    fn visit_bool<E>(self, flag: bool) -> Result<Kind, E> {
+        Ok(Kind::Bool(flag))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Bare, E> {
-        Ok(Bare::Number(number.into()))
+    fn visit_i64<E>(self, number: i64) -> Result<Kind, E> {
+        Ok(Kind::Number(number.into()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Bare, E> {
-        Ok(Bare::Number(number.into()))
+    fn visit_u64<E>(self, number: u64) -> Result<Kind, E> {
+        Ok(Kind::Number(number.into()))
     }
 
-    fn visit_i128<E: serde::de::Error>(self, number: i128) -> Result<Bare, E> {
-        Number::from_i128(number).map(Bare::Number).ok_or_else(|| E::custom("the number is too large"))
+    fn visit_i128<E: serde::de::Error>(self, number: i128) -> Result<Kind, E> {
+        Number::from_i128(number).map(Kind::Number).ok_or_else(|| E::custom("the number is too large"))
     }
 
-    fn visit_u128<E: serde::de::Error>(self, number: u128) -> Result<Bare, E> {
-        Number::from_u128(number).map(Bare::Number).ok_or_else(|| E::custom("the number is too large"))
+    fn visit_u128<E: serde::de::Error>(self, number: u128) -> Result<Kind, E> {
+        Number::from_u128(number).map(Kind::Number).ok_or_else(|| E::custom("the number is too large"))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Bare, E> {
-        Number::from_f64(number).map(Bare::Number).ok_or_else(|| E::custom("the number is not finite"))
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Kind, E> {
+        Number::from_f64(number).map(Kind::Number).ok_or_else(|| E::custom("the number is not finite"))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Bare, E> {
-        Ok(Bare::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Bare, E> {
-        Ok(Bare::Text(text))
+    fn visit_string<E>(self, text: String) -> Result<Kind, E> {
+        Ok(Kind::Text(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bare, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
-            list.push(item);
+            list.push(node(item));
         }
-        Ok(Bare::List(list))
+        Ok(Kind::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Bare, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
         let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
+        while let Some((key, value)) = entries.next_entry::<Spanned<String>, _>()? {
+            map.push(Entry { key: key.value, key_span: span_of(key.defined), value: node(value) });
         }
-        Ok(Bare::Map(map))
+        Ok(Kind::Map(map))
     }
 }
 
-trait IntoNode {
-    fn into_node(self, text: &str) -> Node;
-}
-
-impl IntoNode for Spanned<Bare> {
-    fn into_node(self, text: &str) -> Node {
-        let span = trimmed(span_of(self.defined), text);
-        let kind = match self.value {
-            Bare::Null => Kind::Null,
-            Bare::Bool(flag) => Kind::Bool(flag),
-            Bare::Number(number) => Kind::Number(number),
-            Bare::Text(text) => Kind::Text(text),
-            Bare::List(items) => Kind::List(items.into_iter().map(|item| item.into_node(text)).collect()),
-            Bare::Map(entries) => Kind::Map(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| Entry {
-                        key: key.value,
-                        key_span: trimmed(span_of(key.defined), text),
-                        value: value.into_node(text),
-                    })
-                    .collect(),
-            ),
-        };
-        Node { span, kind }
-    }
+/// A value with the place that the parser gave it, which [`settle`] puts right.
+fn node(read: Spanned<Kind>) -> Node {
+    Node { span: span_of(read.defined), kind: read.value }
 }
 
 fn span_of(location: Location) -> Span {
@@ -278,25 +243,27 @@ fn span_of(location: Location) -> Span {
     }
 }
 
-/// The span without the blanks and line ends that the parser counts to a scalar that goes over lines.
-fn trimmed(span: Span, text: &str) -> Span {
-    match text.get(span.offset..span.end()) {
-        Some(inside) => Span { offset: span.offset, length: inside.trim_end().len() },
-        None => span,
+/// Turns the places that the parser gave, in a text from `shift` on, into those of the whole text.
+fn settle(node: &mut Node, whole: &str, shift: usize) {
+    node.span = settled(node.span, whole, shift);
+    match &mut node.kind {
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+        Kind::List(items) => items.iter_mut().for_each(|item| settle(item, whole, shift)),
+        Kind::Map(entries) => {
+            for entry in entries {
+                entry.key_span = settled(entry.key_span, whole, shift);
+                settle(&mut entry.value, whole, shift);
+            }
+        }
     }
 }
 
-fn move_by(node: &mut Node, shift: usize) {
-    node.span.offset += shift;
-    match &mut node.kind {
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
-        Kind::List(items) => items.iter_mut().for_each(|item| move_by(item, shift)),
-        Kind::Map(entries) => {
-            for entry in entries {
-                entry.key_span.offset += shift;
-                move_by(&mut entry.value, shift);
-            }
-        }
+/// The span without the blanks and line ends that the parser counts to a scalar that goes over lines.
+fn settled(span: Span, whole: &str, shift: usize) -> Span {
+    let span = Span { offset: span.offset + shift, ..span };
+    match whole.get(span.offset..span.end()) {
+        Some(inside) => Span { length: inside.trim_end().len(), ..span },
+        None => span,
     }
 }
 
