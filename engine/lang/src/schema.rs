@@ -27,9 +27,14 @@ pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
 /// Reports what in the stage's `with` the plugin does not take.
 pub(crate) fn check(stage: &Stage<'_>, plugin: &Plugin, diagnostics: &mut Diagnostics<'_>) {
     let Some(validator) = plugin.config.as_ref().filter(|_| stage.has_config) else { return };
+    let open = &stage.config.open;
     for error in validator.iter_errors(&stage.config.instance) {
+        // Most errors are about a null that stands for an expression: no words are made for those.
+        if schema_fault::is_within(error.instance_path().as_str(), open) {
+            continue;
+        }
         for fault in schema_fault::of(&error, &plugin.description) {
-            if !fault.is_open(&stage.config.open) {
+            if !fault.is_open(open) {
                 let Fault { message, help, .. } = &fault;
                 diagnostics.error_with(Code::WrongConfig, place(stage, &fault), message, || help.clone());
             }
@@ -104,7 +109,7 @@ pub(crate) fn at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
         here = match (token, here) {
             ("$ref", _) => dereferenced(schema, here)?,
             (index, Value::Array(items)) => items.get(index.parse::<usize>().ok()?)?,
-            (key, _) => here.get(unescaped(key))?,
+            (key, _) => here.get(unescaped(key).as_ref())?,
         };
     }
     Some(here)

@@ -28,11 +28,15 @@ pub(crate) struct Fault {
 impl Fault {
     /// Whether it may go away once the expressions at these pointers have their values.
     pub(crate) fn is_open(&self, open: &HashSet<String>) -> bool {
-        open.iter().any(|pointer| {
-            is_at_or_beneath(&self.pointer, pointer)
-                || (!self.is_about_shape && is_at_or_beneath(pointer, &self.pointer))
-        })
+        let is_above = |pointer: &String| is_at_or_beneath(pointer, &self.pointer);
+        is_within(&self.pointer, open) || (!self.is_about_shape && open.iter().any(is_above))
     }
+}
+
+/// Whether a pointer leads to one of these, or into it.
+pub(crate) fn is_within(pointer: &str, open: &HashSet<String>) -> bool {
+    let mut parts = std::iter::successors(Some(pointer), |part| Some(part.rsplit_once('/')?.0));
+    parts.any(|part| open.contains(part))
 }
 
 fn is_at_or_beneath(pointer: &str, above: &str) -> bool {
