@@ -105,24 +105,17 @@ impl Environment {
     }
 
     /// The names of the variables that can be seen.
-    pub(crate) fn roots(&self) -> Vec<&'static str> {
-        if !self.has_run {
-            return vec!["trigger"];
-        }
-        let mut roots = vec!["inputs"];
-        if self.stages != Stages::None {
-            roots.push("stages");
-        }
-        if self.variables != Variables::None {
-            roots.push("env");
-        }
-        match self.instance {
-            Instance::None => {}
-            Instance::Item => roots.push("item"),
-            Instance::Matrix => roots.push("matrix"),
-        }
-        roots.extend(["run", "trigger"]);
-        roots
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &'static str> + Clone {
+        let roots = [
+            ("inputs", self.has_run),
+            ("stages", self.has_run && self.stages != Stages::None),
+            ("env", self.has_run && self.variables != Variables::None),
+            ("item", self.has_run && self.instance == Instance::Item),
+            ("matrix", self.has_run && self.instance == Instance::Matrix),
+            ("run", self.has_run),
+            ("trigger", true),
+        ];
+        roots.into_iter().filter(|(_, is_seen)| *is_seen).map(|(root, _)| root)
     }
 
     /// Why the expressions of this place do not see a variable that others do; `None` when nobody does.

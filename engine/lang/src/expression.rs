@@ -149,7 +149,7 @@ impl<'a> Place<'a> {
         if self.reference.path.len() == 1 && CLASSES.contains(&root) {
             return true;
         }
-        if !self.environment.roots().contains(&root) {
+        if !self.environment.roots().any(|known| known == root) {
             self.report_root(root, diagnostics);
             return false;
         }
@@ -179,16 +179,13 @@ impl<'a> Place<'a> {
                 return hidden;
             }
             let roots = self.environment.roots();
-            Some(match nearest(root, roots.iter().copied()) {
+            Some(match nearest(root, roots.clone()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if root == "secrets" => {
                     "declare an input of type `secret`, and use that: `inputs: { key: { type: secret } }`"
                         .to_owned()
                 }
-                None => format!(
-                    "an expression here can use {}; a text stands in quotes",
-                    key::listed(roots.into_iter())
-                ),
+                None => format!("an expression here can use {}; a text stands in quotes", key::listed(roots)),
             })
         });
     }

@@ -123,9 +123,9 @@ fn values(variables: &[Variable]) -> IndexMap<String, Template> {
 
 /// The config with the variables of the stage in it, below those that it has itself, when the plugin takes some.
 fn with_variables(config: Template, env: &IndexMap<String, Template>, target: &Target) -> Template {
-    let takes_variables = matches!(target, Target::Plugin(plugin) if schema::takes_variables(&plugin.description.config_schema));
+    let takes_variables = || matches!(target, Target::Plugin(plugin) if schema::takes_variables(&plugin.description.config_schema));
     let Template::Map(mut entries) = config else { return config };
-    if env.is_empty() || !takes_variables {
+    if env.is_empty() || !takes_variables() {
         return Template::Map(entries);
     }
     let own = entries.get_mut("env");
