@@ -79,7 +79,6 @@ fn options() -> serde_saphyr::Options {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
-        emit_comments: false,
         with_snippet: false,
     }
 }
