@@ -77,7 +77,7 @@ pub(crate) const STAGE: Keys = Keys {
 };
 
 pub(crate) const LIMITS: Keys =
-    Keys { of: "`limits`", known: &["memory", "cpu"], coming: &["log", "outputs"] };
+    Keys { of: "`limits`", known: &["memory", "cpu", "log"], coming: &["outputs"] };
 
 pub(crate) const CACHE: Keys = Keys { of: "`cache`", known: &["files", "values", "max_age"], coming: &[] };
 

@@ -51,12 +51,13 @@ pub(crate) fn cpu_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option
 
 /// Bytes of memory of a container.
 pub(crate) fn memory_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<u64> {
-    memory_within(entry, "a container", LEAST_MEMORY..=MOST_MEMORY, diagnostics)
+    bytes_within(entry, "memory", "a container", LEAST_MEMORY..=MOST_MEMORY, diagnostics)
 }
 
-/// Bytes of memory, no less and no more than `of` can have.
-pub(crate) fn memory_within(
+/// Bytes of `what`, such as memory, no less and no more than `of` can have.
+pub(crate) fn bytes_within(
     entry: &Entry,
+    what: &str,
     of: &str,
     bounds: RangeInclusive<u64>,
     diagnostics: &mut Diagnostics<'_>,
@@ -69,8 +70,8 @@ pub(crate) fn memory_within(
     let found = parsed.filter(|bytes| bounds.contains(bytes));
     if found.is_none() {
         let message = match parsed {
-            Some(bytes) if bytes > *bounds.end() => format!("{text} is too much memory"),
-            _ => format!("{text} is no amount of memory"),
+            Some(bytes) if bytes > *bounds.end() => format!("{text} is too much {what}"),
+            _ => format!("{text} is no amount of {what}"),
         };
         let bound =
             |word, bytes: &u64| format!("the {word} that {of} can have is `{}`", memory_written(*bytes));

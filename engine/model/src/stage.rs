@@ -264,14 +264,20 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Time in which the plugin's code runs, time in host calls not counted; at most [`MAX_CPU`].
     pub cpu: Option<Duration>,
+    /// What the plugin itself writes to the log, in bytes; at most [`MAX_LOG_BYTES`].
+    pub log_bytes: Option<u64>,
 }
 
 impl Limits {
     /// These, and the others where these say nothing.
     #[must_use]
     pub fn over(self, others: Self) -> Self {
-        let Self { memory_bytes, cpu } = self;
-        Self { memory_bytes: memory_bytes.or(others.memory_bytes), cpu: cpu.or(others.cpu) }
+        let Self { memory_bytes, cpu, log_bytes } = self;
+        Self {
+            memory_bytes: memory_bytes.or(others.memory_bytes),
+            cpu: cpu.or(others.cpu),
+            log_bytes: log_bytes.or(others.log_bytes),
+        }
     }
 }
 
@@ -280,6 +286,9 @@ pub const MAX_MEMORY_BYTES: u64 = 2 << 30;
 
 /// The most processor time that an attempt may ask for: an hour.
 pub const MAX_CPU: Duration = Duration::from_secs(60 * 60);
+
+/// The most that the plugin of an attempt may ask to write to its log: 1 GiB, all that a log can have.
+pub const MAX_LOG_BYTES: u64 = 1 << 30;
 
 /// When the outputs of an earlier run may stand for those of a stage: when its plugin, its config and these are the same.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use yuanli_bindings::stage;
-use yuanli_model::{Capability, Failure, FailureClass, Level, Stream};
+use yuanli_model::{Capability, Failure, FailureClass};
 use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
@@ -42,9 +42,10 @@ impl Host {
         check_rights(&code, &attempt)?;
         check("invalid-config", "with", &code.config, &attempt.config)?;
         let config = attempt.config.to_string();
-        // The semaphore is never closed while the host lives.
-        let Ok(_slot) = self.slots.acquire().await else {
-            return Err(Failure::new(FailureClass::Interrupted, "shutdown", "the engine is shutting down"));
+        let _slot = tokio::select! {
+            biased;
+            () = attempt.cancel.cancelled() => return Err(cancelled()),
+            slot = self.slots.acquire(&attempt.workflow) => slot,
         };
         let attempt = Arc::new(attempt);
         let limits = self.limits.with(attempt.limits);
@@ -118,7 +119,7 @@ impl Host {
         if !begun.has_containers.load(Ordering::Acquire) {
             return;
         }
-        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
+        let lines = self.lines(attempt);
         let containers = &self.outside.containers;
         let left = begun.take_containers();
         let running: Vec<_> = left.iter().filter(|container| !container.has_ended()).collect();
@@ -143,14 +144,18 @@ impl Host {
 }
 
 impl Host {
+    /// What the engine itself writes to the log of an attempt.
+    fn lines(&self, attempt: &Attempt) -> Lines {
+        Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock), 0)
+    }
+
     /// Turns back the gray releases that an attempt left on their way when it was cancelled or took too long.
     async fn turn_back(&self, attempt: &Attempt, begun: &Begun) {
         for (app, release) in begun.take_releases() {
             let aborted =
                 self.outside.apps.abort(&app, release, "the stage that released it was ended").await;
             if let Err(error) = aborted {
-                let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
-                lines.write(Stream::Engine, Level::Warn, &format!("not turned back: {error}"), Vec::new());
+                self.lines(attempt).warn(format!("not turned back: {error}"));
             }
         }
     }
@@ -202,7 +207,7 @@ fn check(kind: &str, root: &str, validator: &Validator, value: &Value) -> Result
 
 fn warn(lines: &Lines, outcome: Result<(), yuanli_ports::containers::ContainerError>) {
     if let Err(error) = outcome {
-        lines.write(Stream::Engine, Level::Warn, &format!("not cleaned up: {error}"), Vec::new());
+        lines.warn(format!("not cleaned up: {error}"));
     }
 }
 
@@ -241,6 +246,7 @@ fn of_trap(plugin: &str, error: &wasmtime::Error) -> Failure {
     let kind = match error.downcast_ref::<Exceeded>() {
         Some(Exceeded::Memory { .. }) => "memory-limit",
         Some(Exceeded::Cpu { .. }) => "cpu-limit",
+        Some(Exceeded::Log { .. }) => "log-limit",
         None => "trap",
     };
     let last_words = if kind == "trap" { "; its last words are in the log" } else { "" };

@@ -72,7 +72,10 @@ impl<'a> Interface<'a> {
     {
         self.declare(name, class);
         self.instance.func_wrap(name, move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
-            Ok(function(begin(store.data_mut(), name, class)?, parameters))
+            let state = begin(store.data_mut(), name, class)?;
+            let answer = function(state, parameters);
+            state.lines.check().map_err(wasmtime::Error::new)?;
+            Ok(answer)
         })?;
         Ok(self)
     }

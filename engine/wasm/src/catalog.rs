@@ -20,6 +20,7 @@ use yuanli_ports::plugins::PluginError;
 use crate::attempt::{bound, in_words};
 use crate::cache::Cache;
 use crate::component;
+use crate::description::{self, validator};
 use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::ticker::Ticker;
@@ -34,9 +35,6 @@ pub struct Builtin {
     /// The component.
     pub component: &'static [u8],
 }
-
-/// Longest JSON Schema of a plugin, in bytes.
-const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 
 pub(crate) struct Catalog {
     engine: Engine,
@@ -65,12 +63,12 @@ pub(crate) struct Code {
 
 /// What `describe` gave, as it is kept beside the compiled code.
 #[derive(Serialize, Deserialize)]
-struct StoredDescription {
-    name: String,
-    version: String,
-    summary: String,
-    config_schema: Value,
-    outputs_schema: Value,
+pub(crate) struct StoredDescription {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) summary: String,
+    pub(crate) config_schema: Value,
+    pub(crate) outputs_schema: Value,
 }
 
 impl Catalog {
@@ -199,18 +197,7 @@ impl Catalog {
         let described = described
             .map_err(|_| PluginError::Invalid("it took more than 1 s to describe itself".to_owned()))?
             .map_err(|e| invalid(&e))?;
-        let schema = |what: &str, text: &str| match serde_json::from_str::<Value>(text) {
-            Ok(schema) if text.len() <= MAX_SCHEMA_BYTES => Ok(schema),
-            Ok(_) => Err(PluginError::Invalid(format!("its {what} schema is over {MAX_SCHEMA_BYTES} bytes"))),
-            Err(e) => Err(PluginError::Invalid(format!("its {what} schema is no JSON: {e}"))),
-        };
-        let stored = StoredDescription {
-            config_schema: schema("config", &described.config_schema)?,
-            outputs_schema: schema("outputs", &described.outputs_schema)?,
-            name: described.name,
-            version: described.version,
-            summary: described.summary,
-        };
+        let stored = description::read(described)?;
         let text = serde_json::to_vec(&stored).map_err(|e| PluginError::Invalid(e.to_string()))?;
         self.cache.store_text(digest, "describe", &text);
         Ok(stored)
@@ -238,11 +225,6 @@ impl Catalog {
         self.cache.store(digest, &component);
         Ok(component)
     }
-}
-
-fn validator(plugin: &str, what: &str, schema: &Value) -> Result<Validator, PluginError> {
-    jsonschema::validator_for(schema)
-        .map_err(|e| PluginError::Invalid(format!("the {what} schema of `{plugin}` is wrong: {e}")))
 }
 
 fn local(what: &str, error: &std::io::Error) -> PluginError {

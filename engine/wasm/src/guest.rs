@@ -128,7 +128,7 @@ impl Guest {
         outside: Arc<Outside>,
         limits: &Limits,
     ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
-        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&outside.clock));
+        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&outside.clock), limits.log_bytes);
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.clone(), stream));
         let begun = Arc::new(Begun::default());
         let state = State {

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use yuanli_model::stage::MAX_MEMORY_BYTES;
@@ -19,6 +18,7 @@ use crate::call::Function;
 use crate::catalog::{Builtin, Catalog};
 use crate::interface;
 use crate::limits::Limits;
+use crate::slots::Slots;
 use crate::ticker::Ticker;
 
 /// What host functions reach.
@@ -73,8 +73,8 @@ pub struct Host {
     pub(crate) catalog: Catalog,
     pub(crate) outside: Arc<Outside>,
     pub(crate) limits: Limits,
-    /// One permit for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
-    pub(crate) slots: Semaphore,
+    /// One for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
+    pub(crate) slots: Slots,
     functions: Vec<Function>,
 }
 
@@ -101,7 +101,7 @@ impl Host {
             &options.cache,
             options.builtins,
         );
-        let slots = Semaphore::new(instances as usize);
+        let slots = Slots::new(instances);
         Ok(Self {
             engine,
             ticker,

@@ -5,18 +5,22 @@
 //! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
 //!   interface of `wit/`, which declare their functions through it.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
-//!   code; `limits.rs` and `ticker.rs` bound memory and processor time.
+//!   code; `limits.rs` and `ticker.rs` bound memory and processor time, `slots.rs` how many run at once.
 
 mod attempt;
 mod cache;
 mod call;
 mod catalog;
 mod component;
+mod description;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod host;
 mod interface;
 mod limits;
 mod logline;
+mod slots;
 mod ticker;
 mod wasi;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
-use yuanli_model::stage::{MAX_CPU, MAX_MEMORY_BYTES};
+use yuanli_model::stage::{MAX_CPU, MAX_LOG_BYTES, MAX_MEMORY_BYTES};
 
 const MIB: usize = 1024 * 1024;
 
@@ -14,13 +14,20 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Time in which guest code runs; time in host calls does not count. Default 60 s; checked every 10 ms.
     pub cpu: Duration,
+    /// What the guest itself may write to its log, in bytes; containers and builds do not count. Default 64 MiB.
+    pub log_bytes: u64,
     /// The longest output of `run`, in bytes. Default 1 MiB, as the contract says.
     pub output_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 256 * MIB, cpu: Duration::from_secs(60), output_bytes: MIB }
+        Self {
+            memory_bytes: 256 * MIB,
+            cpu: Duration::from_secs(60),
+            log_bytes: 64 * MIB as u64,
+            output_bytes: MIB,
+        }
     }
 }
 
@@ -31,13 +38,14 @@ impl Limits {
         Self {
             memory_bytes: asked.memory_bytes.map_or(self.memory_bytes, bytes),
             cpu: asked.cpu.map_or(self.cpu, |cpu| cpu.min(MAX_CPU)),
+            log_bytes: asked.log_bytes.map_or(self.log_bytes, |bytes| bytes.min(MAX_LOG_BYTES)),
             ..self
         }
     }
 
     /// What `describe` may use, as the contract says.
     pub(crate) const DESCRIBE: Self =
-        Self { memory_bytes: 64 * MIB, cpu: Duration::from_secs(1), output_bytes: MIB };
+        Self { memory_bytes: 64 * MIB, cpu: Duration::from_secs(1), log_bytes: 0, output_bytes: MIB };
 }
 
 /// A bound that an instance ran into. Travels through wasmtime as the error that ended the guest.
@@ -51,6 +59,10 @@ pub(crate) enum Exceeded {
         "it ran for {limit:?} of processor time, which is all it may have; give it more with `limits: {{ cpu: … }}`"
     )]
     Cpu { limit: Duration },
+    #[error(
+        "it wrote more than {limit} bytes to its log, which is all it may; give it more with `limits: {{ log: … }}`"
+    )]
+    Log { limit: u64 },
 }
 
 /// Size of a table element on the host, for counting tables together with memories.

@@ -50,7 +50,7 @@ async fn failures_are_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_guests_end_clearly_and_leave_the_host_as_it_was() {
-    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_millis(300), output_bytes: 1 << 20 };
+    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_millis(300), ..Limits::default() };
     let bench = Bench::with(limits, &BUILTINS);
     let check = async |config: Value, kind: &str, says: &str| {
         let ended = bench.run(config).await;
@@ -72,7 +72,7 @@ async fn bad_guests_end_clearly_and_leave_the_host_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_may_have_less_or_more_than_others() {
-    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_secs(5), output_bytes: 1 << 20 };
+    let limits = Limits { memory_bytes: 64 << 20, cpu: Duration::from_secs(5), ..Limits::default() };
     let bench = Bench::with(limits, &BUILTINS);
     let check = async |action: &str, limits: StageLimits, kind: &str, says: &str| {
         let ended = bench.run_case(json!({ "do": action }), Case { limits, ..Case::default() }).await;
@@ -80,10 +80,10 @@ async fn an_attempt_may_have_less_or_more_than_others() {
         assert_eq!(failure.kind, kind, "{failure:?}");
         assert!(failure.message.contains(says) && failure.message.contains("limits:"), "{failure:?}");
     };
-    let memory = |bytes| StageLimits { memory_bytes: Some(bytes), cpu: None };
+    let memory = |bytes| StageLimits { memory_bytes: Some(bytes), ..StageLimits::default() };
     check("memory", memory(16 << 20), "memory-limit", "may have 16777216").await;
     check("memory", memory(128 << 20), "memory-limit", "may have 134217728").await;
-    let cpu = StageLimits { memory_bytes: None, cpu: Some(Duration::from_millis(50)) };
+    let cpu = StageLimits { cpu: Some(Duration::from_millis(50)), ..StageLimits::default() };
     check("loop", cpu, "cpu-limit", "50ms of processor time").await;
 }
 

@@ -1,7 +1,7 @@
 //! Fuzz targets, and what stands in for a fuzzer where there is none.
 //!
-//! A target is a function of bytes that must not panic: one in [`yuanli_store::fuzzing`], [`yuanli_executor::fuzzing`] or
-//! [`language`].
+//! A target is a function of bytes that must not panic: one in [`yuanli_store::fuzzing`], [`yuanli_executor::fuzzing`],
+//! [`yuanli_wasm::fuzzing`] or [`language`].
 //! `fuzz_targets/` makes programs for libFuzzer of them (`scripts/fuzz`). `make test` runs the same functions on
 //! [`mutated`] seeds (`tests/bounded.rs`), for some seconds.
 
@@ -16,12 +16,13 @@ use yuanli_store::simulation::Random;
 pub type Target = fn(&[u8]);
 
 /// All of them.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("journal", yuanli_store::fuzzing::journal),
     ("envelope", yuanli_executor::fuzzing::envelope),
     ("stream", yuanli_store::fuzzing::stream),
     ("document", language::document),
     ("expression", language::expression),
+    ("component", yuanli_wasm::fuzzing::component),
 ];
 
 /// Most changes of a seed at once.

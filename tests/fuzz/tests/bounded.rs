@@ -55,6 +55,11 @@ fn an_expression_may_be_anything() {
     run("expression", 30_000);
 }
 
+#[test]
+fn a_component_may_be_anything() {
+    run("component", 4_000);
+}
+
 /// Makes the seeds anew, after what they are of has changed.
 #[test]
 #[ignore = "writes the seeds"]
@@ -72,7 +77,7 @@ fn make_the_seeds() {
     for (name, case) in stream_seeds() {
         keep("stream", name, &case);
     }
-    // Those of `document` are the corpus of the language.
+    // Those of `document` are the corpus of the language; `engine/wasm/tests/hostile.rs` makes those of `component`.
     for (number, function) in yuanli_expr::functions().enumerate() {
         keep("expression", &format!("{number:02}-{}", function.name), function.example.as_bytes());
     }

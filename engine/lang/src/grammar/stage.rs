@@ -138,6 +138,12 @@ pub(super) static LIMITS: Map = Map {
             "5m",
             "Processor time, at most an hour; waiting for what it calls does not count. Default a minute.",
         ),
+        optional(
+            "log",
+            Shape::Memory,
+            "256MiB",
+            "What it writes to the log itself, from 1KiB to 1GiB. Default `64MiB`.",
+        ),
     ],
     one_of: &[],
     others: None,

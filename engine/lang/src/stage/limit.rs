@@ -1,9 +1,9 @@
-//! `limits`: `{memory, cpu}`.
+//! `limits`: `{memory, cpu, log}`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use yuanli_model::stage::{Limits, MAX_CPU, MAX_MEMORY_BYTES};
+use yuanli_model::stage::{Limits, MAX_CPU, MAX_LOG_BYTES, MAX_MEMORY_BYTES};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::duration;
@@ -13,6 +13,9 @@ use crate::quantity;
 
 /// A component without any data needs about a tenth of the least.
 const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=MAX_MEMORY_BYTES;
+
+/// Room for a few words.
+const LOG_BYTES: RangeInclusive<u64> = 1 << 10..=MAX_LOG_BYTES;
 
 /// Processor time is looked at as often.
 const LEAST_CPU: Duration = Duration::from_millis(10);
@@ -41,8 +44,11 @@ pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
         Some(found)
     });
     Limits {
-        memory_bytes: given("memory")
-            .and_then(|memory| quantity::memory_within(memory, "a plugin", MEMORY_BYTES, diagnostics)),
+        memory_bytes: given("memory").and_then(|memory| {
+            quantity::bytes_within(memory, "memory", "a plugin", MEMORY_BYTES, diagnostics)
+        }),
+        log_bytes: given("log")
+            .and_then(|log| quantity::bytes_within(log, "log", "a plugin", LOG_BYTES, diagnostics)),
         cpu,
     }
 }

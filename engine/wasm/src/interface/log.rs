@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 use yuanli_bindings::log::Level as WitLevel;
-use yuanli_model::{Level, Stream};
+use yuanli_model::Level;
 
 use crate::call::{Class, Function, Interface};
 use crate::guest::{Guest, State};
@@ -34,7 +34,7 @@ fn write(state: &mut State, (level, message, fields): (WitLevel, String, Fields)
         WitLevel::Warn => Level::Warn,
         WitLevel::Error => Level::Error,
     };
-    state.lines.write(Stream::Plugin, level, &message, fields);
+    state.lines.write(level, &message, fields);
 }
 
 fn begin_group(state: &mut State, (title,): (String,)) {
@@ -46,7 +46,7 @@ fn end_group(state: &mut State, (): ()) {
 }
 
 fn group(state: &mut State, title: &str, edge: &str) {
-    state.lines.write(Stream::Plugin, Level::Info, title, vec![(GROUP.to_owned(), edge.to_owned())]);
+    state.lines.write(Level::Info, title, vec![(GROUP.to_owned(), edge.to_owned())]);
 }
 
 fn progress(state: &mut State, (done, total, unit): (u64, Option<u64>, String)) {
@@ -73,5 +73,5 @@ fn write_progress(state: &State, done: u64, total: Option<u64>, unit: &str) {
         Some(total) => (format!("{done} of {total} {unit}"), format!("{done}/{total}")),
         None => (format!("{done} {unit}"), done.to_string()),
     };
-    state.lines.write(Stream::Plugin, Level::Info, &text, vec![(PROGRESS.to_owned(), value)]);
+    state.lines.write(Level::Info, &text, vec![(PROGRESS.to_owned(), value)]);
 }

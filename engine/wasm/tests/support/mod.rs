@@ -1,6 +1,9 @@
 //! A host over ports that live in memory or in a temporary folder.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 mod apps;
+pub(crate) mod raw;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

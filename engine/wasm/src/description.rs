@@ -1,0 +1,58 @@
+//! What `describe` gave, looked at before anything relies on it: it comes from whoever made the component.
+
+use jsonschema::Validator;
+use serde_json::Value;
+use yuanli_bindings::stage::Description;
+use yuanli_model::PluginReference;
+use yuanli_ports::plugins::PluginError;
+
+use crate::catalog::StoredDescription;
+
+/// Longest name and longest version, in bytes: they are part of file names and of lines for people.
+const MAX_NAME_BYTES: usize = 64;
+/// Longest summary, in bytes.
+const MAX_SUMMARY_BYTES: usize = 1024;
+/// Longest JSON Schema of a plugin, in bytes.
+const MAX_SCHEMA_BYTES: usize = 256 * 1024;
+
+/// What is kept of it.
+pub(crate) fn read(described: Description) -> Result<StoredDescription, PluginError> {
+    let Description { name, version, summary, config_schema, outputs_schema, .. } = described;
+    let is_name = matches!(name.parse(), Ok(PluginReference::Named(_)));
+    if !is_name || name.len() > MAX_NAME_BYTES {
+        let rule = format!("lower-case letters, digits and dashes, at most {MAX_NAME_BYTES}");
+        return Err(invalid(format!("its name {name:?} is none: {rule}")));
+    }
+    if semver::Version::parse(&version).is_err() || version.len() > MAX_NAME_BYTES {
+        return Err(invalid(format!("its version {version:?} is none, such as `1.2.0`")));
+    }
+    if summary.len() > MAX_SUMMARY_BYTES || summary.contains(char::is_control) {
+        return Err(invalid(format!("its summary is not one line of at most {MAX_SUMMARY_BYTES} bytes")));
+    }
+    let config_schema = schema(&name, "config", &config_schema)?;
+    let outputs_schema = schema(&name, "outputs", &outputs_schema)?;
+    Ok(StoredDescription { name, version, summary, config_schema, outputs_schema })
+}
+
+fn schema(plugin: &str, what: &str, text: &str) -> Result<Value, PluginError> {
+    if text.len() > MAX_SCHEMA_BYTES {
+        return Err(invalid(format!("its {what} schema is over {MAX_SCHEMA_BYTES} bytes")));
+    }
+    let schema: Value =
+        serde_json::from_str(text).map_err(|e| invalid(format!("its {what} schema is no JSON: {e}")))?;
+    if !schema.is_object() {
+        return Err(invalid(format!("its {what} schema is no object")));
+    }
+    validator(plugin, what, &schema)?;
+    Ok(schema)
+}
+
+/// Checks values against a schema of a plugin.
+pub(crate) fn validator(plugin: &str, what: &str, schema: &Value) -> Result<Validator, PluginError> {
+    jsonschema::validator_for(schema)
+        .map_err(|e| invalid(format!("the {what} schema of `{plugin}` is wrong: {e}")))
+}
+
+fn invalid(why: String) -> PluginError {
+    PluginError::Invalid(why)
+}
