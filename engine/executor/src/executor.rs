@@ -284,13 +284,25 @@ impl Executor {
         self.shared.send(run, Message::Command(command))
     }
 
+    /// Asks for the end of a run, as [`Self::cancel`] does. That it was asked is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`]; [`Error::Illegal`] when the run has ended meanwhile; what the store says.
+    pub async fn cancel_durably(&self, run: RunId, reason: &str) -> Result<(), Error> {
+        self.request(run, Command::Cancel { reason: reason.to_owned() }).await
+    }
+
     /// Answers what a stage of a run asks. The answer is durable when this returns.
     ///
     /// # Errors
     /// [`Error::NotActive`]; [`Error::Illegal`] when the stage does not wait for this answer; what the store says.
     pub async fn answer(&self, run: RunId, stage: StageName, answer: Answer) -> Result<(), Error> {
+        self.request(run, Command::Answer { stage, answer }).await
+    }
+
+    async fn request(&self, run: RunId, command: Command) -> Result<(), Error> {
         let (reply, replied) = oneshot::channel();
-        self.shared.send(run, Message::Answer { stage, answer, reply })?;
+        self.shared.send(run, Message::Request { command, reply })?;
         replied.await.map_err(|_| Error::NotActive(run))??;
         Ok(())
     }

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
-use yuanli_model::run::Answer;
-use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, StageName, Timestamp};
+use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, Timestamp};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
@@ -33,8 +32,8 @@ pub(crate) enum Message {
     },
     /// From an attempt whose end cannot be known before the engine is started again.
     Lost { attempt: AttemptId, error: Error },
-    /// From a person, who waits for the reply.
-    Answer { stage: StageName, answer: Answer, reply: oneshot::Sender<Result<(), Illegal>> },
+    /// From somebody who waits until it is durable.
+    Request { command: Command, reply: oneshot::Sender<Result<(), Illegal>> },
 }
 
 /// What runs that stages of a run start have of it.
@@ -193,8 +192,8 @@ impl Owner {
         for message in messages.drain(..) {
             let command = match message {
                 Message::Command(command) => command,
-                Message::Answer { stage, answer, reply } => {
-                    let decided = step(&mut self.run, Command::Answer { stage, answer }, now);
+                Message::Request { command, reply } => {
+                    let decided = step(&mut self.run, command, now);
                     replies.push((reply, decided.as_ref().map(|_| ()).map_err(Clone::clone)));
                     events.extend(decided.unwrap_or_default());
                     continue;

@@ -250,10 +250,19 @@ impl Engine {
         Ok(Ok(self.executor.start(submission).await?))
     }
 
-    /// Asks for the end of a run; whether it goes on, so that there is something to end.
-    pub fn cancel(&self, run: RunId, reason: &str) -> bool {
-        let asked = self.executor.cancel(run, reason);
-        asked.inspect_err(|error| tracing::debug!(%run, %error, "nothing to cancel")).is_ok()
+    /// Asks for the end of a run; nothing follows when it has ended.
+    pub fn cancel(&self, run: RunId, reason: &str) {
+        if let Err(error) = self.executor.cancel(run, reason) {
+            tracing::debug!(%run, %error, "nothing to cancel");
+        }
+    }
+
+    /// Asks for the end of a run; that it was asked is durable when this returns.
+    ///
+    /// # Errors
+    /// Why there is nothing to end.
+    pub async fn cancel_durably(&self, run: RunId, reason: &str) -> Result<(), yuanli_executor::Error> {
+        self.executor.cancel_durably(run, reason).await
     }
 
     /// Answers what a stage of a run asks; the answer is durable when this returns.

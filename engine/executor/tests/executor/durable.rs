@@ -68,6 +68,24 @@ async fn what_arrives_together_is_one_commit() {
 }
 
 #[tokio::test]
+async fn a_cancel_is_answered_when_it_is_durable() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let run = bench.start(&["a"]).await.unwrap();
+    bench.called(1).await;
+    bench.store.is_held.send_replace(true);
+    let mut asked = Box::pin(bench.executor.cancel_durably(run, "test"));
+    for _ in 0..1000 {
+        assert!(asked.as_mut().now_or_never().is_none(), "the store has not answered");
+        tokio::task::yield_now().await;
+    }
+    bench.store.is_held.send_replace(false);
+    soon(asked).await.unwrap();
+    let updates = soon(to_the_end(bench.executor.follow(run))).await.unwrap();
+    assert_eq!(outcome(&updates), Outcome::Cancelled);
+    assert_eq!(bench.executor.cancel_durably(run, "again").await, Err(Error::NotActive(run)));
+}
+
+#[tokio::test]
 async fn a_store_that_refuses_the_first_commit_starts_nothing() {
     let bench = Bench::new(&[]);
     let full = StoreError::Unavailable("the disk is full".to_owned());

@@ -63,10 +63,13 @@ pub(super) async fn show(State(shared): Engine, Path(run): Path<String>) -> Answ
 
 pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> Answer<StatusCode> {
     let run = find(&shared, &run).await?;
-    if !shared.engine.cancel(run, "cancelled by request") {
-        return Err(Refusal::Conflict(format!("run {run} does not go on, so there is nothing to end")));
+    match shared.engine.cancel_durably(run, "cancelled by request").await {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(Error::NotActive(_) | Error::Illegal(_)) => {
+            Err(Refusal::Conflict(format!("run {run} does not go on, so there is nothing to end")))
+        }
+        Err(error) => Err(Refusal::Internal(error.into())),
     }
-    Ok(StatusCode::ACCEPTED)
 }
 
 pub(super) async fn answer(
