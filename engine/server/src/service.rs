@@ -21,6 +21,7 @@ use yuanli_model::input::InvalidInput;
 use yuanli_model::{Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Cancellation, Clock, Store};
+use yuanli_store::OpenError;
 use yuanli_triggers::{Firing, StartId};
 
 use crate::document::{Document, Given, Refused, WIDTH, render};
@@ -37,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(30);
 /// How long requests may take to finish when the engine ends.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often a data directory is looked at that another engine has, and how long is waited in between: two seconds in all.
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// What an engine that stays is given.
 #[derive(Debug, Clone)]
@@ -131,7 +135,7 @@ impl Service {
     /// # Errors
     /// When another engine owns the directory, or it cannot be used, or an address is taken.
     pub async fn open(options: ServiceOptions) -> anyhow::Result<Self> {
-        let ground = Ground::open(&options.locations)?;
+        let ground = take_over(&options.locations).await?;
         refuse_copy(&ground.directory)?;
         let data = ground.directory.path().to_owned();
         let token = secret::own(&data.join("token"))?;
@@ -187,7 +191,7 @@ impl Service {
     /// Serves until `stop` fires. Replicas and gateway go on serving, and runs wait for the next engine.
     ///
     /// # Errors
-    /// When the store fails at the start.
+    /// When the store fails at the start, and when a part of the service ended that nobody asked to.
     pub async fn run(self, stop: Cancellation) -> anyhow::Result<()> {
         let Self { shared, reconciler, link, socket, listener } = self;
         let end = shared.stop.clone();
@@ -211,15 +215,35 @@ impl Service {
             }
             spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
         }
-        stop.cancelled().await;
+        let failed = asked_or_failed(&stop, &mut tasks).await;
         end.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
             tracing::warn!("requests are cut off");
         }
         shared.engine.suspend().await;
-        Ok(())
+        match failed {
+            Some(part) => anyhow::bail!(
+                "the engine ends because a part of it failed ({part}); replicas and gateway serve on, and runs go on when it \
+                 is started again"
+            ),
+            None => Ok(()),
+        }
     }
+}
+
+/// The data directory, also from an engine that is just ending: one that was killed keeps its lock until the system has
+/// given back its memory, and whoever supervises it starts the next one at once.
+async fn take_over(locations: &Locations) -> anyhow::Result<Ground> {
+    for _ in 0..LOOKS {
+        match Ground::open(locations) {
+            Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            opened => return opened,
+        }
+    }
+    Ground::open(locations)
 }
 
 /// How the gateway is started: this program, with the folder and the addresses.
@@ -234,14 +258,29 @@ fn gateway_program(options: &ServiceOptions, folder: &Path) -> Program {
     Program { program, arguments }
 }
 
-/// Runs a part of the service; its panic is told and ends it alone.
-fn spawn(tasks: &mut JoinSet<()>, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+/// Runs a part of the service, which ends when the whole does.
+fn spawn(
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+) {
     use futures::FutureExt as _;
     tasks.spawn(async move {
         if std::panic::AssertUnwindSafe(part).catch_unwind().await.is_err() {
-            tracing::error!(part = name, "a part of the engine panicked; start the engine again");
+            tracing::error!(part = name, "a part of the engine panicked");
         }
+        name
     });
+}
+
+/// Waits until the service is asked to end, or one of its parts has ended without that: an engine that only seems to
+/// work is worse than one that is started again.
+async fn asked_or_failed(stop: &Cancellation, tasks: &mut JoinSet<&'static str>) -> Option<&'static str> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        Some(ended) = tasks.join_next() => Some(ended.unwrap_or("aborted")),
+    }
 }
 
 /// Starts what is due, when it is. What cannot be started for now is tried again and keeps nothing else waiting.
@@ -402,5 +441,23 @@ impl Shared {
     /// When a schedule is due next.
     pub(crate) fn next_of(&self, schedule: &yuanli_model::Schedule) -> Option<Timestamp> {
         yuanli_calendar::Calendar::parse(schedule).ok()?.next_after(self.clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_or_ends_ends_the_engine() {
+        let stop = Cancellation::new();
+        let mut tasks = JoinSet::new();
+        spawn(&mut tasks, "api", std::future::pending());
+        spawn(&mut tasks, "apps", async { panic!("as if it had a defect") });
+        assert_eq!(asked_or_failed(&stop, &mut tasks).await, Some("apps"));
+        spawn(&mut tasks, "schedules", std::future::ready(()));
+        assert_eq!(asked_or_failed(&stop, &mut tasks).await, Some("schedules"));
+        stop.cancel();
+        assert_eq!(asked_or_failed(&stop, &mut tasks).await, None, "it was asked to");
     }
 }
