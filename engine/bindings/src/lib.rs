@@ -11,6 +11,8 @@ mod generated {
             world everything {
                 import yuanli:log/log@0.1.0;
                 import yuanli:context/context@0.1.0;
+                import yuanli:clock/clock@0.1.0;
+                import yuanli:random/random@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -25,6 +27,8 @@ mod generated {
         path: [
             "../../wit/log",
             "../../wit/context",
+            "../../wit/clock",
+            "../../wit/random",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",
@@ -44,11 +48,13 @@ mod generated {
 
 pub use generated::yuanli::apps::apps;
 pub use generated::yuanli::backups::backups;
+pub use generated::yuanli::clock::clock;
 pub use generated::yuanli::containers::containers;
 pub use generated::yuanli::context::context;
 pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
 pub use generated::yuanli::metrics::metrics;
+pub use generated::yuanli::random::random;
 pub use generated::yuanli::source::source;
 pub use generated::yuanli::stage::types as stage;
 pub use generated::yuanli::traffic::traffic;
@@ -57,9 +63,11 @@ pub use generated::yuanli::workspace::workspace;
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 10] = [
+pub const INTERFACES: [&str; 12] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
+    "yuanli:clock/clock@0.1.0",
+    "yuanli:random/random@0.1.0",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",

@@ -10,6 +10,10 @@ pub enum Capability {
     Log,
     /// Read which run, stage and attempt this is, its deadline and whether it was cancelled.
     Context,
+    /// Read the time, and wait.
+    Clock,
+    /// Have random bytes.
+    Random,
     /// Read and write the files of the attempt's workspace.
     Workspace,
     /// Fetch source trees: from git, or from the folder that the workflow's file lies in.
@@ -35,9 +39,11 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Log,
         Self::Context,
+        Self::Clock,
+        Self::Random,
         Self::Workspace,
         Self::Source,
         Self::Images,
@@ -54,6 +60,8 @@ impl Capability {
         match self {
             Self::Log => "log",
             Self::Context => "context",
+            Self::Clock => "clock",
+            Self::Random => "random",
             Self::Workspace => "workspace",
             Self::Source => "source",
             Self::Images => "images",
@@ -71,6 +79,8 @@ impl Capability {
         match self {
             Self::Log => "write to the stage's log",
             Self::Context => "see which run and stage it is part of",
+            Self::Clock => "read the time, and wait",
+            Self::Random => "have random bytes",
             Self::Workspace => "read and write the files of its workspace",
             Self::Source => "fetch source trees from git and from the workflow's folder",
             Self::Images => "build, tag, inspect and remove container images",
@@ -85,7 +95,7 @@ impl Capability {
     /// Whether every plugin has it without asking: it reaches nothing outside the attempt.
     #[must_use]
     pub const fn is_free(self) -> bool {
-        matches!(self, Self::Log | Self::Context)
+        matches!(self, Self::Log | Self::Context | Self::Clock | Self::Random)
     }
 }
 

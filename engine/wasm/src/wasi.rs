@@ -1,7 +1,8 @@
 //! What WASI 0.2 means in here: language runtimes import it, so it is linked, to nothing that reaches outside.
 //!
 //! Standard output and error go to the attempt's log; there is no environment, no argument, no folder, no socket.
-//! Clocks and random numbers are the machine's; they become recorded ones with the attempt journal.
+//! Clocks and random numbers are the machine's; they become recorded ones with the attempt journal, as those of
+//! `yuanli:clock` and `yuanli:random` do, which are declared as *read* already.
 
 use std::io;
 use std::pin::Pin;

@@ -232,6 +232,39 @@ async fn the_context_tells_which_attempt_it_is() {
 }
 
 #[tokio::test]
+async fn time_is_told_and_waited_for() {
+    let bench = Bench::new();
+    let outputs = bench.run(json!({ "do": "clock", "sleep_ms": 1_500 })).await.outputs().clone();
+    assert_eq!(outputs, json!({ "before": 1_000, "after": 2_500 }));
+    let week = json!({ "do": "clock", "sleep_ms": 604_800_000_u64 });
+    let case = Case { timeout: Duration::from_millis(100), ..Case::default() };
+    assert_eq!(bench.run_case(week.clone(), case).await.failure().kind, "timeout", "waiting counts as time");
+    let cancel = Cancellation::new();
+    let case = Case { cancel: cancel.clone(), ..Case::default() };
+    let (ended, ()) = tokio::join!(bench.run_case(week, case), async {
+        tokio::task::yield_now().await;
+        cancel.cancel();
+    });
+    assert_eq!(ended.failure().class, FailureClass::Cancelled);
+}
+
+#[tokio::test]
+async fn random_bytes_are_bounded_in_number() {
+    let bench = Bench::new();
+    let check = async |length: u32| bench.run(json!({ "do": "random", "length": length })).await;
+    let given =
+        |length: u32, differ: bool| json!({ "length": length, "differ": differ, "numbers differ": true });
+    assert_eq!(*check(16).await.outputs(), given(16, true));
+    assert_eq!(*check(0).await.outputs(), given(0, false));
+    assert_eq!(*check(65_536).await.outputs(), given(65_536, true));
+    let refused = check(65_537).await.failure().clone();
+    assert_eq!(
+        (refused.kind.as_str(), refused.message.as_str()),
+        ("too-large", "65537 bytes were asked for; one call gives 65536")
+    );
+}
+
+#[tokio::test]
 async fn files_stay_in_the_workspace() {
     let bench = Bench::new();
     let ended = bench.run(json!({ "do": "files" })).await;
@@ -376,6 +409,9 @@ async fn every_function_of_the_contract_has_a_class() {
         |name: &str| functions.iter().find(|function| function.name == name).map(|function| function.class);
     assert_eq!(class("write"), Some(Class::Silent));
     assert_eq!(class("is-cancelled"), Some(Class::Read));
+    assert_eq!(class("now"), Some(Class::Read));
+    assert_eq!(class("sleep"), Some(Class::Read));
+    assert_eq!(class("bytes"), Some(Class::Read));
     assert_eq!(class("start"), Some(Class::Effect));
     assert_eq!(class("[method]container.wait"), Some(Class::Read));
     assert_eq!(class("deploy"), Some(Class::Local));

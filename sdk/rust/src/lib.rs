@@ -43,12 +43,14 @@
 
 pub mod apps;
 pub mod backups;
+pub mod clock;
 pub mod containers;
 pub mod context;
 pub mod failure;
 pub mod images;
 pub mod log;
 pub mod metrics;
+pub mod random;
 pub mod source;
 pub mod stage;
 pub mod timespan;
@@ -67,7 +69,9 @@ pub mod prelude {
     pub use crate::failure::{Failure, FailureClass};
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
-    pub use crate::{apps, backups, containers, context, images, log, metrics, source, traffic, workspace};
+    pub use crate::{
+        apps, backups, clock, containers, context, images, log, metrics, random, source, traffic, workspace,
+    };
 }
 
 #[doc(hidden)]
@@ -91,6 +95,8 @@ pub mod bindings {
             world everything {
                 import yuanli:log/log@0.1.0;
                 import yuanli:context/context@0.1.0;
+                import yuanli:clock/clock@0.1.0;
+                import yuanli:random/random@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -105,6 +111,8 @@ pub mod bindings {
         path: [
             "../../wit/log",
             "../../wit/context",
+            "../../wit/clock",
+            "../../wit/random",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",

@@ -3,12 +3,14 @@
 
 mod apps;
 mod backups;
+mod clock;
 pub(crate) mod containers;
 mod context;
 pub(crate) mod images;
 pub(crate) mod log;
 mod metrics;
 mod path;
+mod random;
 mod source;
 pub(crate) mod traffic;
 mod workspace;
@@ -23,6 +25,8 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     let mut declared = Vec::new();
     log::link(linker, &mut declared)?;
     context::link(linker, &mut declared)?;
+    clock::link(linker, &mut declared)?;
+    random::link(linker, &mut declared)?;
     workspace::link(linker, &mut declared)?;
     source::link(linker, &mut declared)?;
     images::link(linker, &mut declared)?;

@@ -32,6 +32,10 @@ enum Config {
     Talk,
     /// Tells what the context says.
     Context,
+    /// Tells the time, waits, and tells it again.
+    Clock { sleep_ms: u64 },
+    /// Asks for random bytes, twice.
+    Random { length: u32 },
     /// Writes a file, reads it back, lists, removes.
     Files,
     /// Reads a file and gives its text.
@@ -78,6 +82,8 @@ impl Stage for Probe {
             Config::Large { bytes } => json!({ "text": "x".repeat(bytes) }),
             Config::Talk => talk(),
             Config::Context => tell_context(),
+            Config::Clock { sleep_ms } => wait(sleep_ms),
+            Config::Random { length } => random_bytes(length)?,
             Config::Files => files()?,
             Config::Read { path } => json!({ "text": workspace::read_text(&path)? }),
             Config::Write { path, text } => {
@@ -153,6 +159,19 @@ fn tell_context() -> Value {
         "cancelled": context::is_cancelled(),
         "key": context::effect_key(),
     })
+}
+
+fn wait(sleep_ms: u64) -> Value {
+    let before = clock::now();
+    clock::sleep(std::time::Duration::from_millis(sleep_ms));
+    json!({ "before": before.as_millis() as u64, "after": clock::now().as_millis() as u64 })
+}
+
+fn random_bytes(length: u32) -> Result<Value, Failure> {
+    let (one, other) = (random::bytes(length)?, random::bytes(length)?);
+    Ok(
+        json!({ "length": one.len(), "differ": one != other, "numbers differ": random::number()? != random::number()? }),
+    )
 }
 
 fn files() -> Result<Value, Failure> {

@@ -1,0 +1,29 @@
+//! `yuanli:random`: random bytes of the machine.
+
+use wasmtime::component::Linker;
+use yuanli_bindings::random::Error;
+
+use crate::call::{Class, Function, Interface};
+use crate::guest::{Guest, State};
+
+/// Most bytes of one call, as the contract says: they are recorded whole.
+const MAX_BYTES: u32 = 64 * 1024;
+
+pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
+    Interface::open(linker, "yuanli:random/random@0.1.0", declared)?.call(
+        "bytes",
+        Class::Read,
+        |_: &mut State, (length,): (u32,)| (bytes(length),),
+    )?;
+    Ok(())
+}
+
+fn bytes(length: u32) -> Result<Vec<u8>, Error> {
+    if length > MAX_BYTES {
+        return Err(Error::TooLarge(format!("{length} bytes were asked for; one call gives {MAX_BYTES}")));
+    }
+    let mut bytes = vec![0; length as usize];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::Unavailable(format!("this machine has no random numbers: {e}")))?;
+    Ok(bytes)
+}
