@@ -16,6 +16,7 @@ mod pipe;
 mod plan;
 mod plugins;
 mod runs;
+mod secrets;
 mod serve;
 mod served;
 mod support;

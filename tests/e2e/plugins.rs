@@ -2,7 +2,7 @@
 
 use yuanli_test_guests::PROBE;
 
-use crate::support::Place;
+use crate::support::{PROBE_GRANTS, Place};
 
 #[test]
 fn a_component_file_runs_with_the_rights_that_it_was_granted() {
@@ -18,10 +18,7 @@ fn a_component_file_runs_with_the_rights_that_it_was_granted() {
     let ended = place.yuanli(&["run", &file]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(says.iter().any(|text| ended.err.contains(text)), "{ended:?}");
-    let file = place.write(
-        "w.yaml",
-        workflow("    grants: [workspace, source, images, containers, apps, traffic, metrics, backups]\n"),
-    );
+    let file = place.write("w.yaml", workflow(&format!("    grants: {PROBE_GRANTS}\n")));
     let ended = place.yuanli(&["run", &file]).expect(0, &[]);
     assert_eq!(place.json(&["runs", "show", ended.out.trim()])["stages"][0]["outputs"]["a"], 1);
 }

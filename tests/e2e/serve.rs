@@ -9,7 +9,7 @@ use sha2::Sha256;
 use yuanli_test_guests::PROBE;
 
 use crate::served::{Served, inline, request, signal};
-use crate::support::wait_until;
+use crate::support::{PROBE_GRANTS, wait_until};
 
 const HELLO: &str = "name: hello\ninputs: { who: { type: string, default: nobody } }\n\
     on: { webhook: { secret: hook-key, inputs: { who: \"${{ trigger.body.who }}\" } } }\n\
@@ -75,8 +75,7 @@ fn a_schedule_fires_once_for_each_of_its_times() {
     let every_minute = "name: tick\non: { schedule: { cron: \"* * * * *\" } }\nstages:\n  a:\n    uses: script\n    with: { print: [tick] }\n";
     // One that cannot be started keeps no other waiting, also when its turn comes first.
     served.place.write("probe.wasm", PROBE.component);
-    let grants = "[workspace, source, images, containers, apps, traffic, metrics, backups]";
-    served.apply("stuck.yaml", &format!("name: a-stuck\non: {{ schedule: {{ cron: \"* * * * *\" }} }}\nstages:\n  a:\n    uses: ./probe.wasm\n    grants: {grants}\n    with: {{ do: give, outputs: {{ a: 1 }} }}\n"));
+    served.apply("stuck.yaml", &format!("name: a-stuck\non: {{ schedule: {{ cron: \"* * * * *\" }} }}\nstages:\n  a:\n    uses: ./probe.wasm\n    grants: {PROBE_GRANTS}\n    with: {{ do: give, outputs: {{ a: 1 }} }}\n"));
     std::fs::remove_dir_all(served.place.path("data/plugins")).unwrap();
     std::fs::write(served.place.path("data/plugins"), "no folder").unwrap();
     served.apply("tick.yaml", every_minute);

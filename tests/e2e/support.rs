@@ -10,6 +10,10 @@ use tempfile::TempDir;
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What the probe has to be granted where it did not come with the engine.
+pub(crate) const PROBE_GRANTS: &str =
+    "[secrets, secrets-reveal, workspace, source, images, containers, apps, traffic, metrics, backups]";
+
 /// A folder with workflows and a data directory.
 pub(crate) struct Place {
     folder: TempDir,

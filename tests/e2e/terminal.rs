@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use yuanli_test_guests::PROBE;
 
-use crate::support::{Ended, Place, docker, examples};
+use crate::support::{Ended, PROBE_GRANTS, Place, docker, examples};
 
 /// `yuanli` on a terminal that does not know its width, with all that it writes there.
 fn on_terminal(place: &Place, arguments: &str) -> Ended {
@@ -34,7 +34,7 @@ fn what_others_wrote_gives_no_orders_to_a_terminal() {
         "name: w\ninputs: {{ x: {{ type: string, default: {hostile} }} }}\nstages:\n  \
          say: {{ uses: command, with: {{ image: {image}, command: [/bin/busybox, printf, {hostile}] }} }}\n  \
          give: {{ uses: script, with: {{ outputs: {{ x: {hostile} }} }} }}\n  \
-         fail: {{ uses: ./probe.wasm, grants: [workspace, source, images, containers, apps, traffic, metrics, backups], with: {{ do: fail, class: permanent, kind: {hostile}, message: {hostile} }} }}\n",
+         fail: {{ uses: ./probe.wasm, grants: {PROBE_GRANTS}, with: {{ do: fail, class: permanent, kind: {hostile}, message: {hostile} }} }}\n",
         hostile = serde_json::to_string(HOSTILE).unwrap(),
         image = docker::IMAGE,
     );

@@ -13,6 +13,8 @@ mod generated {
                 import yuanli:context/context@0.1.0;
                 import yuanli:clock/clock@0.1.0;
                 import yuanli:random/random@0.1.0;
+                import yuanli:secrets/secrets@0.1.0;
+                import yuanli:secrets-reveal/secrets-reveal@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -29,6 +31,8 @@ mod generated {
             "../../wit/context",
             "../../wit/clock",
             "../../wit/random",
+            "../../wit/secrets",
+            "../../wit/secrets-reveal",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",
@@ -55,6 +59,8 @@ pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
 pub use generated::yuanli::metrics::metrics;
 pub use generated::yuanli::random::random;
+pub use generated::yuanli::secrets::secrets;
+pub use generated::yuanli::secrets_reveal::secrets_reveal;
 pub use generated::yuanli::source::source;
 pub use generated::yuanli::stage::types as stage;
 pub use generated::yuanli::traffic::traffic;
@@ -63,11 +69,13 @@ pub use generated::yuanli::workspace::workspace;
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 12] = [
+pub const INTERFACES: [&str; 14] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:clock/clock@0.1.0",
     "yuanli:random/random@0.1.0",
+    "yuanli:secrets/secrets@0.1.0",
+    "yuanli:secrets-reveal/secrets-reveal@0.1.0",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use yuanli_server::SecretPlace;
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -257,6 +258,7 @@ Examples:
   yuanli run shop.yaml --input tag=v2
   yuanli run shop.yaml --input tag=v2 --dry
   yuanli run shop.yaml --approve ship
+  yuanli run shop.yaml --input token=registry --secret registry=env:REGISTRY_TOKEN
   cat shop.yaml | yuanli run -")]
 pub(crate) struct Run {
     /// The workflow's file, or the folder that has one; `-` is standard input
@@ -264,6 +266,9 @@ pub(crate) struct Run {
     /// A value for an input of the workflow
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) inputs: Vec<(String, String)>,
+    /// Where a secret is that an input names, `env:VARIABLE` or `file:PATH`; may be given several times
+    #[arg(long = "secret", value_name = "NAME=PLACE")]
+    pub(crate) secrets: Vec<SecretPlace>,
     /// Agree to what this stage asks; may be given several times
     #[arg(long, value_name = "STAGE", conflicts_with = "dry")]
     pub(crate) approve: Vec<String>,

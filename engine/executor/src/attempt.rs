@@ -1,5 +1,6 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, Stream, Workflow,
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretHandle, SecretName,
+    Stream, Workflow,
 };
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
@@ -25,6 +27,7 @@ struct Work {
     position: usize,
     component: Digest,
     config: Value,
+    secrets: Arc<[SecretName]>,
     origin: Arc<yuanli_ports::plugins::Origin>,
     needs: Vec<Digest>,
     log: Arc<dyn AttemptLog>,
@@ -44,6 +47,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         position,
         component: owner.run.component(position),
         config,
+        secrets: secrets_of(owner),
         origin: Arc::clone(&owner.origin),
         needs: owner.run.workspaces(position),
         log: Arc::clone(&log),
@@ -53,6 +57,12 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     };
     let work = async move { Ok(work.run().await) };
     owner.shared.tasks.spawn("attempt", report(attempt, log, owner.to_mailbox.clone(), work));
+}
+
+/// The secrets that the run's inputs name.
+fn secrets_of(owner: &Owner) -> Arc<[SecretName]> {
+    let names: BTreeSet<SecretName> = owner.run.inputs().values().flat_map(SecretHandle::names_in).collect();
+    names.into_iter().collect()
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
@@ -117,6 +127,7 @@ impl Work {
             component: self.component,
             grants: stage.grants.clone(),
             config: self.config.clone(),
+            secrets: Arc::clone(&self.secrets),
             timeout: stage.timeout.unwrap_or(self.shared.options.timeout),
             limits: stage.limits,
             started: self.shared.ports.clock.now(),

@@ -14,6 +14,10 @@ pub enum Capability {
     Clock,
     /// Have random bytes.
     Random,
+    /// Hand on secrets that the stage was given, without seeing them.
+    Secrets,
+    /// See the values of these secrets.
+    SecretsReveal,
     /// Read and write the files of the attempt's workspace.
     Workspace,
     /// Fetch source trees: from git, or from the folder that the workflow's file lies in.
@@ -39,11 +43,13 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Log,
         Self::Context,
         Self::Clock,
         Self::Random,
+        Self::Secrets,
+        Self::SecretsReveal,
         Self::Workspace,
         Self::Source,
         Self::Images,
@@ -62,6 +68,8 @@ impl Capability {
             Self::Context => "context",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::Secrets => "secrets",
+            Self::SecretsReveal => "secrets-reveal",
             Self::Workspace => "workspace",
             Self::Source => "source",
             Self::Images => "images",
@@ -81,6 +89,8 @@ impl Capability {
             Self::Context => "see which run and stage it is part of",
             Self::Clock => "read the time, and wait",
             Self::Random => "have random bytes",
+            Self::Secrets => "hand on the secrets that it is given, without seeing them",
+            Self::SecretsReveal => "see the values of the secrets that it is given",
             Self::Workspace => "read and write the files of its workspace",
             Self::Source => "fetch source trees from git and from the workflow's folder",
             Self::Images => "build, tag, inspect and remove container images",

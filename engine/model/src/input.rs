@@ -138,6 +138,8 @@ impl InputType {
             (Self::Choice(options), Value::String(text)) => options.contains(text),
             (Self::List(of), Value::Array(items)) => items.iter().all(|item| of.accepts(item)),
             (Self::Secret, Value::String(name)) => name.parse::<SecretName>().is_ok(),
+            // As a run has it that hands its own secret on to a run of its stages.
+            (Self::Secret, value @ Value::Object(_)) => SecretHandle::parse(value).is_some(),
             _ => false,
         }
     }
@@ -294,6 +296,8 @@ mod tests {
             (InputType::Object, json!([]), false),
             (InputType::Secret, json!("registry-key"), true),
             (InputType::Secret, json!("No Name"), false),
+            (InputType::Secret, json!({"secret": "registry-key"}), true),
+            (InputType::Secret, json!({"secret": "No Name"}), false),
         ];
         for (kind, value, expect) in cases {
             assert_eq!(kind.accepts(&value), expect, "{kind:?} {value}");

@@ -3,6 +3,8 @@
 //! Expressions, configs and stored events hold handles only; what a handle stands for is put in where an effect needs
 //! it, and nowhere before.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::SecretName;
@@ -34,6 +36,27 @@ impl SecretHandle {
         &self.0
     }
 
+    /// The names of all secrets whose handles are in a value, at any depth.
+    #[must_use]
+    pub fn names_in(value: &Value) -> BTreeSet<SecretName> {
+        let mut names = BTreeSet::new();
+        // Not by recursion: how deep a value is, is not said.
+        let mut rest = vec![value];
+        while let Some(value) = rest.pop() {
+            match value {
+                Value::Array(items) => rest.extend(items),
+                Value::Object(map) => match Self::parse(value) {
+                    Some(Self(name)) => {
+                        names.insert(name);
+                    }
+                    None => rest.extend(map.values()),
+                },
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        names
+    }
+
     /// Its form in configs and events.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -62,5 +85,12 @@ mod tests {
         ] {
             assert_eq!(SecretHandle::parse(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn handles_are_found_wherever_they_are() {
+        let value = json!({ "a": [{ "secret": "one" }, { "b": { "secret": "two" } }], "c": { "secret": "one" }, "d": 1 });
+        let names: Vec<String> = SecretHandle::names_in(&value).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["one", "two"]);
     }
 }

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use yuanli_model::stage::Limits;
 use yuanli_model::{
-    AttemptId, Capability, Digest, Failure, PluginDescription, PluginReference, Timestamp, WorkflowName,
+    AttemptId, Capability, Digest, Failure, PluginDescription, PluginReference, SecretName, Timestamp,
+    WorkflowName,
 };
 
 use crate::{AttemptLog, AttemptWorkspace, Cancellation};
@@ -26,6 +27,8 @@ pub struct Attempt {
     pub grants: Vec<Capability>,
     /// The config, as the stage's `with` came out.
     pub config: Value,
+    /// The secrets that the inputs of the run name. What it writes is shown without them, whether it has them or not.
+    pub secrets: Arc<[SecretName]>,
     /// How long it may take, wall clock, time in host calls included.
     pub timeout: Duration,
     /// What else it may use.

@@ -46,6 +46,8 @@ pub enum Refused {
     Invalid,
     /// These inputs are missing or wrong.
     Inputs(Vec<InvalidInput>),
+    /// These secrets cannot be had: a sentence for each.
+    Secrets(Vec<String>),
 }
 
 /// Inputs as they are given.

@@ -1,15 +1,18 @@
 //! An engine: the owner of a data directory.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use indexmap::IndexMap;
+use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
-use yuanli_model::{AttemptId, RunId, StageName};
-use yuanli_ports::{Containers, Logs};
+use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName};
+use yuanli_ports::secrets::SecretError;
+use yuanli_ports::{Containers, Logs, Secrets};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_wasm::Outside;
 use yuanli_workspace::FileWorkspaces;
@@ -19,6 +22,7 @@ use crate::clock::SystemClock;
 use crate::document::{Document, Given, Refused, Runnable};
 use crate::file::File;
 use crate::library::{Library, NO_APPS, outside};
+use crate::secret::GivenSecrets;
 use crate::workflows::Source;
 
 /// Where an engine keeps what.
@@ -38,6 +42,7 @@ pub struct Engine {
     library: Library,
     logs: Arc<FileLogs>,
     docker: Arc<Docker>,
+    secrets: Arc<dyn Secrets>,
     store: Arc<Embedded>,
     directory: DataDirectory,
 }
@@ -60,9 +65,9 @@ impl Ground {
         Ok(Self { directory, store, docker, clock })
     }
 
-    /// What plugins reach, with these apps.
-    pub(crate) fn outside(&self, apps: Arc<dyn yuanli_ports::Apps>) -> Outside {
-        outside(self.directory.engine(), Arc::clone(&self.clock), Arc::clone(&self.docker), apps)
+    /// What plugins reach, with these secrets and apps.
+    pub(crate) fn outside(&self, secrets: Arc<dyn Secrets>, apps: Arc<dyn yuanli_ports::Apps>) -> Outside {
+        outside(self.directory.engine(), Arc::clone(&self.clock), Arc::clone(&self.docker), secrets, apps)
     }
 }
 
@@ -99,14 +104,23 @@ impl Engine {
     /// # Errors
     /// When another engine owns it, or it cannot be read or written; the message says which.
     pub async fn open(locations: &Locations) -> anyhow::Result<Self> {
+        Self::open_with(locations, GivenSecrets::default()).await
+    }
+
+    /// The same with secrets for the runs that it starts.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(locations: &Locations, secrets: GivenSecrets) -> anyhow::Result<Self> {
         let ground = Ground::open(locations)?;
-        let outside = ground.outside(Arc::new(NO_APPS));
+        let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS));
         Self::on(ground, outside)
     }
 
     /// An engine on this ground that reaches these outsides.
     pub(crate) fn on(ground: Ground, outside: Outside) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock } = ground;
+        let secrets = Arc::clone(&outside.secrets);
         let library = Library::with(directory.path(), outside)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let archive =
@@ -121,7 +135,7 @@ impl Engine {
             clock,
         };
         let executor = Executor::new(ports, Options::default());
-        Ok(Self { executor, library, logs, docker, store, directory })
+        Ok(Self { executor, library, logs, docker, secrets, store, directory })
     }
 
     /// Plugins and documents.
@@ -246,8 +260,24 @@ impl Engine {
             Err(refused) => return Ok(Err(refused)),
         };
         let Runnable { definition, inputs, workflows } = runnable;
+        if let Some(refused) = self.refuse_secrets(&inputs).await? {
+            return Ok(Err(refused));
+        }
         let submission = Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept };
         Ok(Ok(self.executor.start(submission).await?))
+    }
+
+    /// Why a run with these inputs cannot begin: nobody has a secret that they name.
+    async fn refuse_secrets(&self, inputs: &IndexMap<InputName, Value>) -> anyhow::Result<Option<Refused>> {
+        let mut missing = Vec::new();
+        for name in inputs.values().flat_map(SecretHandle::names_in).collect::<BTreeSet<_>>() {
+            match self.secrets.resolve(&name).await {
+                Ok(_) => {}
+                Err(SecretError::Local(why)) => anyhow::bail!(why),
+                Err(SecretError::Unknown(why) | SecretError::Invalid(why)) => missing.push(why),
+            }
+        }
+        Ok((!missing.is_empty()).then_some(Refused::Secrets(missing)))
     }
 
     /// Asks for the end of a run; nothing follows when it has ended.

@@ -32,6 +32,7 @@ pub use engine::{Engine, Locations, Selected, Updates};
 pub use explain::{explanation, explanations, nearest_code};
 pub use library::Library;
 pub use plan::PlannedRun;
+pub use secret::{GivenSecrets, SecretPlace};
 pub use service::{Service, ServiceOptions};
 pub use socket::connect;
 pub use yuanli_gateway::{Options as GatewayOptions, ServeError, serve as serve_gateway};

@@ -10,7 +10,8 @@ use yuanli_docker::Docker;
 use yuanli_lang::DocumentKind;
 use yuanli_model::{Digest, EngineId, PluginDescription};
 use yuanli_ports::apps::NoApps;
-use yuanli_ports::{Apps, Plugins};
+use yuanli_ports::secrets::NoSecrets;
+use yuanli_ports::{Apps, Plugins, Secrets};
 use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
 
@@ -44,6 +45,7 @@ impl Library {
             EngineId::from_u128(0),
             Arc::new(SystemClock::default()),
             Arc::new(Docker::lazy(yuanli_docker::Options::from_environment())),
+            Arc::new(NoSecrets),
             Arc::new(NO_APPS),
         );
         Self::with(data, outside)
@@ -87,6 +89,7 @@ pub(crate) fn outside(
     engine: EngineId,
     clock: Arc<SystemClock>,
     docker: Arc<Docker>,
+    secrets: Arc<dyn Secrets>,
     apps: Arc<dyn Apps>,
 ) -> Outside {
     Outside {
@@ -95,6 +98,7 @@ pub(crate) fn outside(
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
+        secrets,
         apps,
     }
 }

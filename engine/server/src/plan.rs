@@ -1,12 +1,15 @@
 //! What a run of a document would do, drawn and as a body of `api-types`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_lang::plan::{Instances, Open, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Digest, InputName};
+use yuanli_model::{Digest, InputName, SecretHandle};
 
 use crate::document::{Document, Given, Refused};
+use crate::secret::GivenSecrets;
 
 /// The plan of a run of a document.
 #[derive(Debug)]
@@ -72,6 +75,13 @@ impl PlannedRun {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         self.missing.iter().map(ToString::to_string).collect()
+    }
+
+    /// Why a run would be refused that is given these secrets: a sentence for each that is missing.
+    #[must_use]
+    pub fn missing_secrets(&self, given: &GivenSecrets) -> Vec<String> {
+        let named: BTreeSet<_> = self.plan.inputs.values().flat_map(SecretHandle::names_in).collect();
+        named.iter().filter(|name| !given.has(name)).map(GivenSecrets::missing).collect()
     }
 
     /// As data.

@@ -1,5 +1,7 @@
 //! Secrets as files of the data directory, each for its owner only: what the engine made for itself, and what webhooks
-//! are signed with.
+//! are signed with and stages are given. `given.rs` has those that one run is given.
+
+mod given;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -7,7 +9,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use async_trait::async_trait;
 use yuanli_model::SecretName;
+use yuanli_ports::secrets::{SecretError, SecretValue};
+
+pub use given::{GivenSecrets, SecretPlace};
 
 /// Bytes of a secret that the engine makes.
 const FRESH_BYTES: usize = 32;
@@ -57,7 +63,7 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// What people have given the engine to keep.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Secrets {
     folder: PathBuf,
 }
@@ -103,6 +109,19 @@ impl Secrets {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl yuanli_ports::Secrets for Secrets {
+    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+        match tokio::fs::read(self.folder.join(name.as_str())).await {
+            Ok(bytes) => SecretValue::new(name, bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SecretError::Unknown(format!(
+                "the engine keeps no secret `{name}`: `yuanli secret set {name}` reads it from standard input"
+            ))),
+            Err(error) => Err(SecretError::Local(format!("the secret `{name}` cannot be read: {error}"))),
         }
     }
 }

@@ -160,7 +160,8 @@ impl Service {
         let (apps, reconciler) = Reconciler::open(ports, of_apps).await?;
         let registry = Registry::open(Arc::clone(&ground.store) as Arc<dyn Store>).await?;
         let clock = Arc::clone(&ground.clock);
-        let outside = ground.outside(Arc::new(apps.clone()));
+        let secrets = Secrets::new(data.join("secrets"));
+        let outside = ground.outside(Arc::new(secrets.clone()), Arc::new(apps.clone()));
         let engine = Engine::on(ground, outside)?;
         let listener = match options.listen {
             Some(address) => {
@@ -170,7 +171,6 @@ impl Service {
             None => None,
         };
         let socket = socket::bind(&data)?;
-        let secrets = Secrets::new(data.join("secrets"));
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
         let shared = Arc::new(Shared { engine, apps, registry, secrets, clock, token, recovered, stop });
         Ok(Self { shared, reconciler, link, socket, listener })
@@ -351,6 +351,7 @@ impl Shared {
         match self.engine.submit(document, inputs, cause, true).await? {
             Ok(started) => Ok(started),
             Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
+            Err(Refused::Secrets(missing)) => Err(Refusal::Invalid(missing.join("; "))),
             Err(Refused::Invalid) => Err(Refusal::Invalid("the workflow has errors".to_owned())),
         }
     }

@@ -19,6 +19,8 @@ use crate::host::Host;
 use crate::interface::log::finish_progress;
 use crate::limits::{Exceeded, Limits};
 use crate::logline::Lines;
+use crate::mask::Mask;
+use crate::secret::Held;
 use crate::ticker::TICK;
 
 /// How long a container of an attempt that was cut off has between its stop signal and its end by force.
@@ -47,9 +49,12 @@ impl Host {
             () = attempt.cancel.cancelled() => return Err(cancelled()),
             slot = self.slots.acquire(&attempt.workflow) => slot,
         };
+        let held = Held::of(&attempt, &*self.outside.secrets).await?;
+        let mask = Arc::clone(&held.mask);
         let attempt = Arc::new(attempt);
         let limits = self.limits.with(attempt.limits);
-        let (guest, begun, output) = Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), &limits);
+        let (guest, begun, output) =
+            Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), held, &limits);
         let called = {
             let _awake = self.ticker.keep_awake();
             let call = self.call(guest, &code, &config, &limits);
@@ -60,12 +65,17 @@ impl Host {
             }
         };
         output.iter().for_each(crate::logline::ByteLines::finish);
-        self.clean_up(&attempt, &begun, called.is_err()).await;
+        // What the engine itself writes.
+        let (log, clock) = (Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
+        let lines = Lines::new(log, clock, Arc::clone(&mask), 0);
+        self.clean_up(&attempt, &begun, called.is_err(), &lines).await;
         let outputs = match called {
-            Ok(outcome) => self.outputs(outcome, &attempt, &code)?,
+            Ok(outcome) => self.outputs(outcome, &attempt, &code).map_err(|failure| shown(failure, &mask))?,
             Err(CutOff::Cancelled) => return Err(cancelled()),
             Err(CutOff::TimedOut) => return Err(timed_out(attempt.timeout)),
         };
+        // What is checked is what others get.
+        let outputs = mask.json(outputs);
         check("invalid-outputs", "outputs", &code.outputs, &outputs)?;
         Ok(outputs)
     }
@@ -112,20 +122,19 @@ impl Host {
 
     /// Ends and removes what the attempt left outside. Nothing in here fails the attempt: what cannot be removed is
     /// said in its log, and found again by its labels.
-    async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool) {
+    async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool, lines: &Lines) {
         if was_cut_off {
-            self.turn_back(attempt, begun).await;
+            self.turn_back(begun, lines).await;
         }
         if !begun.has_containers.load(Ordering::Acquire) {
             return;
         }
-        let lines = self.lines(attempt);
         let containers = &self.outside.containers;
         let left = begun.take_containers();
         let running: Vec<_> = left.iter().filter(|container| !container.has_ended()).collect();
         let stops = running.iter().map(|container| containers.stop(&container.id, STOP_GRACE));
         for stopped in futures::future::join_all(stops).await {
-            warn(&lines, stopped);
+            warn(lines, stopped);
         }
         if !running.is_empty() {
             let last_output = futures::future::join_all(running.iter().map(|container| container.ended()));
@@ -134,28 +143,23 @@ impl Host {
         for removed in
             futures::future::join_all(left.iter().map(|container| containers.remove(&container.id))).await
         {
-            warn(&lines, removed);
+            warn(lines, removed);
         }
         if was_cut_off {
             // A start that was cut off may have made a container that nobody has heard of.
-            warn(&lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
+            warn(lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
         }
     }
 }
 
 impl Host {
-    /// What the engine itself writes to the log of an attempt.
-    fn lines(&self, attempt: &Attempt) -> Lines {
-        Lines::new(Arc::clone(&attempt.log), Arc::clone(&self.outside.clock), 0)
-    }
-
     /// Turns back the gray releases that an attempt left on their way when it was cancelled or took too long.
-    async fn turn_back(&self, attempt: &Attempt, begun: &Begun) {
+    async fn turn_back(&self, begun: &Begun, lines: &Lines) {
         for (app, release) in begun.take_releases() {
             let aborted =
                 self.outside.apps.abort(&app, release, "the stage that released it was ended").await;
             if let Err(error) = aborted {
-                self.lines(attempt).warn(format!("not turned back: {error}"));
+                lines.warn(&format!("not turned back: {error}"));
             }
         }
     }
@@ -207,7 +211,7 @@ fn check(kind: &str, root: &str, validator: &Validator, value: &Value) -> Result
 
 fn warn(lines: &Lines, outcome: Result<(), yuanli_ports::containers::ContainerError>) {
     if let Err(error) = outcome {
-        lines.warn(format!("not cleaned up: {error}"));
+        lines.warn(&format!("not cleaned up: {error}"));
     }
 }
 
@@ -237,9 +241,14 @@ fn of_guest(failure: stage::Failure) -> Failure {
         Class::Interrupted => FailureClass::Interrupted,
         Class::Other(name) => FailureClass::Other(name),
     };
-    let mut message = failure.message;
-    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
-    Failure { class, kind: failure.kind, message, details: failure.details }
+    Failure { class, kind: failure.kind, message: failure.message, details: failure.details }
+}
+
+/// A failure as others see it: without the values of secrets, and then no longer than it may be.
+fn shown(failure: Failure, mask: &Mask) -> Failure {
+    let mut failure = mask.failure(failure);
+    failure.message.truncate(failure.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    failure
 }
 
 fn of_trap(plugin: &str, error: &wasmtime::Error) -> Failure {

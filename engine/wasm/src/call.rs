@@ -18,6 +18,8 @@ pub enum Class {
     Silent,
     /// Tells the guest something that may be different the next time; its result is recorded.
     Read,
+    /// As [`Class::Read`], but what it tells is a secret: the record has the arguments only, and a replay asks again.
+    Secret,
     /// Changes what the engine itself keeps; has an operation id, by which the same call finds its own outcome.
     Local,
     /// Changes the outside world; has an operation id.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use yuanli_model::app::ReleaseNumber;
-use yuanli_model::{AppName, OperationId, Timestamp};
+use yuanli_model::{AppName, OperationId, SecretName, Stream, Timestamp};
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
@@ -18,8 +18,8 @@ use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
 use crate::limits::{Limits, Memory};
 use crate::logline::{ByteLines, Lines};
+use crate::secret::Held;
 use crate::wasi;
-use yuanli_model::Stream;
 
 /// Handles that an attempt may have open; a plugin that needs more does not give them back.
 pub(crate) const MAX_HANDLES: usize = 1024;
@@ -40,6 +40,7 @@ pub(crate) struct Guest {
 pub(crate) struct State {
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) outside: Arc<Outside>,
+    pub(crate) held: Held,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
     /// The position of the last operation.
@@ -49,6 +50,7 @@ pub(crate) struct State {
     pub(crate) builds: HashMap<u32, images::Running>,
     pub(crate) rollouts: HashMap<u32, Deployed>,
     pub(crate) releases: HashMap<u32, traffic::Watched>,
+    pub(crate) secrets: HashMap<u32, SecretName>,
     pub(crate) progress: Progress,
 }
 
@@ -126,14 +128,21 @@ impl Guest {
     pub(crate) fn new(
         attempt: Arc<Attempt>,
         outside: Arc<Outside>,
+        held: Held,
         limits: &Limits,
     ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
-        let lines = Lines::new(Arc::clone(&attempt.log), Arc::clone(&outside.clock), limits.log_bytes);
-        let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.clone(), stream));
+        let lines = Lines::new(
+            Arc::clone(&attempt.log),
+            Arc::clone(&outside.clock),
+            Arc::clone(&held.mask),
+            limits.log_bytes,
+        );
+        let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
         let begun = Arc::new(Begun::default());
         let state = State {
             attempt,
             outside,
+            held,
             lines,
             begun: Arc::clone(&begun),
             position: 0,
@@ -142,6 +151,7 @@ impl Guest {
             builds: HashMap::new(),
             rollouts: HashMap::new(),
             releases: HashMap::new(),
+            secrets: HashMap::new(),
             progress: Progress::default(),
         };
         let guest = Self {
@@ -198,7 +208,11 @@ impl State {
 
     /// A number for a new handle; from our own counter, so that it is the same in a replay.
     pub(crate) fn new_handle(&mut self) -> Option<u32> {
-        let open = self.containers.len() + self.builds.len() + self.rollouts.len() + self.releases.len();
+        let open = self.containers.len()
+            + self.builds.len()
+            + self.rollouts.len()
+            + self.releases.len()
+            + self.secrets.len();
         if open >= MAX_HANDLES {
             return None;
         }

@@ -12,7 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Sources};
+use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Secrets, Sources};
 
 use crate::call::Function;
 use crate::catalog::{Builtin, Catalog};
@@ -34,6 +34,8 @@ pub struct Outside {
     pub images: Arc<dyn Images>,
     /// Fetches source trees.
     pub sources: Arc<dyn Sources>,
+    /// Resolves names of secrets.
+    pub secrets: Arc<dyn Secrets>,
     /// Keeps apps.
     pub apps: Arc<dyn Apps>,
 }

@@ -5,7 +5,8 @@
 //! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
 //!   interface of `wit/`, which declare their functions through it.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
-//!   code; `limits.rs` and `ticker.rs` bound memory and processor time, `slots.rs` how many run at once.
+//!   code; `secret.rs` holds the secrets of an attempt, and `mask.rs` takes them out of what is shown; `limits.rs` and
+//!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once.
 
 mod attempt;
 mod cache;
@@ -20,6 +21,8 @@ mod host;
 mod interface;
 mod limits;
 mod logline;
+mod mask;
+mod secret;
 mod slots;
 mod ticker;
 mod wasi;

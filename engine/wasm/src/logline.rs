@@ -1,24 +1,29 @@
 //! Lines for the attempt's log.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yuanli_model::{Level, LogLine, Stream};
 use yuanli_ports::{AttemptLog, Clock};
 
 use crate::limits::Exceeded;
+use crate::mask::{Edges, Mask};
 
 /// Longest line of a plugin, in bytes, as the contract says; the rest is cut off.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// A line of this length may be a piece of a longer one, in bytes: no adapter hands on shorter pieces.
+const MAY_BE_CUT_BYTES: usize = 16 * 1024;
+
 /// What a line is counted with beside its text: its time, its stream, its end.
 const LINE_BYTES: u64 = 64;
 
-/// Writes lines to the attempt's log with the time of writing.
+/// Writes lines to the attempt's log with the time of writing, and without the values of secrets.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     log: Arc<dyn AttemptLog>,
     clock: Arc<dyn Clock>,
+    mask: Arc<Mask>,
     /// What the guest itself may write. Containers and builds are bounded by the log as a whole.
     allowance: Arc<Allowance>,
 }
@@ -31,15 +36,15 @@ struct Allowance {
 
 impl Allowance {
     /// Counts a line of the guest; it is written only within the limit.
-    fn take(&self, text: &str) -> bool {
-        let bytes = text.len() as u64 + LINE_BYTES;
+    fn take(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64 + LINE_BYTES;
         self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit
     }
 }
 
 impl Lines {
-    pub(crate) fn new(log: Arc<dyn AttemptLog>, clock: Arc<dyn Clock>, limit: u64) -> Self {
-        Self { log, clock, allowance: Arc::new(Allowance { limit, used: AtomicU64::new(0) }) }
+    pub(crate) fn new(log: Arc<dyn AttemptLog>, clock: Arc<dyn Clock>, mask: Arc<Mask>, limit: u64) -> Self {
+        Self { log, clock, mask, allowance: Arc::new(Allowance { limit, used: AtomicU64::new(0) }) }
     }
 
     /// Whether the guest has written more than it may. What goes beyond is not in the log.
@@ -51,11 +56,13 @@ impl Lines {
     /// One entry of the guest; a text of several lines becomes several.
     pub(crate) fn write(&self, level: Level, text: &str, fields: Vec<(String, String)>) {
         let at = self.clock.now();
+        // Before anything is cut off: half a value is not found any more.
+        let (text, fields) = (self.mask.text(text), self.mask.pairs(fields));
         let mut fields = Some(fields);
         // An empty text is an empty line.
         let empty = text.is_empty().then_some("");
         for line in text.lines().chain(empty).map(cut) {
-            if !self.allowance.take(line) {
+            if !self.allowance.take(line.len()) {
                 return;
             }
             // Fields belong to the entry: its first line carries them.
@@ -65,20 +72,15 @@ impl Lines {
     }
 
     /// What the engine has to say.
-    pub(crate) fn warn(&self, text: String) {
-        let (at, stream, level) = (self.clock.now(), Stream::Engine, Level::Warn);
+    pub(crate) fn warn(&self, text: &str) {
+        let (at, stream, level, text) =
+            (self.clock.now(), Stream::Engine, Level::Warn, self.mask.text(text).into_owned());
         self.log.append(LogLine { at, stream, level, text, fields: Vec::new() });
     }
 
-    /// One line without fields, as containers and builds write them.
-    pub(crate) fn output(&self, stream: Stream, text: String) {
-        self.log.append(LogLine {
-            at: self.clock.now(),
-            stream,
-            level: Level::Info,
-            text,
-            fields: Vec::new(),
-        });
+    /// Where a container or a build writes the lines of one stream.
+    pub(crate) fn channel(&self, stream: Stream) -> Channel {
+        Channel { lines: self.clone(), stream, is_cut: AtomicBool::new(false) }
     }
 }
 
@@ -90,17 +92,45 @@ fn cut(line: &str) -> &str {
     &line[..end]
 }
 
+/// Lines of one stream without fields, in order. A line that is too long comes in pieces.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    lines: Lines,
+    stream: Stream,
+    /// Whether the last line may have been the beginning of a longer one.
+    is_cut: AtomicBool,
+}
+
+impl Channel {
+    /// Writes a line, and returns what was written.
+    pub(crate) fn line(&self, text: &str) -> String {
+        self.piece(text.as_bytes(), text.len() >= MAY_BE_CUT_BYTES)
+    }
+
+    fn piece(&self, bytes: &[u8], is_cut: bool) -> String {
+        let edges = Edges { is_continued: self.is_cut.swap(is_cut, Ordering::Relaxed), is_cut };
+        let text = String::from_utf8_lossy(&self.lines.mask.piece(bytes, edges)).into_owned();
+        self.lines.log.append(LogLine {
+            at: self.lines.clock.now(),
+            stream: self.stream,
+            level: Level::Info,
+            text: text.clone(),
+            fields: Vec::new(),
+        });
+        text
+    }
+}
+
 /// Makes lines out of the bytes that a guest writes to its standard output or error.
 #[derive(Debug, Clone)]
 pub(crate) struct ByteLines {
-    lines: Lines,
-    stream: Stream,
+    channel: Arc<Channel>,
     partial: Arc<Mutex<Vec<u8>>>,
 }
 
 impl ByteLines {
-    pub(crate) fn new(lines: Lines, stream: Stream) -> Self {
-        Self { lines, stream, partial: Arc::default() }
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self { channel: Arc::new(channel), partial: Arc::default() }
     }
 
     /// Adds bytes.
@@ -115,7 +145,7 @@ impl ByteLines {
                 self.emit(&mut partial);
             }
         }
-        self.lines.check()
+        self.channel.lines.check()
     }
 
     /// Writes what came after the last line end.
@@ -127,11 +157,111 @@ impl ByteLines {
     }
 
     fn emit(&self, partial: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(partial);
-        let text = text.trim_end_matches(['\n', '\r']);
-        if self.lines.allowance.take(text) {
-            self.lines.output(self.stream, text.to_owned());
+        let end = partial.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        if self.channel.lines.allowance.take(end) {
+            self.channel.piece(&partial[..end], !partial.ends_with(b"\n") && partial.len() >= MAX_LINE_BYTES);
         }
         partial.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use async_trait::async_trait;
+    use yuanli_model::{RunId, Timestamp};
+    use yuanli_ports::logs::{LogError, StoredLog};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Log(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl AttemptLog for Log {
+        fn append(&self, line: LogLine) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.text);
+        }
+
+        async fn grown(&self, _: u64) -> u64 {
+            0
+        }
+
+        async fn finish(&self) -> Result<StoredLog, LogError> {
+            Ok(StoredLog::Inline(bytes::Bytes::new()))
+        }
+    }
+
+    #[derive(Debug)]
+    struct NoTime;
+
+    impl Clock for NoTime {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+
+        fn new_run_id(&self) -> RunId {
+            RunId::from_u128(0)
+        }
+
+        fn wait_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn lines_of(values: &[&str], write: impl FnOnce(&Lines)) -> Vec<String> {
+        let log = Arc::new(Log::default());
+        let mask = Mask::new(values.iter().map(|value| value.as_bytes())).expect("a mask");
+        write(&Lines::new(log.clone(), Arc::new(NoTime), Arc::new(mask), u64::MAX));
+        std::mem::take(&mut log.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[test]
+    fn values_are_masked_however_the_bytes_come() {
+        let secret = "first-half-second-half";
+        for at in 0..secret.len() {
+            let shown = lines_of(&[secret], |lines| {
+                let output = ByteLines::new(lines.channel(Stream::Stdout));
+                output.write(format!("a {}", &secret[..at]).as_bytes()).expect("it may");
+                output.write(format!("{} b\r\nrest", &secret[at..]).as_bytes()).expect("it may");
+                output.finish();
+            });
+            assert_eq!(shown, ["a *** b", "rest"]);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_does_not_show_a_part_of_a_value_where_it_is_cut() {
+        let secret = "first-half-second-half";
+        for at in 0..=secret.len() {
+            let shown = lines_of(&[secret], |lines| {
+                let output = ByteLines::new(lines.channel(Stream::Stdout));
+                output.write(&vec![b'.'; MAX_LINE_BYTES - at]).expect("it may");
+                output.write(&secret.as_bytes()[..at]).expect("it may");
+                output.write(&secret.as_bytes()[at..]).expect("it may");
+                output.write(b"\n").expect("it may");
+            });
+            let left: String = shown.concat().replace(['.', '*'], "");
+            assert_eq!(left, "", "cut after {at}");
+            let shown = lines_of(&[secret], |lines| {
+                let text = format!("{}{secret}", ".".repeat(MAX_LINE_BYTES - at));
+                lines.write(Level::Info, &text, vec![("key".to_owned(), secret.to_owned())]);
+            });
+            assert_eq!(shown[0].replace(['.', '*'], ""), "", "cut off after {at}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_a_line_from_outside_are_masked_as_one() {
+        let secret = "first-half-second-half";
+        let shown = lines_of(&[secret], |lines| {
+            let channel = lines.channel(Stream::Stdout);
+            channel.line(&format!("{}first-half", ".".repeat(MAY_BE_CUT_BYTES)));
+            channel.line("-second-half and more");
+            channel.line("-second-half is no part of it here");
+        });
+        assert!(shown[0].ends_with(".***"));
+        assert_eq!(shown[1..], ["*** and more", "-second-half is no part of it here"]);
     }
 }

@@ -264,6 +264,77 @@ async fn random_bytes_are_bounded_in_number() {
     );
 }
 
+/// The handle of a secret, as a config has it.
+fn handle(name: &str) -> Value {
+    json!({ "secret": name })
+}
+
+#[tokio::test]
+async fn a_stage_gets_the_secrets_of_its_config_and_no_others() {
+    let bench = Bench::new();
+    let get = async |name: &str, given: Value| {
+        bench.run(json!({ "do": "secret", "name": name, "given": given })).await.outcome
+    };
+    assert_eq!(get("token", handle("token")).await, Ok(json!({ "name": "token" })));
+    let denied = get("other", handle("token")).await.unwrap_err();
+    assert_eq!(denied.kind, "denied");
+    assert!(denied.message.contains("was not given to this stage"), "{denied:?}");
+    let missing = get("none", handle("none")).await.unwrap_err();
+    assert_eq!((missing.kind.as_str(), missing.message.as_str()), ("not-found", "nobody keeps `none`"));
+    let broken = get("token", handle("broken")).await.unwrap_err();
+    assert_eq!((broken.kind.as_str(), broken.class), ("secrets", FailureClass::Transient));
+}
+
+#[tokio::test]
+async fn what_a_stage_reveals_is_masked_everywhere() {
+    let bench = Bench::new();
+    let ended = bench.run(json!({ "do": "reveal", "key": handle("token"), "fail": false })).await;
+    assert_eq!(
+        *ended.outputs(),
+        json!({ "value": "***", "inside": "<***>", "nested": { "list": [{ "***": 1 }] }, "half": "s3cret", "rest": "-t0ken" })
+    );
+    let expected = ["stdout: ***", "in ***", "stderr: ***", "a group of ***", "log: ***", "", "1 of 1 ***"];
+    let mut texts = ended.texts();
+    texts.sort_by_key(|text| expected.iter().position(|expected| expected == text));
+    assert_eq!(texts, expected);
+    assert!(ended.lines.iter().any(|line| line.fields == [("field".to_owned(), "***".to_owned())]));
+    let failed = bench.run(json!({ "do": "reveal", "key": handle("token"), "fail": true })).await;
+    let failure = failed.failure();
+    assert!(failure.message.ends_with("xxx***"), "not cut before it was masked: {failure:?}");
+    assert_eq!(failure.details, [("key".to_owned(), "***".to_owned())]);
+}
+
+#[tokio::test]
+async fn secrets_of_the_run_are_masked_also_where_the_stage_has_none() {
+    let bench = Bench::new();
+    let outputs = json!({ "text": "s3cret-t0ken and czNjcmV0LXQwa2Vu", "other": "an-other-secret" });
+    let config = json!({ "do": "give", "outputs": outputs });
+    let case = Case { secrets: vec!["token", "none"], ..Case::default() };
+    let ended = bench.run_case(config.clone(), case).await;
+    assert_eq!(*ended.outputs(), json!({ "text": "*** and ***", "other": "an-other-secret" }));
+    assert_eq!(*bench.run(config).await.outputs(), outputs);
+}
+
+#[tokio::test]
+async fn a_container_gets_a_secret_and_what_it_says_of_it_is_masked() {
+    let bench = Bench::new();
+    bench.docker.add_image("tool");
+    let lines = vec![
+        (Stream::Stdout, "second line".to_owned()),
+        (Stream::Stderr, "Zmlyc3QgbGluZQpzZWNvbmQgbGluZQo=".to_owned()),
+    ];
+    bench.docker.script("tool", &[], Behaviour::Ends { lines, code: 0 });
+    let config = json!({ "do": "secret-variable", "image": "tool", "key": handle("lines") });
+    let ended = bench.run(config.clone()).await;
+    assert_eq!(ended.outputs()["tail"][0], "***", "a stage sees no value by way of a container");
+    assert_eq!(ended.texts(), ["***", "***"]);
+    let calls = bench.docker.calls();
+    let Some(Call::Start(request)) = calls.iter().find(|call| matches!(call, Call::Start(_))) else {
+        panic!("nothing was started");
+    };
+    assert_eq!(request.environment, [("KEY".to_owned(), "first line\nsecond line\n".to_owned())]);
+}
+
 #[tokio::test]
 async fn files_stay_in_the_workspace() {
     let bench = Bench::new();
@@ -367,10 +438,9 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
     assert!(
-        refused
-            .failure()
-            .message
-            .contains("workspace, source, images, containers, apps, traffic, metrics, backups"),
+        refused.failure().message.contains(
+            "secrets, secrets-reveal, workspace, source, images, containers, apps, traffic, metrics, backups"
+        ),
         "{:?}",
         refused.failure()
     );
@@ -412,6 +482,9 @@ async fn every_function_of_the_contract_has_a_class() {
     assert_eq!(class("now"), Some(Class::Read));
     assert_eq!(class("sleep"), Some(Class::Read));
     assert_eq!(class("bytes"), Some(Class::Read));
+    assert_eq!(class("get"), Some(Class::Read));
+    assert_eq!(class("[method]secret.name"), Some(Class::Silent));
+    assert_eq!(class("reveal"), Some(Class::Secret), "it is never recorded");
     assert_eq!(class("start"), Some(Class::Effect));
     assert_eq!(class("[method]container.wait"), Some(Class::Read));
     assert_eq!(class("deploy"), Some(Class::Local));

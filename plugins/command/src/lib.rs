@@ -15,9 +15,9 @@ struct Config {
     /// The command with its arguments; the image's own when empty.
     #[serde(default)]
     command: Vec<String>,
-    /// Environment variables.
+    /// Environment variables: texts, or secrets.
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, containers::Variable>,
     /// The folder to start in; where the workspace is mounted when absent.
     folder: Option<String>,
     /// `name`, `uid` or `uid:gid`; the image's own when absent.
@@ -60,14 +60,14 @@ impl Stage for Command {
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
-        let container = containers::start(&containers::Request {
-            environment: config.env.into_iter().collect(),
+        let request = containers::Request {
             working_folder: Some(config.folder.unwrap_or_else(|| config.workspace.clone())),
             user: config.user,
             workspace: Some(containers::WorkspaceMount { target: config.workspace, read_only: false }),
             network: config.network,
             ..containers::request(&config.image, config.command)
-        })?;
+        };
+        let container = containers::start(&containers::with_variables(request, config.env))?;
         let exit = container.wait()?;
         if exit.out_of_memory {
             return Err(Failure::permanent("out-of-memory", "the container used more memory than it may")

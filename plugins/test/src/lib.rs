@@ -18,9 +18,9 @@ struct Config {
     /// Several named commands, each in a container of its own, at the same time. Instead of `command`.
     #[serde(default)]
     suites: BTreeMap<String, Vec<String>>,
-    /// Environment variables.
+    /// Environment variables: texts, or secrets.
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, containers::Variable>,
     /// Where the workspace appears in the containers, read-only; nowhere when absent.
     workspace: Option<String>,
 }
@@ -82,11 +82,11 @@ fn suites(config: &Config) -> Result<BTreeMap<String, Vec<String>>, Failure> {
 
 fn request(config: &Config, command: Vec<String>) -> containers::Request {
     let mount = |target: &String| containers::WorkspaceMount { target: target.clone(), read_only: true };
-    containers::Request {
-        environment: config.env.clone().into_iter().collect(),
+    let request = containers::Request {
         workspace: config.workspace.as_ref().map(mount),
         ..containers::request(&config.image, command)
-    }
+    };
+    containers::with_variables(request, config.env.clone())
 }
 
 fn verdict(exit: &containers::Exit, container: &containers::Container) -> String {

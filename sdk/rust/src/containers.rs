@@ -1,7 +1,11 @@
 //! Containers that run to their end.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::bindings::yuanli::containers::containers as host;
 use crate::failure::Failure;
+use crate::secrets::Handle;
 
 pub use host::{Container, Error, Exit, Request, WorkspaceMount};
 
@@ -11,6 +15,33 @@ pub use host::{Container, Error, Exit, Request, WorkspaceMount};
 /// See [`Error`].
 pub fn start(request: &Request) -> Result<Container, Error> {
     host::start(request)
+}
+
+/// The value of an environment variable, as a config has it: a text, or the handle of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Variable {
+    /// A text.
+    Text(String),
+    /// A secret, whose value the container sees and the stage does not.
+    Secret(Handle),
+}
+
+/// The request with these environment variables beside those that it has.
+#[must_use]
+pub fn with_variables(
+    mut request: Request,
+    variables: impl IntoIterator<Item = (String, Variable)>,
+) -> Request {
+    for (name, value) in variables {
+        match value {
+            Variable::Text(text) => request.environment.push((name, text)),
+            Variable::Secret(Handle { secret }) => {
+                request.options.push(("secret-variable".to_owned(), format!("{name}={secret}")));
+            }
+        }
+    }
+    request
 }
 
 /// A request with an image, a command and nothing else: no network, no workspace, no limits.

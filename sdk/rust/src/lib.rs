@@ -51,6 +51,7 @@ pub mod images;
 pub mod log;
 pub mod metrics;
 pub mod random;
+pub mod secrets;
 pub mod source;
 pub mod stage;
 pub mod timespan;
@@ -70,7 +71,8 @@ pub mod prelude {
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
     pub use crate::{
-        apps, backups, clock, containers, context, images, log, metrics, random, source, traffic, workspace,
+        apps, backups, clock, containers, context, images, log, metrics, random, secrets, source, traffic,
+        workspace,
     };
 }
 
@@ -97,6 +99,8 @@ pub mod bindings {
                 import yuanli:context/context@0.1.0;
                 import yuanli:clock/clock@0.1.0;
                 import yuanli:random/random@0.1.0;
+                import yuanli:secrets/secrets@0.1.0;
+                import yuanli:secrets-reveal/secrets-reveal@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -113,6 +117,8 @@ pub mod bindings {
             "../../wit/context",
             "../../wit/clock",
             "../../wit/random",
+            "../../wit/secrets",
+            "../../wit/secrets-reveal",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",

@@ -24,6 +24,7 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         component: Digest::from_bytes(NOOP.digest),
         grants: Vec::new(),
         config: json!({}),
+        secrets: [].into(),
         timeout: Duration::from_secs(60),
         limits: yuanli_model::stage::Limits::default(),
         started: Timestamp::from_millis(0),

@@ -12,6 +12,7 @@ use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, 
 use yuanli_ports::Plugins;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
+use yuanli_ports::secrets::NoSecrets;
 use yuanli_server::SystemClock;
 use yuanli_source::SourceTrees;
 use yuanli_store::{Embedded, FileArchive, FileBlobs, FileLogs, disk};
@@ -41,6 +42,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
+        secrets: Arc::new(NoSecrets),
         apps: Arc::new(NoApps("a benchmark has none")),
     };
     let options = yuanli_wasm::Options::new(folder.join("plugins"), folder.join("cache"), &BUILTINS);

@@ -2,15 +2,20 @@
 
 use std::io::{self, IsTerminal};
 
-use yuanli_server::Refused;
+use yuanli_server::{GivenSecrets, Refused};
 
 use super::run::{refuse_doubles, tell};
 use crate::arguments::{Global, Plan, PlanFormat};
 use crate::exit::{Exit, Misuse};
 use crate::{output, view};
 
-/// Prints what a run would do. Nothing is run, and no data directory is needed. `is_lenient`: an input may be missing.
-pub(crate) async fn plan(global: &Global, arguments: Plan, is_lenient: bool) -> anyhow::Result<Exit> {
+/// Prints what a run would do. Nothing is run, and no data directory is needed. With the secrets that a run is given, all
+/// that it needs has to be there; without, inputs may be missing, and of secrets nothing is known.
+pub(crate) async fn plan(
+    global: &Global,
+    arguments: Plan,
+    secrets: Option<&GivenSecrets>,
+) -> anyhow::Result<Exit> {
     let format = match (global.json, arguments.format) {
         (false, format) => format.unwrap_or(PlanFormat::Tree),
         (true, None | Some(PlanFormat::Json)) => PlanFormat::Json,
@@ -23,14 +28,19 @@ pub(crate) async fn plan(global: &Global, arguments: Plan, is_lenient: bool) -> 
     if let Some(exit) = tell(format == PlanFormat::Json, &document)? {
         return Ok(exit);
     }
-    let planned = match document.plan(arguments.inputs, is_lenient) {
+    let planned = match document.plan(arguments.inputs, secrets.is_none()) {
         Ok(planned) => planned,
         Err(Refused::Invalid) => return Ok(Exit::Usage),
         Err(Refused::Inputs(wrong)) => {
             wrong.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
             return Ok(Exit::Usage);
         }
+        Err(Refused::Secrets(missing)) => return Ok(refuse(&missing)),
     };
+    let missing = secrets.map(|given| planned.missing_secrets(given)).unwrap_or_default();
+    if !missing.is_empty() {
+        return Ok(refuse(&missing));
+    }
     match format {
         PlanFormat::Json => output::json(&planned.body())?,
         PlanFormat::Dot => output::line(planned.dot().trim_end())?,
@@ -44,4 +54,9 @@ pub(crate) async fn plan(global: &Global, arguments: Plan, is_lenient: bool) -> 
         output::note(format_args!("a run has to be given `{input}`: add `--input {input}=…`"));
     }
     Ok(Exit::Done)
+}
+
+fn refuse(mistakes: &[String]) -> Exit {
+    mistakes.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
+    Exit::Usage
 }

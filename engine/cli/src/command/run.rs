@@ -9,7 +9,7 @@ use std::pin::pin;
 
 use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
-use yuanli_server::{Document, Engine, Locations, Refused, RunId, StageName};
+use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
 
 use super::interrupt::{Interrupt, Interrupts};
 use super::question::{Questions, Reply};
@@ -18,14 +18,16 @@ use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::view::{self, Screen};
 
-pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit> {
+pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<Exit> {
     if arguments.dry {
         let plan = Plan { file: arguments.file, inputs: arguments.inputs, format: None };
-        return super::plan::plan(global, plan, false).await;
+        let secrets = read_secrets(arguments.secrets)?;
+        return super::plan::plan(global, plan, Some(&secrets)).await;
     }
     refuse_doubles(&arguments.inputs)?;
+    let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
-    let prepare = prepare(super::data(global)?, arguments.file.clone());
+    let prepare = prepare(super::data(global)?, secrets, arguments.file.clone());
     // On a thread of its own: a large store is opened, and plugins are compiled, without a look at signals.
     let runtime = tokio::runtime::Handle::current();
     let preparing = tokio::task::spawn_blocking(move || runtime.block_on(prepare));
@@ -56,10 +58,15 @@ pub(crate) fn refuse_doubles(inputs: &[(String, String)]) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The secrets that a run is given.
+fn read_secrets(places: Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
+    GivenSecrets::read(places).map_err(|why| Misuse(why).into())
+}
+
 /// Everything that comes before the run. Whoever drops out of this leaves nothing behind that the next start does not
 /// take up.
-async fn prepare(data: PathBuf, file: String) -> anyhow::Result<(Engine, Document)> {
-    let engine = Engine::open(&Locations { data }).await?;
+async fn prepare(data: PathBuf, secrets: GivenSecrets, file: String) -> anyhow::Result<(Engine, Document)> {
+    let engine = Engine::open_with(&Locations { data }, secrets).await?;
     for run in engine.recover().await? {
         output::note(format_args!(
             "run {run} was interrupted when its engine stopped; it is closed as failed"
@@ -101,6 +108,10 @@ async fn perform(
         Err(Refused::Invalid) => return Ok(Exit::Usage),
         Err(Refused::Inputs(wrong)) => {
             wrong.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
+            return Ok(Exit::Usage);
+        }
+        Err(Refused::Secrets(missing)) => {
+            missing.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
             return Ok(Exit::Usage);
         }
     };

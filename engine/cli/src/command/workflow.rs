@@ -19,7 +19,7 @@ use crate::view::{self, Screen};
 pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow::Result<Exit> {
     match command {
         // What a run would do can be said without an engine.
-        WorkflowCommand::Plan(arguments) => super::plan::plan(global, arguments, true).await,
+        WorkflowCommand::Plan(arguments) => super::plan::plan(global, arguments, None).await,
         WorkflowCommand::Apply(arguments) => apply(global, &engine(global).await?, arguments).await,
         WorkflowCommand::List => list(global, &engine(global).await?).await,
         WorkflowCommand::Show(named) => show(global, &engine(global).await?, &named).await,

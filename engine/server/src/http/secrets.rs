@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types::{List, SecretValue};
 use yuanli_model::SecretName;
+use yuanli_ports::secrets::MAX_SECRET_BYTES;
 
 use super::{Answer, Engine};
 use crate::service::Refusal;
@@ -21,6 +22,9 @@ pub(super) async fn set(
 ) -> Answer<StatusCode> {
     if secret.value.is_empty() {
         return Err(Refusal::Invalid("the secret is empty".to_owned()));
+    }
+    if secret.value.len() > MAX_SECRET_BYTES {
+        return Err(Refusal::Invalid(format!("a secret has at most {MAX_SECRET_BYTES} bytes")));
     }
     shared.secrets.set(&parse(&name)?, &secret.value).map_err(anyhow::Error::from)?;
     Ok(StatusCode::NO_CONTENT)

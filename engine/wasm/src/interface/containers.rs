@@ -14,10 +14,14 @@ use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Mo
 
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, Left, MAX_HANDLES, State};
+use crate::secret::Held;
 
 /// Lines that `tail` can give, and how long each may be, as the contract says.
 const MAX_TAIL_LINES: usize = 100;
 const MAX_TAIL_LINE_BYTES: usize = 4096;
+
+/// The option that gives a container the value of a secret.
+const SECRET_VARIABLE: &str = "secret-variable";
 
 /// How a container ended, once it has and all its output is in the log.
 pub(crate) type Ended = watch::Receiver<Option<Result<Exit, Error>>>;
@@ -56,8 +60,12 @@ async fn begin(state: &mut State, request: Request) -> Result<Resource<Container
 }
 
 async fn translate(state: &State, request: Request) -> Result<ContainerRequest, Error> {
-    if let Some((key, _)) = request.options.first() {
-        return Err(Error::Invalid(format!("this engine knows no container option `{key}`")));
+    let mut environment = request.environment;
+    for (key, value) in request.options {
+        match key.as_str() {
+            SECRET_VARIABLE => environment.push(secret_variable(state, &value)?),
+            _ => return Err(Error::Invalid(format!("this engine knows no container option `{key}`"))),
+        }
     }
     let mut mounts = Vec::new();
     if let Some(workspace) = request.workspace {
@@ -69,7 +77,7 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
         image: request.image,
         command: request.command,
         entrypoint: request.entrypoint,
-        environment: request.environment,
+        environment,
         working_folder: request.working_folder,
         user: request.user,
         mounts,
@@ -77,6 +85,19 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
         memory_bytes: request.memory_bytes,
         cpu_millis: request.cpu_millis,
     })
+}
+
+/// The environment variable that `NAME=SECRET` asks for, with the value of that secret.
+fn secret_variable(state: &State, option: &str) -> Result<(String, String), Error> {
+    let (variable, name) = option.split_once('=').ok_or_else(|| {
+        Error::Invalid(format!("`{SECRET_VARIABLE}` takes `VARIABLE=SECRET`, not `{option}`"))
+    })?;
+    let (name, value) = state.held.get(name).ok_or_else(|| Error::Invalid(Held::denied(name)))?;
+    let value = value.map_err(|error| Error::NotFound(error.to_string()))?;
+    match std::str::from_utf8(value.expose()) {
+        Ok(text) if !text.contains('\0') => Ok((variable.to_owned(), text.to_owned())),
+        _ => Err(Error::Invalid(format!("the secret `{name}` is no text, so it cannot be a variable"))),
+    }
 }
 
 /// Hands the container's output to the log, whether or not the guest waits for it.
@@ -87,9 +108,10 @@ fn follow(state: &State, id: ContainerId) -> Running {
     let (lines, outside) = (state.lines.clone(), Arc::clone(&state.outside));
     state.begun.spawn(async move {
         let started = outside.clock.now();
+        let (stdout, stderr) = (lines.channel(Stream::Stdout), lines.channel(Stream::Stderr));
         let on_line = |stream: Stream, text: String| {
-            remember(&tail, &text);
-            lines.output(stream, text);
+            let output = if stream == Stream::Stderr { &stderr } else { &stdout };
+            remember(&tail, &output.line(&text));
         };
         let ended = outside.containers.follow(&id, &on_line).await;
         let duration_ms = outside.clock.now().since(started).as_millis() as u64;

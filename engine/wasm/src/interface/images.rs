@@ -53,7 +53,10 @@ async fn start(state: &mut State, request: BuildRequest) -> Result<Resource<Buil
     let (lines, images) = (state.lines.clone(), state.outside.images.clone());
     let cancel = state.attempt.cancel.clone();
     state.begun.spawn(async move {
-        let progress = |line| lines.output(Stream::Build, line);
+        let output = lines.channel(Stream::Build);
+        let progress = |line: String| {
+            output.line(&line);
+        };
         let built = images.build(&request, &progress, &cancel).await;
         // Nobody may be left to hear it.
         let _ = done.send(Some(built.map(image).map_err(of_port)));

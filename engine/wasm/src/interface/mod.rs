@@ -11,6 +11,7 @@ pub(crate) mod log;
 mod metrics;
 mod path;
 mod random;
+mod secrets;
 mod source;
 pub(crate) mod traffic;
 mod workspace;
@@ -27,6 +28,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     context::link(linker, &mut declared)?;
     clock::link(linker, &mut declared)?;
     random::link(linker, &mut declared)?;
+    secrets::link(linker, &mut declared)?;
     workspace::link(linker, &mut declared)?;
     source::link(linker, &mut declared)?;
     images::link(linker, &mut declared)?;

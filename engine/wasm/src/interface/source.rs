@@ -23,8 +23,11 @@ fn git(state: &mut State, (request, into): (GitRequest, String)) -> Answer<'_, (
             port::GitRequest { url: request.url, reference: request.reference, subfolder: request.subfolder };
         let fetched = async {
             let into = target(state, &into).await?;
-            let progress = |line| state.lines.output(Stream::Stderr, line);
-            let State { outside, attempt, .. } = &*state;
+            let State { outside, attempt, lines, .. } = &*state;
+            let output = lines.channel(Stream::Stderr);
+            let progress = |line: String| {
+                output.line(&line);
+            };
             outside.sources.git(&request, &into, &progress, &attempt.cancel).await.map_err(of_port)
         };
         (fetched.await.map(checkout),)

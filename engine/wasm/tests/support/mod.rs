@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
-use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, LogLine, RunId, Timestamp};
+use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, LogLine, RunId, SecretName, Timestamp};
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
+use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
-use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins};
+use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets};
 use yuanli_source::SourceTrees;
 use yuanli_test_guests::{Embedded, NOOP, PROBE};
 use yuanli_wasm::{Builtin, Host, Limits, Options, Outside};
@@ -52,6 +53,8 @@ pub(crate) struct Case {
     pub(crate) timeout: Duration,
     pub(crate) limits: yuanli_model::stage::Limits,
     pub(crate) cancel: Cancellation,
+    /// Secrets that the run names, whether the attempt has them or not.
+    pub(crate) secrets: Vec<&'static str>,
     /// Where a link named `planted` in the workspace leads.
     pub(crate) link: Option<PathBuf>,
 }
@@ -64,6 +67,7 @@ impl Default for Case {
             timeout: Duration::from_secs(30),
             limits: yuanli_model::stage::Limits::default(),
             cancel: Cancellation::new(),
+            secrets: Vec::new(),
             link: None,
         }
     }
@@ -113,6 +117,7 @@ impl Bench {
             containers: docker.clone(),
             images: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
+            secrets: Arc::new(FixedSecrets),
             apps: apps.clone(),
         };
         let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };
@@ -142,6 +147,7 @@ impl Bench {
             component: case.component,
             grants: case.grants,
             config,
+            secrets: case.secrets.iter().map(|name| name.parse().expect("a name")).collect(),
             timeout: case.timeout,
             limits: case.limits,
             started: BEGINNING,
@@ -185,6 +191,25 @@ impl Clock for FixedClock {
         }
         self.0.fetch_max(at.as_millis(), Ordering::AcqRel);
         Box::pin(std::future::ready(()))
+    }
+}
+
+/// The secrets that there are.
+pub(crate) const SECRETS: [(&str, &str); 3] =
+    [("token", "s3cret-t0ken"), ("other", "an-other-secret"), ("lines", "first line\nsecond line\n")];
+
+#[derive(Debug)]
+struct FixedSecrets;
+
+#[async_trait]
+impl Secrets for FixedSecrets {
+    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+        if name.as_str() == "broken" {
+            return Err(SecretError::Local("the secrets cannot be read".to_owned()));
+        }
+        let found = SECRETS.iter().find(|(known, _)| *known == name.as_str());
+        let (_, value) = found.ok_or_else(|| SecretError::Unknown(format!("nobody keeps `{name}`")))?;
+        SecretValue::new(name, value.as_bytes().to_vec())
     }
 }
 

@@ -36,6 +36,12 @@ enum Config {
     Clock { sleep_ms: u64 },
     /// Asks for random bytes, twice.
     Random { length: u32 },
+    /// Gets a secret and tells its name.
+    Secret { name: String, given: Option<secrets::Handle> },
+    /// Tells the value of a secret to everybody, in many ways.
+    Reveal { key: secrets::Handle, fail: bool },
+    /// Runs a container with a secret in its environment.
+    SecretVariable { image: String, key: secrets::Handle },
     /// Writes a file, reads it back, lists, removes.
     Files,
     /// Reads a file and gives its text.
@@ -84,6 +90,9 @@ impl Stage for Probe {
             Config::Context => tell_context(),
             Config::Clock { sleep_ms } => wait(sleep_ms),
             Config::Random { length } => random_bytes(length)?,
+            Config::Secret { name, given: _ } => json!({ "name": secrets::get(&name)?.name() }),
+            Config::Reveal { key, fail } => reveal(&key, fail)?,
+            Config::SecretVariable { image, key } => secret_variable(&image, key)?,
             Config::Files => files()?,
             Config::Read { path } => json!({ "text": workspace::read_text(&path)? }),
             Config::Write { path, text } => {
@@ -172,6 +181,34 @@ fn random_bytes(length: u32) -> Result<Value, Failure> {
     Ok(
         json!({ "length": one.len(), "differ": one != other, "numbers differ": random::number()? != random::number()? }),
     )
+}
+
+fn reveal(key: &secrets::Handle, fail: bool) -> Result<Value, Failure> {
+    let value = String::from_utf8_lossy(&secrets::reveal(&key.get()?)?).into_owned();
+    println!("stdout: {value}");
+    print!("in {}", &value[..3]);
+    println!("{}", &value[3..]);
+    eprintln!("stderr: {value}");
+    log::group(&format!("a group of {value}"), || {
+        log::write(log::Level::Info, &format!("log: {value}"), &[("field", &value)]);
+    });
+    log::progress(1, Some(1), &value);
+    if fail {
+        return Err(Failure::permanent("revealed", format!("{}{value}", "x".repeat(16 * 1024 - 6)))
+            .with("key", value));
+    }
+    let (head, tail) = value.split_at(value.len() / 2);
+    Ok(
+        json!({ "value": value, "inside": format!("<{value}>"), "nested": { "list": [{ &value: 1 }] }, "half": head, "rest": tail }),
+    )
+}
+
+fn secret_variable(image: &str, key: secrets::Handle) -> Result<Value, Failure> {
+    let variables = [("KEY".to_owned(), containers::Variable::Secret(key))];
+    let container =
+        containers::start(&containers::with_variables(containers::request(image, Vec::new()), variables))?;
+    container.wait()?;
+    Ok(json!({ "tail": container.tail(10) }))
 }
 
 fn files() -> Result<Value, Failure> {
