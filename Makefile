@@ -19,6 +19,7 @@ demo: ## Build the engine and watch it build and test a small web service
 test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked
+	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release
 
 soak: ## Kill, damage and fuzz for as long as that takes: three quarters of an hour
 	scripts/setup

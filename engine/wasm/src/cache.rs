@@ -4,6 +4,8 @@
 //! readable by its owner only, and each file is preceded by the SHA-256 of the rest, verified on the very bytes that
 //! are then loaded. Two processes that compile the same component both write it; the last rename wins and both files
 //! are equal in effect.
+//!
+//! All of it takes so much room and no more: what was used longest ago goes, also of other versions of the engine.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -11,6 +13,7 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
@@ -18,11 +21,16 @@ use wasmtime::component::Component;
 use yuanli_model::Digest;
 
 const HASH_BYTES: usize = 32;
+/// Most bytes of all compiled code. A Rust component takes half a megabyte, one with an interpreter in it a hundred.
+const MAX_BYTES: u64 = 2 << 30;
 
 /// A folder of compiled components of one engine version and configuration.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    /// The folder of all versions.
+    root: PathBuf,
     folder: PathBuf,
+    max_bytes: u64,
     /// Told once that nothing can be kept: what is true of one file of the folder is true of all.
     told: Once,
 }
@@ -33,8 +41,9 @@ impl Cache {
         // Stable within one build of the engine, which is all that is needed: another build compiles anew.
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        let root = folder.to_owned();
         let folder = folder.join(format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()));
-        Self { folder, told: Once::new() }
+        Self { root, folder, max_bytes: MAX_BYTES, told: Once::new() }
     }
 
     /// The compiled component of that digest, if it is there and whole.
@@ -51,6 +60,38 @@ impl Cache {
     pub(crate) fn store(&self, digest: &Digest, component: &Component) {
         let code = component.serialize().map_err(|e| std::io::Error::other(e.to_string()));
         self.tell(code.and_then(|code| self.write(&format!("{}.cwasm", digest.hex()), &code)));
+        self.tell(self.trim());
+    }
+
+    /// Removes what was used longest ago while all of it is more than may be. A file that somebody is just loading is
+    /// read to its end; one that is needed again is made again.
+    fn trim(&self) -> std::io::Result<()> {
+        let mut files = Vec::new();
+        for version in fs::read_dir(&self.root)? {
+            let version = version?;
+            if !version.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(version.path())? {
+                let file = file?;
+                // It may have gone meanwhile.
+                if let Ok(metadata) = file.metadata() {
+                    files.push((metadata.modified()?, metadata.len(), file.path()));
+                }
+            }
+        }
+        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        files.sort_unstable();
+        for (_, size, path) in files {
+            if bytes <= self.max_bytes {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => bytes -= size,
+            }
+        }
+        Ok(())
     }
 
     /// A small file that follows from a component, such as its description.
@@ -73,7 +114,10 @@ impl Cache {
     }
 
     fn read_verified(&self, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.folder.join(name)).ok()?;
+        let path = self.folder.join(name);
+        let mut bytes = fs::read(&path).ok()?;
+        // What cannot be said to be used goes a little sooner.
+        let _ = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(now()));
         let body = bytes.split_off_checked(HASH_BYTES)?;
         if Sha256::digest(&body).as_slice() == bytes {
             Some(body)
@@ -93,6 +137,14 @@ impl Cache {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a file says which one goes first, and nothing else"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 trait SplitOffChecked: Sized {
     fn split_off_checked(&mut self, at: usize) -> Option<Self>;
 }
@@ -100,5 +152,39 @@ trait SplitOffChecked: Sized {
 impl SplitOffChecked for Vec<u8> {
     fn split_off_checked(&mut self, at: usize) -> Option<Self> {
         (self.len() >= at).then(|| self.split_off(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_goes_when_there_is_too_much() {
+        let root = tempfile::tempdir().expect("a folder");
+        let engine = Engine::default();
+        let cache = Cache { max_bytes: 350, ..Cache::new(root.path(), &engine) };
+        let body = [b'c'; 68];
+        let older = root.path().join("0.0.1-abc");
+        fs::create_dir(&older).expect("a folder");
+        fs::write(older.join("old"), [0; 100]).expect("a file");
+        for (name, age) in [("first", 300), ("second", 200), ("third", 100)] {
+            cache.write(name, &body).expect("it is written");
+            let file = fs::File::options().append(true).open(cache.folder.join(name)).expect("it is there");
+            file.set_modified(now() - Duration::from_secs(age)).expect("it is older");
+        }
+        let file = fs::File::options().append(true).open(older.join("old")).expect("it is there");
+        file.set_modified(now() - Duration::from_secs(250)).expect("it is older");
+        // The oldest is used again.
+        assert_eq!(cache.read_verified("first").as_deref(), Some(&body[..]));
+        cache.trim().expect("it is trimmed");
+        let is_there = |name: &str| cache.folder.join(name).exists();
+        assert!(!older.join("old").exists(), "of another version, and the oldest now");
+        assert!(is_there("first") && is_there("second") && is_there("third"));
+        cache.write("fourth", &body).expect("it is written");
+        cache.trim().expect("it is trimmed");
+        assert!(is_there("first") && !is_there("second") && is_there("third") && is_there("fourth"));
     }
 }

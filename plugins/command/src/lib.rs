@@ -86,3 +86,57 @@ impl Stage for Command {
 }
 
 yuanli_sdk::export!(Command);
+
+#[cfg(test)]
+mod tests {
+    use yuanli_sdk::mock::{Mock, Ran};
+    use yuanli_sdk::serde_json::json;
+
+    use super::*;
+
+    fn mock(ran: Ran) -> Mock {
+        let mut mock = Mock::new();
+        mock.container("tool:1", move |_| Ok(ran.clone()));
+        mock
+    }
+
+    #[test]
+    fn the_workspace_is_where_the_command_starts_and_secrets_are_passed_by_name() {
+        let mut mock = mock(Ran::with_code(0));
+        let env = json!({ "PLAIN": "text", "KEY": { "secret": "registry" } });
+        let outputs = mock.run::<Command>(json!({ "image": "tool:1", "command": ["make"], "env": env }));
+        assert_eq!(outputs, Ok(json!({ "exit_code": 0, "duration_ms": 10 })));
+        let request = &mock.started()[0];
+        assert_eq!((&request.command[..], request.network), (&["make".to_owned()][..], false));
+        assert_eq!(request.working_folder.as_deref(), Some("/workspace"));
+        assert_eq!(request.environment, [("PLAIN".to_owned(), "text".to_owned())]);
+        assert_eq!(request.options, [("secret-variable".to_owned(), "KEY=registry".to_owned())]);
+    }
+
+    #[test]
+    fn an_exit_code_that_is_no_success_is_a_failure_with_the_last_words() {
+        let failed = || Ran::with_code(3).saying(&["compiling", "no such file"]);
+        let failure = mock(failed()).run::<Command>(json!({ "image": "tool:1" })).unwrap_err();
+        assert_eq!((failure.kind.as_str(), &failure.class), ("exit-code", &FailureClass::Permanent));
+        assert_eq!(failure.message, "the command ended with exit code 3: no such file");
+        assert_eq!(failure.details, [("exit-code".to_owned(), "3".to_owned())]);
+        let config = json!({ "image": "tool:1", "success_codes": [0, 3] });
+        assert_eq!(mock(failed()).run::<Command>(config).unwrap()["exit_code"], 3);
+    }
+
+    #[test]
+    fn what_the_container_cannot_be_is_told_apart() {
+        let mut killed = Ran::with_code(137);
+        killed.exit.out_of_memory = true;
+        let failure = mock(killed).run::<Command>(json!({ "image": "tool:1" })).unwrap_err();
+        assert_eq!(failure.kind, "out-of-memory");
+        let failure = Mock::new().run::<Command>(json!({ "image": "none" })).unwrap_err();
+        assert_eq!(
+            (failure.kind.as_str(), failure.message.as_str()),
+            ("not-found", "the mock has no image `none`")
+        );
+        let failure = Mock::new().run::<Command>(json!({ "image": "x", "comand": [] })).unwrap_err();
+        assert_eq!(failure.kind, "invalid-config");
+        assert!(failure.message.contains("unknown field `comand`"), "{}", failure.message);
+    }
+}

@@ -97,3 +97,71 @@ fn conclude(app: String, release: u32, verdict: traffic::Verdict) -> Result<Outp
 }
 
 yuanli_sdk::export!(Gray);
+
+#[cfg(test)]
+mod tests {
+    use yuanli_sdk::mock::{Answers, GrayRelease, Mock};
+    use yuanli_sdk::serde_json::json;
+
+    use super::*;
+
+    /// Begins release 7, which ends like this.
+    struct Engine {
+        promoted: bool,
+    }
+
+    impl Answers for Engine {
+        fn begin(&mut self, document: Value, plan: &traffic::Plan) -> Result<GrayRelease, traffic::Error> {
+            if document.get("image").is_none() {
+                return Err(traffic::Error::Invalid("`image` is missing".to_owned()));
+            }
+            let happening = |weight, message: &str, end| traffic::Happening {
+                time_ms: 0,
+                weight,
+                message: message.to_owned(),
+                end,
+            };
+            let mut told: Vec<_> =
+                plan.steps.iter().map(|step| happening(step.weight, "a step", None)).collect();
+            let verdict = traffic::Verdict {
+                promoted: self.promoted,
+                reason: "as good as before".to_owned(),
+                evidence: r#"{"requests": 9}"#.to_owned(),
+            };
+            told.push(happening(if self.promoted { 100 } else { 0 }, "the end", Some(verdict)));
+            Ok(GrayRelease::new(7, told))
+        }
+    }
+
+    fn config() -> Value {
+        let steps = json!([{ "weight": 10, "duration": "5m" }, { "weight": 50, "duration": "1h" }]);
+        json!({ "app": { "app": "shop", "image": "shop:2" }, "steps": steps })
+    }
+
+    #[test]
+    fn a_release_that_is_promoted_gives_its_number_and_the_evidence() {
+        let mut mock = Mock::new();
+        let outputs = mock.answering(Engine { promoted: true }).run::<Gray>(config()).unwrap();
+        let expected = json!({ "app": "shop", "release": 7, "reason": "as good as before", "evidence": { "requests": 9 } });
+        assert_eq!(outputs, expected);
+        let told: Vec<_> =
+            mock.log().iter().map(|line| (line.text.as_str(), line.fields[0].1.as_str())).collect();
+        assert_eq!(told, [("a step", "10"), ("a step", "50"), ("the end", "100")]);
+    }
+
+    #[test]
+    fn one_that_is_turned_back_fails_the_stage() {
+        let mut mock = Mock::new();
+        let failure = mock.answering(Engine { promoted: false }).run::<Gray>(config()).unwrap_err();
+        assert_eq!(failure.kind, "turned-back");
+        assert!(failure.message.contains("release #7 of `shop`"), "{}", failure.message);
+        assert_eq!(mock.log().last().unwrap().level, log::Level::Warn);
+        let mut wrong = config();
+        wrong["app"].as_object_mut().unwrap().remove("image");
+        let failure = mock.run::<Gray>(wrong).unwrap_err();
+        assert_eq!(
+            (failure.kind.as_str(), failure.message.as_str()),
+            ("invalid-release", "`image` is missing")
+        );
+    }
+}

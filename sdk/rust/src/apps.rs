@@ -1,7 +1,7 @@
 //! Apps: long-running services that the engine keeps as they are declared.
 
-use crate::bindings::yuanli::apps::apps as host;
 use crate::failure::Failure;
+use crate::host::apps as host;
 
 pub use host::{Error, Outcome, Rollout, Settled, Status, Wish};
 

@@ -1,7 +1,7 @@
 //! Backups of volumes, in encrypted and deduplicated repositories that restic can read.
 
-use crate::bindings::yuanli::backups::backups as host;
 use crate::failure::Failure;
+use crate::host::backups as host;
 
 pub use host::{Error, Extent, Snapshot};
 

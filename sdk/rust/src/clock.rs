@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bindings::yuanli::clock::clock as host;
+use crate::host::clock as host;
 
 /// The time since 1970-01-01T00:00:00Z, to the millisecond; the same in a replay.
 #[must_use]

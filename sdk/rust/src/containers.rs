@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::bindings::yuanli::containers::containers as host;
 use crate::failure::Failure;
+use crate::host::containers as host;
 use crate::secrets::Handle;
 
 pub use host::{Container, Error, Exit, Request, WorkspaceMount};

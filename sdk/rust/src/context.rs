@@ -1,6 +1,6 @@
 //! Which attempt this is.
 
-use crate::bindings::yuanli::context::context as host;
+use crate::host::context as host;
 
 pub use host::Attempt;
 

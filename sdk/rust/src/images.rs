@@ -1,7 +1,7 @@
 //! Container images.
 
-use crate::bindings::yuanli::images::images as host;
 use crate::failure::Failure;
+use crate::host::images as host;
 
 pub use host::{Build, BuildRequest, Error, Image};
 

@@ -50,6 +50,8 @@ pub mod failure;
 pub mod images;
 pub mod log;
 pub mod metrics;
+#[cfg(not(target_family = "wasm"))]
+pub mod mock;
 pub mod random;
 pub mod secrets;
 pub mod source;
@@ -57,6 +59,28 @@ pub mod stage;
 pub mod timespan;
 pub mod traffic;
 pub mod workspace;
+
+/// What the modules of this crate call: the host, or in a test a mock of it.
+#[cfg(target_family = "wasm")]
+#[allow(unreachable_pub, reason = "the same path as that of the mock")]
+mod host {
+    pub use crate::bindings::yuanli::apps::apps;
+    pub use crate::bindings::yuanli::backups::backups;
+    pub use crate::bindings::yuanli::clock::clock;
+    pub use crate::bindings::yuanli::containers::containers;
+    pub use crate::bindings::yuanli::context::context;
+    pub use crate::bindings::yuanli::images::images;
+    pub use crate::bindings::yuanli::log::log;
+    pub use crate::bindings::yuanli::metrics::metrics;
+    pub use crate::bindings::yuanli::random::random;
+    pub use crate::bindings::yuanli::secrets::secrets;
+    pub use crate::bindings::yuanli::secrets_reveal::secrets_reveal;
+    pub use crate::bindings::yuanli::source::source;
+    pub use crate::bindings::yuanli::traffic::traffic;
+    pub use crate::bindings::yuanli::workspace::workspace;
+}
+#[cfg(not(target_family = "wasm"))]
+use mock::host;
 
 pub use failure::{Failure, FailureClass};
 pub use stage::Stage;

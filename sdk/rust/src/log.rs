@@ -1,6 +1,6 @@
 //! The attempt's log.
 
-use crate::bindings::yuanli::log::log as host;
+use crate::host::log as host;
 
 pub use host::Level;
 

@@ -1,7 +1,7 @@
 //! What apps are measured to do.
 
-use crate::bindings::yuanli::metrics::metrics as host;
 use crate::failure::Failure;
+use crate::host::metrics as host;
 
 pub use host::{AppMetrics, Error, ReleaseCounts};
 

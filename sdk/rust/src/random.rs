@@ -1,7 +1,7 @@
 //! Random numbers.
 
-use crate::bindings::yuanli::random::random as host;
 use crate::failure::Failure;
+use crate::host::random as host;
 
 pub use host::Error;
 

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bindings::yuanli::secrets::secrets as host;
-use crate::bindings::yuanli::secrets_reveal::secrets_reveal as reveal_host;
 use crate::failure::Failure;
+use crate::host::secrets as host;
+use crate::host::secrets_reveal as reveal_host;
 
 pub use host::{Error, Secret};
 pub use reveal_host::Error as RevealError;

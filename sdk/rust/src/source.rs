@@ -1,7 +1,7 @@
 //! Source trees: from git, or from the workflow's folder.
 
-use crate::bindings::yuanli::source::source as host;
 use crate::failure::Failure;
+use crate::host::source as host;
 
 pub use host::{Checkout, Error, GitRequest};
 

@@ -1,7 +1,7 @@
 //! Gray releases: a new release gets a growing part of the traffic, is judged, and is promoted or turned back.
 
-use crate::bindings::yuanli::traffic::traffic as host;
 use crate::failure::Failure;
+use crate::host::traffic as host;
 
 pub use host::{Error, GrayRelease, Happening, Plan, Step, Verdict};
 

@@ -1,7 +1,7 @@
 //! The files of the attempt.
 
-use crate::bindings::yuanli::workspace::workspace as host;
 use crate::failure::Failure;
+use crate::host::workspace as host;
 
 pub use host::{Entry, Error, Kind};
 
