@@ -6,7 +6,43 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::id::MAX_NAME_LENGTH;
 use crate::{Capability, Digest};
+
+/// The name of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// A version of a plugin, after semver.org and in its order: a pre-release comes before what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(semver::Version);
+
+/// A plugin in one of its versions: `probe@1.2.0`. Ordered by name, then by version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedVersion {
+    /// Its name.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+}
+
+/// A text that is no name of a plugin, or no version of one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIdentity {
+    /// No name.
+    #[error(
+        "`{0}` is no name of a plugin: use 1 to {MAX_NAME_LENGTH} lower-case letters, digits and `-`, beginning with a letter"
+    )]
+    Name(String),
+    /// No version.
+    #[error(
+        "`{0}` is no version of a plugin: use three numbers as semver.org says, such as `1.2.0`, and at most {MAX_VERSION_LENGTH} characters"
+    )]
+    Version(String),
+}
+
+/// Longest text of a version, in bytes: with a name it makes the name of a file.
+pub const MAX_VERSION_LENGTH: usize = 100;
 
 /// What `uses:` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,12 +80,107 @@ pub enum Unfit {
     /// It has another version.
     #[error("`{name}` is of version {version} here, which is not `{wanted}`")]
     Version { name: String, version: String, wanted: Requirement },
+    /// It has other versions.
+    #[error("`{name}` has the versions {} here, none of which is `{wanted}`", in_words(versions))]
+    Versions { name: String, versions: Vec<Version>, wanted: Requirement },
     /// It is another component.
     #[error("`{name}` is another component here, {found}")]
     Component { name: String, found: Digest },
 }
 
+/// `1.0.0, 1.2.0 and 2.0.0`.
+fn in_words(versions: &[Version]) -> String {
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    match versions.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => versions.concat(),
+    }
+}
+
+impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidIdentity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
+        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        if begins_well && text.bytes().all(is_name_byte) && text.len() <= MAX_NAME_LENGTH {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidIdentity::Name(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Version {
+    /// Whether it leads to a version that is still to come: `2.0.0-beta.1`.
+    #[must_use]
+    pub fn is_pre_release(&self) -> bool {
+        !self.0.pre.is_empty()
+    }
+}
+
+impl FromStr for Version {
+    type Err = InvalidIdentity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
+        let parsed = text.parse().ok().filter(|_| text.len() <= MAX_VERSION_LENGTH);
+        parsed.map(Self).ok_or_else(|| InvalidIdentity::Version(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+impl FromStr for NamedVersion {
+    type Err = InvalidIdentity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
+        let (name, version) = text.split_once('@').unwrap_or((text, ""));
+        Ok(Self { name: name.parse()?, version: version.parse()? })
+    }
+}
+
+impl fmt::Display for NamedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}@{}", self.name, self.version))
+    }
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+}
+
 impl Requirement {
+    /// That a version is this one.
+    #[must_use]
+    pub fn exactly(version: &Version) -> Self {
+        let semver::Version { major, minor, patch, ref pre, .. } = version.0;
+        let comparator = semver::Comparator {
+            op: semver::Op::Exact,
+            major,
+            minor: Some(minor),
+            patch: Some(patch),
+            pre: pre.clone(),
+        };
+        Self(semver::VersionReq { comparators: vec![comparator] })
+    }
+
     /// Whether a version fits; one that is no version (semver.org) never does.
     #[must_use]
     pub fn accepts(&self, version: &str) -> bool {
@@ -94,6 +225,20 @@ impl PluginReference {
         }
     }
 
+    /// The one that is meant of these, which have its name, the lowest version first: the highest version that fits. One
+    /// that is still to come is meant where it is asked for, or there is nothing else. A digest is not looked at.
+    #[must_use]
+    pub fn choose<'v>(&self, versions: &'v [NamedVersion]) -> Option<&'v NamedVersion> {
+        match self {
+            Self::Versioned(_, wanted) => {
+                versions.iter().rfind(|found| wanted.accepts(&found.version.to_string()))
+            }
+            Self::Named(_) | Self::Pinned(..) | Self::File(_) => {
+                versions.iter().rfind(|found| !found.version.is_pre_release()).or(versions.last())
+            }
+        }
+    }
+
     /// Whether the plugin that was found by the name is the one that is asked for.
     ///
     /// # Errors
@@ -117,7 +262,6 @@ impl FromStr for PluginReference {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        let is_name_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_name_byte);
         if text.starts_with("./") || text.starts_with("../") || text.starts_with('/') {
             return Ok(Self::File(text.to_owned()));
@@ -207,6 +351,40 @@ mod tests {
         }
         let latest: PluginReference = "build@*".parse().expect("any version");
         assert!(latest.check(&found("not a version")).is_err());
+    }
+
+    #[test]
+    fn versions_are_ordered_and_names_are_checked_once() {
+        let ordered = ["probe@1.0.0-beta.2", "probe@1.0.0", "probe@1.9.0", "probe@1.10.0", "q@0.1.0"];
+        let parsed = ordered.map(|text| text.parse::<NamedVersion>().expect(text));
+        assert!(parsed.is_sorted());
+        assert_eq!(parsed.each_ref().map(ToString::to_string), ordered);
+        assert!(parsed[0].version.is_pre_release() && !parsed[1].version.is_pre_release());
+        let exactly = Requirement::exactly(&parsed[1].version);
+        assert!(exactly.accepts("1.0.0") && !exactly.accepts("1.0.1") && !exactly.accepts("1.0.0-beta.2"));
+        let long = "a".repeat(64);
+        for bad in
+            ["", "probe", "probe@", "probe@1", "1probe@1.0.0", "Probe@1.0.0", "a/b@1.0.0", "a@1.0.0/b", &long]
+        {
+            assert!(bad.parse::<NamedVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_highest_version_that_fits_is_meant() {
+        let sorted = ["p@0.9.0", "p@0.10.0", "p@1.0.0", "p@2.0.0-rc.1"].map(|key| key.parse().expect(key));
+        let check = |reference: &str, versions: &[NamedVersion], expect: Option<&str>| {
+            let reference: PluginReference = reference.parse().expect(reference);
+            assert_eq!(reference.choose(versions).map(ToString::to_string).as_deref(), expect, "{reference}");
+        };
+        check("p", &sorted, Some("p@1.0.0"));
+        check("p", &sorted[3..], Some("p@2.0.0-rc.1"));
+        check("p", &[], None);
+        check("p@0", &sorted, Some("p@0.10.0"));
+        check("p@~0.9", &sorted, Some("p@0.9.0"));
+        check("p@>=1", &sorted, Some("p@1.0.0"));
+        check("p@2.0.0-rc.1", &sorted, Some("p@2.0.0-rc.1"));
+        check("p@^3", &sorted, None);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub enum PluginError {
     /// No plugin of that name, or no such file.
     #[error("{0}")]
     Unknown(String),
+    /// There is a plugin of that name, and not the one that is asked for.
+    #[error("{0}")]
+    Unfit(String),
     /// The file is no component, or none that this engine can run.
     #[error("{0}")]
     Invalid(String),
@@ -74,16 +77,16 @@ pub enum PluginError {
 /// Finds plugins and runs attempts of them.
 #[async_trait]
 pub trait Plugins: Send + Sync + std::fmt::Debug {
-    /// What the plugins say of themselves that came with the engine, sorted by name.
+    /// What the plugins say of themselves that came with the engine or were added, sorted by name and version.
     ///
     /// # Errors
     /// See [`PluginError`].
     async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError>;
 
-    /// The names of the plugins that came with the engine, sorted; asks nobody.
+    /// The names of these plugins, sorted, each once; asks none of them.
     fn names(&self) -> Vec<String>;
 
-    /// The plugin that a reference stands for now. Files are relative to `origin`. Its component is kept, so that it
+    /// The plugin that a reference stands for now: of those with its name the highest version that fits. Files are relative to `origin`. Its component is kept, so that it
     /// can be run by digest whatever happens to the file.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +18,7 @@ use yuanli_bindings::StagePre;
 use yuanli_model::{Capability, Digest, PluginDescription};
 use yuanli_ports::plugins::PluginError;
 
+use crate::added::{Entry, files};
 use crate::attempt::{bound, in_words};
 use crate::cache::Cache;
 use crate::component;
@@ -89,30 +91,47 @@ impl Catalog {
         self.builtins
     }
 
-    /// Keeps a copy of a component from a file, so that it can be run by digest whatever happens to the file.
-    pub(crate) async fn add(&self, binary: Vec<u8>) -> Result<Digest, PluginError> {
-        let digest = Digest::of(&binary);
-        let kept = self.folder.join(format!("{}.wasm", digest.hex()));
-        if !self.is_builtin(&digest) && !kept.exists() {
-            let folder = self.folder.clone();
-            let write = move || -> std::io::Result<()> {
-                std::fs::create_dir_all(&folder)?;
-                let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-                std::io::Write::write_all(&mut file, &binary)?;
-                file.as_file().sync_data()?;
-                file.persist(kept)?;
-                Ok(())
-            };
-            on_thread(move || write().map_err(|e| local("the component cannot be kept", &e))).await?;
+    /// Keeps a copy of a component from a file, so that it can be run by digest whatever happens to the file. One that
+    /// is there and damaged is written anew.
+    pub(crate) fn keep(&self, digest: &Digest, binary: &[u8]) -> Result<(), PluginError> {
+        if self.is_builtin(digest) {
+            return Ok(());
         }
-        Ok(digest)
+        let name = format!("{}.wasm", digest.hex());
+        let is_kept = std::fs::read(self.folder.join(&name)).is_ok_and(|kept| kept == binary);
+        if is_kept {
+            return Ok(());
+        }
+        let made = files::make_folder(&self.folder);
+        let written = made.and_then(|()| files::write_whole(&self.folder, &name, binary));
+        written.map_err(|e| local("the component cannot be kept", &e))
     }
 
     /// What the component of that digest says of itself.
     pub(crate) async fn description(&self, digest: &Digest) -> Result<Arc<PluginDescription>, PluginError> {
+        self.examine(digest, None).await
+    }
+
+    /// What a component says of itself that need not be kept: these are its bytes, if they are at hand.
+    pub(crate) async fn examine(
+        &self,
+        digest: &Digest,
+        binary: Option<&Bytes>,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
         let known = self.known(digest);
-        let described = known.description.get_or_try_init(|| self.describe(digest)).await?;
+        let described = known.description.get_or_try_init(|| self.describe(digest, binary)).await?;
         Ok(Arc::clone(described))
+    }
+
+    /// What a plugin said of itself when it was added.
+    pub(crate) async fn of_entry(&self, entry: &Entry) -> Result<Arc<PluginDescription>, PluginError> {
+        let known = self.known(&entry.digest);
+        let described = known.description.get_or_try_init(|| async {
+            let unusable =
+                |why| PluginError::Invalid(format!("`{}` cannot be used as a plugin: {why}", entry.key));
+            entry.description().map(Arc::new).map_err(unusable)
+        });
+        described.await.cloned()
     }
 
     /// The component of that digest, ready to run.
@@ -140,27 +159,32 @@ impl Catalog {
         self.builtins.iter().any(|builtin| builtin.digest == *digest)
     }
 
-    async fn bytes(&self, digest: &Digest) -> Result<Vec<u8>, PluginError> {
+    /// The component of that digest.
+    pub(crate) async fn bytes(&self, digest: &Digest) -> Result<Bytes, PluginError> {
         if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.digest == *digest) {
-            return Ok(builtin.component.to_vec());
+            return Ok(Bytes::from_static(builtin.component));
         }
         let path = self.folder.join(format!("{}.wasm", digest.hex()));
         let binary = tokio::fs::read(&path).await;
         let binary = binary.map_err(|e| local(&format!("the component {digest} cannot be read"), &e))?;
         if Digest::of(&binary) == *digest {
-            Ok(binary)
+            Ok(binary.into())
         } else {
             Err(PluginError::Invalid(format!("the kept component {digest} is damaged; add the plugin again")))
         }
     }
 
-    async fn describe(&self, digest: &Digest) -> Result<Arc<PluginDescription>, PluginError> {
-        let capabilities = self.rights(digest).await?;
+    async fn describe(
+        &self,
+        digest: &Digest,
+        binary: Option<&Bytes>,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
+        let capabilities = self.rights(digest, binary).await?;
         let kept = self.cache.load_text(digest, "describe");
         let kept = kept.and_then(|text| serde_json::from_slice::<StoredDescription>(&text).ok());
         let stored = match kept {
             Some(stored) => stored,
-            None => self.run_describe(digest).await?,
+            None => self.run_describe(digest, binary).await?,
         };
         Ok(Arc::new(PluginDescription {
             name: stored.name,
@@ -175,17 +199,30 @@ impl Catalog {
     }
 
     /// The rights of a component, from its imports; before anything of it is compiled.
-    async fn rights(&self, digest: &Digest) -> Result<Vec<Capability>, PluginError> {
-        if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.digest == *digest) {
-            return component::inspect(builtin.component).map_err(|e| PluginError::Invalid(e.to_string()));
-        }
-        component::inspect(&self.bytes(digest).await?).map_err(|e| PluginError::Invalid(e.to_string()))
+    async fn rights(&self, digest: &Digest, binary: Option<&Bytes>) -> Result<Vec<Capability>, PluginError> {
+        let binary = self.at_hand(digest, binary).await?;
+        component::inspect(&binary).map_err(|e| PluginError::Invalid(e.to_string()))
     }
 
-    async fn run_describe(&self, digest: &Digest) -> Result<StoredDescription, PluginError> {
+    async fn at_hand(&self, digest: &Digest, binary: Option<&Bytes>) -> Result<Bytes, PluginError> {
+        match binary {
+            Some(binary) => Ok(binary.clone()),
+            None => self.bytes(digest).await,
+        }
+    }
+
+    async fn run_describe(
+        &self,
+        digest: &Digest,
+        binary: Option<&Bytes>,
+    ) -> Result<StoredDescription, PluginError> {
         let invalid =
             |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
-        let instance = self.instance(digest).await?;
+        let (component, is_cached) = match self.cache.load(&self.engine, digest) {
+            Some(component) => (component, true),
+            None => (self.compile(self.at_hand(digest, binary).await?).await?, false),
+        };
+        let instance = self.prepare(&component)?;
         let mut store = Store::new(&self.engine, Guest::sealed(&Limits::DESCRIBE));
         bound(&mut store, Limits::DESCRIBE.cpu);
         let _awake = self.ticker.keep_awake();
@@ -199,6 +236,10 @@ impl Catalog {
             .map_err(|e| invalid(&e))?;
         let stored = description::read(described)?;
         let text = serde_json::to_vec(&stored).map_err(|e| PluginError::Invalid(e.to_string()))?;
+        // Of what cannot describe itself nothing is kept.
+        if !is_cached {
+            self.cache.store(digest, &component);
+        }
         self.cache.store_text(digest, "describe", &text);
         Ok(stored)
     }
@@ -206,24 +247,29 @@ impl Catalog {
     async fn instance(&self, digest: &Digest) -> Result<StagePre<Guest>, PluginError> {
         let component = match self.cache.load(&self.engine, digest) {
             Some(component) => component,
-            None => self.compile(digest).await?,
+            None => {
+                let component = self.compile(self.bytes(digest).await?).await?;
+                self.cache.store(digest, &component);
+                component
+            }
         };
+        self.prepare(&component)
+    }
+
+    fn prepare(&self, component: &Component) -> Result<StagePre<Guest>, PluginError> {
         let wrong = |e: wasmtime::Error| {
             PluginError::Invalid(format!("it is no stage of contract 0.1: {}", in_words(&e)))
         };
-        StagePre::new(self.linker.instantiate_pre(&component).map_err(wrong)?).map_err(wrong)
+        StagePre::new(self.linker.instantiate_pre(component).map_err(wrong)?).map_err(wrong)
     }
 
-    async fn compile(&self, digest: &Digest) -> Result<Component, PluginError> {
-        let binary = self.bytes(digest).await?;
+    async fn compile(&self, binary: Bytes) -> Result<Component, PluginError> {
         let engine = self.engine.clone();
-        let compile = move || {
+        on_thread(move || {
             Component::from_binary(&engine, &binary)
                 .map_err(|e| PluginError::Invalid(format!("it cannot be compiled: {}", in_words(&e))))
-        };
-        let component = on_thread(compile).await?;
-        self.cache.store(digest, &component);
-        Ok(component)
+        })
+        .await
     }
 }
 
@@ -231,7 +277,8 @@ fn local(what: &str, error: &std::io::Error) -> PluginError {
     PluginError::Local(format!("{what}: {error}"))
 }
 
-async fn on_thread<R: Send + 'static>(
+/// Does what takes long or waits for a disk where it keeps no other task waiting.
+pub(crate) async fn on_thread<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, PluginError> + Send + 'static,
 ) -> Result<R, PluginError> {
     let stopping = |_| PluginError::Local("the engine is shutting down".to_owned());

@@ -49,9 +49,14 @@ pub enum Unusable {
 /// # Errors
 /// See [`Unusable`].
 pub fn inspect(binary: &[u8]) -> Result<Vec<Capability>, Unusable> {
+    capabilities_of(&imports(binary)?)
+}
+
+/// The capabilities that these imports are, sorted, free ones included.
+pub(crate) fn capabilities_of(imports: &[String]) -> Result<Vec<Capability>, Unusable> {
     let mut capabilities = Vec::new();
-    for import in imports(binary)? {
-        if let Some(capability) = capability_of(&import)? {
+    for import in imports {
+        if let Some(capability) = capability_of(import)? {
             capabilities.push(capability);
         }
     }
@@ -60,8 +65,13 @@ pub fn inspect(binary: &[u8]) -> Result<Vec<Capability>, Unusable> {
     Ok(capabilities)
 }
 
+/// Whether an import is of WASI; of those that are offered none is a right.
+pub(crate) fn is_wasi(import: &str) -> bool {
+    import.starts_with("wasi:")
+}
+
 /// The names of the imports at the top level of a component.
-fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
+pub(crate) fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
     if !binary.starts_with(MAGIC) {
         return Err(Unusable::NotWasm);
     }

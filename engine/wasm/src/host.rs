@@ -1,21 +1,22 @@
 //! The host: one wasmtime engine, one linker, a bounded number of instances.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use bytes::Bytes;
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use yuanli_model::stage::MAX_MEMORY_BYTES;
-use yuanli_model::{EngineId, Failure, PluginDescription, PluginReference};
+use yuanli_model::{Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Secrets, Sources};
 
+use crate::added::{Added, Found};
 use crate::call::Function;
-use crate::catalog::{Builtin, Catalog};
+use crate::catalog::{Builtin, Catalog, on_thread};
 use crate::interface;
 use crate::limits::Limits;
 use crate::slots::Slots;
@@ -43,7 +44,7 @@ pub struct Outside {
 /// How the host is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where copies of components from files are kept.
+    /// Where copies of components from files are kept, and in its folder `added` what is known of those that were added.
     pub components: PathBuf,
     /// Where compiled code is kept; may be removed at any time.
     pub cache: PathBuf,
@@ -72,7 +73,8 @@ impl Options {
 pub struct Host {
     pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
-    pub(crate) catalog: Catalog,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) added: Arc<Added>,
     pub(crate) outside: Arc<Outside>,
     pub(crate) limits: Limits,
     /// One for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
@@ -107,7 +109,8 @@ impl Host {
         Ok(Self {
             engine,
             ticker,
-            catalog,
+            catalog: Arc::new(catalog),
+            added: Arc::new(Added::new(options.components.join("added"))),
             outside: Arc::new(outside),
             limits: options.limits,
             slots,
@@ -121,59 +124,103 @@ impl Host {
         &self.functions
     }
 
+    /// What the component of that digest says of itself, which was resolved or added at some time.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn description(&self, component: &Digest) -> Result<Arc<PluginDescription>, PluginError> {
+        self.catalog.description(component).await
+    }
+
     async fn read_file(&self, path: &str, origin: &Origin) -> Result<Arc<PluginDescription>, PluginError> {
-        let about = |e: PluginError| match e {
-            PluginError::Invalid(why) => {
-                PluginError::Invalid(format!("`{path}` cannot be used as a plugin: {why}"))
+        let (digest, binary) = self.component_file(path, origin).await?;
+        let described = self.catalog.examine(&digest, Some(&binary)).await.map_err(|e| about(path, e))?;
+        let catalog = Arc::clone(&self.catalog);
+        on_thread(move || catalog.keep(&digest, &binary)).await?;
+        Ok(described)
+    }
+
+    /// The component in a file; what is no component is refused before anything is made of it.
+    pub(crate) async fn component_file(
+        &self,
+        path: &str,
+        origin: &Origin,
+    ) -> Result<(Digest, Bytes), PluginError> {
+        let (path, origin) = (path.to_owned(), origin.clone());
+        on_thread(move || {
+            let binary = crate::file::read(&origin.folder.join(&path), &path).map_err(|e| match e {
+                PluginError::Unknown(why) => {
+                    PluginError::Unknown(format!("{why} in {}", origin.folder.display()))
+                }
+                other => other,
+            })?;
+            let usable = crate::component::inspect(&binary);
+            usable.map_err(|e| about(&path, PluginError::Invalid(e.to_string())))?;
+            Ok((Digest::of(&binary), binary.into()))
+        })
+        .await
+    }
+
+    /// The plugin of a name: the highest version that fits. What came with the engine goes before what was added.
+    async fn named(
+        &self,
+        reference: &PluginReference,
+        name: &str,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
+        let mut unfit = None;
+        if let Some(builtin) = self.catalog.builtins().iter().find(|builtin| builtin.name == name) {
+            let found = self.catalog.description(&builtin.digest).await?;
+            match reference.check(&found) {
+                Ok(()) => return Ok(found),
+                Err(why) => unfit = Some(why),
             }
-            other => other,
-        };
-        let binary = component_file(path, origin).await?;
-        // Before anything is kept: what is no component is refused here.
-        crate::component::inspect(&binary).map_err(|e| about(PluginError::Invalid(e.to_string())))?;
-        let digest = self.catalog.add(binary).await?;
-        self.catalog.description(&digest).await.map_err(about)
+        }
+        let (added, name) = (Arc::clone(&self.added), name.to_owned());
+        let wanted = reference.clone();
+        match on_thread(move || added.find(&wanted, &name)).await? {
+            Found::Entry(entry) => self.catalog.of_entry(&entry).await,
+            Found::Unfit(why) => Err(PluginError::Unfit(unfit.unwrap_or(why).to_string())),
+            Found::Nothing => Err(match unfit {
+                Some(why) => PluginError::Unfit(why.to_string()),
+                None => PluginError::Unknown(format!(
+                    "there is no plugin `{}`",
+                    reference.name().unwrap_or_default()
+                )),
+            }),
+        }
     }
 }
 
-/// Largest component from a file, in bytes: a Python component with its interpreter has about 40 MiB.
-const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
-
-/// Reads the file of a component. A file that cannot be read is a mistake of whoever named it.
-async fn component_file(path: &str, origin: &Origin) -> Result<Vec<u8>, PluginError> {
-    let cannot = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            let folder = origin.folder.display();
-            PluginError::Unknown(format!("there is no file `{path}` in {folder}"))
+/// Names the file of a component that cannot be used.
+pub(crate) fn about(path: &str, error: PluginError) -> PluginError {
+    match error {
+        PluginError::Invalid(why) => {
+            PluginError::Invalid(format!("`{path}` cannot be used as a plugin: {why}"))
         }
-        _ => PluginError::Invalid(format!("`{path}` cannot be read: {e}")),
-    };
-    let file = origin.folder.join(path);
-    // Looked at before it is opened: a pipe would be waited for.
-    let kind = tokio::fs::metadata(&file).await.map_err(cannot)?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a folder" } else { "a device, a pipe or a socket" };
-        return Err(PluginError::Invalid(format!("`{path}` is {what}, not the file of a component")));
+        other => other,
     }
-    let mut binary = Vec::new();
-    let file = tokio::fs::File::open(&file).await.map_err(cannot)?;
-    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut binary).await.map_err(cannot)?;
-    if binary.len() as u64 > MAX_COMPONENT_BYTES {
-        return Err(PluginError::Invalid(format!("`{path}` has more than {MAX_COMPONENT_BYTES} bytes")));
-    }
-    Ok(binary)
 }
 
 #[async_trait]
 impl Plugins for Host {
     async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
-        let described =
-            self.catalog.builtins().iter().map(|builtin| self.catalog.description(&builtin.digest));
-        try_join_all(described).await
+        let (listed, damaged) = self.all().await?;
+        for error in damaged {
+            tracing::warn!(%error, "a plugin is left out");
+        }
+        Ok(listed.into_iter().map(|listed| listed.description).collect())
     }
 
     fn names(&self) -> Vec<String> {
-        self.catalog.builtins().iter().map(|builtin| builtin.name.to_owned()).collect()
+        let added = self.added.keys().unwrap_or_else(|error| {
+            // Those that came with the engine can be used all the same.
+            tracing::warn!(%error, "plugins that were added are not known");
+            Vec::new()
+        });
+        let builtin = self.catalog.builtins().iter().map(|builtin| builtin.name.to_owned());
+        let names: BTreeSet<String> =
+            builtin.chain(added.into_iter().map(|key| key.name.to_string())).collect();
+        names.into_iter().collect()
     }
 
     async fn resolve(
@@ -181,17 +228,12 @@ impl Plugins for Host {
         reference: &PluginReference,
         origin: &Origin,
     ) -> Result<Arc<PluginDescription>, PluginError> {
-        let name = match reference {
-            PluginReference::File(path) => return self.read_file(path, origin).await,
+        match reference {
+            PluginReference::File(path) => self.read_file(path, origin).await,
             PluginReference::Named(name)
             | PluginReference::Versioned(name, _)
-            | PluginReference::Pinned(name, _) => name,
-        };
-        let builtin = self.catalog.builtins().iter().find(|builtin| builtin.name == name);
-        let unknown = || PluginError::Unknown(format!("there is no plugin `{name}`"));
-        let found = self.catalog.description(&builtin.ok_or_else(unknown)?.digest).await?;
-        reference.check(&found).map_err(|unfit| PluginError::Unknown(unfit.to_string()))?;
-        Ok(found)
+            | PluginReference::Pinned(name, _) => self.named(reference, name).await,
+        }
     }
 
     async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {

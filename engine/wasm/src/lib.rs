@@ -4,20 +4,26 @@
 //! - [`Host`] implements [`yuanli_ports::Plugins`]; start reading there, in `host.rs`.
 //! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
 //!   interface of `wit/`, which declare their functions through it.
+//! - `catalog.rs` knows components by digest; `added.rs` is the store of the plugins that somebody added, `addition.rs`
+//!   and `inspection.rs` are what can be done with it and with a component that is nowhere yet.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
 //!   code; `secret.rs` holds the secrets of an attempt, and `mask.rs` takes them out of what is shown; `limits.rs` and
 //!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once.
 
+mod added;
+mod addition;
 mod attempt;
 mod cache;
 mod call;
 mod catalog;
 mod component;
 mod description;
+mod file;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guest;
 mod host;
+mod inspection;
 mod interface;
 mod limits;
 mod logline;
@@ -27,8 +33,11 @@ mod slots;
 mod ticker;
 mod wasi;
 
+pub use added::Outcome;
+pub use addition::{Addition, Candidate, Listed};
 pub use call::{Class, Function};
 pub use catalog::Builtin;
 pub use component::{Unusable, inspect};
 pub use host::{Host, Options, Outside};
+pub use inspection::{Inspection, Source};
 pub use limits::Limits;
