@@ -21,7 +21,9 @@ pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validat
 pub use explanation::Explanation;
 pub use list::List;
 pub use plan::{OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep, PlannedWorkflow};
-pub use plugin::{Plugin, Right};
+pub use plugin::{
+    AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
+};
 pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
     RunSummary, Stage, StageStatus, Update,

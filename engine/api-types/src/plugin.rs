@@ -16,12 +16,101 @@ pub struct Plugin {
     pub digest: String,
     /// Whether it came with the engine.
     pub builtin: bool,
+    /// Where it came from.
+    pub origin: PluginOrigin,
     /// What it may reach.
     pub rights: Vec<Right>,
     /// JSON Schema of its config.
     pub config_schema: Value,
     /// JSON Schema of its outputs.
     pub outputs_schema: Value,
+}
+
+/// Where a plugin came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginOrigin {
+    /// It comes with the engine.
+    BuiltIn,
+    /// It was added to the store of plugins.
+    Added,
+    /// A file.
+    File,
+}
+
+/// A plugin that was to be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AddedPlugin {
+    /// What was done.
+    pub outcome: AddOutcome,
+    /// The plugin.
+    #[serde(flatten)]
+    pub plugin: Plugin,
+}
+
+/// What adding a plugin came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddOutcome {
+    /// It was not there.
+    Added,
+    /// It was there, the same component.
+    Present,
+    /// Another component of its name and version was there, and is not any more.
+    Replaced,
+}
+
+/// What is known of a component without running a stage of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginInspection {
+    /// Its name; absent, as all that it says of itself, when it says that wrongly or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it does, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The digest of the component.
+    pub digest: String,
+    /// The size of the component.
+    pub size_bytes: u64,
+    /// Where it came from.
+    pub origin: PluginOrigin,
+    /// What it may reach, from its imports.
+    pub rights: Vec<Right>,
+    /// The interfaces of WASI that it imports, which are linked to what is harmless and count as no right.
+    pub wasi: Vec<String>,
+    /// JSON Schema of its config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_schema: Option<Value>,
+    /// JSON Schema of its outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs_schema: Option<Value>,
+    /// Why what it says of itself cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFile {
+    /// Where it lies.
+    pub file: String,
+    /// What it locks.
+    pub plugins: Vec<LockedPlugin>,
+}
+
+/// A plugin that is locked to a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedPlugin {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of its component.
+    pub digest: String,
 }
 
 /// A right that a plugin imports.

@@ -346,9 +346,73 @@ pub(crate) enum SchemaKind {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// The plugins that come with the engine, with their rights
+    /// The plugins that come with the engine and those that were added, with their rights
     #[command(after_help = "Example:\n  yuanli plugin list --json | jq '.items[].name'")]
     List,
+    /// What a component may reach, what it takes and gives; runs no stage of it
+    Inspect(Inspect),
+    /// Add components to the store of plugins, so that `uses` finds them by name
+    Add(PluginAdd),
+    /// Take plugins out of the store; runs and workflows that are pinned to them go on
+    #[command(
+        after_help = "Examples:\n  yuanli plugin remove probe@0.1.0\n  yuanli plugin remove probe   # all versions"
+    )]
+    Remove(NamedPlugin),
+    /// Write down which components the plugins of workflows are
+    Lock(PluginLock),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Rights are read from what the component imports, before anything of it is compiled. What it says
+of itself is asked of it where it reaches nothing; when that fails, the exit code is 1.
+
+Examples:
+  yuanli plugin inspect ./probe.wasm
+  yuanli plugin inspect build
+  yuanli plugin inspect probe@0.1.0 --json | jq .config_schema")]
+pub(crate) struct Inspect {
+    /// The file of a component, or the name of a plugin
+    #[arg(value_name = "FILE|NAME[@VERSION]")]
+    pub(crate) plugin: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of a folder all `*.wasm` are added, or none. A name can have several versions, each is one component.
+
+Examples:
+  yuanli plugin add ./probe.wasm
+  yuanli plugin add ./target/plugins --replace")]
+pub(crate) struct PluginAdd {
+    /// The file of a component, or a folder of them
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) path: String,
+    /// Let a component take the place of another one with its name and version
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedPlugin {
+    /// Its name, and its version unless all are meant
+    #[arg(value_name = "NAME[@VERSION]")]
+    pub(crate) plugin: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes `yuanli.lock` beside the workflows: for each plugin that was added and that they use by name
+its version and its digest, by which `run`, `validate` and `workflow plan` find it from then on.
+In a folder all its workflows count; of a file the rest of the lock stays as it is.
+
+Examples:
+  yuanli plugin lock
+  yuanli plugin lock shop.yaml")]
+pub(crate) struct PluginLock {
+    /// Files of workflows, or their folders
+    #[arg(default_value = ".", value_name = "FILE|FOLDER")]
+    pub(crate) files: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

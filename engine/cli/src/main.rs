@@ -16,7 +16,7 @@ mod view;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Command, PluginCommand, RunsCommand};
+use crate::arguments::{Arguments, Command, RunsCommand};
 use crate::exit::Exit;
 
 fn main() -> std::process::ExitCode {
@@ -47,7 +47,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Validate(validate) => command::validate::validate(&global, validate).await,
         Command::Explain(explain) => command::explain::explain(&global, &explain),
         Command::Schema(schema) => command::schema::schema(&global, &schema).await,
-        Command::Plugin { command: PluginCommand::List } => command::plugin::list(&global).await,
+        Command::Plugin { command } => command::plugin::perform(&global, command).await,
         Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
         Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,

@@ -5,14 +5,23 @@ use std::sync::Arc;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{PluginDescription, PluginReference, Workflow};
 
+/// Why a plugin cannot be used, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is none of that name, or it cannot be used at all.
+    Unknown(String),
+    /// There is one of that name, and not the one that is asked for.
+    Unfit(String),
+}
+
 /// The plugins and workflows that a text may use.
 pub trait Catalog {
     /// The plugin that a reference stands for. Whether it is of the version that is asked for is checked here, and again
     /// by who asks: a catalog that goes by the name alone is right too.
     ///
     /// # Errors
-    /// Why it cannot be used, for a person.
-    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String>;
+    /// Why it cannot be used.
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal>;
 
     /// The names of all plugins, to find the one that somebody meant.
     fn names(&self) -> Vec<String>;

@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use yuanli_expr::nearest;
 use yuanli_model::{PluginDescription, PluginReference};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Refusal};
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::key;
 use crate::schema;
@@ -19,14 +19,6 @@ pub(crate) struct Plugin {
     pub(crate) description: Arc<PluginDescription>,
     /// Checks a config; `None` when the plugin's schema is broken.
     pub(crate) config: Option<Validator>,
-}
-
-/// Why a plugin cannot be used, for a person.
-#[derive(Debug, Clone)]
-enum Refusal {
-    Unknown(String),
-    /// It is there, and not in the version that is asked for.
-    Unfit(String),
 }
 
 /// The plugins that were asked for until now.
@@ -49,7 +41,7 @@ impl<'a> Plugins<'a> {
     ) -> Option<Rc<Plugin>> {
         let catalog = self.catalog;
         let found = self.known.entry(reference.clone()).or_insert_with(|| {
-            let description = catalog.plugin(reference).map_err(Refusal::Unknown)?;
+            let description = catalog.plugin(reference)?;
             reference.check(&description).map_err(|unfit| Refusal::Unfit(unfit.to_string()))?;
             let config = match schema::compile(&description.config_schema) {
                 Ok(validator) => Some(validator),

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_executor::{Definition, Definitions};
-use yuanli_lang::{Catalog, Compilation, Lines, RenderOptions, Severity};
+use yuanli_lang::{Catalog, Compilation, Lines, Refusal, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
@@ -70,7 +70,7 @@ pub(crate) struct Runnable {
 #[derive(Debug, Default)]
 pub(crate) struct Used {
     pub(crate) plugin_names: Vec<String>,
-    pub(crate) plugins: HashMap<PluginReference, Result<Arc<PluginDescription>, String>>,
+    pub(crate) plugins: HashMap<PluginReference, Result<Arc<PluginDescription>, Refusal>>,
     pub(crate) workflow_names: Vec<String>,
     /// Those included that these run.
     pub(crate) workflows: FoundWorkflows,
@@ -120,8 +120,8 @@ impl Used {
 }
 
 impl Catalog for Used {
-    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
-        let unknown = || Err(format!("there is no plugin `{reference}`"));
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal> {
+        let unknown = || Err(Refusal::Unknown(format!("there is no plugin `{reference}`")));
         self.plugins.get(reference).cloned().unwrap_or_else(unknown)
     }
 
@@ -161,7 +161,7 @@ impl Library {
 
 impl Document {
     pub(crate) fn compile(file: File, used: Used) -> Self {
-        let File { name, text, origin } = file;
+        let File { name, text, origin, .. } = file;
         let compilation = yuanli_lang::compile(&name, &text, &used);
         Self { name, text, origin, compilation, used }
     }
@@ -227,6 +227,12 @@ impl Document {
     /// The plugin that a reference in it stands for.
     pub(crate) fn plugin(&self, reference: &PluginReference) -> Option<Arc<PluginDescription>> {
         self.used.plugin(reference).cloned()
+    }
+
+    /// The plugins of its that were added by name: another version of them may be meant tomorrow.
+    pub(crate) fn added(&self) -> impl Iterator<Item = (&PluginReference, &PluginDescription)> {
+        let known = self.used.plugins.iter().filter_map(|(uses, found)| Some((uses, found.as_deref().ok()?)));
+        known.filter(|(uses, found)| uses.name().is_some() && !found.is_builtin)
     }
 
     /// The version of a workflow that it runs, when it is known.

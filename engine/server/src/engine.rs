@@ -192,7 +192,8 @@ impl Engine {
     async fn go_on(&self, left: Left) -> anyhow::Result<()> {
         let text = left.text.context("its workflow is not stored any more")?;
         let origin = left.origin.context("where its file lay is not known")?;
-        let file = File { name: left.workflow.to_string(), text, origin };
+        let pins = Library::pins_of(&left.plugins);
+        let file = File { name: left.workflow.to_string(), text, origin, pins };
         let document = self.library.compile(file, Source::Left(&left.workflows)).await?;
         let told = document.render(false, 100);
         let workflows = Arc::new(document.workflows());

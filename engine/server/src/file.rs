@@ -1,10 +1,12 @@
 //! Finding and reading the file of a workflow. Nothing is read past the largest workflow there can be.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use yuanli_lang::MAX_TEXT;
+use yuanli_model::{Digest, PluginReference};
 use yuanli_ports::plugins::Origin;
 
 use crate::document::Unread;
@@ -20,9 +22,19 @@ pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) text: String,
     pub(crate) origin: Origin,
+    /// The components that plugins in it are pinned to since it was taken in; none when it comes from where it lies.
+    pub(crate) pins: Pins,
 }
 
+/// Plugins by what a document calls them, with the components that they are pinned to.
+pub(crate) type Pins = BTreeMap<PluginReference, Digest>;
+
 impl File {
+    /// Whether it came from standard input: where it lies says nothing of it then.
+    pub(crate) fn is_stdin(&self) -> bool {
+        self.name == STDIN
+    }
+
     /// Reads a file, the one workflow of a folder, or standard input.
     pub(crate) async fn read(name: &str) -> Result<Self, Unread> {
         let name = name.to_owned();
@@ -36,7 +48,7 @@ impl File {
             if name != STDIN && Path::new(name).is_dir() { only_workflow(name)? } else { name.to_owned() };
         let text = text(&name, bytes(&name)?)?;
         let origin = origin(&name).map_err(|e| format!("the folder of `{name}` cannot be read: {e}"))?;
-        Ok(Self { name, text, origin })
+        Ok(Self { name, text, origin, pins: Pins::new() })
     }
 }
 

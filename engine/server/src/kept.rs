@@ -17,7 +17,7 @@ use yuanli_ports::store::{Batch, Key, Range};
 use yuanli_triggers::{Firing, Slot, StartId, Timetable};
 
 use crate::document::Document;
-use crate::file::File;
+use crate::file::{File, Pins};
 
 /// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them.
 const WORKFLOWS: [u8; 1] = [48];
@@ -37,6 +37,8 @@ pub(crate) struct Kept {
     pub(crate) schedules: Vec<Schedule>,
     /// What its webhook is signed with, if it has one.
     pub(crate) secret: Option<SecretName>,
+    /// The components of the plugins in it that were added by name: it runs with those that it was applied with.
+    pub(crate) pins: Pins,
 }
 
 impl Kept {
@@ -50,7 +52,8 @@ impl Kept {
 
     /// The file that it came from.
     pub(crate) fn as_file(&self) -> File {
-        File { name: self.file.clone(), text: self.text.clone(), origin: self.origin.clone() }
+        let Self { file, text, origin, pins, .. } = self;
+        File { name: file.clone(), text: text.clone(), origin: origin.clone(), pins: pins.clone() }
     }
 
     /// The digest of its text.
@@ -124,6 +127,7 @@ impl Registry {
             applied: now,
             schedules: workflow.triggers().schedules.clone(),
             secret: workflow.triggers().webhook.as_ref().map(|webhook| webhook.secret.clone()),
+            pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
         });
         let _writer = self.writer.lock().await;
         let before = self.get(&kept.name);
@@ -264,6 +268,9 @@ struct Row {
     /// Cron expression and time zone.
     schedules: Vec<(String, String)>,
     secret: Option<String>,
+    /// Plugins and the components that they are pinned to.
+    #[serde(default)]
+    pins: Vec<(String, String)>,
 }
 
 impl Row {
@@ -277,11 +284,13 @@ impl Row {
             applied_ms: kept.applied.as_millis(),
             schedules: kept.schedules.iter().map(|s| (s.cron.clone(), s.timezone.clone())).collect(),
             secret: kept.secret.as_ref().map(ToString::to_string),
+            pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
         }
     }
 
     fn into_kept(self) -> anyhow::Result<Kept> {
         let schedule = |(cron, timezone)| Schedule { cron, timezone };
+        let pin = |(uses, digest): &(String, String)| Ok((uses.parse()?, digest.parse()?));
         Ok(Kept {
             name: self.name.parse()?,
             file: self.file,
@@ -290,6 +299,7 @@ impl Row {
             applied: Timestamp::from_millis(self.applied_ms),
             schedules: self.schedules.into_iter().map(schedule).collect(),
             secret: self.secret.map(|secret| secret.parse()).transpose()?,
+            pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
         })
     }
 }

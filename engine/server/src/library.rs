@@ -8,7 +8,7 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_lang::DocumentKind;
-use yuanli_model::{Digest, EngineId, PluginDescription};
+use yuanli_model::{Digest, EngineId, PluginReference};
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::secrets::NoSecrets;
 use yuanli_ports::{Apps, Plugins, Secrets};
@@ -16,6 +16,7 @@ use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
 
 use crate::clock::SystemClock;
+use crate::file::Pins;
 
 /// The plugins that were compiled into this binary.
 static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
@@ -57,12 +58,15 @@ impl Library {
         Ok(Self { plugins: Arc::new(host) })
     }
 
-    /// The plugins that come with the engine.
-    ///
-    /// # Errors
-    /// When one of them cannot be read, which is a defect of the binary or of this machine.
-    pub async fn list(&self) -> anyhow::Result<Vec<api::Plugin>> {
-        Ok(self.plugins.list().await?.iter().map(|plugin| body(plugin)).collect())
+    /// The components that plugins of a run are to be found by again, from what its document calls them. Those that come
+    /// with the engine are left to the engine that there is now.
+    pub(crate) fn pins_of(plugins: &[(String, Digest)]) -> Pins {
+        let pin = |(uses, component): &(String, Digest)| {
+            let uses: PluginReference = uses.parse().ok()?;
+            let is_builtin = BUILTINS.iter().any(|builtin| uses.name() == Some(builtin.name));
+            (!is_builtin).then_some((uses, *component))
+        };
+        plugins.iter().filter_map(pin).collect()
     }
 
     /// The JSON Schema of a kind of document, which knows the configs of these plugins.
@@ -70,7 +74,11 @@ impl Library {
     /// # Errors
     /// As [`Self::list`].
     pub async fn json_schema(&self, kind: api::DocumentKind) -> anyhow::Result<Value> {
-        let plugins = self.plugins.list().await?;
+        let mut plugins = self.plugins.list().await?;
+        // A name alone stands for its highest version.
+        plugins.reverse();
+        plugins.dedup_by(|lower, higher| lower.name == higher.name);
+        plugins.reverse();
         let kind = match kind {
             api::DocumentKind::Workflow => DocumentKind::Workflow,
             api::DocumentKind::App => DocumentKind::App,
@@ -100,21 +108,5 @@ pub(crate) fn outside(
         sources: Arc::new(SourceTrees::default()),
         secrets,
         apps,
-    }
-}
-
-fn body(plugin: &PluginDescription) -> api::Plugin {
-    let rights = plugin.capabilities.iter();
-    api::Plugin {
-        name: plugin.name.clone(),
-        version: plugin.version.clone(),
-        summary: plugin.summary.clone(),
-        digest: plugin.digest.to_string(),
-        builtin: plugin.is_builtin,
-        rights: rights
-            .map(|right| api::Right { name: right.to_string(), allows: right.in_words().to_owned() })
-            .collect(),
-        config_schema: plugin.config_schema.clone(),
-        outputs_schema: plugin.outputs_schema.clone(),
     }
 }

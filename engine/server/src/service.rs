@@ -26,7 +26,7 @@ use yuanli_triggers::{Firing, StartId};
 
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
-use crate::file::File;
+use crate::file::{File, Pins};
 use crate::kept::{Kept, Registry};
 use crate::secret::{self, Secrets};
 use crate::workflows::Source;
@@ -423,7 +423,7 @@ impl Shared {
         if !origin.folder.is_absolute() || !origin.root.is_absolute() {
             return Err(Refusal::Invalid("`folder` and `root` have to be absolute paths".to_owned()));
         }
-        let file = File { name: document.file, text: document.text, origin };
+        let file = File { name: document.file, text: document.text, origin, pins: Pins::new() };
         let document = self.compile(file).await?;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));

@@ -21,7 +21,7 @@ pub struct Source {
 /// # Errors
 /// When it cannot be read.
 pub async fn read(file: &str) -> Result<Source, Unread> {
-    let File { name, text, origin } = File::read(file).await?;
+    let File { name, text, origin, .. } = File::read(file).await?;
     let path = |path: &std::path::Path| {
         let named = path.to_str().map(str::to_owned);
         named.ok_or_else(|| Unread::File(format!("the path `{}` is no text", path.display())))

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use yuanli_executor::{Definition, LeftWorkflow};
+use yuanli_lang::{Lock, LockedPlugin, Refusal};
 use yuanli_model::stage::WorkflowReference;
+use yuanli_model::{PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
 
 use crate::document::{Document, FoundWorkflows, Unread, Used};
-use crate::file::{self, File};
+use crate::file::{self, File, Pins};
 use crate::kept::Registry;
 use crate::library::Library;
+use crate::lock;
 
 /// How deep workflows may be nested that run each other.
 const MAX_DEPTH: usize = 16;
@@ -35,6 +39,8 @@ pub(crate) enum Source<'a> {
 pub(crate) struct Compiler<'a> {
     library: &'a Library,
     source: Source<'a>,
+    /// Whether lock files count.
+    heeds_locks: bool,
     /// Those that were looked at.
     found: FoundWorkflows,
     /// How deep those that were compiled are nested: 1 for one that runs no other.
@@ -45,7 +51,19 @@ pub(crate) struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     pub(crate) fn new(library: &'a Library, source: Source<'a>) -> Self {
-        Self { library, source, found: FoundWorkflows::new(), depths: BTreeMap::new(), path: Vec::new() }
+        Self {
+            library,
+            source,
+            heeds_locks: true,
+            found: FoundWorkflows::new(),
+            depths: BTreeMap::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// The same, as if no plugin was locked.
+    pub(crate) fn without_locks(self) -> Self {
+        Self { heeds_locks: false, ..self }
     }
 
     /// Finds everything that is wrong with a text.
@@ -65,10 +83,12 @@ impl<'a> Compiler<'a> {
         }
         let plugins = &self.library.plugins;
         let mut used = Used { plugin_names: plugins.names(), ..Used::default() };
+        let locked = self.lock_of(&file).await;
         for reference in yuanli_lang::references(&file.text) {
-            let resolved = match plugins.resolve(&reference, &file.origin).await {
+            let resolved = match self.plugin(&reference, &file, &locked).await {
                 Err(PluginError::Local(why)) => anyhow::bail!("plugin `{reference}`: {why}"),
-                Err(error) => Err(error.to_string()),
+                Err(PluginError::Unfit(why)) => Err(Refusal::Unfit(why)),
+                Err(error) => Err(Refusal::Unknown(error.to_string())),
                 Ok(description) => Ok(description),
             };
             used.plugins.insert(reference, resolved);
@@ -79,6 +99,60 @@ impl<'a> Compiler<'a> {
         }
         let depth = workflows.iter().filter_map(|uses| self.depths.get(uses)).max().copied();
         Ok((Document::compile(file, used), depth.unwrap_or_default()))
+    }
+
+    /// The lock that a file is read with: the one in its folder, when that is where it was read from.
+    async fn lock_of(&self, file: &File) -> Result<Lock, String> {
+        match self.source {
+            Source::Beside | Source::BesideIfThere if self.heeds_locks && !file.is_stdin() => {
+                Ok(lock::beside(&file.origin.folder).await?.unwrap_or_default())
+            }
+            _ => Ok(Lock::default()),
+        }
+    }
+
+    /// The plugin of a reference: the one that it is pinned to, else that it is locked to, else what it stands for now.
+    async fn plugin(
+        &self,
+        reference: &PluginReference,
+        file: &File,
+        locked: &Result<Lock, String>,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
+        let plugins = &self.library.plugins;
+        if let Some(component) = file.pins.get(reference) {
+            match plugins.description(component).await {
+                // The copy is gone. The file may still be what it was, of a name another version is another plugin.
+                Err(PluginError::Local(_)) if reference.name().is_none() => {}
+                pinned => return pinned,
+            }
+        }
+        let found = plugins.resolve(reference, &file.origin).await;
+        if reference.name().is_none() || found.as_ref().is_ok_and(|found| found.is_builtin) {
+            return found;
+        }
+        let lock = locked.as_ref().map_err(|why| PluginError::Unfit(why.clone()))?;
+        match lock.find(reference) {
+            Ok(None) => found,
+            Ok(Some(LockedPlugin { digest, .. }))
+                if found.as_ref().is_ok_and(|found| found.digest == digest) =>
+            {
+                found
+            }
+            Ok(Some(LockedPlugin { key, digest })) => {
+                let pinned = PluginReference::Pinned(key.name.to_string(), digest);
+                match plugins.resolve(&pinned, &file.origin).await {
+                    Err(PluginError::Unknown(_) | PluginError::Unfit(_)) => Err(PluginError::Unfit(format!(
+                        "`{}` locks `{}` to {} ({digest}), which is not here: add it with `yuanli plugin add FILE`, or lock \
+                         again with `yuanli plugin lock`",
+                        Lock::FILE,
+                        key.name,
+                        key.version,
+                    ))),
+                    found => found,
+                }
+            }
+            Err(unlocked) => Err(PluginError::Unfit(unlocked.to_string())),
+        }
     }
 
     /// Looks at a workflow that a document runs whose file lies there.
@@ -155,7 +229,7 @@ impl<'a> Compiler<'a> {
             Source::Left(left) => Ok(match left.iter().find(|left| left.uses == *uses) {
                 Some(LeftWorkflow { text: Some(text), origin, .. }) => {
                     let name = format!("{name}.yaml");
-                    Ok(Some(File { name, text: text.clone(), origin: origin.clone() }))
+                    Ok(Some(File { name, text: text.clone(), origin: origin.clone(), pins: Pins::new() }))
                 }
                 Some(_) => Err(format!("the text of workflow `{name}` is not stored any more")),
                 None => Err(format!("workflow `{name}` was not found when the run was started")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 use yuanli_flow::{Command, Creation, Run, create, step};
-use yuanli_lang::{Catalog, Compilation, compile};
+use yuanli_lang::{Catalog, Compilation, Refusal, compile};
 use yuanli_model::{
     AttemptOutcome, Digest, PluginDescription, PluginReference, RunEvent, RunId, Timestamp, Workflow,
 };
@@ -128,7 +128,7 @@ fn plain(stages: usize) -> anyhow::Result<String> {
 struct One;
 
 impl Catalog for One {
-    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal> {
         let config_schema = json!({
             "type": "object",
             "properties": { "image": { "type": "string" }, "seen": { "type": "string" } },

@@ -6,14 +6,16 @@ use indexmap::IndexMap;
 use serde_json::{Map, json};
 use yuanli_expr::{Environment, Kind, Scope, Type, parse};
 use yuanli_lang::plan::Plan;
-use yuanli_lang::{Catalog, RenderOptions, Severity, compile, references, render, workflow_references};
+use yuanli_lang::{
+    Catalog, Refusal, RenderOptions, Severity, compile, references, render, workflow_references,
+};
 use yuanli_model::{Digest, PluginDescription, PluginReference};
 
 /// A catalog in which every name is a plugin, and no workflow is known.
 struct Any;
 
 impl Catalog for Any {
-    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal> {
         Ok(Arc::new(PluginDescription {
             name: reference.to_string(),
             version: "1.0.0".to_owned(),

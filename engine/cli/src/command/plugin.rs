@@ -1,22 +1,171 @@
 //! `yuanli plugin`.
 
-use yuanli_api_types::List;
+mod keys;
 
-use crate::arguments::Global;
-use crate::exit::Exit;
+use serde_json::Value;
+use yuanli_api_types::{
+    AddOutcome, AddedPlugin, List, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
+};
+use yuanli_server::printable_line;
+
+use crate::arguments::{Global, Inspect, NamedPlugin, PluginAdd, PluginCommand, PluginLock};
+use crate::exit::{Exit, Misuse};
 use crate::output;
 
-pub(crate) async fn list(global: &Global) -> anyhow::Result<Exit> {
-    let items = super::library(global)?.list().await?;
+pub(crate) async fn perform(global: &Global, command: PluginCommand) -> anyhow::Result<Exit> {
+    match command {
+        PluginCommand::List => list(global).await,
+        PluginCommand::Inspect(arguments) => inspect(global, &arguments).await,
+        PluginCommand::Add(arguments) => add(global, &arguments).await,
+        PluginCommand::Remove(plugin) => remove(global, &plugin).await,
+        PluginCommand::Lock(arguments) => lock(global, &arguments).await,
+    }
+}
+
+async fn list(global: &Global) -> anyhow::Result<Exit> {
+    let listing = super::library(global)?.list().await?;
+    for why in &listing.damaged {
+        output::note(format_args!("left out: {why}"));
+    }
     if global.json {
-        output::json(&List { items, next: None })?;
+        output::json(&List { items: listing.plugins, next: None })?;
         return Ok(Exit::Done);
     }
-    let rows = items.into_iter().map(|plugin| {
-        let rights: Vec<String> = plugin.rights.into_iter().map(|right| right.name).collect();
+    let rows = listing.plugins.into_iter().map(|plugin| {
         let digest = output::short_digest(&plugin.digest).to_owned();
-        vec![plugin.name, plugin.version, plugin.summary, rights.join(", "), digest]
+        let rights = names(&plugin.rights);
+        vec![plugin.name, plugin.version, origin(plugin.origin).to_owned(), rights, plugin.summary, digest]
     });
-    output::table(&["NAME", "VERSION", "WHAT IT DOES", "RIGHTS", "DIGEST"], rows)?;
+    output::table(&["NAME", "VERSION", "ORIGIN", "RIGHTS", "WHAT IT DOES", "DIGEST"], rows)?;
     Ok(Exit::Done)
+}
+
+async fn inspect(global: &Global, arguments: &Inspect) -> anyhow::Result<Exit> {
+    let found = super::library(global)?.inspect(&arguments.plugin).await.map_err(super::unread)?;
+    let printed = if global.json { output::json(&found) } else { tell(&found) };
+    output::unless_closed(printed)?;
+    let Some(error) = found.error else { return Ok(Exit::Done) };
+    output::note(format_args!("error: {error}"));
+    Ok(Exit::Failed)
+}
+
+fn tell(found: &PluginInspection) -> anyhow::Result<()> {
+    if let (Some(name), Some(version)) = (&found.name, &found.version) {
+        output::line(format_args!("{} {}", printable_line(name), printable_line(version)))?;
+    }
+    if let Some(summary) = &found.summary {
+        output::line(format_args!("  {}", printable_line(summary)))?;
+    }
+    output::line(format_args!("origin  {}", origin(found.origin)))?;
+    output::line(format_args!("digest  {}", found.digest))?;
+    output::line(format_args!("size    {}", output::size(found.size_bytes)))?;
+    if !found.wasi.is_empty() {
+        let interfaces = output::count(found.wasi.len(), "interface");
+        output::line(format_args!("WASI    {interfaces}, linked to what is harmless: no right"))?;
+    }
+    output::line("")?;
+    if found.rights.is_empty() {
+        output::line("It has no rights.")?;
+    } else {
+        let rows = found.rights.iter().map(|right| vec![right.name.clone(), right.allows.clone()]);
+        output::table(&["RIGHT", "WHAT IT ALLOWS"], rows)?;
+    }
+    tell_keys("CONFIG", found.config_schema.as_ref())?;
+    tell_keys("OUTPUTS", found.outputs_schema.as_ref())
+}
+
+fn tell_keys(title: &str, schema: Option<&Value>) -> anyhow::Result<()> {
+    let Some(schema) = schema else { return Ok(()) };
+    output::line("")?;
+    let rows = keys::rows(schema);
+    if rows.is_empty() {
+        return output::line(format_args!("{title}: {}", keys::without_keys(schema)));
+    }
+    output::table(&[title, "TYPE", "", "WHAT IT IS"], rows)
+}
+
+async fn add(global: &Global, arguments: &PluginAdd) -> anyhow::Result<Exit> {
+    must_be_here(global)?;
+    let added = super::library(global)?.add(&arguments.path, arguments.replace).await;
+    let added = added.map_err(super::unread)?;
+    for AddedPlugin { outcome, plugin } in &added {
+        let Plugin { name, version, rights, .. } = plugin;
+        let digest = output::short_digest(&plugin.digest);
+        output::note(match outcome {
+            AddOutcome::Added => format!("added {name} {version} ({digest}); rights: {}", names(rights)),
+            AddOutcome::Present => format!("{name} {version} ({digest}) was there already"),
+            AddOutcome::Replaced => {
+                format!(
+                    "put {name} {version} ({digest}) in the place of another component; rights: {}",
+                    names(rights)
+                )
+            }
+        });
+    }
+    match (global.json, added.as_slice()) {
+        (true, [only]) if !std::path::Path::new(&arguments.path).is_dir() => output::json(only)?,
+        (true, _) => output::json(&List { items: added, next: None })?,
+        (false, several) => {
+            for AddedPlugin { plugin, .. } in several {
+                output::line(format_args!("{}@{}", plugin.name, plugin.version))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn remove(global: &Global, named: &NamedPlugin) -> anyhow::Result<Exit> {
+    must_be_here(global)?;
+    let removed = super::library(global)?.remove(&named.plugin).await.map_err(super::unread)?;
+    if global.json {
+        output::json(&List { items: removed, next: None })?;
+        return Ok(Exit::Done);
+    }
+    output::note(format_args!("removed {}; whoever is pinned to it runs it on", removed.join(", ")));
+    Ok(Exit::Done)
+}
+
+async fn lock(global: &Global, arguments: &PluginLock) -> anyhow::Result<Exit> {
+    let locks = super::library(global)?.lock(&arguments.files).await.map_err(super::unread)?;
+    for LockFile { file, plugins } in &locks {
+        if plugins.is_empty() {
+            output::note(format_args!("{file}: no plugin to lock; those of the engine are never locked"));
+        }
+        for LockedPlugin { name, version, digest } in plugins {
+            let digest = output::short_digest(digest);
+            output::note(format_args!("{file}: {name} {version} ({digest})"));
+        }
+    }
+    if global.json {
+        output::json(&List { items: locks, next: None })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The store of plugins is a part of a data directory; the engine of another machine has its own.
+fn must_be_here(global: &Global) -> anyhow::Result<()> {
+    match &global.url {
+        Some(url) => {
+            let why = format!(
+                "plugins are added and removed in a data directory, not at {url}: leave `--url` and YUANLI_URL out"
+            );
+            Err(Misuse(why).into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn names(rights: &[Right]) -> String {
+    if rights.is_empty() {
+        return "none".to_owned();
+    }
+    rights.iter().map(|right| right.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+const fn origin(origin: PluginOrigin) -> &'static str {
+    match origin {
+        PluginOrigin::BuiltIn => "built-in",
+        PluginOrigin::Added => "added",
+        PluginOrigin::File => "file",
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use yuanli_lang::{Catalog, Code, Compilation, RenderOptions, Severity, compile, render};
+use yuanli_lang::{Catalog, Code, Compilation, Refusal, RenderOptions, Severity, compile, render};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Capability, Digest, PluginDescription, PluginReference, Workflow};
 
@@ -16,7 +16,8 @@ pub(crate) const FILE: &str = "shop.yaml";
 pub(crate) struct Plugins;
 
 impl Catalog for Plugins {
-    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, String> {
+    fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal> {
+        let unknown = |why: String| Err(Refusal::Unknown(why));
         let name = reference.name().map_or_else(|| reference.to_string(), str::to_owned);
         let (config, outputs, capabilities, is_builtin) = match name.as_str() {
             "build" => (build_config(), build_outputs(), vec![Capability::Log, Capability::Images], true),
@@ -35,8 +36,8 @@ impl Catalog for Plugins {
                 false,
             ),
             "./broken.wasm" => (json!({ "type": "no such type" }), json!({}), vec![], false),
-            "./gone.wasm" => return Err("there is no file `gone.wasm` beside the workflow".to_owned()),
-            name => return Err(format!("there is no plugin `{name}`")),
+            "./gone.wasm" => return unknown("there is no file `gone.wasm` beside the workflow".to_owned()),
+            name => return unknown(format!("there is no plugin `{name}`")),
         };
         Ok(Arc::new(PluginDescription {
             name,
