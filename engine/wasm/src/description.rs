@@ -3,31 +3,26 @@
 use jsonschema::Validator;
 use serde_json::Value;
 use yuanli_bindings::stage::Description;
-use yuanli_model::PluginReference;
+use yuanli_model::plugin::{InvalidIdentity, Name, Version};
+use yuanli_model::printable_line;
 use yuanli_ports::plugins::PluginError;
 
 use crate::catalog::StoredDescription;
 
-/// Longest name and longest version, in bytes: they are part of file names and of lines for people.
-const MAX_NAME_BYTES: usize = 64;
-/// Longest summary, in bytes.
-const MAX_SUMMARY_BYTES: usize = 1024;
+/// Longest summary, in bytes: it is one line for a person.
+const MAX_SUMMARY_BYTES: usize = 1000;
 /// Longest JSON Schema of a plugin, in bytes.
 const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 
 /// What is kept of it.
 pub(crate) fn read(described: Description) -> Result<StoredDescription, PluginError> {
     let Description { name, version, summary, config_schema, outputs_schema, .. } = described;
-    let is_name = matches!(name.parse(), Ok(PluginReference::Named(_)));
-    if !is_name || name.len() > MAX_NAME_BYTES {
-        let rule = format!("lower-case letters, digits and dashes, at most {MAX_NAME_BYTES}");
-        return Err(invalid(format!("its name {name:?} is none: {rule}")));
-    }
-    if semver::Version::parse(&version).is_err() || version.len() > MAX_NAME_BYTES {
-        return Err(invalid(format!("its version {version:?} is none, such as `1.2.0`")));
-    }
-    if summary.len() > MAX_SUMMARY_BYTES || summary.contains(char::is_control) {
-        return Err(invalid(format!("its summary is not one line of at most {MAX_SUMMARY_BYTES} bytes")));
+    let wrong = |why: InvalidIdentity| invalid(format!("what it says of itself is wrong: {why}"));
+    let _: Name = name.parse().map_err(wrong)?;
+    let _: Version = version.parse().map_err(wrong)?;
+    if summary.len() > MAX_SUMMARY_BYTES || printable_line(&summary) != summary {
+        let why = format!("its summary is no line of at most {MAX_SUMMARY_BYTES} bytes");
+        return Err(invalid(format!("what it says of itself is wrong: {why}")));
     }
     let config_schema = schema(&name, "config", &config_schema)?;
     let outputs_schema = schema(&name, "outputs", &outputs_schema)?;

@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 
-use yuanli_model::plugin::{NamedVersion, Version};
-use yuanli_model::{Capability, Digest, PluginDescription, PluginReference, printable_line};
+use yuanli_model::plugin::{InvalidIdentity, NamedVersion, Version};
+use yuanli_model::{Capability, Digest, PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
 
-use crate::catalog::{on_thread, validator};
+use crate::catalog::on_thread;
 use crate::component;
 use crate::host::{Host, about};
-
-/// Longest summary, in bytes: it is one line for a person.
-const MAX_SUMMARY_BYTES: usize = 1000;
 
 /// Where a component came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,25 +75,16 @@ impl Host {
         binary: &bytes::Bytes,
     ) -> Result<(NamedVersion, Arc<PluginDescription>), PluginError> {
         let described = self.catalog.examine(digest, Some(binary)).await?;
-        let key = check(&described)?;
+        let key = identity(&described)?;
         Ok((key, described))
     }
 }
 
-/// What a plugin says of itself is its author's word until this has been asked.
-fn check(described: &PluginDescription) -> Result<NamedVersion, PluginError> {
-    let invalid =
-        |why: &dyn std::fmt::Display| PluginError::Invalid(format!("what it says of itself is wrong: {why}"));
-    let key = NamedVersion {
-        name: described.name.parse().map_err(|e| invalid(&e))?,
-        version: described.version.parse::<Version>().map_err(|e| invalid(&e))?,
-    };
-    if described.summary.len() > MAX_SUMMARY_BYTES || printable_line(&described.summary) != described.summary
-    {
-        let why = format!("its summary is no line of at most {MAX_SUMMARY_BYTES} bytes");
-        return Err(invalid(&why));
-    }
-    validator(&described.name, "config", &described.config_schema)?;
-    validator(&described.name, "outputs", &described.outputs_schema)?;
-    Ok(key)
+/// The name and version that a plugin gives.
+fn identity(described: &PluginDescription) -> Result<NamedVersion, PluginError> {
+    let invalid = |why: InvalidIdentity| PluginError::Invalid(why.to_string());
+    Ok(NamedVersion {
+        name: described.name.parse().map_err(invalid)?,
+        version: described.version.parse::<Version>().map_err(invalid)?,
+    })
 }
