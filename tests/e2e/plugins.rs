@@ -443,3 +443,29 @@ fn a_workflow_that_is_kept_runs_with_the_component_that_it_was_applied_with() {
     served.apply("w.yaml", &using("noop"));
     assert_eq!(run(&served), digest(&noop("0.2.0")));
 }
+
+#[test]
+fn a_run_goes_on_with_the_component_that_it_began_with() {
+    let mut served = Served::new();
+    served.place.write("one.wasm", noop("0.1.0"));
+    served.place.write("two.wasm", noop("0.2.0"));
+    served.place.write("file.wasm", noop("0.3.0"));
+    served.yuanli(&["plugin", "add", "one.wasm"]).expect(0, &[]);
+    let workflow = "name: w\nstages:\n  ask: { approval: \"go on?\" }\n  a: { uses: noop, needs: ask, with: {} }\n  \
+                    b: { uses: ./file.wasm, needs: ask, with: {} }\n";
+    served.apply("w.yaml", workflow);
+    served.yuanli(&["trigger", "w"]).expect(0, &[]);
+    let run = |served: &Served| served.place.json(&["runs", "show", "last"]);
+    wait_until("it asks", || run(&served)["stages"][0]["status"] == "held");
+    served.kill();
+    served.yuanli(&["plugin", "add", "two.wasm"]).expect(0, &[]);
+    served.yuanli(&["plugin", "remove", "noop@0.1.0"]).expect(0, &[]);
+    std::fs::remove_file(served.place.path("file.wasm")).unwrap();
+    served.start();
+    served.yuanli(&["runs", "approve", "last", "ask"]).expect(0, &[]);
+    wait_until("it has ended", || run(&served)["status"] != "running");
+    let ended = run(&served);
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert_eq!(ended["stages"][1]["component"], digest(&noop("0.1.0")));
+    assert_eq!(ended["stages"][2]["component"], digest(&noop("0.3.0")));
+}
