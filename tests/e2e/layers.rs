@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::support::root;
 
 const PURE: [&str; 7] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling"];
-const ADAPTERS: [&str; 7] = ["backup", "docker", "gateway", "source", "store", "wasm", "workspace"];
+const ADAPTERS: [&str; 8] =
+    ["backup", "docker", "gateway", "outgoing", "source", "store", "wasm", "workspace"];
 
 /// What a crate may depend on, of this workspace, outside of its tests.
 fn allowed(name: &str) -> Vec<&str> {
@@ -39,7 +40,7 @@ fn allowed(name: &str) -> Vec<&str> {
 }
 
 /// Crates of others that only these may know.
-const KNOWN_TO: [(&str, &[&str]); 9] = [
+const KNOWN_TO: [(&str, &[&str]); 10] = [
     ("sled", &["store"]),
     ("bollard", &["docker"]),
     ("wasmtime", &["wasm", "bindings", "bench"]),
@@ -47,7 +48,8 @@ const KNOWN_TO: [(&str, &[&str]); 9] = [
     ("chrono-tz", &["calendar"]),
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
-    ("hyper", &["gateway", "server", "cli", "bench"]),
+    ("hyper", &["gateway", "outgoing", "server", "cli", "bench"]),
+    ("rustls", &["outgoing"]),
     ("rustic_core", &["backup"]),
 ];
 

@@ -15,6 +15,7 @@ mod layers;
 mod pipe;
 mod plan;
 mod plugins;
+mod requests;
 mod runs;
 mod secrets;
 mod serve;

@@ -68,8 +68,7 @@ fn a_secret_that_nobody_has_is_found_before_anything_runs() {
     run(&place, &file, &["--secret", "hidden=env:NO_SUCH_VARIABLE"])
         .expect(2, &["there is no environment variable"]);
     run(&place, &file, &["--secret", "hidden=file:none"]).expect(2, &["`none`: No such file"]);
-    run(&place, &file, &["--secret", &format!("hidden={VALUE}")])
-        .expect(2, &["expected NAME=env:VARIABLE"]);
+    run(&place, &file, &["--secret", &format!("hidden={VALUE}")]).expect(2, &["expected NAME=env:VARIABLE"]);
     assert_eq!(place.json(&["runs", "list"])["items"], serde_json::json!([]), "nothing was run");
     run(&place, &file, &["--dry", "--secret", "hidden=env:E2E_SECRET"]).expect(0, &[]);
     // Without the secrets of a run nothing is known of them.

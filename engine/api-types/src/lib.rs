@@ -20,7 +20,9 @@ pub use app::{
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;
 pub use list::List;
-pub use plan::{OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep, PlannedWorkflow};
+pub use plan::{
+    HttpGrant, OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep, PlannedWorkflow,
+};
 pub use plugin::{
     AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
 };

@@ -99,6 +99,23 @@ pub struct PlannedPlugin {
     pub digest: String,
     /// The rights that it has there.
     pub rights: Vec<String>,
+    /// The HTTP requests that it may send there; any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpGrant>,
+}
+
+/// HTTP requests that a plugin may send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpGrant {
+    /// To these hosts.
+    pub hosts: Vec<String>,
+    /// With these methods.
+    pub methods: Vec<String>,
+    /// To these paths; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Whether addresses of this machine and of private networks are among them.
+    pub private: bool,
 }
 
 /// The workflow of a stage.

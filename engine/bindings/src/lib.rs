@@ -15,6 +15,7 @@ mod generated {
                 import yuanli:random/random@0.1.0;
                 import yuanli:secrets/secrets@0.1.0;
                 import yuanli:secrets-reveal/secrets-reveal@0.1.0;
+                import yuanli:http/http@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -33,6 +34,7 @@ mod generated {
             "../../wit/random",
             "../../wit/secrets",
             "../../wit/secrets-reveal",
+            "../../wit/http",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",
@@ -55,6 +57,7 @@ pub use generated::yuanli::backups::backups;
 pub use generated::yuanli::clock::clock;
 pub use generated::yuanli::containers::containers;
 pub use generated::yuanli::context::context;
+pub use generated::yuanli::http::http;
 pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
 pub use generated::yuanli::metrics::metrics;
@@ -69,13 +72,14 @@ pub use generated::yuanli::workspace::workspace;
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 14] = [
+pub const INTERFACES: [&str; 15] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:clock/clock@0.1.0",
     "yuanli:random/random@0.1.0",
     "yuanli:secrets/secrets@0.1.0",
     "yuanli:secrets-reveal/secrets-reveal@0.1.0",
+    "yuanli:http/http@0.1.0",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",

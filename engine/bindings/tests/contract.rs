@@ -12,7 +12,8 @@ fn resolve() -> Resolve {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let mut folders: Vec<_> = std::fs::read_dir(wit).unwrap().map(|folder| folder.unwrap().path()).collect();
-    folders.sort();
+    // Others use its handles.
+    folders.sort_by_key(|folder| (!folder.ends_with("secrets"), folder.clone()));
     for folder in folders {
         resolve.push_dir(folder).unwrap();
     }

@@ -71,7 +71,7 @@ pub(crate) enum Command {
         /// What to explain: `app/NAME` tells why it has as many replicas as it has
         what: String,
     },
-    /// What webhooks are signed with
+    /// Secrets that the engine keeps: for stages, and for the signatures of webhooks
     Secret {
         #[command(subcommand)]
         command: SecretCommand,

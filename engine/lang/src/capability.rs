@@ -1,6 +1,6 @@
 //! Rights: what a plugin imports against what the stage grants it.
 
-use yuanli_model::{Capability, PluginDescription};
+use yuanli_model::{Capability, Grant, PluginDescription};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::stage::Draft;
@@ -8,20 +8,21 @@ use crate::stage::Draft;
 /// Reports rights that the plugin imports and the stage does not grant, and grants that it has no use for.
 pub(crate) fn check(
     stage: &Draft<'_>,
-    defaults: &[Capability],
+    defaults: &[Grant],
     plugin: &PluginDescription,
     diagnostics: &mut Diagnostics<'_>,
 ) {
     for (granted, span) in &stage.grants {
-        if !plugin.capabilities.contains(granted) {
-            let message = format!("plugin `{}` does not ask for the right `{granted}`", plugin.name);
+        let right = granted.capability();
+        if !plugin.capabilities.contains(&right) {
+            let message = format!("plugin `{}` does not ask for the right `{right}`", plugin.name);
             diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
         }
     }
     // What the defaults grant is for all stages: that one of them has no use for it says nothing.
     let is_granted = |right: &Capability| match stage.has_grants {
-        true => stage.grants.iter().any(|(granted, _)| granted == right),
-        false => defaults.contains(right),
+        true => stage.grants.iter().any(|(granted, _)| granted.capability() == *right),
+        false => defaults.iter().any(|granted| granted.capability() == *right),
     };
     let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
     let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
@@ -33,7 +34,7 @@ pub(crate) fn check(
     let message =
         format!("plugin `{}` was not granted the right to {}", plugin.name, in_words.join(", and to "));
     diagnostics.error_with(Code::NotGranted, *span, message, || {
-        let names = needed.by_ref().map(Capability::name).collect::<Vec<_>>().join(", ");
+        let names = needed.by_ref().map(Capability::as_granted).collect::<Vec<_>>().join(", ");
         Some(format!("if you trust it with that, let stage `{}` have `grants: [{names}]`", stage.key))
     });
 }

@@ -79,6 +79,12 @@ pub(crate) const STAGE: Keys = Keys {
 pub(crate) const LIMITS: Keys =
     Keys { of: "`limits`", known: &["memory", "cpu", "log"], coming: &["outputs"] };
 
+/// Those of the rights that have bounds.
+pub(crate) const GRANT: Keys = Keys { of: "a grant", known: &["http"], coming: &[] };
+
+pub(crate) const HTTP_GRANT: Keys =
+    Keys { of: "`http`", known: &["hosts", "methods", "paths", "private"], coming: &[] };
+
 pub(crate) const CACHE: Keys = Keys { of: "`cache`", known: &["files", "values", "max_age"], coming: &[] };
 
 pub(crate) const RETRY: Keys =

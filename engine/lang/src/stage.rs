@@ -3,6 +3,7 @@
 mod approval;
 mod cache;
 mod fan_out;
+mod grant;
 mod limit;
 mod retry;
 mod uses;
@@ -11,9 +12,8 @@ mod variable;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use yuanli_expr::nearest;
 use yuanli_model::stage::Limits;
-use yuanli_model::{Capability, Section, StageName};
+use yuanli_model::{Grant, Section, StageName};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::key;
@@ -23,6 +23,7 @@ use crate::value::{self, Config, Use};
 pub(crate) use approval::Approval;
 pub(crate) use cache::Cache;
 pub(crate) use fan_out::{FanOut, Matrix};
+pub(crate) use grant::read as read_grants;
 pub(crate) use limit::read as read_limits;
 pub(crate) use retry::read as read_retry;
 pub(crate) use uses::Uses;
@@ -57,7 +58,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) approval: Option<Approval>,
     pub(crate) retry: Option<yuanli_model::stage::Retry>,
     pub(crate) allow_failure: bool,
-    pub(crate) grants: Vec<(Capability, Span)>,
+    pub(crate) grants: Vec<(Grant, Span)>,
     /// Whether it says itself what it grants.
     pub(crate) has_grants: bool,
     pub(crate) timeout: Option<Duration>,
@@ -117,7 +118,7 @@ pub(crate) fn read<'a>(entry: &'a Entry, section: Section, diagnostics: &mut Dia
         allow_failure: given("allow_failure")
             .and_then(|flag| key::boolean_of(flag, diagnostics))
             .unwrap_or_default(),
-        grants: given("grants").map(|grants| read_grants(grants, diagnostics)).unwrap_or_default(),
+        grants: given("grants").map(|grants| grant::read(grants, diagnostics)).unwrap_or_default(),
         has_grants: key::find(entries, "grants").is_some(),
         timeout: given("timeout").and_then(|timeout| key::duration_of(timeout, diagnostics)),
         limits: given("limits").map(|limits| limit::read(limits, diagnostics)).unwrap_or_default(),
@@ -202,25 +203,6 @@ pub(crate) fn read_max_parallel(entry: &Entry, diagnostics: &mut Diagnostics<'_>
 fn read_with(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Config> {
     key::entries_of(&entry.value, entry.value_span(), "`with`", diagnostics)?;
     Some(value::config(&entry.value, diagnostics))
-}
-
-/// Rights, each once.
-pub(crate) fn read_grants(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(Capability, Span)> {
-    let mut grants: Vec<(Capability, Span)> = Vec::new();
-    for (text, span) in key::texts_of(entry, "the name of a capability", diagnostics) {
-        match text.parse::<Capability>() {
-            Ok(capability) if grants.iter().any(|(granted, _)| *granted == capability) => {}
-            Ok(capability) => grants.push((capability, span)),
-            Err(error) => diagnostics.error_with(Code::UnknownCapability, span, error.to_string(), || {
-                let known = Capability::ALL.map(Capability::name);
-                Some(match nearest(text, known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("there is {}", key::listed(known.into_iter())),
-                })
-            }),
-        }
-    }
-    grants
 }
 
 /// The valid name that is nearest to a wrong one.

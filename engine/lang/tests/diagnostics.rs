@@ -262,7 +262,10 @@ fn wf015_unknown_plugin() {
 fn wf016_not_granted() {
     check(
         Code::NotGranted,
-        &[&stages("  a: { uses: ./deploy.wasm }\n  b:\n    uses: ./deploy.wasm\n    grants: images\n")],
+        &[
+            &stages("  a: { uses: ./deploy.wasm }\n  b:\n    uses: ./deploy.wasm\n    grants: images\n"),
+            &stages("  a: { uses: ./notify.wasm }\n"),
+        ],
     );
 }
 
@@ -715,4 +718,75 @@ fn nothing_of_a_text_can_give_orders_to_a_terminal() {
         let is_order = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c);
         assert!(!drawn.contains(is_order), "{drawn:?}");
     }
+}
+
+#[test]
+fn a_grant_of_http_requests_says_which() {
+    let check = |grants: &str, expect: &[(Code, &str, &str)]| {
+        let document = stages(&format!("  a: {{ uses: ./notify.wasm, grants: {grants} }}\n"));
+        let found = compiled(&document).diagnostics;
+        let told: Vec<(Code, &str, &str)> = found
+            .iter()
+            .map(|found| (found.code, found.message.as_str(), found.help.as_deref().unwrap_or_default()))
+            .collect();
+        assert_eq!(told, expect, "{grants}");
+    };
+    check("[containers, { http: { hosts: [api.example.com, \"*.example.org\"] } }]", &[]);
+    check(
+        "[{ http: { hosts: \"[::1]:8080\", methods: DELETE, paths: /v1/**, private: true } }, containers]",
+        &[],
+    );
+    let how = "write `grants: [{ http: { hosts: [api.example.com] } }]`";
+    let which = "`http` does not say which hosts it is for: nobody may ask all of them";
+    check("[containers, http]", &[(Code::MissingKey, which, how)]);
+    check("[containers, { http: { methods: [GET] } }]", &[(Code::MissingKey, which, how)]);
+    check("[containers, { http: a }]", &[(Code::WrongKind, "`http` must be a map, not a text", how)]);
+    check(
+        "[{ containers: {} }, { http: { hosts: a } }]",
+        &[(
+            Code::WrongKind,
+            "`containers` is granted as a whole",
+            "write its name alone: `grants: [containers]`",
+        )],
+    );
+    check(
+        "[containers, { http: { hosts: a, method: GET } }]",
+        &[(Code::UnknownKey, "`http` has no key `method`", "did you mean `methods`?")],
+    );
+    check(
+        "[containers, { http: { hosts: [\"https://a.b/c\", \"*\"], methods: [get, PSOT], paths: [v1, /..], private: 1 } }]",
+        &[
+            (
+                Code::InvalidUrl,
+                "`https://a.b/c` is an address, not a host",
+                "write `a.b`; paths are said with `paths`",
+            ),
+            (
+                Code::InvalidUrl,
+                "`*` is no host: it would be all of them",
+                "write a name such as `api.example.com`, `*.example.org` or `127.0.0.1:8080`",
+            ),
+            (Code::UnknownWord, "`get` is no method that can be granted", "did you mean `GET`?"),
+            (Code::UnknownWord, "`PSOT` is no method that can be granted", "did you mean `POST`?"),
+            (
+                Code::InvalidPath,
+                "`v1` does not begin with `/`",
+                "write it as a request has it, such as `/v1/**` or `/items/*`",
+            ),
+            (
+                Code::InvalidPath,
+                "`/..` can be read in more than one way",
+                "write the path that is meant, without `.`, `..`, `\\` and without encoding them",
+            ),
+            (Code::WrongKind, "`private` must be `true` or `false`, not a number", ""),
+        ],
+    );
+    check(
+        "[containers, { http: { hosts: [] } }]",
+        &[(Code::WrongNumber, "`hosts` is empty, so nothing is granted", "")],
+    );
+    check(
+        "[containers, { htpp: { hosts: a } }, { http: { hosts: a } }]",
+        &[(Code::UnknownCapability, "`htpp` is no capability", "did you mean `http`?")],
+    );
 }

@@ -18,6 +18,8 @@ pub enum Capability {
     Secrets,
     /// See the values of these secrets.
     SecretsReveal,
+    /// Send HTTP requests to the hosts that its grant names.
+    Http,
     /// Read and write the files of the attempt's workspace.
     Workspace,
     /// Fetch source trees: from git, or from the folder that the workflow's file lies in.
@@ -43,13 +45,14 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Log,
         Self::Context,
         Self::Clock,
         Self::Random,
         Self::Secrets,
         Self::SecretsReveal,
+        Self::Http,
         Self::Workspace,
         Self::Source,
         Self::Images,
@@ -70,6 +73,7 @@ impl Capability {
             Self::Random => "random",
             Self::Secrets => "secrets",
             Self::SecretsReveal => "secrets-reveal",
+            Self::Http => "http",
             Self::Workspace => "workspace",
             Self::Source => "source",
             Self::Images => "images",
@@ -91,6 +95,7 @@ impl Capability {
             Self::Random => "have random bytes",
             Self::Secrets => "hand on the secrets that it is given, without seeing them",
             Self::SecretsReveal => "see the values of the secrets that it is given",
+            Self::Http => "send HTTP requests to named hosts",
             Self::Workspace => "read and write the files of its workspace",
             Self::Source => "fetch source trees from git and from the workflow's folder",
             Self::Images => "build, tag, inspect and remove container images",
@@ -99,6 +104,15 @@ impl Capability {
             Self::Traffic => "release apps gradually, and end such a release",
             Self::Metrics => "read what apps are measured to do",
             Self::Backups => "back up volumes of apps and restore them",
+        }
+    }
+
+    /// How a document grants it, with an example of what it holds for where it has to say that.
+    #[must_use]
+    pub const fn as_granted(self) -> &'static str {
+        match self {
+            Self::Http => "{ http: { hosts: [api.example.com] } }",
+            whole => whole.name(),
         }
     }
 

@@ -6,7 +6,9 @@
 
 pub mod app;
 pub mod capability;
+pub mod grant;
 pub mod graph;
+pub mod http;
 pub mod id;
 pub mod input;
 pub mod log;
@@ -25,6 +27,7 @@ pub mod workspace;
 
 pub use app::{App, Release, ReleaseNumber, ReplicaId};
 pub use capability::Capability;
+pub use grant::Grant;
 pub use graph::Graph;
 pub use id::{
     AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, SecretName, StageName, VolumeName,

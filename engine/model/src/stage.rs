@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use crate::run::FailureClass;
 use crate::{
-    Capability, Expression, Failure, Input, InputName, PluginReference, StageName, Template, WorkflowName,
+    Expression, Failure, Grant, Input, InputName, PluginReference, StageName, Template, WorkflowName,
 };
 
 /// A node of the DAG.
@@ -37,7 +37,7 @@ pub struct Stage {
     /// Whether its failure leaves the run, and what needs it, as if it had succeeded.
     pub allow_failure: bool,
     /// Rights granted to a plugin that did not come with the engine.
-    pub grants: Vec<Capability>,
+    pub grants: Vec<Grant>,
     /// How long an attempt may take, wall clock; the engine's default when absent.
     pub timeout: Option<Duration>,
     /// What else an attempt may use.

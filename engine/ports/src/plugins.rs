@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use yuanli_model::stage::Limits;
 use yuanli_model::{
-    AttemptId, Capability, Digest, Failure, PluginDescription, PluginReference, SecretName, Timestamp,
+    AttemptId, Digest, Failure, Grant, PluginDescription, PluginReference, SecretName, Timestamp,
     WorkflowName,
 };
 
@@ -24,7 +24,7 @@ pub struct Attempt {
     /// The component to run.
     pub component: Digest,
     /// What the component may import beyond the free capabilities. Ignored for one that came with the engine.
-    pub grants: Vec<Capability>,
+    pub grants: Vec<Grant>,
     /// The config, as the stage's `with` came out.
     pub config: Value,
     /// The secrets that the inputs of the run name. What it writes is shown without them, whether it has them or not.

@@ -66,7 +66,11 @@ impl Ground {
     }
 
     /// What plugins reach, with these secrets and apps.
-    pub(crate) fn outside(&self, secrets: Arc<dyn Secrets>, apps: Arc<dyn yuanli_ports::Apps>) -> Outside {
+    pub(crate) fn outside(
+        &self,
+        secrets: Arc<dyn Secrets>,
+        apps: Arc<dyn yuanli_ports::Apps>,
+    ) -> anyhow::Result<Outside> {
         outside(self.directory.engine(), Arc::clone(&self.clock), Arc::clone(&self.docker), secrets, apps)
     }
 }
@@ -113,7 +117,7 @@ impl Engine {
     /// As [`Self::open`].
     pub async fn open_with(locations: &Locations, secrets: GivenSecrets) -> anyhow::Result<Self> {
         let ground = Ground::open(locations)?;
-        let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS));
+        let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS))?;
         Self::on(ground, outside)
     }
 

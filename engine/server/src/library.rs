@@ -9,6 +9,7 @@ use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_lang::DocumentKind;
 use yuanli_model::{Digest, EngineId, PluginReference};
+use yuanli_outgoing::HttpClient;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::secrets::NoSecrets;
 use yuanli_ports::{Apps, Plugins, Secrets};
@@ -48,7 +49,7 @@ impl Library {
             Arc::new(Docker::lazy(yuanli_docker::Options::from_environment())),
             Arc::new(NoSecrets),
             Arc::new(NO_APPS),
-        );
+        )?;
         Self::with(data, outside)
     }
 
@@ -99,14 +100,15 @@ pub(crate) fn outside(
     docker: Arc<Docker>,
     secrets: Arc<dyn Secrets>,
     apps: Arc<dyn Apps>,
-) -> Outside {
-    Outside {
+) -> anyhow::Result<Outside> {
+    Ok(Outside {
         engine,
         clock,
         containers: docker.clone(),
         images: docker,
         sources: Arc::new(SourceTrees::default()),
         secrets,
+        http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).context("the HTTP client")?),
         apps,
-    }
+    })
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_lang::plan::{Instances, Open, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Digest, InputName, SecretHandle};
+use yuanli_model::{Digest, Grant, InputName, SecretHandle};
 
 use crate::document::{Document, Given, Refused};
 use crate::secret::GivenSecrets;
@@ -113,13 +113,14 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
         }
     };
     let (plugin, workflow, with) = match &stage.work {
-        PlannedWork::Plugin { uses, name, version, digest, rights, with } => {
+        PlannedWork::Plugin { uses, name, version, digest, rights, scopes, with } => {
             let plugin = api::PlannedPlugin {
                 uses: uses.clone(),
                 name: name.clone(),
                 version: version.clone(),
                 digest: digest.to_string(),
                 rights: rights.iter().map(ToString::to_string).collect(),
+                http: scopes.iter().filter_map(http).collect(),
             };
             (Some(plugin), None, Some(with))
         }
@@ -151,6 +152,16 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
         attempts: stage.attempts,
         timeout_ms: stage.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     }
+}
+
+fn http(grant: &Grant) -> Option<api::HttpGrant> {
+    let Grant::Http(scope) = grant else { return None };
+    Some(api::HttpGrant {
+        hosts: scope.hosts.iter().map(ToString::to_string).collect(),
+        methods: scope.methods.iter().map(|method| (*method).to_owned()).collect(),
+        paths: scope.paths.iter().map(|path| path.as_str().to_owned()).collect(),
+        private: scope.is_private,
+    })
 }
 
 fn open_value(open: &Open) -> api::OpenValue {

@@ -161,7 +161,7 @@ impl Service {
         let registry = Registry::open(Arc::clone(&ground.store) as Arc<dyn Store>).await?;
         let clock = Arc::clone(&ground.clock);
         let secrets = Secrets::new(data.join("secrets"));
-        let outside = ground.outside(Arc::new(secrets.clone()), Arc::new(apps.clone()));
+        let outside = ground.outside(Arc::new(secrets.clone()), Arc::new(apps.clone()))?;
         let engine = Engine::on(ground, outside)?;
         let listener = match options.listen {
             Some(address) => {

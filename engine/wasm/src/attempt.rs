@@ -182,18 +182,21 @@ pub(crate) fn bound(store: &mut Store<Guest>, cpu: Duration) {
 /// The host's own check, before anything is instantiated; `lang` has told the author of the workflow before.
 fn check_rights(code: &Code, attempt: &Attempt) -> Result<(), Failure> {
     let description = &code.description;
-    let is_granted =
-        |wanted: &&Capability| description.is_builtin || wanted.is_free() || attempt.grants.contains(wanted);
-    let missing: Vec<&str> =
-        description.capabilities.iter().filter(|wanted| !is_granted(wanted)).map(|c| c.name()).collect();
+    let has_grant = |wanted: Capability| attempt.grants.iter().any(|grant| grant.capability() == wanted);
+    let is_granted = |wanted: &&Capability| description.is_builtin || wanted.is_free() || has_grant(**wanted);
+    let missing: Vec<Capability> =
+        description.capabilities.iter().copied().filter(|wanted| !is_granted(&wanted)).collect();
     if missing.is_empty() {
         return Ok(());
     }
+    let joined = |in_words: fn(Capability) -> &'static str| {
+        missing.iter().map(|wanted| in_words(*wanted)).collect::<Vec<_>>().join(", ")
+    };
     let message = format!(
         "plugin `{}` needs rights that were not granted: {}; add `grants: [{}]` to the stage if it may have them",
         description.name,
-        missing.join(", "),
-        missing.join(", "),
+        joined(Capability::name),
+        joined(Capability::as_granted),
     );
     Err(Failure::permanent("not-granted", message))
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
@@ -204,6 +205,11 @@ impl State {
 
     fn operation_at(&self, position: u32) -> OperationId {
         OperationId { engine: self.outside.engine, attempt: self.attempt.id.clone(), position }
+    }
+
+    /// How much of the attempt's time is left.
+    pub(crate) fn rest(&self) -> Duration {
+        self.attempt.timeout.saturating_sub(self.outside.clock.now().since(self.attempt.started))
     }
 
     /// A number for a new handle; from our own counter, so that it is the same in a replay.

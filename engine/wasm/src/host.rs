@@ -12,7 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Apps, Clock, Containers, Images, Plugins, Secrets, Sources};
+use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Secrets, Sources};
 
 use crate::added::{Added, Found};
 use crate::call::Function;
@@ -37,6 +37,8 @@ pub struct Outside {
     pub sources: Arc<dyn Sources>,
     /// Resolves names of secrets.
     pub secrets: Arc<dyn Secrets>,
+    /// Sends HTTP requests.
+    pub http: Arc<dyn Http>,
     /// Keeps apps.
     pub apps: Arc<dyn Apps>,
 }

@@ -5,13 +5,17 @@
 mod store;
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{BUILTINS, Bench, Case, digest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use yuanli_docker::fake::{Behaviour, Call};
+use yuanli_model::http::HttpScope;
 use yuanli_model::stage::Limits as StageLimits;
-use yuanli_model::{Capability, FailureClass, Level, PluginReference, Stream};
+use yuanli_model::{Capability, FailureClass, Grant, Level, PluginReference, Stream};
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::PluginError;
 use yuanli_ports::{Cancellation, Plugins};
@@ -336,6 +340,99 @@ async fn a_container_gets_a_secret_and_what_it_says_of_it_is_masked() {
     assert_eq!(request.environment, [("KEY".to_owned(), "first line\nsecond line\n".to_owned())]);
 }
 
+/// A grant of requests to these hosts.
+fn http_grant(host: &str, methods: &[&'static str], paths: &[&str]) -> Grant {
+    Grant::Http(HttpScope {
+        hosts: vec![host.parse().unwrap()],
+        methods: methods.to_vec(),
+        paths: paths.iter().map(|path| path.parse().unwrap()).collect(),
+        is_private: false,
+    })
+}
+
+/// Everything that there is.
+fn all_grants() -> Vec<Grant> {
+    let whole = Capability::ALL.into_iter().filter(|right| *right != Capability::Http).map(Grant::Whole);
+    whole.chain([http_grant("127.0.0.1:1", &["GET"], &[])]).collect()
+}
+
+/// A server that answers each request with what it was sent.
+#[allow(clippy::disallowed_methods, reason = "it ends with its test")]
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 64 * 1024];
+            let read = stream.read(&mut head).await.unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {read}\r\n\r\n{}",
+                String::from_utf8_lossy(&head[..read])
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    };
+    tokio::task::spawn(serve);
+    address
+}
+
+#[tokio::test]
+async fn a_request_goes_where_it_was_granted_and_nowhere_else() {
+    let bench = Bench::new();
+    let server = echo().await;
+    let send = async |method: &str, path: &str| {
+        let config = json!({ "do": "request", "method": method, "url": format!("http://{server}{path}"), "body": "b" });
+        let grants = vec![http_grant(&server.to_string(), &["GET", "POST"], &["/v1/**"])];
+        bench.run_case(config, Case { grants, ..Case::default() }).await.outcome
+    };
+    let outputs = send("POST", "/v1/x?y=1#z").await.unwrap();
+    assert_eq!((&outputs["status"], &outputs["type"]), (&json!(200), &json!("text/plain")));
+    assert_eq!(outputs["url"], format!("http://{server}/v1/x?y=1"));
+    let sent = outputs["body"].as_str().unwrap();
+    assert!(sent.starts_with("POST /v1/x?y=1 HTTP/1.1\r\n") && sent.ends_with("\r\n\r\nb"), "{sent}");
+    let check = async |method: &str, path: &str, says: &str| {
+        let failure = send(method, path).await.unwrap_err();
+        assert_eq!(failure.kind, "denied", "{failure:?}");
+        assert!(failure.message.contains(says), "{failure:?}");
+    };
+    check("DELETE", "/v1/x", "it would take `methods: [DELETE]`").await;
+    check("GET", "/v2", "it would take `paths: [\"/v2\"]`").await;
+    // Also a plugin that came with the engine reaches nothing that was not granted.
+    let config = json!({ "do": "request", "method": "GET", "url": "http://127.0.0.1:9/" });
+    let failure = bench.run(config).await.failure().clone();
+    assert!(failure.message.contains("hosts: [127.0.0.1:9]"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn secrets_are_put_into_headers_and_taken_out_of_what_comes_back() {
+    let bench = Bench::new();
+    let server = echo().await;
+    let send = async |more: Value| {
+        let mut config = json!({ "do": "request", "method": "GET", "url": format!("http://{server}/") });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let grants = vec![http_grant(&server.to_string(), &["GET"], &[])];
+        let outcome = bench.run_case(config, Case { grants, ..Case::default() }).await.outcome;
+        outcome.map(|outputs| outputs["body"].as_str().unwrap().to_owned())
+    };
+    let sent = send(json!({ "key": handle("token") })).await.unwrap();
+    assert!(sent.contains("authorization: Bearer ***\r\n"), "{sent}");
+    let sent =
+        send(json!({ "password": ["ada", handle("token")], "headers": { "x-one": "1" } })).await.unwrap();
+    assert!(
+        sent.contains("authorization: Basic ") && sent.contains("***") && sent.contains("x-one: 1\r\n"),
+        "{sent}"
+    );
+    let refused = send(json!({ "headers": { "Host": "other" } })).await.unwrap_err();
+    assert_eq!(
+        (refused.kind.as_str(), refused.message.as_str()),
+        ("invalid-request", "the header `Host` is set by the engine")
+    );
+    let refused = send(json!({ "max_redirects": 11 })).await.unwrap_err();
+    assert_eq!(refused.message, "at most 10 redirects are followed, not 11");
+    let refused = send(json!({ "max_body_bytes": 10 })).await.unwrap_err();
+    assert_eq!(refused.kind, "too-large");
+}
+
 #[tokio::test]
 async fn files_stay_in_the_workspace() {
     let bench = Bench::new();
@@ -438,16 +535,16 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let config = json!({ "do": "give", "outputs": {} });
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
-    assert!(
-        refused.failure().message.contains(
-            "secrets, secrets-reveal, workspace, source, images, containers, apps, traffic, metrics, backups"
-        ),
-        "{:?}",
-        refused.failure()
-    );
+    let says = [
+        "secrets, secrets-reveal, http, workspace, source, images, containers, apps, traffic, metrics, backups",
+        "grants: [secrets, secrets-reveal, { http: { hosts: [api.example.com] } }, workspace,",
+    ];
+    for text in says {
+        assert!(refused.failure().message.contains(text), "{:?}", refused.failure());
+    }
     // The file may go: the component was kept when it was resolved.
     std::fs::remove_file(bench.folder.path().join("probe.wasm")).unwrap();
-    let granted = Case { grants: Capability::ALL.to_vec(), ..Case::default() };
+    let granted = Case { grants: all_grants(), ..Case::default() };
     bench.run_case(config, granted).await.outputs();
 }
 
@@ -486,6 +583,7 @@ async fn every_function_of_the_contract_has_a_class() {
     assert_eq!(class("get"), Some(Class::Read));
     assert_eq!(class("[method]secret.name"), Some(Class::Silent));
     assert_eq!(class("reveal"), Some(Class::Secret), "it is never recorded");
+    assert_eq!(class("send"), Some(Class::Effect));
     assert_eq!(class("start"), Some(Class::Effect));
     assert_eq!(class("[method]container.wait"), Some(Class::Read));
     assert_eq!(class("deploy"), Some(Class::Local));

@@ -47,6 +47,7 @@ pub mod clock;
 pub mod containers;
 pub mod context;
 pub mod failure;
+pub mod http;
 pub mod images;
 pub mod log;
 pub mod metrics;
@@ -69,6 +70,7 @@ mod host {
     pub use crate::bindings::yuanli::clock::clock;
     pub use crate::bindings::yuanli::containers::containers;
     pub use crate::bindings::yuanli::context::context;
+    pub use crate::bindings::yuanli::http::http;
     pub use crate::bindings::yuanli::images::images;
     pub use crate::bindings::yuanli::log::log;
     pub use crate::bindings::yuanli::metrics::metrics;
@@ -95,8 +97,8 @@ pub mod prelude {
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
     pub use crate::{
-        apps, backups, clock, containers, context, images, log, metrics, random, secrets, source, traffic,
-        workspace,
+        apps, backups, clock, containers, context, http, images, log, metrics, random, secrets, source,
+        traffic, workspace,
     };
 }
 
@@ -125,6 +127,7 @@ pub mod bindings {
                 import yuanli:random/random@0.1.0;
                 import yuanli:secrets/secrets@0.1.0;
                 import yuanli:secrets-reveal/secrets-reveal@0.1.0;
+                import yuanli:http/http@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
@@ -143,6 +146,7 @@ pub mod bindings {
             "../../wit/random",
             "../../wit/secrets",
             "../../wit/secrets-reveal",
+            "../../wit/http",
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use yuanli_docker::Docker;
 use yuanli_executor::{Definition, Executor, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
+use yuanli_outgoing::HttpClient;
 use yuanli_ports::Plugins;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
@@ -43,6 +44,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
         images: docker,
         sources: Arc::new(SourceTrees::default()),
         secrets: Arc::new(NoSecrets),
+        http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default())?),
         apps: Arc::new(NoApps("a benchmark has none")),
     };
     let options = yuanli_wasm::Options::new(folder.join("plugins"), folder.join("cache"), &BUILTINS);

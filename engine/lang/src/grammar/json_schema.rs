@@ -120,7 +120,9 @@ impl Writer<'_> {
             Shape::Uses => self.uses(),
             Shape::With => json!({ "type": "object" }),
             Shape::Right => {
-                words_of(Capability::ALL.map(|right| (right.name(), right.in_words())).into_iter())
+                // That one is granted with its hosts only.
+                let wholes = Capability::ALL.into_iter().filter(|right| *right != Capability::Http);
+                words_of(wholes.map(|right| (right.name(), right.in_words())))
             }
             Shape::OrExpression(inner) => {
                 let schema = self.shape(inner, mode);

@@ -8,7 +8,10 @@ use crate::key;
 pub(super) const VARIABLES: Shape = Shape::Texts(&Shape::Text);
 
 /// Rights.
-pub(super) const RIGHTS: Shape = Shape::Either(&[Shape::List(&Shape::Right), Shape::Right]);
+pub(super) const RIGHTS: Shape = Shape::Either(&[Shape::List(&RIGHT), Shape::Right, Shape::Map(&GRANT)]);
+
+/// A right, by its name or with what it holds for.
+const RIGHT: Shape = Shape::Either(&[Shape::Right, Shape::Map(&GRANT)]);
 
 /// A number of attempts, or more than that.
 pub(super) const RETRY_SHORT: Shape = Shape::Either(&[Shape::Whole(1, 100), Shape::Map(&RETRY)]);
@@ -125,6 +128,68 @@ pub(super) static STAGE: Map = Map {
     one_of: &["uses", "run", "approval"],
     others: None,
 };
+
+/// Rights that have bounds.
+static GRANT: Map = Map {
+    name: "grant",
+    about: "Rights with what they hold for.",
+    keys: Some(&key::GRANT),
+    fields: &[required(
+        "http",
+        Shape::Map(&HTTP_GRANT),
+        "{ hosts: [api.example.com] }",
+        "Send HTTP requests, to these hosts.",
+    )],
+    one_of: &[],
+    others: None,
+};
+
+static HTTP_GRANT: Map = Map {
+    name: "http-grant",
+    about: "The HTTP requests that a plugin may send.",
+    keys: Some(&key::HTTP_GRANT),
+    fields: &[
+        required(
+            "hosts",
+            TEXTS,
+            "[api.example.com, \"*.example.org\", \"127.0.0.1:8080\"]",
+            "The hosts, with a port where it is not the usual one. `*.` stands for one or more labels.",
+        ),
+        optional(
+            "methods",
+            Shape::Either(&[Shape::List(&METHOD), METHOD]),
+            "[GET, POST]",
+            "The methods. Default `GET` and `HEAD`.",
+        ),
+        optional(
+            "paths",
+            TEXTS,
+            "[\"/v1/**\"]",
+            "The paths: `*` stands for any text without `/`, `**` for any number of parts. Default all.",
+        ),
+        optional(
+            "private",
+            Shape::Boolean,
+            "true",
+            "Whether the names may stand for addresses of this machine and of private networks. Default `false`.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+const METHOD: Shape = Shape::Words(
+    &[
+        ("GET", "Read."),
+        ("HEAD", "Read the headers."),
+        ("OPTIONS", "Ask what can be done."),
+        ("POST", "Do or add something."),
+        ("PUT", "Put something in the place of what is there."),
+        ("PATCH", "Change a part."),
+        ("DELETE", "Remove."),
+    ],
+    |_| true,
+);
 
 pub(super) static LIMITS: Map = Map {
     name: "limits",

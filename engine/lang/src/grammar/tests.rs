@@ -220,6 +220,19 @@ fn the_schema_takes_expressions_in_place_of_values_and_refuses_what_is_wrong() {
         (stage("{ uses: ./x.wasm, timeout: 10x }"), Some("/stages/a/timeout")),
         (stage("{ uses: ./x.wasm, needs: [A] }"), Some("/stages/a/needs")),
         (stage("{ uses: ./x.wasm, grants: [image] }"), Some("/stages/a/grants")),
+        (
+            stage(
+                "{ uses: ./x.wasm, grants: [images, { http: { hosts: [a.b], methods: [GET], private: true } }] }",
+            ),
+            None,
+        ),
+        (stage("{ uses: ./x.wasm, grants: { http: { hosts: a.b, paths: /v1/** } } }"), None),
+        (stage("{ uses: ./x.wasm, grants: [http] }"), Some("/stages/a/grants")),
+        (stage("{ uses: ./x.wasm, grants: [{ http: { methods: [GET] } }] }"), Some("/stages/a/grants")),
+        (
+            stage("{ uses: ./x.wasm, grants: [{ http: { hosts: a, methods: [get] } }] }"),
+            Some("/stages/a/grants"),
+        ),
         (stage("{ with: {} }"), Some("/stages/a")),
         (stage("{ uses: ./x.wasm, neds: b }"), Some("/stages/a")),
         ("name: w\n".to_owned(), Some("")),

@@ -16,8 +16,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_model::stage::{Approval, WorkflowReference};
 use yuanli_model::{
-    Capability, Digest, Expression, InputName, PluginDescription, PluginReference, Section, Stage, StageName,
-    Template, Work, Workflow, WorkflowName,
+    Capability, Digest, Expression, Grant, InputName, PluginDescription, PluginReference, Section, Stage,
+    StageName, Template, Work, Workflow, WorkflowName,
 };
 
 pub use instances::Instances;
@@ -100,6 +100,8 @@ pub enum PlannedWork {
         digest: Digest,
         /// What it may reach.
         rights: Vec<Capability>,
+        /// The bounds of those rights that have some.
+        scopes: Vec<Grant>,
         /// Its config.
         with: Planned,
     },
@@ -199,14 +201,17 @@ fn work(
     Some(match &stage.work {
         Work::Plugin { uses, with } => {
             let plugin = plugin(uses)?;
-            let is_granted =
-                |right: &Capability| plugin.is_builtin || right.is_free() || stage.grants.contains(right);
+            let has_grant = |right| stage.grants.iter().any(|grant| grant.capability() == right);
+            let is_granted = |right: &Capability| plugin.is_builtin || right.is_free() || has_grant(*right);
+            let is_asked = |grant: &&Grant| plugin.capabilities.contains(&grant.capability());
+            let scopes = stage.grants.iter().filter(|grant| matches!(grant, Grant::Http(_)));
             PlannedWork::Plugin {
                 uses: uses.to_string(),
                 name: plugin.name.clone(),
                 version: plugin.version.clone(),
                 digest: plugin.digest,
                 rights: plugin.capabilities.iter().copied().filter(is_granted).collect(),
+                scopes: scopes.filter(is_asked).cloned().collect(),
                 with: known.plan(with),
             }
         }

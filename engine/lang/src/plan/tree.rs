@@ -132,12 +132,14 @@ fn stage(stage: &PlannedStage) -> Node {
         node.children.push(Node::new(format!("at most {}", duration::written(timeout))));
     }
     match &stage.work {
-        PlannedWork::Plugin { rights, with, .. } => {
+        PlannedWork::Plugin { rights, scopes, with, .. } => {
             let rights: Vec<&str> =
                 rights.iter().filter(|right| !right.is_free()).map(|right| right.name()).collect();
             if !rights.is_empty() {
                 node.children.push(Node::new(format!("may reach {}", rights.join(", "))));
             }
+            let scopes = scopes.iter().map(|scope| Node::new(format!("only within {scope}")));
+            node.children.extend(scopes);
             node.children.extend(config(with));
         }
         PlannedWork::Workflow { with, .. } => node.children.extend(config(with)),

@@ -35,6 +35,12 @@ impl Catalog for Plugins {
                 vec![Capability::Log, Capability::Images, Capability::Containers],
                 false,
             ),
+            "./notify.wasm" => (
+                json!({ "type": "object" }),
+                json!({ "type": "object" }),
+                vec![Capability::Log, Capability::Http, Capability::Containers],
+                false,
+            ),
             "./broken.wasm" => (json!({ "type": "no such type" }), json!({}), vec![], false),
             "./gone.wasm" => return unknown("there is no file `gone.wasm` beside the workflow".to_owned()),
             name => return unknown(format!("there is no plugin `{name}`")),

@@ -6,6 +6,7 @@ mod backups;
 mod clock;
 pub(crate) mod containers;
 mod context;
+mod http;
 pub(crate) mod images;
 pub(crate) mod log;
 mod metrics;
@@ -29,6 +30,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     clock::link(linker, &mut declared)?;
     random::link(linker, &mut declared)?;
     secrets::link(linker, &mut declared)?;
+    http::link(linker, &mut declared)?;
     workspace::link(linker, &mut declared)?;
     source::link(linker, &mut declared)?;
     images::link(linker, &mut declared)?;

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
-use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, LogLine, RunId, SecretName, Timestamp};
+use yuanli_model::{AttemptId, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName, Timestamp};
+use yuanli_outgoing::HttpClient;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
 use yuanli_ports::secrets::{SecretError, SecretValue};
@@ -49,7 +50,7 @@ pub(crate) struct Bench {
 /// What can be different about an attempt.
 pub(crate) struct Case {
     pub(crate) component: Digest,
-    pub(crate) grants: Vec<Capability>,
+    pub(crate) grants: Vec<Grant>,
     pub(crate) timeout: Duration,
     pub(crate) limits: yuanli_model::stage::Limits,
     pub(crate) cancel: Cancellation,
@@ -118,6 +119,7 @@ impl Bench {
             images: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
             secrets: Arc::new(FixedSecrets),
+            http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).expect("a client")),
             apps: apps.clone(),
         };
         let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::host::apps::Rollout;
+use super::host::http::Request as HttpRequest;
 use super::host::traffic::GrayRelease;
-use crate::{apps, backups, images, metrics, source, traffic};
+use crate::{apps, backups, http, images, metrics, source, traffic};
 
 /// Answers of a test. Each function that it does not have ends the test when a stage calls it.
 ///
@@ -88,6 +89,11 @@ pub trait Answers {
     /// `abort` of a [`GrayRelease`]
     fn abort(&mut self, release: u32, reason: &str) -> Result<(), traffic::Error> {
         nobody("GrayRelease::abort")
+    }
+
+    /// `send` of an [`http::Request`]
+    fn send(&mut self, request: &HttpRequest) -> Result<http::Response, http::Error> {
+        nobody("http::send")
     }
 
     /// [`metrics::query`]

@@ -381,3 +381,17 @@ pub mod secrets_reveal {
         value.ok_or_else(|| Error::NotFound(format!("the mock has no secret `{name}`")))
     }
 }
+
+/// `yuanli:http`
+pub mod http {
+    use super::secrets::Secret;
+    pub use crate::bindings::yuanli::http::http::{Error, HeaderValue, Part, Request, Response};
+    use crate::mock::with;
+
+    pub fn send(request: &Request, _: &[&Secret]) -> Result<Response, Error> {
+        with(|mock| {
+            mock.effects += 1;
+            mock.answers.send(request)
+        })
+    }
+}

@@ -57,6 +57,7 @@ use serde_json::Value;
 
 pub use answers::Answers;
 pub use host::apps::Rollout;
+pub use host::http::Request as HttpRequest;
 pub use host::traffic::GrayRelease;
 
 use crate::containers::{Error as ContainerError, Exit, Request};

@@ -42,6 +42,22 @@ enum Config {
     Reveal { key: secrets::Handle, fail: bool },
     /// Runs a container with a secret in its environment.
     SecretVariable { image: String, key: secrets::Handle },
+    /// Sends an HTTP request.
+    Request {
+        method: String,
+        url: String,
+        /// Sent as a bearer token.
+        key: Option<secrets::Handle>,
+        /// Sent as the password of this user.
+        password: Option<(String, secrets::Handle)>,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        #[serde(default)]
+        body: String,
+        max_redirects: Option<u32>,
+        max_body_bytes: Option<u32>,
+        timeout_ms: Option<u64>,
+    },
     /// Writes a file, reads it back, lists, removes.
     Files,
     /// Reads a file and gives its text.
@@ -93,6 +109,42 @@ impl Stage for Probe {
             Config::Secret { name, given: _ } => json!({ "name": secrets::get(&name)?.name() }),
             Config::Reveal { key, fail } => reveal(&key, fail)?,
             Config::SecretVariable { image, key } => secret_variable(&image, key)?,
+            Config::Request {
+                method,
+                url,
+                key,
+                password,
+                headers,
+                body,
+                max_redirects,
+                max_body_bytes,
+                timeout_ms,
+            } => {
+                let key = key.map(|key| key.get()).transpose()?;
+                let password = password.map(|(user, key)| Ok((user, key.get()?))).transpose();
+                let password = password.map_err(|error: secrets::Error| Failure::from(error))?;
+                let mut request = http::request(&method, &url).body(body);
+                for (name, value) in &headers {
+                    request = request.header(name, value);
+                }
+                if let Some(key) = &key {
+                    request = request.bearer(key);
+                }
+                if let Some((user, key)) = &password {
+                    request = request.basic(http::Part::Text(user), http::Part::Secret(key));
+                }
+                if let Some(most) = max_redirects {
+                    request = request.max_redirects(most);
+                }
+                if let Some(most) = max_body_bytes {
+                    request = request.max_body_bytes(most);
+                }
+                if let Some(millis) = timeout_ms {
+                    request = request.timeout(std::time::Duration::from_millis(millis));
+                }
+                let response = request.send()?;
+                json!({ "status": response.status, "url": response.url, "body": response.text(), "type": response.header("content-type") })
+            }
             Config::Files => files()?,
             Config::Read { path } => json!({ "text": workspace::read_text(&path)? }),
             Config::Write { path, text } => {
