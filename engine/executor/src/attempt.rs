@@ -1,6 +1,5 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -8,8 +7,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretHandle, SecretName,
-    Stream, Workflow,
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretName, Stream, Workflow,
 };
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
@@ -47,7 +45,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         position,
         component: owner.run.component(position),
         config,
-        secrets: secrets_of(owner),
+        secrets: Arc::clone(&owner.secrets),
         origin: Arc::clone(&owner.origin),
         needs: owner.run.workspaces(position),
         log: Arc::clone(&log),
@@ -57,12 +55,6 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     };
     let work = async move { Ok(work.run().await) };
     owner.shared.tasks.spawn("attempt", report(attempt, log, owner.to_mailbox.clone(), work));
-}
-
-/// The secrets that the run's inputs name.
-fn secrets_of(owner: &Owner) -> Arc<[SecretName]> {
-    let names: BTreeSet<SecretName> = owner.run.inputs().values().flat_map(SecretHandle::names_in).collect();
-    names.into_iter().collect()
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.

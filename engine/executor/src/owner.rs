@@ -1,11 +1,11 @@
 //! The task that owns an active run: its state, and the order of deciding, committing and doing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
-use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, Timestamp};
+use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SecretHandle, SecretName, Timestamp, Work};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
@@ -54,6 +54,8 @@ pub(crate) struct Owner {
     pub(crate) run: Run,
     pub(crate) origin: Arc<Origin>,
     pub(crate) family: Family,
+    /// The secrets that its inputs and the configs of its stages name.
+    pub(crate) secrets: Arc<[SecretName]>,
     summary: Summary,
     /// The number of the next event.
     next: u32,
@@ -78,6 +80,7 @@ impl Owner {
         let (to_mailbox, mailbox) = mpsc::unbounded_channel();
         Self {
             shared,
+            secrets: secrets_of(&run),
             run,
             origin: Arc::new(origin),
             family,
@@ -285,4 +288,18 @@ impl Owner {
 
 fn is_empty(log: &StoredLog) -> bool {
     matches!(log, StoredLog::Inline(bytes) if bytes.is_empty())
+}
+
+/// The secrets that a run may come to use.
+fn secrets_of(run: &Run) -> Arc<[SecretName]> {
+    let mut names: BTreeSet<SecretName> = run.inputs().values().flat_map(SecretHandle::names_in).collect();
+    for stage in run.workflow().stages() {
+        match &stage.work {
+            Work::Plugin { with, .. } | Work::Workflow { with, .. } => {
+                names.extend(SecretHandle::names_in_template(with));
+            }
+            Work::Gate => {}
+        }
+    }
+    names.into_iter().collect()
 }

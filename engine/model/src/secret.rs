@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::SecretName;
+use crate::{SecretName, Template};
 
 /// The one key of a handle.
 const KEY: &str = "secret";
@@ -57,6 +57,30 @@ impl SecretHandle {
         names
     }
 
+    /// The names of all secrets whose handles stand in a config as it is written; those that its expressions give are not
+    /// known there.
+    #[must_use]
+    pub fn names_in_template(template: &Template) -> BTreeSet<SecretName> {
+        let mut names = BTreeSet::new();
+        let mut rest = vec![template];
+        while let Some(template) = rest.pop() {
+            match template {
+                Template::List(items) => rest.extend(items),
+                Template::Map(entries) => match entries.get(KEY) {
+                    Some(Template::Text(name)) if entries.len() == 1 => names.extend(name.parse().ok()),
+                    _ => rest.extend(entries.values()),
+                },
+                Template::Null
+                | Template::Bool(_)
+                | Template::Number(_)
+                | Template::Text(_)
+                | Template::Expression(_)
+                | Template::Mixed(_) => {}
+            }
+        }
+        names
+    }
+
     /// Its form in configs and events.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -90,7 +114,13 @@ mod tests {
     #[test]
     fn handles_are_found_wherever_they_are() {
         let value = json!({ "a": [{ "secret": "one" }, { "b": { "secret": "two" } }], "c": { "secret": "one" }, "d": 1 });
-        let names: Vec<String> = SecretHandle::names_in(&value).iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["one", "two"]);
+        let shown = |names: BTreeSet<SecretName>| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(SecretHandle::names_in(&value)), ["one", "two"]);
+        let text = |text: &str| Template::Text(text.to_owned());
+        let handle = Template::Map([("secret".to_owned(), text("three"))].into());
+        let other =
+            Template::Map([("secret".to_owned(), text("four")), ("more".to_owned(), text("x"))].into());
+        let config = Template::Map([("list".to_owned(), Template::List(vec![handle, other]))].into());
+        assert_eq!(shown(SecretHandle::names_in_template(&config)), ["three"]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Attempt {
     pub grants: Vec<Grant>,
     /// The config, as the stage's `with` came out.
     pub config: Value,
-    /// The secrets that the inputs of the run name. What it writes is shown without them, whether it has them or not.
+    /// The secrets that the run names, in its inputs and in the configs of its stages. What it writes is shown without them, whether it has them or not.
     pub secrets: Arc<[SecretName]>,
     /// How long it may take, wall clock, time in host calls included.
     pub timeout: Duration,
