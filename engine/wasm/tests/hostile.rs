@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::raw::Raw;
 use support::{BUILTINS, Bench, Case, Ended, digest};
-use yuanli_model::{Capability, PluginReference};
+use yuanli_model::{Capability, Grant, PluginReference};
 use yuanli_ports::Plugins;
 use yuanli_ports::plugins::PluginError;
 use yuanli_test_guests::{NOOP, PROBE};
@@ -33,7 +33,11 @@ impl Bench {
         std::fs::write(file.path(), component).unwrap();
         let name = file.path().file_name().unwrap().to_str().unwrap();
         let found = self.host.resolve(&PluginReference::File(format!("./{name}")), &self.origin).await?;
-        let case = Case { component: found.digest, grants: Capability::ALL.to_vec(), ..Case::default() };
+        let case = Case {
+            component: found.digest,
+            grants: Capability::ALL.map(Grant::Whole).to_vec(),
+            ..Case::default()
+        };
         Ok(self.run_case(json!({}), case).await)
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use support::{Bench, Case};
 use yuanli_docker::fake::Behaviour;
-use yuanli_model::{Capability, Digest, PluginReference, Stream};
+use yuanli_model::{Capability, Digest, Grant, PluginReference, Stream};
 use yuanli_ports::Plugins;
 use yuanli_wasm::Limits;
 
@@ -39,7 +39,7 @@ impl Old {
     }
 
     async fn run(&self, config: Value) -> Value {
-        let grants = Capability::ALL.to_vec();
+        let grants = Capability::ALL.map(Grant::Whole).to_vec();
         let case = Case { component: self.guest, grants, ..Case::default() };
         self.bench.run_case(config, case).await.outputs().clone()
     }
