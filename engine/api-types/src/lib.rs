@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod author;
 mod diagnostic;
 mod explanation;
 mod list;
@@ -17,6 +18,7 @@ pub use admin::{Check, Compacted, Diagnosis, Health, Part, Transferred, Usage, W
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
+pub use author::{BuiltPlugin, NewPlugin};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;
 pub use list::List;

@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod author;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
+
+pub(crate) use author::{Language, PluginBuild, PluginNew};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -360,6 +364,10 @@ pub(crate) enum PluginCommand {
     Remove(NamedPlugin),
     /// Write down which components the plugins of workflows are
     Lock(PluginLock),
+    /// Write a plugin to begin with
+    New(PluginNew),
+    /// Compile a plugin to a component
+    Build(PluginBuild),
 }
 
 #[derive(Debug, Args)]

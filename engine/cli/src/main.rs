@@ -6,6 +6,7 @@
 
 mod access;
 mod arguments;
+mod author;
 mod client;
 mod command;
 mod exit;

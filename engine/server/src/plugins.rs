@@ -142,7 +142,7 @@ fn body(listed: &Listed) -> api::Plugin {
     plugin_body(&listed.description, listed.source)
 }
 
-fn plugin_body(plugin: &PluginDescription, source: Source) -> api::Plugin {
+pub(crate) fn plugin_body(plugin: &PluginDescription, source: Source) -> api::Plugin {
     api::Plugin {
         name: plugin.name.clone(),
         version: plugin.version.clone(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod app;
+pub(crate) mod author;
 pub(crate) mod explain;
 mod interrupt;
 pub(crate) mod plan;

@@ -19,6 +19,8 @@ pub(crate) async fn perform(global: &Global, command: PluginCommand) -> anyhow::
         PluginCommand::Add(arguments) => add(global, &arguments).await,
         PluginCommand::Remove(plugin) => remove(global, &plugin).await,
         PluginCommand::Lock(arguments) => lock(global, &arguments).await,
+        PluginCommand::New(arguments) => super::author::new(global, arguments),
+        PluginCommand::Build(arguments) => super::author::build(global, arguments).await,
     }
 }
 
