@@ -322,10 +322,14 @@ fn an_editor_marks_what_is_wrong_and_nothing_else() {
     }
 }
 
-/// The documents in a folder and below.
+/// The documents in a folder and below, but what tools have put there.
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "node_modules" || name.starts_with('.') {
+            continue;
+        }
         if entry.is_dir() {
             found.extend(documents(&entry));
         } else if entry.extension().is_some_and(|ending| ending == "yaml") {

@@ -4,6 +4,7 @@
 
 mod admin;
 mod apps;
+mod authors;
 mod crash;
 mod documents;
 mod editor;

@@ -54,10 +54,10 @@ function countAll({ files: pattern }) {
   if (found.length === 0) throw permanent("no-files", `no file of the workspace matches \`${pattern}\``);
   let words = 0;
   found.forEach(({ path }, done) => {
-    progress(done, found.length, "files");
     const here = count(decode(read(path)));
     log("info", `${path}: ${here} words`, []);
     words += here;
+    progress(done + 1, found.length, "files");
   });
   return { files: found.length, words };
 }

@@ -57,11 +57,11 @@ def count(config: dict) -> dict:
     if not found:
         raise Err(permanent("no-files", f"no file of the workspace matches `{config['files']}`"))
     total = 0
-    for done, entry in enumerate(found):
-        log.progress(done, len(found), "files")
+    for done, entry in enumerate(found, start=1):
         here = words.count(workspace.read(entry.path).decode(errors="replace"))
         log.write(log.Level.INFO, f"{entry.path}: {here} words", [])
         total += here
+        log.progress(done, len(found), "files")
     return {"files": len(found), "words": total}
 
 

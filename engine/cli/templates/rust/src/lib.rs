@@ -10,7 +10,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::yuanli::log::log;
-use crate::yuanli::stage::types::{Description, Failure, FailureClass};
+use crate::yuanli::stage::types::FailureClass;
 use crate::yuanli::workspace::workspace;
 
 /// What `with:` holds. The comments are what the author of a workflow is shown.
@@ -60,10 +60,10 @@ fn count(config: &Config) -> Result<Outputs, Failure> {
     }
     let mut words = 0;
     for (done, entry) in found.iter().enumerate() {
-        log::progress(done as u64, Some(found.len() as u64), "files");
         let here = words::count(&String::from_utf8_lossy(&workspace::read(&entry.path)?));
         log::write(log::Level::Info, &format!("{}: {here} words", entry.path), &[]);
         words += here;
+        log::progress(done as u64 + 1, Some(found.len() as u64), "files");
     }
     Ok(Outputs { files: found.len(), words })
 }
