@@ -71,7 +71,11 @@ function sumUp({ report: path, image, command = [], summary: target = "summary.m
   log("info", `${path}: ${tests.length} tests`, [["failed", `${failed.length}`]]);
   const exitCode = runCommand(image, command, path);
   write(target, encode(summary(report, exitCode)));
-  if (exitCode !== 0) throw permanent("exit-code", `the command ended with exit code ${exitCode}`);
+  if (exitCode !== 0) {
+    // By this detail a workflow can say `retry: { exit_codes: [...] }`.
+    const details = [["exit-code", `${exitCode}`]];
+    throw permanent("exit-code", `the command ended with exit code ${exitCode}`, details);
+  }
   if (fail && failed.length > 0) {
     const names = failed.map((test) => test.name).join(", ");
     throw permanent("tests-failed", `${failed.length} of ${tests.length} tests failed: ${names}`);
@@ -112,8 +116,8 @@ function runCommand(image, command, path) {
   return Number(container.wait().code);
 }
 
-function permanent(kind, message) {
-  return { class: { tag: "permanent" }, kind, message, details: [] };
+function permanent(kind, message, details = []) {
+  return { class: { tag: "permanent" }, kind, message, details };
 }
 
 /** What `run` throws: a failure as it is, or what a capability threw, which may pass where trying again may help. */

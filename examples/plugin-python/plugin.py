@@ -74,7 +74,9 @@ def sum_up(config: dict) -> dict:
     summary = config.get("summary", "summary.md")
     workspace.write(summary, report.summary(found, exit_code).encode())
     if exit_code != 0:
-        raise permanent("exit-code", f"the command ended with exit code {exit_code}")
+        # By this detail a workflow can say `retry: { exit_codes: [...] }`.
+        details = [("exit-code", str(exit_code))]
+        raise permanent("exit-code", f"the command ended with exit code {exit_code}", details)
     if config.get("fail", False) and found.failed():
         names = ", ".join(test.name for test in found.failed())
         raise permanent("tests-failed", f"{len(found.failed())} of {len(found.tests)} tests failed: {names}")
@@ -114,8 +116,8 @@ def run_command(config: dict) -> int:
     return container.wait().code
 
 
-def permanent(kind: str, message: str) -> Err:
-    return Err(Failure(FailureClass_Permanent(), kind, message, []))
+def permanent(kind: str, message: str, details: list[tuple[str, str]] | None = None) -> Err:
+    return Err(Failure(FailureClass_Permanent(), kind, message, details or []))
 
 
 def failure_of(error) -> Failure:

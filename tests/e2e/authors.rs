@@ -123,6 +123,8 @@ fn the_example_sums_up(language: Language) {
     assert_eq!(report["outputs"], outputs);
     let failed = "(tests-failed): 1 of 5 tests failed: shop.cart.refuses a negative count";
     place.yuanli(&[&run[..], &["--input", "fail=true"]].concat()).expect(1, &[failed]);
+    let ended = place.yuanli(&[&run[..], &["--input", "check=exit 7"]].concat());
+    ended.expect(1, &["(exit-code): the command ended with exit code 7"]);
     place.yuanli(&["run", "plugin", "--input", "image=no-such-image"]).expect(1, &["(not-found): image"]);
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
 }

@@ -77,7 +77,8 @@ impl Stage for JunitReport {
         workspace::write(&config.summary, report.summary(exit_code))?;
         if exit_code != 0 {
             let message = format!("the command ended with exit code {exit_code}");
-            return Err(Failure::permanent("exit-code", message));
+            // By this detail a workflow can say `retry: { exit_codes: [...] }`.
+            return Err(Failure::permanent("exit-code", message).with("exit-code", exit_code.to_string()));
         }
         if config.fail && !failed.is_empty() {
             let message = format!("{} of {tests} tests failed: {}", failed.len(), failed.join(", "));
