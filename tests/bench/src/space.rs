@@ -62,7 +62,7 @@ impl Moment {
         for (name, folder) in PARTS {
             parts.push((name, disk::size(&data.join(folder))?));
         }
-        parts.push(("sled", yuanli_store::index_size(&data.join("store"))?));
+        parts.push(("index", yuanli_store::index_size(&data.join("store"))?));
         Ok(Self { entries, records: workflows.iter().map(|(_, _, bytes)| bytes).sum(), parts })
     }
 

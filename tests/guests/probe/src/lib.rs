@@ -37,7 +37,11 @@ enum Config {
     /// Asks for random bytes, twice.
     Random { length: u32 },
     /// Gets a secret and tells its name.
-    Secret { name: String, given: Option<secrets::Handle> },
+    Secret {
+        name: String,
+        #[expect(dead_code, reason = "what matters is that the config has it")]
+        given: Option<secrets::Handle>,
+    },
     /// Tells the value of a secret to everybody, in many ways.
     Reveal { key: secrets::Handle, fail: bool },
     /// Runs a container with a secret in its environment.
@@ -241,8 +245,8 @@ fn reveal(key: &secrets::Handle, fail: bool) -> Result<Value, Failure> {
     print!("in {}", &value[..3]);
     println!("{}", &value[3..]);
     eprintln!("stderr: {value}");
-    log::group(&format!("a group of {value}"), || {
-        log::write(log::Level::Info, &format!("log: {value}"), &[("field", &value)]);
+    log::group(format!("a group of {value}"), || {
+        log::write(log::Level::Info, format!("log: {value}"), &[("field", &value)]);
     });
     log::progress(1, Some(1), &value);
     if fail {
