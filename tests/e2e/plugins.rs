@@ -141,7 +141,8 @@ fn an_inspection_tells_what_a_component_may_reach_takes_and_gives() {
     let found = place.json(&["plugin", "inspect", &file]);
     assert_eq!(found["digest"], digest(PROBE.component));
     assert_eq!(found["size_bytes"], PROBE.component.len());
-    assert_eq!((&found["origin"], &found["rights"][5]["name"]), (&json!("file"), &json!("containers")));
+    assert_eq!(found["origin"], "file");
+    assert!(found["rights"].as_array().unwrap().iter().any(|right| right["name"] == "containers"), "{found}");
     assert!(found["config_schema"]["oneOf"].is_array() && !found["wasi"].as_array().unwrap().is_empty());
     assert_eq!(place.json(&["plugin", "inspect", "build"])["origin"], "built-in");
     assert!(!place.path("data/plugins").exists(), "inspecting keeps nothing");
