@@ -160,7 +160,7 @@ fn wf006_coming_key() {
     check(
         Code::ComingKey,
         &[
-            "name: shop\nlimits: { memory: 1GiB }\non: { webhook: { secret: key, provider: github } }\nstages:\n  a:\n    uses: script\n    limits: { log: 1GiB }\n",
+            "name: shop\nlimits: { memory: 1GiB }\non: { webhook: { secret: key, provider: github } }\nstages:\n  a:\n    uses: script\n    limits: { outputs: 2MiB }\n",
         ],
     );
 }

@@ -173,9 +173,10 @@ fn the_schema_takes_what_the_language_takes() {
     documents.extend(Code::ALL.iter().map(|code| code.explanation().right.to_owned()));
     for text in documents.iter().filter(|text| !text.is_empty()) {
         // Only `scale` is known by its schema here; names of others are those of the engine.
-        let text = ["script", "build", "source", "test", "deploy", "restore", "backup", "gray-release"]
-            .iter()
-            .fold(text.clone(), |text, name| text.replace(&format!("uses: {name}"), "uses: ./x.wasm"));
+        let text =
+            ["script", "command", "build", "source", "test", "deploy", "restore", "backup", "gray-release"]
+                .iter()
+                .fold(text.clone(), |text, name| text.replace(&format!("uses: {name}"), "uses: ./x.wasm"));
         assert_eq!(faults(kind_of(&text), &text), Vec::<String>::new(), "{text}");
     }
 }

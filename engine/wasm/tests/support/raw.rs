@@ -96,7 +96,8 @@ impl Raw {
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let mut folders: Vec<_> =
             std::fs::read_dir(wit).unwrap().map(|entry| entry.unwrap().path()).collect();
-        folders.sort();
+        // Others use its handles.
+        folders.sort_by_key(|folder| (!folder.ends_with("secrets"), folder.clone()));
         for folder in folders {
             resolve.push_dir(folder).unwrap();
         }
