@@ -175,7 +175,7 @@ fn nothing_is_written_over() {
     assert!(files.iter().all(|file| place.path("a/b").join(file.as_str().unwrap()).is_file()), "{written}");
     new("other", &["--folder", "a/b"]).expect(2, &["is there already"]);
     for name in ["Words", "two words", "../up", "1st", "", &"a".repeat(65)] {
-        new(name, &[]).expect(2, &["is no name of a plugin: use 1 to 64 lower-case letters"]);
+        new(name, &[]).expect(2, &["lower-case letters, digits and `-`, beginning with a letter"]);
     }
 }
 

@@ -218,15 +218,14 @@ impl Index {
         block::unpack(&self.heap.read(place)?).ok_or_else(no_block)
     }
 
-    /// Puts a block behind a fence.
-    fn set(&self, fence: &[u8], block: &[u8]) -> Result<(), StoreError> {
-        let place = self.heap.add(block)?;
+    /// Puts a block of the heap behind a fence, where it can be found.
+    fn link(&self, fence: &[u8], place: Place) -> Result<(), StoreError> {
         let old = self.db.insert(fence, &place.encode()).map_err(|e| of_sled(&e))?;
         self.forget(old)
     }
 
     /// Removes a fence and its block.
-    fn unset(&self, fence: &[u8]) -> Result<(), StoreError> {
+    fn unlink(&self, fence: &[u8]) -> Result<(), StoreError> {
         let old = self.db.remove(fence).map_err(|e| of_sled(&e))?;
         self.forget(old)
     }
