@@ -6,8 +6,8 @@
 //! sled many times their size, in memory and on the disk.
 //!
 //! The key of a block, its *fence*, is not above its rows and above all rows before it. A layer is written while others
-//! read, and no row that the layer does not name may be missed meanwhile: where a block is cut in several, the later ones
-//! are written first. So a row may be in two blocks for a moment, and never in none.
+//! read, and no row that the layer does not name may be missed meanwhile: where a block is cut in several, the last ones
+//! are linked first. So a row may be in two blocks for a moment, and never in none.
 //!
 //! A long value is kept beside the blocks.
 
