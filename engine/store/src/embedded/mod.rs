@@ -1,9 +1,9 @@
 //! A store in a folder: a journal that keeps its word, memory for what is new, sled behind both.
 //!
 //! A commit goes to the one *writer*, which judges what waits in order, writes it to the journal as one frame, syncs,
-//! makes it readable in the *table*, and answers; it has a thread, which a caller who is alone does not wait for. *Upkeep* moves what is in memory to the *index* (sled), makes exports
-//! of it and gives the journal's old segments back. Opening reads the index, if it can be believed, else the newest
-//! export, and then the journal.
+//! makes it readable in the *table*, and answers; it has a thread, which a caller who is alone does not wait for.
+//! *Upkeep* moves what is in memory to the *index* (sled), makes exports of it and gives the journal's old segments
+//! back. Opening reads the index, if it can be believed, else the newest export, and then the journal.
 //!
 //! Invariants: the truth is the newest export and all of the journal after it; the index can be thrown away at any
 //! time; what can be read is durable; a read waits for no sync and no flush.

@@ -154,6 +154,26 @@ pub(crate) fn keep_only(layout: &Layout, kept: Option<u64>) -> Result<(), StoreE
     Ok(remove().map_err(|e: io::Error| Fault::io(layout.folder(), "written", &e))?)
 }
 
+/// Makes an index in the folder of that number. What is there is of a try that failed, and nothing stays of one that does.
+fn make(
+    layout: &Layout,
+    options: &Options,
+    number: u64,
+    fill: impl FnOnce(&Index) -> Result<(), StoreError>,
+) -> Result<Home, StoreError> {
+    let folder = layout.index(number);
+    let clear = || match fs::remove_dir_all(&folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        cleared => cleared,
+    };
+    clear().map_err(|e| Fault::io(&folder, "removed", &e))?;
+    let made = Index::open(&folder, options.cache_bytes).and_then(|index| {
+        fill(&index)?;
+        Ok(Home { index, number })
+    });
+    made.inspect_err(|_| drop(clear()))
+}
+
 /// Makes an index of the newest export, if there is one.
 pub(crate) fn fill(
     layout: &Layout,
@@ -161,12 +181,20 @@ pub(crate) fn fill(
     exported: u64,
     number: u64,
 ) -> Result<Home, StoreError> {
-    let index = Index::open(&layout.index(number), options.cache_bytes)?;
-    if exported > 0 {
-        let export = Export::open(&*options.disk, &layout.exports(), exported)?;
-        index.fill(export.map(|entry| entry.map_err(StoreError::from)), exported)?;
+    make(layout, options, number, |index| fill_from_export(layout, options, exported, index))
+}
+
+fn fill_from_export(
+    layout: &Layout,
+    options: &Options,
+    exported: u64,
+    index: &Index,
+) -> Result<(), StoreError> {
+    if exported == 0 {
+        return Ok(());
     }
-    Ok(Home { index, number })
+    let export = Export::open(&*options.disk, &layout.exports(), exported)?;
+    index.fill(export.map(|entry| entry.map_err(StoreError::from)), exported)
 }
 
 /// Makes an index of another one, as of its last commit.
@@ -177,13 +205,8 @@ pub(crate) fn copy(
     revision: u64,
     number: u64,
 ) -> Result<Home, StoreError> {
-    let folder = layout.index(number);
-    let made = Index::open(&folder, options.cache_bytes).and_then(|index| {
-        index.fill(old.scan(Range::prefix(&[], usize::MAX)), revision)?;
-        Ok(Home { index, number })
-    });
-    // The next try begins with nothing.
-    made.inspect_err(|_| drop(fs::remove_dir_all(&folder)))
+    let everything = || old.scan(Range::prefix(&[], usize::MAX));
+    make(layout, options, number, |index| index.fill(everything(), revision))
 }
 
 /// Makes an index as of a commit, from the newest export and the journal.
@@ -195,15 +218,49 @@ pub(crate) fn fill_as_of(
 ) -> Result<Home, StoreError> {
     let disk = &*options.disk;
     let exported = export::list(disk, &layout.exports())?.last().map_or(0, |(revision, _)| *revision);
-    let home = fill(layout, options, exported, number)?;
-    let since = Table::new(Lower::Nothing, exported);
-    journal::replay(disk, &layout.journal(), exported, &mut |committed, writes| {
-        if committed <= revision {
-            since.apply([(Revision(committed), writes)]);
-        }
-    })?;
-    if let Some((layer, _)) = since.freeze() {
-        home.index.write(&layer, revision)?;
+    make(layout, options, number, |index| {
+        fill_from_export(layout, options, exported, index)?;
+        let since = Table::new(Lower::Nothing, exported);
+        journal::replay(disk, &layout.journal(), exported, &mut |committed, writes| {
+            if committed <= revision {
+                since.apply([(Revision(committed), writes)]);
+            }
+        })?;
+        since.freeze().map_or(Ok(()), |(layer, _)| index.write(&layer, revision))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use yuanli_ports::store::{Entry, Key};
+
+    use super::super::table::Layer;
+    use super::*;
+
+    fn layer(keys: &[&str], revision: u64) -> Layer {
+        let put = |key: &&str| {
+            let entry = Entry { value: key.as_bytes().to_vec().into(), revision: Revision(revision) };
+            (Key::new(key.as_bytes().to_vec()), Some(entry))
+        };
+        keys.iter().map(put).collect()
     }
-    Ok(home)
+
+    #[test]
+    fn an_index_is_not_made_over_what_another_try_has_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (layout, options) = (Layout::new(folder.path()), Options::default());
+        let old = Index::open(&layout.index(0), options.cache_bytes).expect("an index");
+        old.write(&layer(&["a", "m", "z"], 1), 1).expect("it is written");
+        // Whole, and not noted: the disk was full, or sled panicked.
+        let left = copy(&layout, &options, &old, 1, 1).expect("it is copied");
+        left.index.write(&layer(&["0", "x"], 2), 2).expect("it is written");
+        drop(left);
+        old.write(&layer(&["c"], 3), 3).expect("it is written");
+        let made = copy(&layout, &options, &old, 3, 1).expect("it is copied");
+        let all = |index: &Index| -> Vec<_> {
+            index.scan(Range::prefix(&[], usize::MAX)).map(|entry| entry.expect("it is read")).collect()
+        };
+        assert_eq!(all(&made.index), all(&old));
+        assert_eq!(all(&old).len(), 4);
+    }
 }

@@ -22,8 +22,8 @@ use crate::journal::Files;
 /// At the end of an engine, what is in memory is written to the index if it is more than this part of what a running
 /// engine keeps there: less is read from the journal as fast.
 const CLOSING_PART: usize = 4;
-/// A layer is written to the index only where this many times its size is free: sled takes more than it is given, and
-/// does not bear a full disk.
+/// A layer is written to the index only where this many times its size is free: a changed row writes its whole block, and
+/// sled does not bear a full disk.
 const FREE_FACTOR: u64 = 4;
 /// And not where less than this is free, in bytes: sled writes segments of 512 KiB, whatever is in them.
 const FREE_LEAST: u64 = 2 * 1024 * 1024;
@@ -80,16 +80,31 @@ impl Upkeep {
         }
         if is_compaction {
             self.files.remove_spare().map_err(|e| Fault::io(self.files.folder(), "written", &e))?;
+            return self.renew();
         }
-        if is_compaction {
-            self.renew()?;
-        } else if matches!(self.table.lower(), Lower::Index(index) if index.is_wasteful())
+        if self.is_worth_renewing()?
             && let Err(error) = self.renew()
         {
             // Nothing waits for it.
             tracing::warn!(%error, "the index stays larger than it need be");
         }
         Ok(())
+    }
+
+    /// Whether the index is mostly waste, and there is room for another one beside it.
+    fn is_worth_renewing(&self) -> Result<bool, StoreError> {
+        match self.table.lower() {
+            Lower::Index(index) if index.is_wasteful() => {
+                Ok(self.free()? > index.used() + self.options.journal_bytes + FREE_LEAST)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Bytes that are free on the disk.
+    fn free(&self) -> Result<u64, StoreError> {
+        let free = disk::free(self.layout.folder());
+        Ok(free.map_err(|e| Fault::io(self.layout.folder(), "read", &e))?)
     }
 
     /// Writes what is in memory to the index.
@@ -125,11 +140,7 @@ impl Upkeep {
             return open::fill(&self.layout, &self.options, 0, 0);
         };
         // In a folder of its own: what failed may still be open in a scan.
-        let home = open::fill_as_of(&self.layout, &self.options, revision, number + 1);
-        if home.is_err() {
-            let _ = std::fs::remove_dir_all(self.layout.index(number + 1));
-        }
-        let home = home?;
+        let home = open::fill_as_of(&self.layout, &self.options, revision, number + 1)?;
         open::note(&self.layout, home.number, revision)?;
         self.index = Some((home.number, revision));
         self.table.set_lower(Lower::Index(home.index.clone()));
@@ -171,8 +182,7 @@ impl Upkeep {
         };
         let needed = layer.iter().map(bytes).sum::<usize>() as u64 * FREE_FACTOR;
         let needed = needed.max(FREE_LEAST);
-        let free =
-            disk::free(self.layout.folder()).map_err(|e| Fault::io(self.layout.folder(), "read", &e))?;
+        let free = self.free()?;
         if free < needed {
             let text = format!(
                 "the disk of {} is full: {free} bytes are free, {needed} are needed to go on",

@@ -37,7 +37,7 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct Commit {
     batch: Batch,
-    answer: oneshot::Sender<Result<Revision, StoreError>>,
+    answer: Answer,
     _place: Place,
 }
 
@@ -95,9 +95,33 @@ pub(crate) struct Writer {
 struct Group {
     commits: Vec<(Revision, Vec<Write>)>,
     overlay: Overlay,
-    answers: Vec<oneshot::Sender<Result<Revision, StoreError>>>,
+    answers: Answers,
     /// The frame so far.
     buffer: Vec<u8>,
+}
+
+/// What those of a group are told. Sent when the writer can be had again, as who is answered may want it at once.
+#[derive(Debug, Default)]
+#[must_use]
+struct Answers(Vec<(Answer, Result<Revision, StoreError>)>);
+
+/// Where somebody waits for an answer.
+type Answer = oneshot::Sender<Result<Revision, StoreError>>;
+
+impl Answers {
+    /// Tells those that were not refused that nothing was committed.
+    fn fail(&mut self, error: &StoreError) {
+        for (_, outcome) in self.0.iter_mut().filter(|(_, outcome)| outcome.is_ok()) {
+            *outcome = Err(error.clone());
+        }
+    }
+
+    fn send(self) {
+        for (answer, outcome) in self.0 {
+            // Whoever asked may have gone; a commit stands.
+            let _ = answer.send(outcome);
+        }
+    }
 }
 
 /// Who wrote a key's value last, of the keys that a group writes; `None` when it was deleted. Made where somebody asks:
@@ -128,20 +152,25 @@ impl Overlay {
 
 /// The writer's thread: works until nobody can hand over commits any more, and none is left.
 pub(crate) fn work(writer: &Mutex<Writer>, mut queue: mpsc::Receiver<Request>) {
-    while let Some(request) = queue.blocking_recv() {
+    let mut next = queue.blocking_recv();
+    while let Some(request) = next {
         // One that panicked half-way is not used again.
         let Ok(mut writer) = writer.lock() else { return };
-        let mut next = Some(request);
-        while let Some(request) = next.take() {
-            match request {
-                Request::Commit(commit) => next = writer.group(commit, &mut queue),
-                Request::Renew(answer) => {
-                    let renewed = writer.journal.renew().map_err(|e| writer.journal.fault(&e).into());
-                    // Whoever asked may have gone.
-                    let _ = answer.send(renewed);
-                }
+        next = match request {
+            Request::Commit(commit) => {
+                let (answers, other) = writer.group(commit, &mut queue);
+                drop(writer);
+                answers.send();
+                other
             }
-        }
+            Request::Renew(answer) => {
+                let renewed = writer.journal.renew().map_err(|e| writer.journal.fault(&e).into());
+                // Whoever asked may have gone.
+                let _ = answer.send(renewed);
+                None
+            }
+        };
+        next = next.or_else(|| queue.blocking_recv());
     }
 }
 
@@ -153,24 +182,37 @@ impl Writer {
         batch: Batch,
         waiting: &Waiting,
     ) -> Result<Result<Revision, StoreError>, Batch> {
-        let Ok(mut writer) = writer.try_lock() else { return Err(batch) };
+        let Ok(mut writer) = writer.try_lock() else {
+            eprintln!("DBG locked");
+            return Err(batch);
+        };
+        eprintln!(
+            "DBG alone {} nobody {} full {} room {}",
+            writer.is_alone,
+            waiting.is_nobody(),
+            writer.pressure.is_full(&writer.table),
+            writer.journal.room()
+        );
         if !writer.is_alone || !waiting.is_nobody() || writer.pressure.is_full(&writer.table) {
+            return Err(batch);
+        }
+        // A new segment may have to be written with zeroes first.
+        if writer.journal.room() < most_bytes(&batch) {
             return Err(batch);
         }
         let (commit, mut answered) = Commit::new(batch, &Waiting::default());
         let mut group = writer.begin();
         writer.take(&mut group, commit);
-        writer.finish(group);
+        writer.finish(group).send();
         writer.is_alone &= waiting.is_nobody();
         Ok(answered.try_recv().unwrap_or(Err(StoreError::Closed)))
     }
 
-    /// Makes a commit durable with those that wait behind it. Returns what follows them and is none.
-    fn group(&mut self, first: Commit, queue: &mut mpsc::Receiver<Request>) -> Option<Request> {
+    /// Makes a commit durable with those that wait behind it. Returns what they are told, and what follows them and is
+    /// none.
+    fn group(&mut self, first: Commit, queue: &mut mpsc::Receiver<Request>) -> (Answers, Option<Request>) {
         if let Err(refusal) = self.pressure.make_room(&self.table) {
-            // Whoever asked may have gone.
-            let _ = first.answer.send(Err(refusal));
-            return None;
+            return (Answers(vec![(first.answer, Err(refusal))]), None);
         }
         let mut group = self.begin();
         self.take(&mut group, first);
@@ -185,15 +227,14 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        self.finish(group);
-        other
+        (self.finish(group), other)
     }
 
     fn begin(&mut self) -> Group {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.truncate(0);
         buffer.extend(Journal::buffer());
-        Group { commits: Vec::new(), overlay: Overlay::default(), answers: Vec::new(), buffer }
+        Group { commits: Vec::new(), overlay: Overlay::default(), answers: Answers::default(), buffer }
     }
 
     /// Judges a commit on the state after all before it, and adds it to the group or refuses it.
@@ -206,23 +247,22 @@ impl Writer {
                 None => self.table.written(key),
             };
             if let Err(refusal) = rules::judge(&batch, written) {
-                // Whoever asked may have gone.
-                let _ = answer.send(Err(refusal));
+                group.answers.0.push((answer, Err(refusal)));
                 return;
             }
         }
         let revision = Revision(self.journal.next() + group.commits.len() as u64);
         group.buffer = Journal::add(std::mem::take(&mut group.buffer), &batch.writes);
         group.commits.push((revision, batch.writes));
-        group.answers.push(answer);
+        group.answers.0.push((answer, Ok(revision)));
     }
 
-    fn finish(&mut self, mut group: Group) {
+    fn finish(&mut self, mut group: Group) -> Answers {
         let Some((last, _)) = group.commits.last() else {
             self.buffer = group.buffer;
-            return;
+            return group.answers;
         };
-        let (first, last) = (self.journal.next(), last.0);
+        let last = last.0;
         let count = u32::try_from(group.commits.len()).expect("groups are bounded");
         let begun = now();
         let outcome = self.journal.append(&mut group.buffer, count);
@@ -230,20 +270,26 @@ impl Writer {
         self.buffer = group.buffer;
         if let Err(error) = outcome {
             tracing::error!(%error, "the journal cannot be written; commits fail until it can");
-            for answer in group.answers {
-                let _ = answer.send(Err(StoreError::Unavailable(error.to_string())));
-            }
-            return;
+            group.answers.fail(&StoreError::Unavailable(error.to_string()));
+            return group.answers;
         }
         self.feed.note(&group.commits);
         self.table.apply(group.commits);
         self.feed.tell(last);
-        for (answer, revision) in group.answers.into_iter().zip(first..) {
-            // Whoever asked may have gone; the commit stands.
-            let _ = answer.send(Ok(Revision(revision)));
-        }
         self.pressure.look(&self.table, self.journal.is_half_full());
+        group.answers
     }
+}
+
+/// Bytes that a batch takes in the journal, at most.
+fn most_bytes(batch: &Batch) -> u64 {
+    /// Header of the frame, and lengths and kind of a write.
+    const BESIDE: usize = 64;
+    let bytes = |write: &Write| match write {
+        Write::Put(key, value) => key.as_bytes().len() + value.len() + BESIDE,
+        Write::Delete(key) => key.as_bytes().len() + BESIDE,
+    };
+    (batch.writes.iter().map(bytes).sum::<usize>() + BESIDE) as u64
 }
 
 #[expect(

@@ -284,6 +284,11 @@ impl Journal {
         self.next
     }
 
+    /// Bytes of a frame that the segment has room for.
+    pub(crate) fn room(&self) -> u64 {
+        self.segment.as_ref().map_or(0, |segment| segment.size - segment.offset)
+    }
+
     /// Whether the next segment will be needed soon.
     pub(crate) fn is_half_full(&self) -> bool {
         self.segment.as_ref().is_some_and(|segment| segment.offset * 2 > segment.size)

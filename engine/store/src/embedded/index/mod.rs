@@ -7,7 +7,8 @@
 //!
 //! The key of a block, its *fence*, is not above its rows and above all rows before it. A layer is written while others
 //! read, and no row that the layer does not name may be missed meanwhile: where a block is cut in several, the last ones
-//! are linked first. So a row may be in two blocks for a moment, and never in none.
+//! are linked first. So a row may be in two blocks for a moment, or after a kill for longer, and never in none; it is the
+//! one of the later block that counts.
 //!
 //! A long value is kept beside the blocks.
 
@@ -75,6 +76,11 @@ impl Index {
     /// The revision of the last layer that was written whole.
     pub(crate) fn revision(&self) -> Result<Option<u64>, StoreError> {
         number(&self.db, &REVISION)
+    }
+
+    /// Bytes that another one in its place would take, about.
+    pub(crate) fn used(&self) -> u64 {
+        self.heap.used()
     }
 
     /// Whether making it anew gives back more than it takes.
@@ -149,13 +155,13 @@ impl Index {
         end: Option<IVec>,
         changes: &mut Peekable<impl Iterator<Item = (&'a Key, &'a Option<Entry>)>>,
     ) -> Result<(), StoreError> {
+        let is_before = |key: &Key| end.as_ref().is_none_or(|end| users(key)[..] < end[..]);
         let rows = old.as_ref().map_or(Ok(Vec::new()), |(_, place)| self.rows(*place))?;
-        let mut rows = rows.into_iter().peekable();
+        // Those beyond are of a cut that a kill left half done: they are in the later block.
+        let mut rows = rows.into_iter().filter(|row| is_before(&row.key)).peekable();
         let mut dead = Vec::new();
         let mut blocks = Blocks::new(self, old.map(|(fence, _)| fence));
-        while let Some((key, entry)) =
-            changes.next_if(|(key, _)| end.as_ref().is_none_or(|end| users(key)[..] < end[..]))
-        {
+        while let Some((key, entry)) = changes.next_if(|(key, _)| is_before(key)) {
             while let Some(row) = rows.next_if(|row| row.key < *key) {
                 blocks.add(row)?;
             }

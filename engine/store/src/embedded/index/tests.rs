@@ -149,3 +149,47 @@ fn a_row_that_a_layer_does_not_name_is_found_while_it_is_written() {
         is_over.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn rows_that_a_kill_left_in_two_blocks_are_those_of_the_later_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = Index::open(folder.path(), CACHE_BYTES).expect("an empty index");
+    let entry =
+        |number, revision| Entry { value: value(number, revision, 100), revision: Revision(revision) };
+    let first: Layer = (0..10).map(|number| (key(number), Some(entry(number, 1)))).collect();
+    index.write(&first, 1).expect("it is written");
+    // The layer after it changes one key, is to cut the block, and is killed when the later part can be found.
+    let second: Layer = [(key(8), Some(entry(8, 2)))].into();
+    let mut later =
+        index.scan(range(Some(6), None, false)).collect::<Result<Vec<_>, _>>().expect("it is read");
+    later[2].1 = entry(8, 2);
+    let rows: Vec<_> =
+        later.iter().map(|(key, entry)| index.put(key.clone(), entry).expect("a row")).collect();
+    let place = index.heap.add(&super::block::pack(&rows)).expect("it is added");
+    index.link(&super::users(&key(6)), place).expect("it is linked");
+    // The next start writes the layer again, and one more that changes what the first block has twice.
+    index.write(&second, 2).expect("it is written");
+    let check = |changed: &[(u16, u64)]| {
+        let revision =
+            |number: u16| changed.iter().find(|(other, _)| *other == number).map_or(1, |(_, r)| *r);
+        let expected: Vec<_> = (0..10).map(|number| (key(number), entry(number, revision(number)))).collect();
+        for (key, entry) in &expected {
+            assert_eq!(index.get(key), Ok(Some(entry.clone())));
+        }
+        for is_reverse in [false, true] {
+            let mut found =
+                index.scan(range(None, None, is_reverse)).collect::<Result<Vec<_>, _>>().expect("it is read");
+            if is_reverse {
+                found.reverse();
+            }
+            assert_eq!(found, expected, "reverse: {is_reverse}");
+        }
+    };
+    check(&[(8, 2)]);
+    let third: Layer = [(key(2), Some(entry(2, 3)))].into();
+    index.write(&third, 3).expect("it is written");
+    check(&[(8, 2), (2, 3)]);
+    let found =
+        index.rows(index.place(&key(2)).expect("it is read").0.expect("a block").1).expect("it is read");
+    assert_eq!(found.len(), 6, "what was there twice is there once");
+}

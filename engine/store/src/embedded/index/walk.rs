@@ -62,8 +62,15 @@ impl Rows {
             Some(last) => row.key > *last,
             None => true,
         };
+        // Up to the block after it: what lies beyond is of a cut that is not done, and is in that block too. In reverse
+        // that is the block before this step, whatever was cut off in between.
+        let end = match (is_reverse, &self.fence) {
+            (true, fence) => fence.clone(),
+            (false, _) => self.index.block_after(Bound::Excluded(&fence))?.map(|(fence, _)| fence),
+        };
+        let is_own = |row: &Row| end.as_ref().is_none_or(|end| users(&row.key)[..] < end[..]);
         self.ready = self.index.rows(place)?;
-        self.ready.retain(|row| range.contains(&row.key) && is_new(row));
+        self.ready.retain(|row| range.contains(&row.key) && is_new(row) && is_own(row));
         if !is_reverse {
             self.ready.reverse();
         }
