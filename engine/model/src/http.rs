@@ -109,7 +109,7 @@ pub enum Denied {
     },
     /// The path could mean another one to the server, and the scopes allow only some.
     #[error(
-        "the path `{path}` has an encoded `/`, `\\` or `.`, which servers read differently; the grant for `{authority}` \
+        "the path `{path}` has a `;`, or an encoded `/`, `\\`, `.` or `;`, in a place where servers read it differently; the grant for `{authority}` \
          allows only some paths, so it is refused"
     )]
     Ambiguous {

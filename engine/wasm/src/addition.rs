@@ -156,8 +156,8 @@ impl Host {
         Ok(Examined { candidate, entry, description })
     }
 
-    /// Takes plugins out of the store: those of a name that `choose` takes. Whoever is pinned to their components can
-    /// run them on. Returns what was taken out.
+    /// Takes plugins out of the store: those of a name that `choose` takes. Runs and kept workflows that
+    /// have their components go on with them. Returns what was taken out.
     ///
     /// # Errors
     /// When the store of plugins cannot be read or written.

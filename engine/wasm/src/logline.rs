@@ -62,11 +62,12 @@ impl Lines {
         // An empty text is an empty line.
         let empty = text.is_empty().then_some("");
         for line in text.lines().chain(empty).map(cut) {
-            if !self.allowance.take(line.len()) {
-                return;
-            }
             // Fields belong to the entry: its first line carries them.
             let fields = fields.take().unwrap_or_default();
+            let beside: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+            if !self.allowance.take(line.len() + beside) {
+                return;
+            }
             self.log.append(LogLine { at, stream: Stream::Plugin, level, text: line.to_owned(), fields });
         }
     }
@@ -250,6 +251,22 @@ mod tests {
             });
             assert_eq!(shown[0].replace(['.', '*'], ""), "", "cut off after {at}");
         }
+    }
+
+    #[test]
+    fn fields_are_counted_too() {
+        let log = Arc::new(Log::default());
+        let lines = Lines::new(log.clone(), Arc::new(NoTime), Arc::new(Mask::default()), 1000);
+        let write = |bytes| lines.write(Level::Info, "", vec![("key".to_owned(), "v".repeat(bytes))]);
+        write(500);
+        assert_eq!(lines.check(), Ok(()));
+        write(500);
+        assert_eq!(lines.check(), Err(Exceeded::Log { limit: 1000 }));
+        assert_eq!(
+            log.0.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            1,
+            "what is beyond is left out"
+        );
     }
 
     #[test]

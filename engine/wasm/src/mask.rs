@@ -1,6 +1,6 @@
 //! Takes the values of secrets out of what people and guests are shown.
 //!
-//! A [`Mask`] knows the values that were resolved for a run, each as it is, in base64, in URL encoding and line by line.
+//! A [`Mask`] knows the values that were resolved for a run, each as it is, in base64, in URL encoding, as JSON has it and line by line.
 //! Everything that leaves an attempt passes one: lines of its log (`logline.rs`), the failure and the outputs
 //! (`attempt.rs`), the last lines of a container. Work is done on whole lines; of a line that was cut, a part of a value at
 //! the cut counts as the value.
@@ -206,8 +206,15 @@ fn add_forms(value: &[u8], patterns: &mut BTreeSet<Vec<u8>>) {
         patterns.insert(whole.to_vec());
         add_base64(whole, patterns);
         add_url_encoded(whole, patterns);
+        patterns.extend(json_escaped(whole));
     }
     patterns.extend(value.split(|byte| *byte == b'\n').map(|line| line.trim_ascii().to_vec()));
+}
+
+/// The value as it stands between the quotes of a text in JSON, where that is another one; `None` where it is no text.
+fn json_escaped(value: &[u8]) -> Option<Vec<u8>> {
+    let quoted = serde_json::to_vec(std::str::from_utf8(value).ok()?).ok()?;
+    Some(quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?.to_vec())
 }
 
 /// The value in base64, alone and inside of something longer: each byte of it can be the first, second or third of a group,
@@ -279,6 +286,9 @@ mod tests {
         check("the second line and line one", "the *** and ***");
         check("ab", "ab");
         check("line one\r\n  second line\nab\n", "***");
+        check(r#"{"said":"line one\r\n  second line\nab\n"}"#, r#"{"said":"***"}"#);
+        let quoted = self::mask(&[r#"pa"ss\word"#]);
+        assert_eq!(quoted.text(r#"{"password":"pa\"ss\\word"}"#), r#"{"password":"***"}"#);
     }
 
     #[test]

@@ -357,18 +357,24 @@ fn all_grants() -> Vec<Grant> {
 }
 
 /// A server that answers each request with what it was sent.
-#[allow(clippy::disallowed_methods, reason = "it ends with its test")]
 async fn echo() -> SocketAddr {
+    served(|sent| {
+        let length = sent.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{sent}")
+    })
+    .await
+}
+
+/// A server that answers each request like this.
+#[allow(clippy::disallowed_methods, reason = "it ends with its test")]
+async fn served(answer: fn(&str) -> String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = vec![0; 64 * 1024];
             let read = stream.read(&mut head).await.unwrap();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {read}\r\n\r\n{}",
-                String::from_utf8_lossy(&head[..read])
-            );
+            let answer = answer(&String::from_utf8_lossy(&head[..read]));
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     };
@@ -416,6 +422,9 @@ async fn secrets_are_put_into_headers_and_taken_out_of_what_comes_back() {
     };
     let sent = send(json!({ "key": handle("token") })).await.unwrap();
     assert!(sent.contains("authorization: Bearer ***\r\n"), "{sent}");
+    let grants = vec![http_grant(&server.to_string(), &["GET"], &[])];
+    let seen = spelled(&bench, format!("http://{server}/"), grants).await;
+    assert!(seen.contains("authorization: Bearer ***\r\n"), "{seen}");
     let sent =
         send(json!({ "password": ["ada", handle("token")], "headers": { "x-one": "1" } })).await.unwrap();
     assert!(
@@ -431,6 +440,29 @@ async fn secrets_are_put_into_headers_and_taken_out_of_what_comes_back() {
     assert_eq!(refused.message, "at most 10 redirects are followed, not 11");
     let refused = send(json!({ "max_body_bytes": 10 })).await.unwrap_err();
     assert_eq!(refused.kind, "too-large");
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_bring_a_secret_back() {
+    let bench = Bench::new();
+    let server = served(|sent| {
+        let token =
+            sent.lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap_or("none");
+        format!("HTTP/1.1 302 Found\r\nlocation: /login/{token}\r\ncontent-length: 0\r\n\r\n")
+    })
+    .await;
+    let grants = vec![http_grant(&server.to_string(), &["GET"], &["/v1/**"])];
+    let seen = spelled(&bench, format!("http://{server}/v1/x"), grants).await;
+    assert!(seen.contains("Denied") && seen.contains("`/login/***`"), "{seen}");
+}
+
+/// What the guest itself sees of a request with a secret, before anything that it says is masked.
+async fn spelled(bench: &Bench, url: String, grants: Vec<Grant>) -> String {
+    let config =
+        json!({ "do": "request", "method": "GET", "url": url, "key": handle("token"), "spell": true });
+    let ended = bench.run_case(config, Case { grants, ..Case::default() }).await;
+    let letters = ended.outputs()["letters"].as_array().unwrap();
+    letters.iter().map(|letter| letter.as_str().unwrap()).collect()
 }
 
 #[tokio::test]

@@ -123,7 +123,10 @@ async fn remove(global: &Global, named: &NamedPlugin) -> anyhow::Result<Exit> {
         output::json(&List { items: removed, next: None })?;
         return Ok(Exit::Done);
     }
-    output::note(format_args!("removed {}; whoever is pinned to it runs it on", removed.join(", ")));
+    output::note(format_args!(
+        "removed {}; runs and kept workflows that have it go on with it",
+        removed.join(", ")
+    ));
     Ok(Exit::Done)
 }
 

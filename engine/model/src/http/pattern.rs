@@ -202,7 +202,10 @@ impl FromStr for PathPattern {
 /// Whether a path has signs that some servers take for others when they look for what it means.
 pub(super) fn is_ambiguous(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    path.contains('\\') || ["%2f", "%5c", "%2e", "%25"].iter().any(|encoded| path.contains(encoded))
+    path.contains('\\')
+        || ["%2f", "%5c", "%2e", "%25", "%3b"].iter().any(|encoded| path.contains(encoded))
+        // Some leave out what comes after `;` before they look for `..`.
+        || path.split('/').any(|part| matches!(part.split_once(';'), Some(("." | "..", _))))
 }
 
 fn matches_part(pattern: &str, part: &str) -> bool {

@@ -77,6 +77,10 @@ fn what_is_no_pattern_is_refused_with_a_way_out() {
     check("/v1?x", "a sign that no path has");
     check("/v1/../x", "more than one way");
     check("/v1/%2e%2E/x", "more than one way");
+    check("/v1/..;/x", "more than one way");
+    check("/v1/.;a=b/x", "more than one way");
+    check("/v1/a%3Bb", "more than one way");
+    assert!("/v1/a;b=c/x".parse::<PathPattern>().is_ok());
     check("/v1/a**", "is not a whole part");
 }
 

@@ -182,17 +182,7 @@ impl Writer {
         batch: Batch,
         waiting: &Waiting,
     ) -> Result<Result<Revision, StoreError>, Batch> {
-        let Ok(mut writer) = writer.try_lock() else {
-            eprintln!("DBG locked");
-            return Err(batch);
-        };
-        eprintln!(
-            "DBG alone {} nobody {} full {} room {}",
-            writer.is_alone,
-            waiting.is_nobody(),
-            writer.pressure.is_full(&writer.table),
-            writer.journal.room()
-        );
+        let Ok(mut writer) = writer.try_lock() else { return Err(batch) };
         if !writer.is_alone || !waiting.is_nobody() || writer.pressure.is_full(&writer.table) {
             return Err(batch);
         }

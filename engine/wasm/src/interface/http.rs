@@ -34,8 +34,9 @@ fn send(state: &mut State, (request, secrets): Parameters) -> Answer<'_, (Result
         let sent = async {
             let request = translate(state, request, &secrets)?;
             let scopes: Vec<HttpScope> = state.attempt.grants.iter().filter_map(scope).collect();
-            let response = state.outside.http.send(request, &scopes).await.map_err(of_port)?;
-            Ok(shown(response, &state.held.mask))
+            let mask = &state.held.mask;
+            let sent = state.outside.http.send(request, &scopes).await;
+            sent.map(|response| shown(response, mask)).map_err(|error| of_port(error, mask))
         };
         (sent.await,)
     }
@@ -132,17 +133,19 @@ fn shown(response: HttpResponse, mask: &Mask) -> Response {
     }
 }
 
-fn of_port(error: HttpError) -> Error {
-    match error {
-        HttpError::Denied(denied) => Error::Denied(denied.to_string()),
-        HttpError::Exposed(message) => Error::Denied(message),
-        HttpError::Dns(message) => Error::Dns(message),
-        HttpError::Connect(message) => Error::Connect(message),
-        HttpError::Tls(message) => Error::Tls(message),
-        HttpError::TimedOut(message) => Error::TimedOut(message),
-        HttpError::TooLarge(message) => Error::TooLarge(message),
-        HttpError::Invalid(message) => Error::Invalid(message),
-        HttpError::Io(message) => Error::Io(message),
-        HttpError::Redirects(message) => Error::Other(message),
-    }
+/// The error as the guest sees it: where a server redirects to can have in it what it was sent.
+fn of_port(error: HttpError, mask: &Mask) -> Error {
+    let (of, message): (fn(String) -> Error, String) = match error {
+        HttpError::Denied(denied) => (Error::Denied, denied.to_string()),
+        HttpError::Exposed(message) => (Error::Denied, message),
+        HttpError::Dns(message) => (Error::Dns, message),
+        HttpError::Connect(message) => (Error::Connect, message),
+        HttpError::Tls(message) => (Error::Tls, message),
+        HttpError::TimedOut(message) => (Error::TimedOut, message),
+        HttpError::TooLarge(message) => (Error::TooLarge, message),
+        HttpError::Invalid(message) => (Error::Invalid, message),
+        HttpError::Io(message) => (Error::Io, message),
+        HttpError::Redirects(message) => (Error::Other, message),
+    };
+    of(mask.owned(message))
 }

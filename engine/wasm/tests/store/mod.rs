@@ -8,42 +8,10 @@ use yuanli_model::plugin::NamedVersion;
 use yuanli_model::{Capability, Digest, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::PluginError;
-use yuanli_test_guests::{NOOP, PROBE};
+use yuanli_test_guests::{NOOP, PROBE, noop, patched, renamed};
 use yuanli_wasm::{Candidate, Limits, Outcome, Source};
 
 use crate::support::{BUILTINS, Bench, Case};
-
-/// A component with one text in the place of another one of the same length, which it has once.
-fn patched(component: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let (from, to) = (from.as_bytes(), to.as_bytes());
-    assert_eq!(from.len(), to.len());
-    let places: Vec<usize> =
-        component.windows(from.len()).enumerate().filter(|(_, at)| *at == from).map(|(at, _)| at).collect();
-    let [place] = places[..] else { panic!("it is there {} times", places.len()) };
-    let mut patched = component.to_vec();
-    patched[place..place + to.len()].copy_from_slice(to);
-    patched
-}
-
-/// The guest that does nothing, of this version.
-fn noop(version: &str) -> Vec<u8> {
-    patched(NOOP.component, "0.1.0Does", &format!("{version}Does"))
-}
-
-/// The guest that does nothing under another name, as long as its own: compilers make such texts numbers in the code.
-fn renamed(name: &str) -> Vec<u8> {
-    let number = |text: &str| -> Vec<u8> {
-        let value = u64::from(u32::from_le_bytes(text.as_bytes().try_into().unwrap()));
-        (0..5)
-            .map(|at| u8::try_from(value >> (7 * at) & 0x7f).unwrap() | if at < 4 { 0x80 } else { 0 })
-            .collect()
-    };
-    let (from, to) = (number("noop"), number(name));
-    let mut renamed = NOOP.component.to_vec();
-    let at = renamed.windows(from.len()).position(|at| at == from).unwrap();
-    renamed[at..at + to.len()].copy_from_slice(&to);
-    renamed
-}
 
 /// The same with a trap at the beginning of `describe`.
 fn mute() -> Vec<u8> {

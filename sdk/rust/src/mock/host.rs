@@ -20,9 +20,11 @@ pub mod log {
     }
 
     pub fn progress(done: u64, total: Option<u64>, unit: &str) {
-        let text =
-            total.map_or_else(|| format!("{done} {unit}"), |total| format!("{done} of {total} {unit}"));
-        write(Level::Info, &text, &[("yuanli.progress".to_owned(), done.to_string())]);
+        let (text, value) = match total {
+            Some(total) => (format!("{done} of {total} {unit}"), format!("{done}/{total}")),
+            None => (format!("{done} {unit}"), done.to_string()),
+        };
+        write(Level::Info, &text, &[("yuanli.progress".to_owned(), value)]);
     }
 }
 
@@ -96,18 +98,18 @@ pub mod random {
 /// `yuanli:workspace`
 pub mod workspace {
     pub use crate::bindings::yuanli::workspace::workspace::{Entry, Error, Kind};
-    use crate::mock::with;
+    use crate::mock::{effect, with};
 
     pub fn read(path: &str) -> Result<Vec<u8>, Error> {
         with(|mock| mock.files.read(path))
     }
 
     pub fn write(path: &str, content: &[u8]) -> Result<(), Error> {
-        with(|mock| mock.files.write(path, content))
+        effect(|mock| mock.files.write(path, content))
     }
 
     pub fn remove(path: &str) -> Result<(), Error> {
-        with(|mock| mock.files.remove(path))
+        effect(|mock| mock.files.remove(path))
     }
 
     pub fn inspect(path: &str) -> Result<Option<Entry>, Error> {
@@ -126,7 +128,7 @@ pub mod workspace {
 /// `yuanli:containers`
 pub mod containers {
     pub use crate::bindings::yuanli::containers::containers::{Error, Exit, Request, WorkspaceMount};
-    use crate::mock::{Ran, with};
+    use crate::mock::{Ran, effect, run_container};
 
     /// A container that has ended already.
     #[derive(Debug)]
@@ -135,10 +137,7 @@ pub mod containers {
     }
 
     pub fn start(request: &Request) -> Result<Container, Error> {
-        with(|mock| {
-            mock.effects += 1;
-            mock.start(request).map(|ran| Container { ran })
-        })
+        run_container(request).map(|ran| Container { ran })
     }
 
     impl Container {
@@ -155,7 +154,7 @@ pub mod containers {
 
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn stop(&self, _: u32) -> Result<(), Error> {
-            Ok(())
+            effect(|_| Ok(()))
         }
     }
 }
@@ -163,7 +162,7 @@ pub mod containers {
 /// `yuanli:images`
 pub mod images {
     pub use crate::bindings::yuanli::images::images::{BuildRequest, Error, Image};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     /// A build that has ended already.
     #[derive(Debug)]
@@ -172,10 +171,8 @@ pub mod images {
     }
 
     pub fn start_build(request: &BuildRequest) -> Result<Build, Error> {
-        with(|mock| {
-            mock.effects += 1;
-            Ok(Build { outcome: mock.answers.build(request) })
-        })
+        effect(|_| ());
+        Ok(Build { outcome: ask(|test| test.build(request)) })
     }
 
     impl Build {
@@ -186,36 +183,40 @@ pub mod images {
     }
 
     pub fn inspect(image: &str) -> Result<Image, Error> {
-        with(|mock| mock.answers.inspect_image(image))
+        ask(|test| test.inspect_image(image))
     }
 
     pub fn tag(image: &str, name: &str) -> Result<(), Error> {
-        with(|mock| mock.answers.tag(image, name))
+        effect(|_| ());
+        ask(|test| test.tag(image, name))
     }
 
     pub fn remove(image: &str) -> Result<(), Error> {
-        with(|mock| mock.answers.remove_image(image))
+        effect(|_| ());
+        ask(|test| test.remove_image(image))
     }
 }
 
 /// `yuanli:source`
 pub mod source {
     pub use crate::bindings::yuanli::source::source::{Checkout, Error, GitRequest};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     pub fn git(request: &GitRequest, into: &str) -> Result<Checkout, Error> {
-        with(|mock| mock.answers.git(request, into))
+        effect(|_| ());
+        ask(|test| test.git(request, into))
     }
 
     pub fn folder(path: &str, into: &str) -> Result<Checkout, Error> {
-        with(|mock| mock.answers.folder(path, into))
+        effect(|_| ());
+        ask(|test| test.folder(path, into))
     }
 }
 
 /// `yuanli:apps`
 pub mod apps {
     pub use crate::bindings::yuanli::apps::apps::{Error, Outcome, Settled, Status, Wish};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     /// A roll-out that a test made up.
     #[derive(Debug, Clone)]
@@ -230,19 +231,21 @@ pub mod apps {
 
     pub fn deploy(document: &str) -> Result<Rollout, Error> {
         let document = serde_json::from_str(document).map_err(|e| Error::Invalid(e.to_string()))?;
-        with(|mock| mock.answers.deploy(document))
+        effect(|_| ());
+        ask(|test| test.deploy(document))
     }
 
     pub fn scale(app: &str, wish: Wish) -> Result<u32, Error> {
-        with(|mock| mock.answers.scale(app, wish))
+        effect(|_| ());
+        ask(|test| test.scale(app, wish))
     }
 
     pub fn wait_scaled(app: &str, timeout_ms: u64) -> Result<u32, Error> {
-        with(|mock| mock.answers.wait_scaled(app, timeout_ms))
+        ask(|test| test.wait_scaled(app, timeout_ms))
     }
 
     pub fn inspect(app: &str) -> Result<Status, Error> {
-        with(|mock| mock.answers.inspect_app(app))
+        ask(|test| test.inspect_app(app))
     }
 
     impl Rollout {
@@ -263,7 +266,8 @@ pub mod apps {
 
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn undo(&self, reason: &str) -> Result<(), Error> {
-            with(|mock| mock.answers.undo(self.release, reason))
+            effect(|_| ());
+            ask(|test| test.undo(self.release, reason))
         }
     }
 }
@@ -274,7 +278,7 @@ pub mod traffic {
     use std::collections::VecDeque;
 
     pub use crate::bindings::yuanli::traffic::traffic::{Error, Happening, Plan, Step, Verdict};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     /// A gray release that a test made up.
     #[derive(Debug)]
@@ -285,7 +289,8 @@ pub mod traffic {
 
     pub fn begin(document: &str, plan: &Plan) -> Result<GrayRelease, Error> {
         let document = serde_json::from_str(document).map_err(|e| Error::Invalid(e.to_string()))?;
-        with(|mock| mock.answers.begin(document, plan))
+        effect(|_| ());
+        ask(|test| test.begin(document, plan))
     }
 
     impl GrayRelease {
@@ -307,7 +312,8 @@ pub mod traffic {
 
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn abort(&self, reason: &str) -> Result<(), Error> {
-            with(|mock| mock.answers.abort(self.release, reason))
+            effect(|_| ());
+            ask(|test| test.abort(self.release, reason))
         }
     }
 }
@@ -315,32 +321,34 @@ pub mod traffic {
 /// `yuanli:metrics`
 pub mod metrics {
     pub use crate::bindings::yuanli::metrics::metrics::{AppMetrics, Error, ReleaseCounts};
-    use crate::mock::with;
+    use crate::mock::ask;
 
     pub fn query(app: &str) -> Result<AppMetrics, Error> {
-        with(|mock| mock.answers.query(app))
+        ask(|test| test.query(app))
     }
 }
 
 /// `yuanli:backups`
 pub mod backups {
     pub use crate::bindings::yuanli::backups::backups::{Error, Extent, Snapshot};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     pub fn create(volume: &str, repository: &str, pause_ms: u64) -> Result<Snapshot, Error> {
-        with(|mock| mock.answers.back_up(volume, repository, pause_ms))
+        effect(|_| ());
+        ask(|test| test.back_up(volume, repository, pause_ms))
     }
 
     pub fn snapshots(repository: &str, volume: &str) -> Result<Vec<Snapshot>, Error> {
-        with(|mock| mock.answers.snapshots(repository, volume))
+        ask(|test| test.snapshots(repository, volume))
     }
 
     pub fn verify(repository: &str, snapshot: &str) -> Result<Extent, Error> {
-        with(|mock| mock.answers.verify(repository, snapshot))
+        ask(|test| test.verify(repository, snapshot))
     }
 
     pub fn restore(repository: &str, snapshot: &str, volume: &str) -> Result<Extent, Error> {
-        with(|mock| mock.answers.restore(repository, snapshot, volume))
+        effect(|_| ());
+        ask(|test| test.restore(repository, snapshot, volume))
     }
 }
 
@@ -356,9 +364,12 @@ pub mod secrets {
     }
 
     pub fn get(name: &str) -> Result<Secret, Error> {
-        let is_known = with(|mock| mock.secrets.contains_key(name));
-        let secret = is_known.then(|| Secret { name: name.to_owned() });
-        secret.ok_or_else(|| Error::NotFound(format!("the mock has no secret `{name}`")))
+        let (is_own, is_there) = with(|mock| (mock.handles.contains(name), mock.secrets.contains_key(name)));
+        match (is_own, is_there) {
+            (true, true) => Ok(Secret { name: name.to_owned() }),
+            (true, false) => Err(Error::NotFound(format!("the mock has no secret `{name}`"))),
+            (false, _) => Err(Error::Denied(format!("the config has no handle of the secret `{name}`"))),
+        }
     }
 
     impl Secret {
@@ -386,12 +397,13 @@ pub mod secrets_reveal {
 pub mod http {
     use super::secrets::Secret;
     pub use crate::bindings::yuanli::http::http::{Error, HeaderValue, Part, Request, Response};
-    use crate::mock::with;
+    use crate::mock::{ask, effect};
 
     pub fn send(request: &Request, _: &[&Secret]) -> Result<Response, Error> {
-        with(|mock| {
-            mock.effects += 1;
-            mock.answers.send(request)
-        })
+        if let Some((key, _)) = request.options.first() {
+            return Err(Error::Invalid(format!("this engine knows no request option `{key}`")));
+        }
+        effect(|_| ());
+        ask(|test| test.send(request))
     }
 }

@@ -50,7 +50,7 @@ mod workspace;
 
 use std::any::type_name;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -118,7 +118,8 @@ impl Ran {
     }
 }
 
-type Containers = BTreeMap<String, Box<dyn FnMut(&Request) -> Result<Ran, ContainerError>>>;
+/// What containers of an image do.
+type Behaviour = Box<dyn FnMut(&Request) -> Result<Ran, ContainerError>>;
 
 /// What the host functions of a mock work on.
 pub(crate) struct State {
@@ -129,9 +130,11 @@ pub(crate) struct State {
     pub(crate) effects: u32,
     pub(crate) random: u64,
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
-    containers: Containers,
+    /// The secrets whose handles are in the config.
+    pub(crate) handles: BTreeSet<String>,
+    containers: BTreeMap<String, Behaviour>,
     started: Vec<Request>,
-    pub(crate) answers: Box<dyn Answers>,
+    answers: Option<Box<dyn Answers>>,
 }
 
 impl std::fmt::Debug for State {
@@ -153,9 +156,10 @@ impl Default for State {
             effects: 0,
             random: 1,
             secrets: BTreeMap::new(),
-            containers: Containers::new(),
+            handles: BTreeSet::new(),
+            containers: BTreeMap::new(),
             started: Vec::new(),
-            answers: Box::new(answers::Nobody),
+            answers: None,
         }
     }
 }
@@ -168,13 +172,67 @@ pub(crate) fn with<R>(work: impl FnOnce(&mut State) -> R) -> R {
     })
 }
 
-impl State {
-    pub(crate) fn start(&mut self, request: &Request) -> Result<Ran, ContainerError> {
-        self.started.push(request.clone());
-        match self.containers.get_mut(&request.image) {
-            Some(run) => run(request),
-            None => Err(ContainerError::NotFound(format!("the mock has no image `{}`", request.image))),
+/// As [`with`], for what changes something: each has an effect key of its own.
+pub(crate) fn effect<R>(work: impl FnOnce(&mut State) -> R) -> R {
+    with(|mock| {
+        mock.effects += 1;
+        work(mock)
+    })
+}
+
+/// Asks the test. It may call the host itself, so nothing is held meanwhile.
+pub(crate) fn ask<R>(question: impl FnOnce(&mut dyn Answers) -> R) -> R {
+    let mut answers = with(|mock| mock.answers.take()).unwrap_or_else(|| Box::new(answers::Nobody));
+    let answer = question(&mut *answers);
+    with(|mock| mock.answers = Some(answers));
+    answer
+}
+
+/// Runs a container as the test said.
+pub(crate) fn run_container(request: &Request) -> Result<Ran, ContainerError> {
+    let image = &request.image;
+    let behaviour = effect(|mock| {
+        for (key, value) in &request.options {
+            mock.check_option(key, value)?;
         }
+        mock.started.push(request.clone());
+        let behaviour = mock.containers.remove_entry(image);
+        behaviour.ok_or_else(|| ContainerError::NotFound(format!("the mock has no image `{image}`")))
+    });
+    let (image, mut run) = behaviour?;
+    let ran = run(request);
+    with(|mock| mock.containers.insert(image, run));
+    ran
+}
+
+impl State {
+    /// As the host does: what it does not know is wrong, and a secret has to be the stage's own.
+    fn check_option(&self, key: &str, value: &str) -> Result<(), ContainerError> {
+        let name = match (key, value.split_once('=')) {
+            ("secret-variable", Some((_, name))) => name,
+            _ => {
+                return Err(ContainerError::Invalid(format!(
+                    "no container has the option `{key}` like this"
+                )));
+            }
+        };
+        if self.handles.contains(name) {
+            return Ok(());
+        }
+        Err(ContainerError::Invalid(format!("the config has no handle of the secret `{name}`")))
+    }
+}
+
+/// Adds the names of the secrets whose handles are in a value.
+fn add_handles(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) if fields.len() == 1 => match fields.get("secret") {
+            Some(Value::String(name)) => drop(names.insert(name.clone())),
+            _ => fields.values().for_each(|value| add_handles(value, names)),
+        },
+        Value::Object(fields) => fields.values().for_each(|value| add_handles(value, names)),
+        Value::Array(items) => items.iter().for_each(|value| add_handles(value, names)),
+        _ => {}
     }
 }
 
@@ -199,7 +257,7 @@ impl Mock {
         self
     }
 
-    /// Gives a secret a value.
+    /// Gives a secret a value. A stage can get it when its config has the handle, `{"secret": "NAME"}`.
     pub fn secret(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.state().secrets.insert(name.to_owned(), value.as_ref().to_vec());
         self
@@ -217,7 +275,7 @@ impl Mock {
 
     /// Lets somebody answer what the mock does not keep itself.
     pub fn answering(&mut self, answers: impl Answers + 'static) -> &mut Self {
-        self.state().answers = Box::new(answers);
+        self.state().answers = Some(Box::new(answers));
         self
     }
 
@@ -242,7 +300,9 @@ impl Mock {
                 self.0.state = CURRENT.take();
             }
         }
-        let state = self.state.take().unwrap_or_default();
+        let mut state = self.state.take().unwrap_or_default();
+        state.handles.clear();
+        add_handles(&config, &mut state.handles);
         let before = CURRENT.replace(Some(state));
         assert!(before.is_none(), "{} runs another stage", type_name::<S>());
         let running = Running(self);
@@ -287,5 +347,67 @@ impl Failure {
         };
         let (kind, message, details) = (failure.kind, failure.message, failure.details);
         Self { class, kind, message, details }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::prelude::*;
+    use crate::secrets::Handle;
+    use crate::workspace;
+
+    struct Probe;
+
+    #[derive(Deserialize, JsonSchema)]
+    struct Config {
+        own: Handle,
+        other: String,
+    }
+
+    impl Stage for Probe {
+        const NAME: &str = "probe";
+        const VERSION: &str = "1.0.0";
+        const SUMMARY: &str = "Looks at the mock";
+        type Config = Config;
+        type Outputs = Value;
+
+        fn run(config: Config) -> Result<Value, Failure> {
+            let own = secrets::reveal(&config.own.get()?)?;
+            let other = secrets::get(&config.other).map(|secret| secret.name());
+            let first = context::effect_key();
+            workspace::write("a", "b")?;
+            let second = context::effect_key();
+            images::tag("a", "b")?;
+            log::progress(1, Some(2), "files");
+            Ok(json!({
+                "own": String::from_utf8_lossy(&own),
+                "is_denied": matches!(other, Err(secrets::Error::Denied(_))),
+                "keys": [first, second, context::effect_key()],
+            }))
+        }
+    }
+
+    struct Talkative;
+
+    impl Answers for Talkative {
+        fn tag(&mut self, _: &str, _: &str) -> Result<(), images::Error> {
+            log::info("an answer may use the host");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_mock_is_as_strict_as_the_host() {
+        let mut mock = Mock::new();
+        mock.secret("own", "value").secret("other", "hidden").answering(Talkative);
+        let config = json!({ "own": { "secret": "own" }, "other": "other" });
+        let outputs = mock.run::<Probe>(config).expect("it succeeds");
+        assert_eq!((&outputs["own"], &outputs["is_denied"]), (&json!("value"), &json!(true)));
+        assert_eq!(outputs["keys"], json!(["mock-1", "mock-2", "mock-3"]));
+        assert_eq!(mock.log()[0].text, "an answer may use the host");
+        assert_eq!(mock.log()[1].fields, [("yuanli.progress".to_owned(), "1/2".to_owned())]);
     }
 }

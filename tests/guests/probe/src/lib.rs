@@ -61,6 +61,9 @@ enum Config {
         max_redirects: Option<u32>,
         max_body_bytes: Option<u32>,
         timeout_ms: Option<u64>,
+        /// Gives what it saw letter by letter, in which no mask finds anything.
+        #[serde(default)]
+        spell: bool,
     },
     /// Writes a file, reads it back, lists, removes.
     Files,
@@ -123,6 +126,7 @@ impl Stage for Probe {
                 max_redirects,
                 max_body_bytes,
                 timeout_ms,
+                spell,
             } => {
                 let key = key.map(|key| key.get()).transpose()?;
                 let password = password.map(|(user, key)| Ok((user, key.get()?))).transpose();
@@ -146,7 +150,13 @@ impl Stage for Probe {
                 if let Some(millis) = timeout_ms {
                     request = request.timeout(std::time::Duration::from_millis(millis));
                 }
-                let response = request.send()?;
+                let sent = request.send();
+                if spell {
+                    let seen = sent.map_or_else(|error| format!("{error:?}"), |response| response.text());
+                    let letters: Vec<String> = seen.chars().map(String::from).collect();
+                    return Ok(BTreeMap::from([("letters".to_owned(), json!(letters))]));
+                }
+                let response = sent?;
                 json!({ "status": response.status, "url": response.url, "body": response.text(), "type": response.header("content-type") })
             }
             Config::Files => files()?,
