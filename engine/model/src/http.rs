@@ -109,8 +109,8 @@ pub enum Denied {
     },
     /// The path could mean another one to the server, and the scopes allow only some.
     #[error(
-        "the path `{path}` has a `;`, or an encoded `/`, `\\`, `.` or `;`, in a place where servers read it differently; the grant for `{authority}` \
-         allows only some paths, so it is refused"
+        "the path `{path}` has an encoded `/`, `\\`, `.` or `;`, or a `;` behind dots, which servers read differently; the \
+         grant for `{authority}` allows only some paths, so it is refused"
     )]
     Ambiguous {
         /// Host, and port where it is not the usual one.
