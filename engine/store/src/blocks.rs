@@ -18,6 +18,11 @@ const END: u32 = u32::MAX;
 pub(crate) const MAX_RAW_BYTES: usize = 16 * 1024 * 1024;
 /// Speed matters more than the last percent.
 const LEVEL: i32 = 1;
+/// The level for what gets no smaller: copied into a frame, at the speed of a copy.
+const COPY_LEVEL: i32 = -1000;
+/// A longer block is packed where this much of its beginning gets smaller by one byte in [`SAVING`].
+const SAMPLE_BYTES: usize = 8 * 1024;
+const SAVING: usize = 16;
 const HEADER_BYTES: usize = 16;
 
 /// Writes blocks.
@@ -55,7 +60,7 @@ impl<W: Write> Writer<W> {
 
 /// One block.
 pub(crate) fn pack(kind: u32, raw: &[u8]) -> io::Result<Vec<u8>> {
-    let data = zstd::bulk::compress(raw, LEVEL)?;
+    let data = zstd::bulk::compress(raw, level(raw)?)?;
     let length =
         |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let mut block = vec![0; HEADER_BYTES];
@@ -66,6 +71,15 @@ pub(crate) fn pack(kind: u32, raw: &[u8]) -> io::Result<Vec<u8>> {
     let crc = crc32c::crc32c(&block[4..]);
     block[..4].copy_from_slice(&crc.to_le_bytes());
     Ok(block)
+}
+
+/// Values that were packed or encrypted before take as long to look through as others, and for nothing.
+fn level(raw: &[u8]) -> io::Result<i32> {
+    if raw.len() <= 2 * SAMPLE_BYTES {
+        return Ok(LEVEL);
+    }
+    let packed = zstd::bulk::compress(&raw[..SAMPLE_BYTES], LEVEL)?;
+    Ok(if packed.len() + SAMPLE_BYTES / SAVING <= SAMPLE_BYTES { LEVEL } else { COPY_LEVEL })
 }
 
 /// Reads blocks.

@@ -13,6 +13,7 @@ use yuanli_ports::store::{Entry, Key, Revision, StoreError};
 
 use crate::blocks;
 use crate::disk::{Disk, DiskFile, TEMPORARY};
+use crate::encode;
 use crate::fault::{Damage, Fault};
 
 const MAGIC: &[u8; 8] = b"yuanliE\0";
@@ -38,21 +39,27 @@ struct Stored<'a> {
 /// Adds an entry to a block.
 pub(crate) fn add(block: Vec<u8>, key: &Key, entry: &Entry) -> Vec<u8> {
     let stored = Stored { revision: entry.revision.0, key: key.as_bytes(), value: &entry.value };
-    postcard::to_extend(&stored, block).expect("bytes can be written to memory")
+    encode::append(block, &stored)
 }
 
 /// The entries of a block.
 pub(crate) fn entries(block: &[u8]) -> Option<Vec<(Key, Entry)>> {
-    let mut rest = block;
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let (stored, after): (Stored<'_>, _) = postcard::take_from_bytes(rest).ok()?;
+    let entry = |stored: Stored<'_>| {
+        let value = Bytes::copy_from_slice(stored.value);
+        (Key::new(stored.key.to_vec()), Entry { value, revision: Revision(stored.revision) })
+    };
+    stored(block).map(|stored| stored.map(entry)).collect()
+}
+
+/// The entries of a block in place; `None` and nothing more where it holds something else.
+fn stored(block: &[u8]) -> impl Iterator<Item = Option<Stored<'_>>> {
+    let mut rest = Some(block);
+    std::iter::from_fn(move || {
+        let bytes = rest.filter(|bytes| !bytes.is_empty())?;
+        let (stored, after) = postcard::take_from_bytes(bytes).ok().unzip();
         rest = after;
-        let entry =
-            Entry { value: Bytes::copy_from_slice(stored.value), revision: Revision(stored.revision) };
-        found.push((Key::new(stored.key.to_vec()), entry));
-    }
-    Some(found)
+        Some(stored)
+    })
 }
 
 /// The exports of a folder with their sizes, oldest first.
@@ -198,22 +205,28 @@ impl Export {
     }
 
     /// Reads it to its end and counts its entries.
-    pub(crate) fn count(self) -> Result<u64, Fault> {
-        self.map(|entry| entry.map(|_| 1)).sum()
+    pub(crate) fn count(mut self) -> Result<u64, Fault> {
+        let mut all = 0;
+        while let Some(count) =
+            self.block(|block| stored(block).try_fold(0, |count, entry| entry.map(|_| count + 1)))?
+        {
+            all += count;
+        }
+        Ok(all)
     }
 
-    fn fill(&mut self) -> Result<(), Fault> {
+    /// What the next block gives, which gives something where it holds entries; `None` after the last.
+    fn block<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
         let offset = self.blocks.offset();
         let damage = |reason: &str| Damage { path: self.path.clone(), offset, reason: reason.to_owned() };
         match self.blocks.next().map_err(|e| fault(&self.path, offset, &e))? {
             Some((ENTRIES, block)) => {
-                let found = entries(&block).ok_or_else(|| damage("a block is whole and holds no entries"))?;
-                self.ready = found.into_iter();
+                let found = read(&block).ok_or_else(|| damage("a block is whole and holds no entries"))?;
+                Ok(Some(found))
             }
-            Some((kind, _)) => return Err(damage(&format!("a block is of the unknown kind {kind}")).into()),
-            None => self.is_over = true,
+            Some((kind, _)) => Err(damage(&format!("a block is of the unknown kind {kind}")).into()),
+            None => Ok(None),
         }
-        Ok(())
     }
 }
 
@@ -229,9 +242,13 @@ impl Iterator for Export {
             if self.is_over {
                 return None;
             }
-            if let Err(fault) = self.fill() {
-                self.is_over = true;
-                return Some(Err(fault));
+            match self.block(entries) {
+                Ok(Some(found)) => self.ready = found.into_iter(),
+                Ok(None) => self.is_over = true,
+                Err(fault) => {
+                    self.is_over = true;
+                    return Some(Err(fault));
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ mod check;
 mod directory;
 pub mod disk;
 mod embedded;
+mod encode;
 mod export;
 mod fault;
 mod feed;

@@ -9,6 +9,7 @@
 //! time; what can be read is durable; a read waits for no sync and no flush.
 
 mod checkpoint;
+mod flusher;
 mod index;
 mod layout;
 mod open;
@@ -67,8 +68,8 @@ impl Embedded {
     /// [`StoreError::Unavailable`] when the folder cannot be used.
     pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
         let layout = Layout::new(folder);
-        let open::Opened { table, journal, files, export, index } = open::open(&layout, &options)?;
-        let table = Arc::new(table);
+        let open::Opened { flusher, journal, files, export } = open::open(&layout, &options)?;
+        let table = Arc::clone(&flusher.table);
         let past = JournalPast { files: Arc::clone(&files), options: options.clone() };
         let feed = Arc::new(Feed::new(table.revision(), Box::new(past)));
         let pressure = Arc::new(Pressure::new(options.memory_bytes));
@@ -81,17 +82,7 @@ impl Embedded {
             buffer: Vec::new(),
             is_alone: false,
         };
-        let (frozen, memory) = (None, Arc::clone(&table));
-        let upkeep = Upkeep {
-            table: memory,
-            files,
-            pressure: Arc::clone(&pressure),
-            layout,
-            options,
-            index,
-            export,
-            frozen,
-        };
+        let upkeep = Upkeep { flusher, files, pressure: Arc::clone(&pressure), export };
         let upkeep = spawn("yuanli-upkeep", move || upkeep.work())?;
         let (requests, upkeep) = (Some(requests), Some(upkeep));
         let writer = Arc::new(Mutex::new(writer));

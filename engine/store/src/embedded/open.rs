@@ -5,12 +5,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use yuanli_ports::store::{Range, Revision, StoreError, Write};
+use yuanli_ports::store::{Revision, StoreError, Write};
 
 use super::checkpoint::Checkpoint;
+use super::flusher::Flusher;
 use super::index::Index;
 use super::layout::Layout;
 use super::options::Options;
+use super::pressure::FULL;
 use super::table::{Lower, Table};
 use crate::disk::{Disk, TEMPORARY};
 use crate::export::{self, Export};
@@ -18,17 +20,15 @@ use crate::fault::Fault;
 use crate::journal::{self, Files, Journal};
 
 /// Commits that are made readable at once while the journal is read.
-const APPLIED_AT_ONCE: usize = 1024;
+const APPLIED_AT_ONCE: usize = 64;
 
 /// A store that is read, and not yet worked on.
 pub(crate) struct Opened {
-    pub(crate) table: Table,
+    pub(crate) flusher: Flusher,
     pub(crate) journal: Journal,
     pub(crate) files: Arc<Files>,
     /// The newest export and its size.
     pub(crate) export: Option<(u64, u64)>,
-    /// The number of the index and the last commit that it holds.
-    pub(crate) index: Option<(u64, u64)>,
 }
 
 /// Opens the store of a folder.
@@ -43,13 +43,23 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     let export = export::list(disk, &layout.exports())?.last().copied();
     let exported = export.map_or(0, |(revision, _)| revision);
     let (home, base) = lower(layout, options, exported)?;
-    let table =
-        Table::new(home.as_ref().map_or(Lower::Nothing, |home| Lower::Index(home.index.clone())), base);
+    let index = home.as_ref().map(|home| (home.number, base));
+    let lower = home.map_or(Lower::Nothing, |home| Lower::Index(home.index));
+    let table = Arc::new(Table::new(lower, base));
+    let mut flusher = Flusher::new(Arc::clone(&table), layout, options, index);
+    let mut most = options.memory_bytes.saturating_mul(FULL);
     let mut ready: Vec<(Revision, Vec<Write>)> = Vec::new();
     let replayed = journal::replay(disk, &layout.journal(), base, &mut |revision, writes| {
         ready.push((Revision(revision), writes));
-        if ready.len() == APPLIED_AT_ONCE {
-            table.apply(ready.drain(..));
+        if ready.len() < APPLIED_AT_ONCE {
+            return;
+        }
+        table.apply(ready.drain(..));
+        if table.active_bytes() >= most
+            && let Err(error) = flusher.flush()
+        {
+            tracing::warn!(%error, "what the journal has stays in memory for now");
+            most = usize::MAX;
         }
     })?;
     table.apply(ready);
@@ -61,8 +71,7 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
         tracing::warn!(%error, "segments of the journal that are not needed any more cannot be removed");
     }
     let journal = Journal::open(Arc::clone(&files), replayed.next, replayed.tail)?;
-    let index = home.map(|home| (home.number, base));
-    Ok(Opened { table, journal, files, export, index })
+    Ok(Opened { flusher, journal, files, export })
 }
 
 /// The state of a store that has an index which can be believed, for comparing; nothing is changed but sled's own
@@ -205,8 +214,7 @@ pub(crate) fn copy(
     revision: u64,
     number: u64,
 ) -> Result<Home, StoreError> {
-    let everything = || old.scan(Range::prefix(&[], usize::MAX));
-    make(layout, options, number, |index| index.fill(everything(), revision))
+    make(layout, options, number, |index| index.fill(old.entries(), revision))
 }
 
 /// Makes an index as of a commit, from the newest export and the journal.
@@ -221,18 +229,28 @@ pub(crate) fn fill_as_of(
     make(layout, options, number, |index| {
         fill_from_export(layout, options, exported, index)?;
         let since = Table::new(Lower::Nothing, exported);
+        let write = |up_to| {
+            let Some((layer, _)) = since.freeze() else { return Ok(()) };
+            index.write(&layer, up_to)?;
+            since.thaw(index.clone());
+            Ok(())
+        };
+        let mut written = Ok(());
         journal::replay(disk, &layout.journal(), exported, &mut |committed, writes| {
-            if committed <= revision {
+            if committed <= revision && written.is_ok() {
                 since.apply([(Revision(committed), writes)]);
+                if since.active_bytes() >= options.memory_bytes {
+                    written = write(committed);
+                }
             }
         })?;
-        since.freeze().map_or(Ok(()), |(layer, _)| index.write(&layer, revision))
+        written.and_then(|()| write(revision))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use yuanli_ports::store::{Entry, Key};
+    use yuanli_ports::store::{Entry, Key, Range};
 
     use super::super::table::Layer;
     use super::*;
@@ -243,6 +261,29 @@ mod tests {
             (Key::new(key.as_bytes().to_vec()), Some(entry))
         };
         keys.iter().map(put).collect()
+    }
+
+    #[test]
+    fn a_long_journal_does_not_fill_memory_when_it_is_read() {
+        const COMMITS: u64 = 2000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path());
+        let put = |number: u64| Write::Put(Key::new(number.to_be_bytes().to_vec()), vec![7; 100].into());
+        let mut written = open(&layout, &Options::default()).expect("it opens").journal;
+        for number in 1..=COMMITS {
+            let mut frame = Journal::add(Journal::buffer(), &[put(number)]);
+            written.append(&mut frame, 1).expect("it is written");
+        }
+        drop(written);
+        let options = Options { memory_bytes: 4096, ..Options::default() };
+        let Opened { flusher, .. } = open(&layout, &options).expect("it opens");
+        let most = options.memory_bytes * FULL;
+        assert!(flusher.table.active_bytes() < 2 * most, "{} bytes", flusher.table.active_bytes());
+        let found = flusher.table.scan(Range::prefix(&[], usize::MAX)).expect("it is read");
+        let expected: Vec<_> = (1..=COMMITS).map(|number| (number, Revision(number))).collect();
+        let number = |key: &Key| u64::from_be_bytes(key.as_bytes().try_into().expect("eight bytes"));
+        let found: Vec<_> = found.iter().map(|(key, entry)| (number(key), entry.revision)).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

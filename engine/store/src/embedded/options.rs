@@ -16,7 +16,8 @@ pub struct Options {
     /// Memory that new commits may take before they are written to the index, in bytes. Default 16 MiB.
     pub memory_bytes: usize,
     /// The journal may take this much before an export takes its place, in bytes, or twice the last export if that is
-    /// more. Default 64 MiB: a start after a crash reads it in about half a second.
+    /// more; four times as much while commits come faster than they can be written to the index. Default 64 MiB: a start
+    /// after a crash reads it in about a quarter of a second.
     pub journal_bytes: u64,
     /// Memory that sled may use for pages, in bytes. Hot state is above it; the rest is read rarely. Default 64 MiB.
     pub cache_bytes: u64,

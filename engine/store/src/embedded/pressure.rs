@@ -8,7 +8,10 @@ use yuanli_ports::store::StoreError;
 use super::table::Table;
 
 /// How far memory may fill beyond what starts a flush, while one is under way, as a multiple. Then commits wait.
-const FULL: usize = 4;
+pub(super) const FULL: usize = 4;
+
+/// What part of a layer has come during a flush when commits are said to come fast.
+const RISING: usize = 4;
 
 /// What one wants of the other.
 #[derive(Debug)]
@@ -67,6 +70,11 @@ impl Pressure {
     /// Whether the active layer is large enough to be written to the index.
     pub(crate) fn is_due(&self, table: &Table) -> bool {
         table.active_bytes() >= self.due_bytes
+    }
+
+    /// Whether so much came during the last flush that what takes a few times as long would leave commits waiting.
+    pub(crate) fn is_rising(&self, table: &Table) -> bool {
+        table.active_bytes() >= self.due_bytes / RISING
     }
 
     /// Whether commits have to wait until upkeep has written some of the active layer.

@@ -7,6 +7,8 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 use yuanli_ports::store::{Key, Write};
 
+use crate::encode;
+
 #[derive(Serialize, Deserialize)]
 enum Stored<'a> {
     Put(#[serde(borrow, with = "serde_bytes")] &'a [u8], #[serde(borrow, with = "serde_bytes")] &'a [u8]),
@@ -31,7 +33,7 @@ impl Serialize for Commit<'_> {
 
 /// Adds a commit to a body.
 pub(crate) fn write(body: Vec<u8>, writes: &[Write]) -> Vec<u8> {
-    postcard::to_extend(&Commit(writes), body).expect("lists of bytes can be written to memory")
+    encode::append(body, &Commit(writes))
 }
 
 /// The commits of a body, each with its revision; `None` where it is no such list.

@@ -16,6 +16,7 @@ use yuanli_ports::store::{Key, Revision};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::heap::Place;
+use crate::encode;
 
 const PLAIN: u8 = 0;
 const PACKED: u8 = 1;
@@ -23,15 +24,45 @@ const PACKED: u8 = 1;
 const LEVEL: i32 = 1;
 /// A block is packed where that saves at least one byte in this many; else unpacking it again is not worth it.
 const SAVING: usize = 8;
+/// After each block that was not worth it, twice as many are left as they are, up to this many: values that do not get
+/// smaller rarely come alone.
+const MOST_LEFT: u32 = 31;
 /// More than a block ever has: rows stop being added far below.
 const MAX_RAW_BYTES: usize = 1024 * 1024;
 
 thread_local! {
     // Each holds tables that take longer to make than a block takes to pack.
-    static PACKER: RefCell<Compressor<'static>> =
-        RefCell::new(Compressor::new(LEVEL).expect("the level is one that there is"));
+    static PACKER: RefCell<Packer> = RefCell::new(Packer::new());
     static UNPACKER: RefCell<Decompressor<'static>> =
         RefCell::new(Decompressor::new().expect("without a dictionary nothing can be wrong with it"));
+}
+
+/// Packs blocks where that is worth it.
+struct Packer {
+    zstd: Compressor<'static>,
+    /// How many blocks are left as they are before the next one is tried, and how many were after the last try.
+    left: u32,
+    last: u32,
+}
+
+impl Packer {
+    fn new() -> Self {
+        let zstd = Compressor::new(LEVEL).expect("the level is one that there is");
+        Self { zstd, left: 0, last: 0 }
+    }
+
+    /// One zstd frame; `None` where the block is to be left as it is.
+    fn pack(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
+        if self.left > 0 {
+            self.left -= 1;
+            return None;
+        }
+        let packed = self.zstd.compress(raw).ok();
+        let packed = packed.filter(|data| data.len() + raw.len() / SAVING <= raw.len());
+        self.last = if packed.is_some() { 0 } else { (self.last * 2 + 1).min(MOST_LEFT) };
+        self.left = self.last;
+        packed
+    }
 }
 
 /// What the index says of a key.
@@ -85,19 +116,14 @@ pub(super) fn pack(rows: &[Row]) -> Vec<u8> {
             Value::Apart(place) => StoredValue::Apart(*place),
         };
         let stored = Stored { key: key.as_bytes(), revision: revision.0, value };
-        raw = postcard::to_extend(&stored, raw).expect("bytes can be written to memory");
+        raw = encode::append(raw, &stored);
     }
-    let length = raw.len() - 1;
-    match PACKER.with_borrow_mut(|packer| packer.compress(&raw[1..])) {
-        Ok(data) if data.len() + length / SAVING <= length => {
-            let length = u32::try_from(length).expect("blocks are bounded far below 4 GiB");
-            let mut packed = vec![PACKED];
-            packed.extend(length.to_le_bytes());
-            packed.extend(data);
-            packed
-        }
-        _ => raw,
-    }
+    let Some(data) = PACKER.with_borrow_mut(|packer| packer.pack(&raw[1..])) else { return raw };
+    let length = u32::try_from(raw.len() - 1).expect("blocks are bounded far below 4 GiB");
+    let mut packed = vec![PACKED];
+    packed.extend(length.to_le_bytes());
+    packed.extend(data);
+    packed
 }
 
 /// The rows of a block; `None` where it is none.

@@ -108,6 +108,22 @@ impl Index {
         })
     }
 
+    /// All entries by key, to be passed on: each keeps its block in memory.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Result<(Key, Entry), StoreError>> + use<> {
+        let index = self.clone();
+        let mut rows = Rows::new(self.clone(), Range::prefix(&[], usize::MAX));
+        std::iter::from_fn(move || {
+            let entry = |row: Row| {
+                let value = match row.value {
+                    Value::Whole(value) => value,
+                    Value::Apart(place) => index.heap.read(place)?,
+                };
+                Ok((row.key, Entry { value, revision: row.revision }))
+            };
+            Some(rows.next()?.and_then(entry))
+        })
+    }
+
     /// Writes what a layer says, in parts: whoever may read meanwhile has to look into the layer first.
     pub(crate) fn write(&self, layer: &Layer, revision: u64) -> Result<(), StoreError> {
         let mut changes = layer.iter().peekable();
@@ -155,7 +171,7 @@ impl Index {
         end: Option<IVec>,
         changes: &mut Peekable<impl Iterator<Item = (&'a Key, &'a Option<Entry>)>>,
     ) -> Result<(), StoreError> {
-        let is_before = |key: &Key| end.as_ref().is_none_or(|end| users(key)[..] < end[..]);
+        let is_before = |key: &Key| end.as_ref().is_none_or(|end| is_before(key, end));
         let rows = old.as_ref().map_or(Ok(Vec::new()), |(_, place)| self.rows(*place))?;
         // Those beyond are of a cut that a kill left half done: they are in the later block.
         let mut rows = rows.into_iter().filter(|row| is_before(&row.key)).peekable();
@@ -285,6 +301,11 @@ fn users(key: &Key) -> Vec<u8> {
     bytes.push(USERS);
     bytes.extend_from_slice(key.as_bytes());
     bytes
+}
+
+/// Whether a key lies before a fence.
+fn is_before(key: &Key, fence: &[u8]) -> bool {
+    fence.strip_prefix(BEGIN).is_some_and(|fence| key.as_bytes() < fence)
 }
 
 fn of_sled(error: &sled::Error) -> StoreError {

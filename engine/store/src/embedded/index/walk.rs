@@ -6,7 +6,7 @@ use sled::IVec;
 use yuanli_ports::store::{Key, Range, StoreError};
 
 use super::block::Row;
-use super::{BEGIN, END, Fenced, Index, users};
+use super::{BEGIN, END, Fenced, Index, is_before, users};
 
 /// The rows of a range, in its direction.
 pub(super) struct Rows {
@@ -68,7 +68,7 @@ impl Rows {
             (true, fence) => fence.clone(),
             (false, _) => self.index.block_after(Bound::Excluded(&fence))?.map(|(fence, _)| fence),
         };
-        let is_own = |row: &Row| end.as_ref().is_none_or(|end| users(&row.key)[..] < end[..]);
+        let is_own = |row: &Row| end.as_ref().is_none_or(|end| is_before(&row.key, end));
         self.ready = self.index.rows(place)?;
         self.ready.retain(|row| range.contains(&row.key) && is_new(row) && is_own(row));
         if !is_reverse {
