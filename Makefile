@@ -2,7 +2,7 @@
 
 # The guests are for another target than the rest, so they are not among the default members.
 GUESTS := $(foreach guest,plugin-backup plugin-build plugin-command plugin-deploy \
-	plugin-gray-release plugin-restore plugin-scale plugin-script plugin-source plugin-test \
+	plugin-gray-release plugin-push plugin-restore plugin-scale plugin-script plugin-source plugin-test \
 	test-guest-noop test-guest-probe,--package yuanli-$(guest))
 
 .PHONY: help demo test soak lint bench
@@ -19,7 +19,8 @@ demo: ## Build the engine and watch it build and test a small web service
 test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked
-	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release
+	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release \
+		--package yuanli-plugin-push
 
 soak: ## Kill, damage and fuzz for as long as that takes: three quarters of an hour
 	scripts/setup

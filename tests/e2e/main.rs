@@ -16,6 +16,9 @@ mod layers;
 mod pipe;
 mod plan;
 mod plugins;
+mod publish;
+#[path = "../registry.rs"]
+mod registry;
 mod requests;
 mod runs;
 mod secrets;

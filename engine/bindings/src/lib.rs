@@ -19,6 +19,7 @@ mod generated {
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
+                import yuanli:registries/registries@0.1.0;
                 import yuanli:containers/containers@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
@@ -38,6 +39,7 @@ mod generated {
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",
+            "../../wit/registries",
             "../../wit/containers",
             "../../wit/apps",
             "../../wit/traffic",
@@ -62,6 +64,7 @@ pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
 pub use generated::yuanli::metrics::metrics;
 pub use generated::yuanli::random::random;
+pub use generated::yuanli::registries::registries;
 pub use generated::yuanli::secrets::secrets;
 pub use generated::yuanli::secrets_reveal::secrets_reveal;
 pub use generated::yuanli::source::source;
@@ -72,7 +75,7 @@ pub use generated::yuanli::workspace::workspace;
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 15] = [
+pub const INTERFACES: [&str; 16] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:clock/clock@0.1.0",
@@ -83,6 +86,7 @@ pub const INTERFACES: [&str; 15] = [
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",
+    "yuanli:registries/registries@0.1.0",
     "yuanli:containers/containers@0.1.0",
     "yuanli:apps/apps@0.1.0",
     "yuanli:traffic/traffic@0.1.0",

@@ -5,6 +5,7 @@
 //! there is none that could go stale when Docker restarts.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
@@ -35,22 +36,25 @@ const STREAM_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Options {
     /// `unix://PATH` or `tcp://HOST:PORT`.
     pub host: String,
+    /// The folder of the `docker` program's settings, whose logins are used at registries; none where there is no such.
+    pub settings: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned() }
+        Self { host: DEFAULT_HOST.to_owned(), settings: None }
     }
 }
 
 impl Options {
-    /// What `DOCKER_HOST` says; the default socket when it is unset or empty.
+    /// What `DOCKER_HOST` says; the default socket when it is unset or empty. The settings of `DOCKER_CONFIG`, else those
+    /// in the home of the user.
     #[must_use]
     pub fn from_environment() -> Self {
-        match std::env::var("DOCKER_HOST") {
-            Ok(host) if !host.is_empty() => Self { host },
-            _ => Self::default(),
-        }
+        let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        let named = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let settings = named.or_else(|| Some(std::env::home_dir()?.join(".docker")));
+        Self { host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), settings }
     }
 }
 
@@ -84,6 +88,11 @@ impl Docker {
     /// Where it is, for messages.
     pub(crate) fn host(&self) -> &str {
         &self.options.host
+    }
+
+    /// The folder of the `docker` program's settings.
+    pub(crate) fn settings(&self) -> Option<&Path> {
+        self.options.settings.as_deref()
     }
 
     /// The client for calls that have a deadline; connects when there is none yet.
@@ -186,7 +195,7 @@ mod tests {
     use super::*;
 
     async fn error(host: &str) -> ContainerError {
-        Docker::connect(Options { host: host.to_owned() }).await.expect_err(host)
+        Docker::connect(Options { host: host.to_owned(), ..Options::default() }).await.expect_err(host)
     }
 
     #[tokio::test]
@@ -219,7 +228,8 @@ mod tests {
     async fn an_engine_that_comes_later_is_found_without_a_new_handle() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("docker.sock");
-        let docker = Docker::lazy(Options { host: format!("unix://{}", socket.display()) });
+        let docker =
+            Docker::lazy(Options { host: format!("unix://{}", socket.display()), ..Options::default() });
         assert!(docker.client().await.is_err());
         let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
         let server = std::thread::spawn(move || answer(&listener, "200 OK", r#"{"ApiVersion":"1.41"}"#));

@@ -1,11 +1,13 @@
 //! A Docker engine in memory, for tests: containers that do what a script says, images that are only names, volumes
 //! that are folders.
 //!
-//! It keeps the promises of [`Containers`], [`Images`], [`yuanli_ports::Replicas`] and [`yuanli_ports::Volumes`];
+//! It keeps the promises of [`Containers`], [`Images`], [`yuanli_ports::Registries`], [`yuanli_ports::Replicas`] and
+//! [`yuanli_ports::Volumes`];
 //! `tests/docker/contract.rs` and `tests/docker/replica_contract.rs` hold it and the real engine to the same ones. What
 //! it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at once with
 //! code 0 and no output, in a replica it runs.
 
+mod registry;
 mod replica;
 mod volume;
 
@@ -104,6 +106,8 @@ struct State {
     containers: BTreeMap<String, Container>,
     fleet: replica::Fleet,
     shelf: volume::Shelf,
+    /// Digests of what was pushed, by full name.
+    published: BTreeMap<String, String>,
     calls: Vec<Call>,
     /// Set while the engine is "down".
     outage: Option<String>,

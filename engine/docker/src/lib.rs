@@ -1,16 +1,17 @@
 //! Containers, replicas, images and volumes on a Docker engine: the only crate that knows bollard.
 //!
-//! [`Docker`] implements [`yuanli_ports::Containers`], [`yuanli_ports::Images`], [`yuanli_ports::Replicas`] and
-//! [`yuanli_ports::Volumes`]. It connects at first use, so that a workflow which needs no Docker runs without one.
+//! [`Docker`] implements [`yuanli_ports::Containers`], [`yuanli_ports::Images`], [`yuanli_ports::Registries`],
+//! [`yuanli_ports::Replicas`] and [`yuanli_ports::Volumes`]. It connects at first use, so that a workflow which needs no Docker runs without one.
 //! Everything that it creates carries the labels of [`label`] and is found again by them. Start reading in
 //! [`connection`], then `container` and `build`, or `replica`.
 //!
-//! Absent on purpose: pulling and pushing, BuildKit, `exec`, TLS and ssh to remote engines.
+//! Absent on purpose: BuildKit, `exec`, TLS and ssh to remote engines.
 
 mod build;
 pub mod connection;
 mod container;
 mod context;
+mod credentials;
 mod fault;
 mod ignore;
 mod image;
@@ -18,6 +19,7 @@ pub mod label;
 mod output;
 mod reference;
 mod refusal;
+mod registry;
 mod replica;
 mod request;
 mod volume;

@@ -15,7 +15,7 @@ static NAME: LazyLock<Regex> = LazyLock::new(|| {
     let tag = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}";
     let digest = r"sha256:[0-9a-f]{64}";
     let name = format!(r"(?:{host}/)?{component}(?:/{component})*");
-    Regex::new(&format!(r"^(?P<repository>{name})(?::(?P<tag>{tag}))?(?:@{digest})?$"))
+    Regex::new(&format!(r"^(?P<repository>{name})(?::(?P<tag>{tag}))?(?:@(?P<digest>{digest}))?$"))
         .expect("a pattern that is tested below")
 });
 
@@ -46,6 +46,37 @@ pub(crate) fn parse_tag(name: &str) -> Result<(&str, &str), ContainerError> {
         )));
     };
     Ok((repository.as_str(), tag.map_or("latest", |tag| tag.as_str())))
+}
+
+/// The registry of names that do not say one.
+pub(crate) const DOCKER_HUB: &str = "docker.io";
+
+/// The name of an image at a registry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RegistryName<'a> {
+    /// Host, and port where it says one.
+    pub(crate) host: &'a str,
+    /// The name without tag and digest, with the host where it says one.
+    pub(crate) repository: &'a str,
+    /// Its digest, or else its tag.
+    pub(crate) version: &'a str,
+}
+
+/// What a name says of where the image is. A first part with a dot or a port in it, or `localhost`, is a host.
+pub(crate) fn registry_name(name: &str) -> Result<RegistryName<'_>, ContainerError> {
+    let parts = NAME.captures(name).filter(|_| name.len() <= MAX_LENGTH);
+    let Some(repository) = parts.as_ref().and_then(|parts| parts.name("repository")) else {
+        return Err(ContainerError::Invalid(format!(
+            "`{name}` is no name of an image at a registry: use `name`, `name:tag`, `registry/name:tag` or \
+             `registry/name@sha256:…`, in lower case"
+        )));
+    };
+    let version = ["digest", "tag"].into_iter().find_map(|part| parts.as_ref()?.name(part));
+    let repository = repository.as_str();
+    let first = repository.split_once('/').map(|(first, _)| first);
+    let host =
+        first.filter(|first| first.contains(['.', ':']) || *first == "localhost").unwrap_or(DOCKER_HUB);
+    Ok(RegistryName { host, repository, version: version.map_or("latest", |version| version.as_str()) })
 }
 
 #[cfg(test)]
@@ -97,5 +128,20 @@ mod tests {
         assert_eq!(parse_tag("localhost:5000/shop:dev"), Ok(("localhost:5000/shop", "dev")));
         assert!(parse_tag(&format!("shop@sha256:{}", "a".repeat(64))).is_err());
         assert!(parse_tag("Shop:dev").is_err());
+    }
+
+    #[test]
+    fn a_name_says_which_registry() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (name, host, repository, version) in [
+            ("busybox", DOCKER_HUB, "busybox", "latest"),
+            ("team/shop:1.4", DOCKER_HUB, "team/shop", "1.4"),
+            ("localhost/shop:1", "localhost", "localhost/shop", "1"),
+            ("127.0.0.1:5000/a/b", "127.0.0.1:5000", "127.0.0.1:5000/a/b", "latest"),
+            (&format!("r.example.com/x:1@{digest}"), "r.example.com", "r.example.com/x", &digest),
+        ] {
+            assert_eq!(registry_name(name), Ok(RegistryName { host, repository, version }), "{name}");
+        }
+        assert!(registry_name("Shop").is_err());
     }
 }

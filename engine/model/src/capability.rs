@@ -26,6 +26,8 @@ pub enum Capability {
     Source,
     /// Build, tag, inspect and remove container images.
     Images,
+    /// Push images to registries and pull them from there.
+    Registries,
     /// Run containers.
     Containers,
     /// Deploy, scale and inspect apps.
@@ -45,7 +47,7 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Log,
         Self::Context,
         Self::Clock,
@@ -56,6 +58,7 @@ impl Capability {
         Self::Workspace,
         Self::Source,
         Self::Images,
+        Self::Registries,
         Self::Containers,
         Self::Apps,
         Self::Traffic,
@@ -77,6 +80,7 @@ impl Capability {
             Self::Workspace => "workspace",
             Self::Source => "source",
             Self::Images => "images",
+            Self::Registries => "registries",
             Self::Containers => "containers",
             Self::Apps => "apps",
             Self::Traffic => "traffic",
@@ -99,6 +103,7 @@ impl Capability {
             Self::Workspace => "read and write the files of its workspace",
             Self::Source => "fetch source trees from git and from the workflow's folder",
             Self::Images => "build, tag, inspect and remove container images",
+            Self::Registries => "push container images to registries and pull them",
             Self::Containers => "run containers",
             Self::Apps => "deploy, scale and inspect apps",
             Self::Traffic => "release apps gradually, and end such a release",

@@ -12,7 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Secrets, Sources};
+use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources};
 
 use crate::added::{Added, Found};
 use crate::call::Function;
@@ -33,6 +33,8 @@ pub struct Outside {
     pub containers: Arc<dyn Containers>,
     /// Builds images.
     pub images: Arc<dyn Images>,
+    /// Pushes and pulls images.
+    pub registries: Arc<dyn Registries>,
     /// Fetches source trees.
     pub sources: Arc<dyn Sources>,
     /// Resolves names of secrets.

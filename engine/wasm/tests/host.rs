@@ -657,3 +657,20 @@ async fn a_damaged_cache_is_made_again() {
     }
     bench().run_case(json!({}), noop()).await.outputs();
 }
+
+#[tokio::test]
+async fn an_image_is_pushed_found_and_pulled() {
+    let bench = Bench::new();
+    bench.docker.add_image("registry.example.com/shop:1");
+    let publish = json!({ "do": "publish", "image": "registry.example.com/shop:1", "login": null });
+    let ended = bench.run(publish.clone()).await;
+    let outputs = ended.outputs();
+    assert_eq!((&outputs["found"], &outputs["pulled"]), (&outputs["digest"], &outputs["digest"]));
+    assert!(outputs["digest"].as_str().unwrap().starts_with("sha256:"), "{outputs}");
+    assert!(ended.lines.iter().any(|line| line.text.contains("digest: sha256:")), "{:?}", ended.lines);
+    let elsewhere = json!({ "do": "publish", "image": "registry.example.com/nosuch:1", "login": null });
+    assert_eq!(bench.run(elsewhere).await.failure().kind, "not-found");
+    bench.docker.set_outage(Some("it is down"));
+    let failure = bench.run(publish).await.failure().clone();
+    assert_eq!((failure.class, failure.kind.as_str()), (FailureClass::Transient, "unreachable"));
+}

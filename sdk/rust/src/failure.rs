@@ -48,6 +48,11 @@ impl Failure {
         Self::new(FailureClass::Transient, kind, message)
     }
 
+    /// A failure that trying again after this time may mend.
+    pub fn throttled(kind: impl Into<String>, message: impl Into<String>, after: Option<Duration>) -> Self {
+        Self::new(FailureClass::Throttled(after), kind, message)
+    }
+
     /// The same with one more detail.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {

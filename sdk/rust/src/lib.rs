@@ -54,6 +54,7 @@ pub mod metrics;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 pub mod random;
+pub mod registries;
 pub mod secrets;
 pub mod source;
 pub mod stage;
@@ -75,6 +76,7 @@ mod host {
     pub use crate::bindings::yuanli::log::log;
     pub use crate::bindings::yuanli::metrics::metrics;
     pub use crate::bindings::yuanli::random::random;
+    pub use crate::bindings::yuanli::registries::registries;
     pub use crate::bindings::yuanli::secrets::secrets;
     pub use crate::bindings::yuanli::secrets_reveal::secrets_reveal;
     pub use crate::bindings::yuanli::source::source;
@@ -97,8 +99,8 @@ pub mod prelude {
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
     pub use crate::{
-        apps, backups, clock, containers, context, http, images, log, metrics, random, secrets, source,
-        traffic, workspace,
+        apps, backups, clock, containers, context, http, images, log, metrics, random, registries, secrets,
+        source, traffic, workspace,
     };
 }
 
@@ -131,6 +133,7 @@ pub mod bindings {
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
+                import yuanli:registries/registries@0.1.0;
                 import yuanli:containers/containers@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
@@ -150,6 +153,7 @@ pub mod bindings {
             "../../wit/workspace",
             "../../wit/source",
             "../../wit/images",
+            "../../wit/registries",
             "../../wit/containers",
             "../../wit/apps",
             "../../wit/traffic",

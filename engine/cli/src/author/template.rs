@@ -73,6 +73,7 @@ const CONTRACT: &[File] = contract!(
     "log/log.wit",
     "metrics/metrics.wit",
     "random/random.wit",
+    "registries/registries.wit",
     "secrets-reveal/secrets-reveal.wit",
     "secrets/secrets.wit",
     "source/source.wit",

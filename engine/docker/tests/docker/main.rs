@@ -8,6 +8,7 @@
 mod build;
 mod contract;
 mod proxy;
+mod registry;
 mod replica;
 mod replica_contract;
 mod run;

@@ -37,7 +37,8 @@ impl Proxy {
 
     /// Where it is.
     pub(crate) fn options(&self) -> Options {
-        Options { host: format!("unix://{}", self.folder.path().join("socket").display()) }
+        let host = format!("unix://{}", self.folder.path().join("socket").display());
+        Options { host, ..Options::default() }
     }
 
     /// Ends all connections that there are.

@@ -12,6 +12,7 @@ pub(crate) mod log;
 mod metrics;
 mod path;
 mod random;
+mod registries;
 mod secrets;
 mod source;
 pub(crate) mod traffic;
@@ -34,6 +35,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     workspace::link(linker, &mut declared)?;
     source::link(linker, &mut declared)?;
     images::link(linker, &mut declared)?;
+    registries::link(linker, &mut declared)?;
     containers::link(linker, &mut declared)?;
     apps::link(linker, &mut declared)?;
     traffic::link(linker, &mut declared)?;

@@ -117,6 +117,7 @@ impl Bench {
             clock: Arc::new(FixedClock::default()),
             containers: docker.clone(),
             images: docker.clone(),
+            registries: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
             secrets: Arc::new(FixedSecrets),
             http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).expect("a client")),

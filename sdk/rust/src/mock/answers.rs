@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::host::apps::Rollout;
 use super::host::http::Request as HttpRequest;
 use super::host::traffic::GrayRelease;
-use crate::{apps, backups, http, images, metrics, source, traffic};
+use crate::{apps, backups, http, images, metrics, registries, source, traffic};
 
 /// Answers of a test. Each function that it does not have ends the test when a stage calls it.
 ///
@@ -44,6 +44,34 @@ pub trait Answers {
     /// [`images::remove`]
     fn remove_image(&mut self, image: &str) -> Result<(), images::Error> {
         nobody("images::remove")
+    }
+
+    /// [`registries::push`], with the user's name
+    fn push(
+        &mut self,
+        image: &str,
+        username: Option<&str>,
+    ) -> Result<registries::Published, registries::Error> {
+        nobody("registries::push")
+    }
+
+    /// [`registries::pull`], with the platform and the user's name
+    fn pull(
+        &mut self,
+        image: &str,
+        platform: Option<&str>,
+        username: Option<&str>,
+    ) -> Result<registries::Pulled, registries::Error> {
+        nobody("registries::pull")
+    }
+
+    /// [`registries::find`], with the user's name
+    fn find_published(
+        &mut self,
+        image: &str,
+        username: Option<&str>,
+    ) -> Result<registries::Published, registries::Error> {
+        nobody("registries::find")
     }
 
     /// [`source::git`]

@@ -197,6 +197,53 @@ pub mod images {
     }
 }
 
+/// `yuanli:registries`
+pub mod registries {
+    use super::secrets::Secret;
+    pub use crate::bindings::yuanli::registries::registries::{Error, Published, Pulled, Throttling};
+    use crate::mock::{ask, effect};
+
+    type Options = [(String, String)];
+
+    fn check(username: Option<&str>, password: Option<&Secret>) -> Result<(), Error> {
+        let is_whole = username.is_some() == password.is_some();
+        is_whole.then_some(()).ok_or_else(|| Error::Invalid("a login is a user and a secret".to_owned()))
+    }
+
+    pub fn push(
+        image: &str,
+        username: Option<&str>,
+        password: Option<&Secret>,
+        _: &Options,
+    ) -> Result<Published, Error> {
+        check(username, password)?;
+        effect(|_| ());
+        ask(|test| test.push(image, username))
+    }
+
+    pub fn pull(
+        image: &str,
+        username: Option<&str>,
+        password: Option<&Secret>,
+        options: &Options,
+    ) -> Result<Pulled, Error> {
+        check(username, password)?;
+        effect(|_| ());
+        let platform = options.iter().find(|(key, _)| key == "platform").map(|(_, value)| value.as_str());
+        ask(|test| test.pull(image, platform, username))
+    }
+
+    pub fn find(
+        image: &str,
+        username: Option<&str>,
+        password: Option<&Secret>,
+        _: &Options,
+    ) -> Result<Published, Error> {
+        check(username, password)?;
+        ask(|test| test.find_published(image, username))
+    }
+}
+
 /// `yuanli:source`
 pub mod source {
     pub use crate::bindings::yuanli::source::source::{Checkout, Error, GitRequest};

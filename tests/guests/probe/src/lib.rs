@@ -77,6 +77,8 @@ enum Config {
     Handles { image: String },
     /// Builds an image.
     Build { image: String },
+    /// Pushes an image, looks for it, pulls it.
+    Publish { image: String, login: Option<registries::LoginConfig> },
     /// Fetches a folder.
     Folder { path: String },
     /// Reports progress this many times.
@@ -168,6 +170,7 @@ impl Stage for Probe {
             Config::Container { image, command, wait } => container(&image, command, wait)?,
             Config::Handles { image } => handles(&image),
             Config::Build { image } => build(image)?,
+            Config::Publish { image, login } => publish(&image, login.as_ref())?,
             Config::Folder { path } => json!({ "files": source::folder(&path, "")?.files }),
             Config::Progress { steps } => {
                 (1..=steps).for_each(|step| log::progress(step, Some(steps), "steps"));
@@ -335,6 +338,19 @@ fn build(image: String) -> Result<Value, Failure> {
     let seen = images::inspect(&image)?;
     images::remove("probe:again")?;
     Ok(json!({ "id": built.id, "same": seen.id == built.id }))
+}
+
+fn publish(image: &str, login: Option<&registries::LoginConfig>) -> Result<Value, Failure> {
+    let login = login.map(registries::LoginConfig::get).transpose()?;
+    let pushed = registries::push(image, login.as_ref())?;
+    let found = registries::find(image, login.as_ref())?;
+    let pulled = registries::pull(image, login.as_ref())?;
+    Ok(json!({
+        "digest": pushed.digest,
+        "found": found.digest,
+        "pulled": pulled.digest,
+        "new": pulled.is_new,
+    }))
 }
 
 fn app(document: &Value) -> Result<Value, Failure> {

@@ -1,0 +1,141 @@
+//! `yuanli:registries`: pushes and pulls container images.
+
+use futures::FutureExt;
+use wasmtime::component::{Linker, Resource};
+use yuanli_bindings::registries::{Error, Published, Pulled, Throttling};
+use yuanli_bindings::secrets::Secret;
+use yuanli_model::Stream;
+use yuanli_ports::registries::{self as port, Login, RegistryError};
+
+use crate::call::{Answer, Class, Function, Interface};
+use crate::guest::{Guest, State};
+use crate::mask::Mask;
+
+/// The option of a pull that names another platform than the engine's.
+const PLATFORM: &str = "platform";
+
+pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
+    Interface::open(linker, "yuanli:registries/registries@0.1.0", declared)?
+        .call_async("push", Class::Effect, push)?
+        .call_async("pull", Class::Effect, pull)?
+        .call_async("find", Class::Read, find)?;
+    Ok(())
+}
+
+type Parameters = (String, Option<String>, Option<Resource<Secret>>, Vec<(String, String)>);
+
+fn push(
+    state: &mut State,
+    (image, username, password, options): Parameters,
+) -> Answer<'_, (Result<Published, Error>,)> {
+    async move {
+        let pushed = async {
+            let login = login(state, username, password)?;
+            known(&options, &[])?;
+            let output = state.lines.channel(Stream::Build);
+            let progress = |line: String| {
+                output.line(&line);
+            };
+            let pushed =
+                state.outside.registries.push(&image, login.as_ref(), &progress, &state.attempt.cancel).await;
+            pushed.map(published).map_err(|error| of_port(error, &state.held.mask))
+        };
+        (pushed.await,)
+    }
+    .boxed()
+}
+
+fn pull(
+    state: &mut State,
+    (image, username, password, options): Parameters,
+) -> Answer<'_, (Result<Pulled, Error>,)> {
+    async move {
+        let fetched = async {
+            let login = login(state, username, password)?;
+            known(&options, &[PLATFORM])?;
+            let platform = options.iter().find(|(key, _)| key == PLATFORM).map(|(_, value)| value.as_str());
+            let output = state.lines.channel(Stream::Build);
+            let progress = |line: String| {
+                output.line(&line);
+            };
+            let (registries, cancel) = (&state.outside.registries, &state.attempt.cancel);
+            let fetched = registries.pull(&image, platform, login.as_ref(), &progress, cancel).await;
+            fetched.map(pulled).map_err(|error| of_port(error, &state.held.mask))
+        };
+        (fetched.await,)
+    }
+    .boxed()
+}
+
+fn find(
+    state: &mut State,
+    (image, username, password, options): Parameters,
+) -> Answer<'_, (Result<Published, Error>,)> {
+    async move {
+        let found = async {
+            let login = login(state, username, password)?;
+            known(&options, &[])?;
+            let found = state.outside.registries.find(&image, login.as_ref()).await;
+            found.map(published).map_err(|error| of_port(error, &state.held.mask))
+        };
+        (found.await,)
+    }
+    .boxed()
+}
+
+/// Who was named.
+fn login(
+    state: &State,
+    username: Option<String>,
+    password: Option<Resource<Secret>>,
+) -> Result<Option<Login>, Error> {
+    let invalid = |message: &str| Error::Invalid(message.to_owned());
+    let (username, password) = match (username, password) {
+        (None, None) => return Ok(None),
+        (Some(username), Some(password)) => (username, password),
+        _ => return Err(invalid("a login is a user and a secret; one of them is missing")),
+    };
+    let name = state.secrets.get(&password.rep()).ok_or_else(|| invalid("no such secret"))?;
+    match state.held.get(name.as_str()) {
+        Some((_, Ok(value))) if std::str::from_utf8(value.expose()).is_ok() => {
+            Ok(Some(Login { username, password: value.clone() }))
+        }
+        Some((_, Ok(_))) => {
+            Err(Error::Invalid(format!("the secret `{name}` is no text, so it is no password")))
+        }
+        Some((_, Err(error))) => Err(Error::Invalid(error.to_string())),
+        None => Err(invalid("no such secret")),
+    }
+}
+
+fn known(options: &[(String, String)], known: &[&str]) -> Result<(), Error> {
+    match options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => Err(Error::Invalid(format!("this engine knows no registry option `{key}`"))),
+        None => Ok(()),
+    }
+}
+
+fn published(digest: String) -> Published {
+    Published { digest, details: Vec::new() }
+}
+
+fn pulled(port::Pulled { id, digest, is_new }: port::Pulled) -> Pulled {
+    Pulled { id, digest, is_new, details: Vec::new() }
+}
+
+/// The error as the guest sees it: a registry may repeat what it was sent.
+fn of_port(error: RegistryError, mask: &Mask) -> Error {
+    let (of, message): (fn(String) -> Error, String) = match error {
+        RegistryError::Unreachable(message) => (Error::Unreachable, message),
+        RegistryError::NotFound(message) => (Error::NotFound, message),
+        RegistryError::Denied(message) => (Error::Denied, message),
+        RegistryError::Throttled { message, after } => {
+            let retry_after_ms = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+            return Error::Throttled(Throttling { message: mask.owned(message), retry_after_ms });
+        }
+        RegistryError::Invalid(message) => (Error::Invalid, message),
+        RegistryError::Failed(message) => (Error::Failed, message),
+        RegistryError::Cancelled => (Error::Other, "the run was cancelled".to_owned()),
+    };
+    of(mask.owned(message))
+}

@@ -1,0 +1,95 @@
+//! Registries of container images.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::host::registries as host;
+use crate::secrets::{self, Handle, Secret};
+
+pub use host::{Error, Published, Pulled, Throttling};
+
+/// Who to be at a registry, as a config says it: `{ username: ci, password: ${{ inputs.token }} }`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginConfig {
+    /// The user's name.
+    pub username: String,
+    /// The password, or a token that stands for it.
+    pub password: Handle,
+}
+
+/// Who to be at a registry.
+#[derive(Debug)]
+pub struct Login {
+    username: String,
+    password: Secret,
+}
+
+impl LoginConfig {
+    /// The same with the secret that the handle stands for.
+    ///
+    /// # Errors
+    /// See [`secrets::Error`].
+    pub fn get(&self) -> Result<Login, secrets::Error> {
+        Ok(Login { username: self.username.clone(), password: self.password.get()? })
+    }
+}
+
+/// Pushes an image of the engine under its name. Without a login, as whoever the engine's user is at the registry.
+///
+/// # Errors
+/// See [`Error`].
+pub fn push(image: &str, login: Option<&Login>) -> Result<Published, Error> {
+    let (username, password) = parts(login);
+    host::push(image, username, password, &[])
+}
+
+/// Fetches an image.
+///
+/// # Errors
+/// See [`Error`].
+pub fn pull(image: &str, login: Option<&Login>) -> Result<Pulled, Error> {
+    let (username, password) = parts(login);
+    host::pull(image, username, password, &[])
+}
+
+/// Fetches an image for a platform, such as `linux/arm64`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn pull_for(platform: &str, image: &str, login: Option<&Login>) -> Result<Pulled, Error> {
+    let (username, password) = parts(login);
+    host::pull(image, username, password, &[("platform".to_owned(), platform.to_owned())])
+}
+
+/// The image that a name stands for at its registry.
+///
+/// # Errors
+/// See [`Error`].
+pub fn find(image: &str, login: Option<&Login>) -> Result<Published, Error> {
+    let (username, password) = parts(login);
+    host::find(image, username, password, &[])
+}
+
+fn parts(login: Option<&Login>) -> (Option<&str>, Option<&Secret>) {
+    login.map(|login| (login.username.as_str(), &login.password)).unzip()
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable(message) => Self::transient("unreachable", message),
+            Error::NotFound(message) => Self::permanent("not-found", message),
+            Error::Denied(message) => Self::permanent("denied", message),
+            Error::Throttled(Throttling { message, retry_after_ms }) => {
+                Self::throttled("throttled", message, retry_after_ms.map(Duration::from_millis))
+            }
+            Error::Invalid(message) => Self::permanent("invalid-image", message),
+            Error::Failed(message) => Self::transient("registry", message),
+            Error::Other(message) => Self::permanent("registries", message),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Images are pushed to a registry, by whoever is named or by whoever uses Docker here.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::registry::Registry;
+use crate::support::{Ended, Place, docker, examples};
+
+const PASSWORD: &str = "let-me-in";
+
+/// What the registry says at a path of its API, asked by curl.
+fn ask(registry: &Registry, path: &str) -> String {
+    let url = format!("http://{}/v2/{path}", registry.address);
+    let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+    let user = format!("ci:{PASSWORD}");
+    let output = Command::new("curl").args(["-sS", "-i", "-u", &user, "-H", accept, &url]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn publish_pushes_under_both_tags_and_names_the_image_by_digest() {
+    let (place, registry) = (Place::new(), Registry::with_users());
+    let to = format!("registry={}/team", registry.address);
+    let file = examples().join("publish/publish.yaml");
+    let arguments =
+        ["run", file.to_str().unwrap(), "-i", &to, "-i", "username=ci", "-i", "token=hidden", "--secret"];
+    let run = |password: &str| {
+        let mut command = place.command(&[&arguments[..], &["hidden=env:E2E_TOKEN"]].concat());
+        Ended::of(command.env("E2E_TOKEN", password).output().unwrap())
+    };
+    let ended = run(PASSWORD).expect(0, &["layer 1 of 1 pushed", "[push] succeeded"]);
+    let shown = place.json(&["runs", "show", ended.out.trim()]);
+    let stage = |name: &str| {
+        shown["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == name).unwrap().clone()
+    };
+    let digest = stage("push")["outputs"]["digest"].as_str().unwrap().to_owned();
+    let reference = format!("{}/team/publish@{digest}", registry.address);
+    assert_eq!(stage("report")["outputs"]["reference"], reference);
+    for tag in ["1.0", "latest", &digest] {
+        let answer = ask(&registry, &format!("team/publish/manifests/{tag}"));
+        assert!(answer.contains(&format!("Docker-Content-Digest: {digest}")), "{tag}: {answer}");
+    }
+    // Its own name is left, and none of the registry's.
+    let names = docker::run(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert!(names.contains("publish:1.0") && !names.contains(&registry.address.to_string()), "{names}");
+
+    let refused = run("a-guess").expect(1, &["(as `ci`)", "unauthorized"]);
+    assert!(!refused.err.contains("a-guess") && !refused.out.contains("a-guess"), "{refused:?}");
+    docker::run(&["image", "rm", "publish:1.0"]);
+}
+
+#[test]
+fn without_a_login_it_is_whoever_uses_docker_here() {
+    docker::make_image();
+    let (place, registry) = (Place::new(), Registry::with_users());
+    let name = registry.name("helped:1");
+    let workflow = format!(
+        "name: w\nstages:\n  push:\n    uses: push\n    with: {{ image: {}, to: \"{name}\", attempts: 1 }}\n",
+        docker::IMAGE
+    );
+    let file = place.write("w.yaml", workflow);
+    // A program that keeps logins, as desktops have one.
+    let helper = place.write(
+        "bin/docker-credential-e2e",
+        format!("#!/bin/sh\nread server\necho '{{\"Username\": \"ci\", \"Secret\": \"{PASSWORD}\"}}'\n"),
+    );
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let settings =
+        place.write("docker/config.json", format!(r#"{{"credHelpers": {{"{}": "e2e"}}}}"#, registry.address));
+    let folder = |path: &str| std::path::Path::new(path).parent().unwrap().to_owned();
+    let path = format!("{}:{}", folder(&helper).display(), std::env::var("PATH").unwrap());
+    let run = |path: &str| {
+        let mut command = place.command(&["run", &file]);
+        command.env("DOCKER_CONFIG", folder(&settings)).env("PATH", path);
+        Ended::of(command.output().unwrap())
+    };
+    run(&std::env::var("PATH").unwrap()).expect(1, &["as nobody"]);
+    run(&path).expect(0, &["[push] succeeded"]);
+    assert!(ask(&registry, "helped/tags/list").contains(r#""tags":["1"]"#));
+}
