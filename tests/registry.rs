@@ -1,6 +1,7 @@
 //! Debian's `docker-registry` on an address of this machine, for the tests of several crates.
 
 #![allow(dead_code, reason = "each of them uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "a test waits for a real process")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
