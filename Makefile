@@ -20,7 +20,7 @@ test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked
 	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release \
-		--package yuanli-plugin-push
+		--package yuanli-plugin-push --package yuanli-plugin-test
 
 soak: ## Kill, damage and fuzz for as long as that takes: three quarters of an hour
 	scripts/setup

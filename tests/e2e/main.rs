@@ -19,6 +19,7 @@ mod plugins;
 mod publish;
 #[path = "../registry.rs"]
 mod registry;
+mod reports;
 mod requests;
 mod runs;
 mod secrets;

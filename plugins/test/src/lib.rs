@@ -1,103 +1,110 @@
-//! `test`: runs the tests of an application in containers, one for each command, all of them even when one fails.
+//! `test`: runs the tests of an application in containers, one for each command, all of them even when one fails, and reads
+//! what they report.
+
+mod config;
+mod coverage;
+mod report;
+mod suite;
+mod verdict;
 
 use std::collections::BTreeMap;
 
 use yuanli_sdk::prelude::*;
 
+use config::Config;
+use coverage::Coverage;
+use report::{Cases, Outcome};
+use verdict::Verdict;
+
 struct Test;
 
-/// Which tests to run.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    /// Name or id of the image that holds the tests. It has to be there: nothing is pulled.
-    image: String,
-    /// One command with its arguments; the image's own when empty.
-    #[serde(default)]
-    command: Vec<String>,
-    /// Several named commands, each in a container of its own, at the same time. Instead of `command`.
-    #[serde(default)]
-    suites: BTreeMap<String, Vec<String>>,
-    /// Environment variables: texts, or secrets.
-    #[serde(default)]
-    env: BTreeMap<String, containers::Variable>,
-    /// Where the workspace appears in the containers, read-only; nowhere when absent.
-    workspace: Option<String>,
-}
-
-/// How the tests went. A stage with a failed suite fails and gives no outputs.
+/// How the tests went. A stage with a failed test fails and gives no outputs.
 #[derive(Serialize, JsonSchema)]
 struct Outputs {
     /// How many suites passed.
     passed: u64,
     /// How long each suite ran, in milliseconds.
     duration_ms: BTreeMap<String, u64>,
+    /// What the reports count; only where there are `reports`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tests: Option<Counts>,
+    /// The slowest tests of the reports, at most five, the slowest first.
+    slowest: Vec<Slow>,
+    /// Tests that failed and then passed when they were run again.
+    flaky: Vec<String>,
+    /// What was covered; only where there are files of `coverage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<Coverage>,
+}
+
+/// How many tests went how.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+struct Counts {
+    /// Passed, those too that passed only when they were run again.
+    passed: u64,
+    /// Were not run, or had not to pass.
+    skipped: u64,
+    /// Of those that passed, how many failed before.
+    flaky: u64,
+}
+
+/// A test and its time.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+struct Slow {
+    /// Its name.
+    name: String,
+    /// How long it took, in milliseconds.
+    duration_ms: u64,
 }
 
 impl Stage for Test {
     const NAME: &str = "test";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs tests in containers";
-    const CAPABILITIES: &[(&str, &str)] = &[("containers", "to run the tests")];
+    const CAPABILITIES: &[(&str, &str)] =
+        &[("containers", "to run the tests"), ("workspace", "to read their reports")];
 
     type Config = Config;
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
-        let suites = suites(&config)?;
-        let mut started = Vec::with_capacity(suites.len());
-        for (name, command) in suites {
-            started.push((name, containers::start(&request(&config, command))?));
+        config.check()?;
+        config.remove_old()?;
+        let suites = suite::run(&config)?;
+        let mut verdict = Verdict::of(&config, &suites)?;
+        if let Some(rerun) = &config.rerun {
+            verdict.run_again(&config, rerun)?;
         }
-        let mut duration_ms = BTreeMap::new();
-        let mut failed = Vec::new();
-        for (name, container) in started {
-            let exit = container.wait()?;
-            if exit.code == 0 {
-                log::info(format!("{name}: passed in {} ms", exit.duration_ms));
-                duration_ms.insert(name, exit.duration_ms);
-            } else {
-                let why = verdict(&exit, &container);
-                log::error(format!("{name}: {why}"));
-                failed.push(format!("{name} ({why})"));
-            }
-        }
-        if failed.is_empty() {
-            Ok(Outputs { passed: duration_ms.len() as u64, duration_ms })
-        } else {
-            let all = failed.len() + duration_ms.len();
-            let message = format!("{} of {all} test suites failed: {}", failed.len(), failed.join(", "));
-            Err(Failure::permanent("tests-failed", message))
-        }
+        verdict.judge(&suites)?;
+        let coverage = config.coverage()?;
+        let duration_ms = suites.into_iter().map(|suite| (suite.name, suite.exit.duration_ms)).collect();
+        Ok(outputs(duration_ms, verdict, coverage))
     }
 }
 
-fn suites(config: &Config) -> Result<BTreeMap<String, Vec<String>>, Failure> {
-    match (config.command.is_empty(), config.suites.is_empty()) {
-        (false, false) => Err(Failure::permanent("invalid-config", "give `command` or `suites`, not both")),
-        (_, false) => Ok(config.suites.clone()),
-        (_, true) => Ok(BTreeMap::from([("tests".to_owned(), config.command.clone())])),
+fn outputs(duration_ms: BTreeMap<String, u64>, verdict: Verdict, coverage: Option<Coverage>) -> Outputs {
+    let Verdict { cases, flaky, .. } = verdict;
+    let skipped = cases.values().filter(|case| case.outcome == Outcome::Skipped).count() as u64;
+    let counts =
+        |cases: &Cases| Counts { passed: cases.len() as u64 - skipped, skipped, flaky: flaky.len() as u64 };
+    let tests = verdict.has_reports.then(|| counts(&cases));
+    if let Some(Counts { passed, skipped, flaky }) = &tests {
+        log::info(format!("{passed} tests passed, {skipped} were skipped, {flaky} are flaky"));
     }
+    Outputs { passed: duration_ms.len() as u64, duration_ms, tests, slowest: slowest(cases), flaky, coverage }
 }
 
-fn request(config: &Config, command: Vec<String>) -> containers::Request {
-    let mount = |target: &String| containers::WorkspaceMount { target: target.clone(), read_only: true };
-    let request = containers::Request {
-        workspace: config.workspace.as_ref().map(mount),
-        ..containers::request(&config.image, command)
-    };
-    containers::with_variables(request, config.env.clone())
-}
-
-fn verdict(exit: &containers::Exit, container: &containers::Container) -> String {
-    if exit.out_of_memory {
-        return "out of memory".to_owned();
-    }
-    let last = container.tail(1).pop().filter(|line| !line.trim().is_empty());
-    match last {
-        Some(line) => format!("exit code {}: {}", exit.code, line.trim()),
-        None => format!("exit code {}", exit.code),
-    }
+fn slowest(cases: Cases) -> Vec<Slow> {
+    const MOST: usize = 5;
+    let times = cases.into_values().filter(|case| case.duration_ms > 0);
+    let mut times: Vec<Slow> =
+        times.map(|case| Slow { name: case.name, duration_ms: case.duration_ms }).collect();
+    times.sort_by_key(|slow| std::cmp::Reverse(slow.duration_ms));
+    times.truncate(MOST);
+    times
 }
 
 yuanli_sdk::export!(Test);
+
+#[cfg(test)]
+mod tests;

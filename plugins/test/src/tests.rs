@@ -1,0 +1,138 @@
+//! The stage on the SDK's mock: containers that write reports into the mock's workspace.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use yuanli_sdk::mock::{Mock, Ran};
+use yuanli_sdk::serde_json::{Value, json};
+
+use super::*;
+
+/// Runs the stage; each container in turn writes these files and ends with this code.
+fn run(config: Value, runs: &[(i64, &[(&str, &str)])]) -> (Result<Value, Failure>, Vec<containers::Request>) {
+    let mut runs: Vec<(i64, Vec<(String, String)>)> = runs
+        .iter()
+        .rev()
+        .map(|(code, files)| {
+            (*code, files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect())
+        })
+        .collect();
+    let mut mock = Mock::new();
+    mock.file("reports/old.xml", "<testsuite><testcase name='old'><failure/></testcase></testsuite>");
+    mock.container("shop", move |_| {
+        let (code, files) = runs.pop().expect("no more containers");
+        for (path, text) in files {
+            workspace::write(&path, text).expect("the mock takes it");
+        }
+        Ok(Ran::with_code(code))
+    });
+    let ended = mock.run::<Test>(config);
+    (ended, mock.started().to_vec())
+}
+
+const PASSED: &str = "<testsuite><testcase name='a' time='0.5'/><testcase name='b' time='2'/>\
+                      <testcase name='c'><skipped/></testcase></testsuite>";
+const ONE_FAILED: &str =
+    "<testsuite><testcase name='a'/><testcase name='b'><failure message='1 != 2'/></testcase></testsuite>";
+const B_PASSED: &str = "<testsuite><testcase name='b' time='0.1'/></testsuite>";
+
+fn config(more: Value) -> Value {
+    let mut config = json!({ "image": "shop", "command": ["t"], "reports": ["reports/*.xml"] });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    config
+}
+
+#[test]
+fn reports_are_counted_and_those_from_before_are_not() {
+    let (ended, started) = run(config(json!({})), &[(0, &[("reports/new.xml", PASSED)])]);
+    let outputs = ended.unwrap();
+    assert_eq!(outputs["tests"], json!({ "passed": 2, "skipped": 1, "flaky": 0 }));
+    let slowest = json!([{ "name": "b", "duration_ms": 2000 }, { "name": "a", "duration_ms": 500 }]);
+    assert_eq!(outputs["slowest"], slowest);
+    let mount = started[0].workspace.as_ref().unwrap();
+    assert_eq!((mount.target.as_str(), mount.read_only), ("/workspace", false));
+}
+
+#[test]
+fn failed_tests_are_named() {
+    let (ended, _) = run(config(json!({})), &[(1, &[("reports/new.xml", ONE_FAILED)])]);
+    let failure = ended.unwrap_err();
+    assert_eq!(
+        (failure.kind.as_str(), failure.message.as_str()),
+        ("tests-failed", "1 of 2 tests failed: b (1 != 2)")
+    );
+    assert!(failure.details.contains(&("failed".to_owned(), r#"["b"]"#.to_owned())), "{failure:?}");
+    // Whatever the exit code says.
+    let (ended, _) = run(config(json!({})), &[(0, &[("reports/new.xml", ONE_FAILED)])]);
+    assert_eq!(ended.unwrap_err().kind, "tests-failed");
+}
+
+#[test]
+fn a_suite_that_breaks_without_a_failed_test_has_failed() {
+    let (ended, _) = run(config(json!({})), &[(3, &[("reports/new.xml", PASSED)])]);
+    assert_eq!(ended.unwrap_err().message, "1 of 1 test suites failed: tests (exit code 3)");
+    let (ended, _) = run(config(json!({})), &[(3, &[])]);
+    assert_eq!(ended.unwrap_err().message, "1 of 1 test suites failed: tests (exit code 3)");
+    let (ended, _) = run(config(json!({})), &[(0, &[])]);
+    let failure = ended.unwrap_err();
+    assert!(failure.kind == "no-report" && failure.message.contains("reports/*.xml"), "{failure:?}");
+    let (ended, _) = run(config(json!({})), &[(0, &[("reports/new.xml", "<a>")])]);
+    assert!(ended.unwrap_err().message.contains("`reports/new.xml` cannot be read"));
+}
+
+#[test]
+fn what_passes_when_it_is_run_again_is_flaky() {
+    let rerun = json!({ "rerun": { "command": ["t", "--exact", "{tests}"], "times": 2 } });
+    let failed: &[(&str, &str)] = &[("reports/new.xml", ONE_FAILED)];
+    let passed: &[(&str, &str)] = &[("reports/new.xml", B_PASSED)];
+    let (ended, started) = run(config(rerun.clone()), &[(1, failed), (1, failed), (0, passed)]);
+    let outputs = ended.unwrap();
+    assert_eq!((&outputs["flaky"], &outputs["tests"]["flaky"]), (&json!(["b"]), &json!(1)));
+    assert_eq!(started[1].command, ["t", "--exact", "b"]);
+    assert!(started[1].environment.contains(&("YUANLI_FAILED_TESTS".to_owned(), "b".to_owned())));
+    let (ended, started) = run(config(rerun.clone()), &[(1, failed), (1, failed), (1, failed)]);
+    assert_eq!((ended.unwrap_err().kind.as_str(), started.len()), ("tests-failed", 3));
+    // One that is killed has failed, whatever passes later.
+    let (ended, _) = run(config(rerun), &[(137, failed), (0, passed)]);
+    assert!(ended.unwrap_err().message.contains("exit code 137"));
+}
+
+#[test]
+fn coverage_is_summed_up_and_has_to_be_enough() {
+    let lcov = "SF:a.rs\nLF:10\nLH:7\nend_of_record\n";
+    let config = |wanted: u32| json!({ "image": "shop", "coverage": ["lcov.info"], "min_coverage": wanted });
+    let (ended, _) = run(config(70), &[(0, &[("lcov.info", lcov)])]);
+    assert_eq!(ended.unwrap()["coverage"], json!({ "covered": 7, "lines": 10, "percent": 70.0 }));
+    let (ended, _) = run(config(71), &[(0, &[("lcov.info", lcov)])]);
+    assert_eq!(ended.unwrap_err().message, "70 % of the lines are covered, and it has to be 71 %");
+    let (ended, _) = run(config(70), &[(0, &[])]);
+    assert!(ended.unwrap_err().message.contains("no coverage"));
+}
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    for (config, says) in [
+        (json!({ "image": "shop", "command": ["a"], "suites": { "b": ["c"] } }), "`command` or `suites`"),
+        (json!({ "image": "shop", "rerun": { "command": [] } }), "`rerun` needs `reports`"),
+        (json!({ "image": "shop", "min_coverage": 1 }), "`min_coverage` needs `coverage`"),
+    ] {
+        let failure = run(config, &[]).0.unwrap_err();
+        assert!(failure.kind == "invalid-config" && failure.message.contains(says), "{failure:?}");
+    }
+}
+
+#[test]
+fn without_reports_the_exit_codes_count() {
+    let suites = json!({ "image": "shop", "suites": { "unit": ["u"], "http": ["h"] } });
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    let seen = ended.clone();
+    let mut mock = Mock::new();
+    mock.container("shop", move |request| {
+        seen.borrow_mut().push(request.command.join(" "));
+        Ok(Ran::with_code(i64::from(request.command == ["h"])))
+    });
+    let failure = mock.run::<Test>(suites).unwrap_err();
+    assert_eq!(failure.message, "1 of 2 test suites failed: http (exit code 1)");
+    assert_eq!(*ended.borrow(), ["h", "u"]);
+    assert!(mock.started()[0].workspace.is_none());
+}

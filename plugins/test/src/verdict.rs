@@ -1,0 +1,105 @@
+//! Whether the tests have passed.
+
+use yuanli_sdk::prelude::*;
+use yuanli_sdk::serde_json::json;
+
+use crate::config::{Config, Rerun, missing};
+use crate::report::{Cases, Outcome};
+use crate::suite::Suite;
+
+/// Failed tests that a message names with their reasons; more are counted.
+const NAMED: usize = 5;
+/// Failed tests whose names are in the details of a failure.
+const LISTED: usize = 100;
+
+/// What the reports say, and what running again has changed.
+pub(crate) struct Verdict {
+    pub(crate) cases: Cases,
+    /// Tests that failed before they passed.
+    pub(crate) flaky: Vec<String>,
+    pub(crate) has_reports: bool,
+    /// Whether any test of the first run has failed.
+    had_failed: bool,
+}
+
+impl Verdict {
+    /// Of the first run.
+    pub(crate) fn of(config: &Config, suites: &[Suite]) -> Result<Self, Failure> {
+        let has_reports = !config.reports.is_empty();
+        let found = if has_reports { config.cases()? } else { None };
+        if has_reports && found.is_none() && suites.iter().all(|suite| suite.why().is_none()) {
+            return Err(missing("report", &config.reports));
+        }
+        let mut verdict =
+            Self { cases: found.unwrap_or_default(), flaky: Vec::new(), has_reports, had_failed: false };
+        verdict.had_failed = !verdict.failed().is_empty();
+        Ok(verdict)
+    }
+
+    /// The names of the tests that have failed.
+    fn failed(&self) -> Vec<String> {
+        let failed = self.cases.values().filter(|case| matches!(case.outcome, Outcome::Failed(_)));
+        failed.map(|case| case.name.clone()).collect()
+    }
+
+    /// Runs failed tests again, and takes those that pass for flaky.
+    pub(crate) fn run_again(&mut self, config: &Config, rerun: &Rerun) -> Result<(), Failure> {
+        for time in 1..=rerun.times {
+            let failed = self.failed();
+            if failed.is_empty() {
+                return Ok(());
+            }
+            let (count, times) = (failed.len(), rerun.times);
+            config.remove_reports()?;
+            let title = format!("running {count} failed tests again ({time} of {times})");
+            let exit = log::group(&title, || containers::start(&config.rerun(rerun, &failed))?.wait())?;
+            let Some(again) = config.cases()? else {
+                log::warn(format!("they wrote no report (exit code {})", exit.code));
+                return Ok(());
+            };
+            for name in failed {
+                if again.get(&name).is_some_and(|case| case.outcome == Outcome::Passed) {
+                    log::warn(format!("{name} is flaky: it failed, and passed when it was run again"));
+                    self.cases.insert(name.clone(), again[&name].clone());
+                    self.flaky.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where a test has failed, or a suite for another reason.
+    pub(crate) fn judge(&self, suites: &[Suite]) -> Result<(), Failure> {
+        let failed = self.failed();
+        if !failed.is_empty() {
+            return Err(self.failure(&failed));
+        }
+        let is_explained = |suite: &Suite| self.had_failed && suite.has_ended_itself();
+        let bad: Vec<String> = suites
+            .iter()
+            .filter(|suite| !is_explained(suite))
+            .filter_map(|suite| Some(format!("{} ({})", suite.name, suite.why()?)))
+            .collect();
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{} of {} test suites failed: {}", bad.len(), suites.len(), bad.join(", "));
+        Err(Failure::permanent("tests-failed", message))
+    }
+
+    fn failure(&self, failed: &[String]) -> Failure {
+        let reason = |name: &String| match &self.cases[name].outcome {
+            Outcome::Failed(reason) => format!("{name} ({reason})"),
+            _ => name.clone(),
+        };
+        let named: Vec<String> = failed.iter().take(NAMED).map(reason).collect();
+        let more = failed.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+        let (count, all) = (failed.len(), self.cases.len());
+        let message = format!("{count} of {all} tests failed: {}{more}", named.join(", "));
+        let listed = &failed[..failed.len().min(LISTED)];
+        Failure::permanent("tests-failed", message)
+            .with("failed", json!(listed).to_string())
+            .with("flaky", json!(self.flaky).to_string())
+    }
+}
