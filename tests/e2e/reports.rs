@@ -14,7 +14,7 @@ fn workflow(script: &str, more: &str) -> String {
     )
 }
 
-const SCRIPT: &str = "cd /workspace; mkdir -p out; \
+const SCRIPT: &str = "cd /workspace; busybox mkdir -p out; \
     echo \"<testsuite><testcase name='adds' time='1.25'/><testcase name='races'><failure message='too late'/></testcase></testsuite>\" >out/junit.xml; \
     printf 'SF:a\\nLF:4\\nLH:3\\nend_of_record\\n' >out/lcov.info; exit 1";
 
@@ -26,7 +26,6 @@ fn outputs(place: &Place, run: &str) -> Value {
 #[test]
 fn tests_are_counted_run_again_and_covered() {
     let place = Place::new();
-    let script = SCRIPT.replace("mkdir", "busybox mkdir");
     let again = "cd /workspace; busybox test \"$YUANLI_FAILED_TESTS\" = \"$0\" || exit 9; \
                  echo 'ok 1 - races' >out/again.tap";
     let again = serde_json::to_string(again).unwrap();
@@ -34,8 +33,7 @@ fn tests_are_counted_run_again_and_covered() {
         "      reports: [out/*.xml, out/*.tap]\n      rerun: {{ command: [/bin/sh, -c, {again}, \"{{tests}}\"] }}\n      coverage: \
          [out/lcov.info]\n      min_coverage: 75\n"
     );
-    let file = place.write("w.yaml", workflow(&script, &more));
-    let file = place.write("w.yaml", workflow(&script, &more));
+    let file = place.write("w.yaml", workflow(SCRIPT, &more));
     let ended = place.yuanli(&["run", &file]).expect(0, &["races is flaky", "75 % of the lines are covered"]);
     let outputs = outputs(&place, &ended.out);
     assert_eq!(outputs["tests"], json!({ "passed": 2, "skipped": 0, "flaky": 1 }));
@@ -47,7 +45,6 @@ fn tests_are_counted_run_again_and_covered() {
 #[test]
 fn failed_tests_are_named_in_the_failure() {
     let place = Place::new();
-    let file = place
-        .write("w.yaml", workflow(&SCRIPT.replace("mkdir", "busybox mkdir"), "      reports: [out/*.xml]\n"));
+    let file = place.write("w.yaml", workflow(SCRIPT, "      reports: [out/*.xml]\n"));
     place.yuanli(&["run", &file]).expect(1, &["1 of 2 tests failed: races (too late)"]);
 }

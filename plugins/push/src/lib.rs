@@ -97,8 +97,7 @@ struct Named<'a> {
 
 impl<'a> Named<'a> {
     fn give(image: &images::Image, name: &'a str) -> Result<Self, Failure> {
-        let full = full_name(name);
-        let is_own = image.tags.iter().any(|tag| *tag == full);
+        let is_own = image.tags.contains(&full_name(name));
         if !is_own {
             images::tag(&image.id, name)?;
         }
