@@ -111,3 +111,87 @@ fn an_engine_that_stays_gives_the_secrets_that_it_keeps() {
     assert_eq!(served.yuanli(&["runs", "logs", run]).out, "[use] it is ***\n");
     assert_eq!(served.stop(), 0);
 }
+
+/// Keeps a secret, given on standard input.
+fn set(place: &Place, arguments: &[&str], value: &str) -> Ended {
+    let mut command = place.command(&[&["secret", "set"], arguments].concat());
+    let mut command =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut command.stdin.take().unwrap(), value.as_bytes()).unwrap();
+    Ended::of(command.wait_with_output().unwrap())
+}
+
+#[test]
+fn what_is_kept_is_sealed_for_whom_it_is_meant_and_can_be_sealed_anew() {
+    let mut served = Served::new();
+    set(&served.place, &["hidden", "--for", "w", "--for", "shop-*"], VALUE)
+        .expect(0, &["secret hidden is set"]);
+    set(&served.place, &["other"], "0123456789").expect(0, &[]);
+    set(&served.place, &["wrong", "--for", "Shop"], VALUE).expect(2, &["`Shop` is no workflow"]);
+    set(&served.place, &["wrong"], "\n").expect(2, &["the secret is empty: give it on standard input"]);
+    let listed = served.yuanli(&["secret", "list"]).out;
+    assert!(
+        listed.contains("hidden") && listed.contains("w, shop-*") && !listed.contains("wrong"),
+        "{listed}"
+    );
+    let listed = served.place.json(&["secret", "list"]);
+    assert_eq!(listed["items"][0]["workflows"], serde_json::json!(["w", "shop-*"]));
+    for text in [VALUE, ENCODED, "0123456789"] {
+        assert!(!is_in(&served.place.data(), text), "`{text}` is in the data directory");
+    }
+
+    let use_it = |served: &Served| {
+        let started = served.yuanli(&["trigger", "w", "-i", "key=hidden"]).expect(0, &[]);
+        let run = started.out.trim().to_owned();
+        wait_until("the run has ended", || {
+            served.place.json(&["runs", "show", &run])["status"] == "succeeded"
+        });
+        assert_eq!(served.yuanli(&["runs", "logs", &run]).out, "[use] it is ***\n");
+    };
+    served.apply("w.yaml", &in_container("echo \"it is $KEY\""));
+    served.apply("spy.yaml", &in_container("echo \"it is $KEY\"").replace("name: w", "name: spy"));
+    use_it(&served);
+    let refused = served.yuanli(&["trigger", "spy", "-i", "key=hidden"]);
+    assert!(refused.err.contains("not for the workflow `spy` but for `w`, `shop-*`"), "{refused:?}");
+
+    let key = served.place.data().join("secrets.key");
+    let before = std::fs::read(&key).unwrap();
+    served.yuanli(&["secret", "rotate-key"]).expect(0, &["2 secrets are sealed by the new key"]);
+    assert_ne!(std::fs::read(&key).unwrap(), before);
+    use_it(&served);
+    let passphrase = served.place.write("passphrase", "correct horse\n");
+    served
+        .yuanli(&["secret", "rotate-key", "--passphrase", &passphrase])
+        .expect(0, &["start the engine with YUANLI_SECRETS_PASSPHRASE=FILE"]);
+    assert!(!key.exists(), "the key in the file seals nothing any more");
+    assert_eq!(served.stop(), 0);
+
+    // Another engine of the same directory: one that does not know the passphrase, one that does, and `yuanli run`.
+    let ended = Ended::of(served.place.command(&["serve", "--no-listen"]).output().unwrap());
+    ended.expect(3, &["sealed by a passphrase", "YUANLI_SECRETS_PASSPHRASE"]);
+    served.start_with(&[("YUANLI_SECRETS_PASSPHRASE", &passphrase)]);
+    use_it(&served);
+    assert_eq!(served.stop(), 0);
+    let file = served.place.write("w.yaml", in_container("echo \"it is $KEY\""));
+    let local = |arguments: &[&str]| {
+        let all = [&["run", &file, "-i", "key=hidden"], arguments].concat();
+        let mut command = served.place.command(&all);
+        Ended::of(command.env("YUANLI_SECRETS_PASSPHRASE", &passphrase).output().unwrap())
+    };
+    local(&["--dry"]).expect(0, &[]);
+    local(&[]).expect(0, &["it is ***"]);
+}
+
+#[test]
+fn secrets_that_an_older_engine_kept_in_files_are_sealed() {
+    let mut served = Served::new();
+    assert_eq!(served.stop(), 0);
+    let folder = served.place.data().join("secrets");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("hidden"), VALUE).unwrap();
+    std::fs::write(folder.join("hidden.new"), "half").unwrap();
+    served.start();
+    assert!(!folder.exists() && !is_in(&served.place.data(), VALUE));
+    assert_eq!(served.place.json(&["secret", "list"])["items"][0]["name"], "hidden");
+    assert_eq!(served.stop(), 0);
+}

@@ -32,4 +32,7 @@ pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
     RunSummary, Stage, StageStatus, Update,
 };
-pub use workflow::{Problem, RunRequest, RunStarted, Schedule, SecretValue, Workflow, WorkflowDocument};
+pub use workflow::{
+    Problem, RunRequest, RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed, Workflow,
+    WorkflowDocument,
+};

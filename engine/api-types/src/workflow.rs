@@ -77,6 +77,41 @@ pub struct RunStarted {
 pub struct SecretValue {
     /// Its value.
     pub value: String,
+    /// The workflows that may have it, by name or as `shop-*`; all, where there are none.
+    #[serde(default)]
+    pub workflows: Vec<String>,
+}
+
+/// A secret that is kept, without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// The workflows that may have it, by name or as `shop-*`; all, where there are none.
+    pub workflows: Vec<String>,
+    /// When its value was given: RFC 3339, in UTC.
+    pub changed_at: String,
+}
+
+/// How the secrets are to be sealed from now on.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretsKey {
+    /// By what is made of this passphrase; by a new key in the file where the engine has it, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for SecretsKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretsKey")
+    }
+}
+
+/// How many secrets were sealed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretsSealed {
+    /// Their number.
+    pub sealed: usize,
 }
 
 impl std::fmt::Debug for SecretValue {

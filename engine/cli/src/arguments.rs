@@ -244,13 +244,37 @@ pub(crate) struct AppApply {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretCommand {
-    /// Keep a secret, read from standard input
-    #[command(after_help = "Example:\n  printf %s \"$KEY\" | yuanli secret set hook-key")]
-    Set(Named),
-    /// The names of the secrets
+    /// Keep a secret, read from standard input or from a file
+    #[command(after_help = "\
+Examples:
+  printf %s \"$KEY\" | yuanli secret set hook-key
+  yuanli secret set registry --file token.txt --for 'shop-*'")]
+    Set(SecretSet),
+    /// The secrets: their names, who may have them, when they were set
     List,
     /// Forget a secret
     Delete(Named),
+    /// Seal all secrets by a new key
+    #[command(after_help = "\
+The key is in the file secrets.key of the data directory, or where YUANLI_SECRETS_KEY says; or it is
+made of the passphrase in the file that YUANLI_SECRETS_PASSPHRASE names.")]
+    RotateKey {
+        /// Make the key of the passphrase in this file from now on
+        #[arg(long, value_name = "FILE")]
+        passphrase: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretSet {
+    /// Its name
+    pub(crate) name: String,
+    /// The file that has it, instead of standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A workflow that may have it, or how the names of several begin: `shop-*`; may be given several times [default: all]
+    #[arg(long = "for", value_name = "WORKFLOW")]
+    pub(crate) workflows: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use yuanli_model::SecretName;
+use yuanli_model::{SecretName, WorkflowName};
 use zeroize::Zeroizing;
 
 /// Largest value, in bytes. A key, a certificate with its chain or the settings of a cluster fit; in every form that is
@@ -32,11 +32,11 @@ pub enum SecretError {
 /// Resolves names of secrets.
 #[async_trait]
 pub trait Secrets: Send + Sync + fmt::Debug {
-    /// The value of a secret now.
+    /// The value of a secret now, for a run of a workflow.
     ///
     /// # Errors
     /// See [`SecretError`].
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError>;
+    async fn resolve(&self, name: &SecretName, workflow: &WorkflowName) -> Result<SecretValue, SecretError>;
 }
 
 /// Secrets of nobody.
@@ -45,7 +45,7 @@ pub struct NoSecrets;
 
 #[async_trait]
 impl Secrets for NoSecrets {
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+    async fn resolve(&self, name: &SecretName, _: &WorkflowName) -> Result<SecretValue, SecretError> {
         Err(SecretError::Unknown(format!("nobody keeps a secret `{name}`")))
     }
 }

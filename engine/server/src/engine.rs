@@ -10,7 +10,7 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
-use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName};
+use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::secrets::SecretError;
 use yuanli_ports::{Containers, Logs, Secrets};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
@@ -22,7 +22,7 @@ use crate::clock::SystemClock;
 use crate::document::{Document, Given, Refused, Runnable};
 use crate::file::File;
 use crate::library::{Library, NO_APPS, outside};
-use crate::secret::GivenSecrets;
+use crate::secret::{GivenOrKept, GivenSecrets};
 use crate::workflows::Source;
 
 /// Where an engine keeps what.
@@ -111,12 +111,13 @@ impl Engine {
         Self::open_with(locations, GivenSecrets::default()).await
     }
 
-    /// The same with secrets for the runs that it starts.
+    /// The same with secrets for the runs that it starts, beside those that the data directory keeps.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_with(locations: &Locations, secrets: GivenSecrets) -> anyhow::Result<Self> {
         let ground = Ground::open(locations)?;
+        let secrets = GivenOrKept::new(secrets, ground.directory.path());
         let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS))?;
         Self::on(ground, outside)
     }
@@ -265,7 +266,7 @@ impl Engine {
             Err(refused) => return Ok(Err(refused)),
         };
         let Runnable { definition, inputs, workflows } = runnable;
-        if let Some(refused) = self.refuse_secrets(&inputs).await? {
+        if let Some(refused) = self.refuse_secrets(definition.workflow.name(), &inputs).await? {
             return Ok(Err(refused));
         }
         let submission = Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept };
@@ -273,10 +274,14 @@ impl Engine {
     }
 
     /// Why a run with these inputs cannot begin: nobody has a secret that they name.
-    async fn refuse_secrets(&self, inputs: &IndexMap<InputName, Value>) -> anyhow::Result<Option<Refused>> {
+    async fn refuse_secrets(
+        &self,
+        workflow: &WorkflowName,
+        inputs: &IndexMap<InputName, Value>,
+    ) -> anyhow::Result<Option<Refused>> {
         let mut missing = Vec::new();
         for name in inputs.values().flat_map(SecretHandle::names_in).collect::<BTreeSet<_>>() {
-            match self.secrets.resolve(&name).await {
+            match self.secrets.resolve(&name, workflow).await {
                 Ok(_) => {}
                 Err(SecretError::Local(why)) => anyhow::bail!(why),
                 Err(SecretError::Unknown(why) | SecretError::Invalid(why)) => missing.push(why),

@@ -9,7 +9,8 @@ use yuanli_model::input::InvalidInput;
 use yuanli_model::{Digest, Grant, InputName, SecretHandle};
 
 use crate::document::{Document, Given, Refused};
-use crate::secret::GivenSecrets;
+use crate::engine::Locations;
+use crate::secret::{GivenSecrets, kept_for};
 
 /// The plan of a run of a document.
 #[derive(Debug)]
@@ -77,11 +78,14 @@ impl PlannedRun {
         self.missing.iter().map(ToString::to_string).collect()
     }
 
-    /// Why a run would be refused that is given these secrets: a sentence for each that is missing.
+    /// Why a run would be refused that is given these secrets and those that the data directory keeps: a sentence for each
+    /// that is missing.
     #[must_use]
-    pub fn missing_secrets(&self, given: &GivenSecrets) -> Vec<String> {
+    pub fn missing_secrets(&self, given: &GivenSecrets, locations: &Locations) -> Vec<String> {
         let named: BTreeSet<_> = self.plan.inputs.values().flat_map(SecretHandle::names_in).collect();
-        named.iter().filter(|name| !given.has(name)).map(GivenSecrets::missing).collect()
+        let kept = kept_for(&locations.data, &self.plan.workflow);
+        let missing = named.iter().filter(|name| !given.has(name) && !kept.contains(name));
+        missing.map(GivenSecrets::missing).collect()
     }
 
     /// As data.

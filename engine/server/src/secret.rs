@@ -1,19 +1,18 @@
-//! Secrets as files of the data directory, each for its owner only: what the engine made for itself, and what webhooks
-//! are signed with and stages are given. `given.rs` has those that one run is given.
+//! Secrets of an engine: what it made for itself, in files for their owner alone; `kept.rs` has what people gave it to keep,
+//! `given.rs` what one run is given.
 
 mod given;
+mod kept;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use async_trait::async_trait;
-use yuanli_model::SecretName;
-use yuanli_ports::secrets::{SecretError, SecretValue};
 
 pub use given::{GivenSecrets, SecretPlace};
+pub(crate) use kept::{GivenOrKept, keep, kept_for, key_place};
 
 /// Bytes of a secret that the engine makes.
 const FRESH_BYTES: usize = 32;
@@ -60,68 +59,4 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-/// What people have given the engine to keep.
-#[derive(Debug, Clone)]
-pub(crate) struct Secrets {
-    folder: PathBuf,
-}
-
-impl Secrets {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
-    }
-
-    pub(crate) fn set(&self, name: &SecretName, value: &str) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        write(&self.folder.join(name.as_str()), value.as_bytes())
-    }
-
-    /// `None` when there is none of this name.
-    pub(crate) fn get(&self, name: &SecretName) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.folder.join(name.as_str())) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The names, sorted.
-    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            names.extend(name.parse::<SecretName>().is_ok().then_some(name));
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// Whether there was one.
-    pub(crate) fn delete(&self, name: &SecretName) -> io::Result<bool> {
-        match fs::remove_file(self.folder.join(name.as_str())) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-#[async_trait]
-impl yuanli_ports::Secrets for Secrets {
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
-        match tokio::fs::read(self.folder.join(name.as_str())).await {
-            Ok(bytes) => SecretValue::new(name, bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SecretError::Unknown(format!(
-                "the engine keeps no secret `{name}`: `yuanli secret set {name}` reads it from standard input"
-            ))),
-            Err(error) => Err(SecretError::Local(format!("the secret `{name}` cannot be read: {error}"))),
-        }
-    }
 }

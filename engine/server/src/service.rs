@@ -23,12 +23,13 @@ use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Cancellation, Clock, Store};
 use yuanli_store::OpenError;
 use yuanli_triggers::{Firing, StartId};
+use yuanli_vault::Vault;
 
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::file::{File, Pins};
 use crate::kept::{Kept, Registry};
-use crate::secret::{self, Secrets};
+use crate::secret;
 use crate::workflows::Source;
 use crate::{http, socket};
 
@@ -71,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) apps: Apps,
     pub(crate) registry: Registry,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Vault,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) token: String,
     /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
@@ -160,7 +161,7 @@ impl Service {
         let (apps, reconciler) = Reconciler::open(ports, of_apps).await?;
         let registry = Registry::open(Arc::clone(&ground.store) as Arc<dyn Store>).await?;
         let clock = Arc::clone(&ground.clock);
-        let secrets = Secrets::new(data.join("secrets"));
+        let secrets = secret::keep(&data, clock.now())?;
         let outside = ground.outside(Arc::new(secrets.clone()), Arc::new(apps.clone()))?;
         let engine = Engine::on(ground, outside)?;
         let listener = match options.listen {
@@ -383,10 +384,8 @@ impl Shared {
         let Some(secret) = &kept.secret else {
             return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
         };
-        let key = self.secrets.get(secret).map_err(anyhow::Error::from)?;
-        let key = key
-            .ok_or_else(|| refuse(&format!("there is no secret `{secret}`: `yuanli secret set {secret}`")))?;
-        yuanli_triggers::verify(key.as_bytes(), body, header(yuanli_triggers::SIGNATURE_HEADER))
+        let key = self.secrets.get(secret, &kept.name).map_err(|why| refuse(&why))?;
+        yuanli_triggers::verify(key.expose(), body, header(yuanli_triggers::SIGNATURE_HEADER))
             .map_err(|why| refuse(&why))?;
         let delivery = yuanli_triggers::delivery(&header);
         let cause = delivery.map(|delivery| StartId::of_delivery(&kept.name, &delivery).to_string());

@@ -30,7 +30,7 @@ impl Held {
             if resolved.contains_key(name) {
                 continue;
             }
-            let value = secrets.resolve(name).await;
+            let value = secrets.resolve(name, &attempt.workflow).await;
             if let Err(SecretError::Local(message)) = value {
                 return Err(Failure::transient("secrets", message));
             }

@@ -11,6 +11,7 @@ mod question;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod validate;
 pub(crate) mod workflow;

@@ -2,14 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
-use yuanli_server::{GivenSecrets, Refused};
+use yuanli_server::{GivenSecrets, Locations, Refused};
 
 use super::run::{refuse_doubles, tell};
 use crate::arguments::{Global, Plan, PlanFormat};
 use crate::exit::{Exit, Misuse};
 use crate::{output, view};
 
-/// Prints what a run would do. Nothing is run, and no data directory is needed. With the secrets that a run is given, all
+/// Prints what a run would do. Nothing is run, and no data directory is made. With the secrets that a run is given, all
 /// that it needs has to be there; without, inputs may be missing, and of secrets nothing is known.
 pub(crate) async fn plan(
     global: &Global,
@@ -37,7 +37,8 @@ pub(crate) async fn plan(
         }
         Err(Refused::Secrets(missing)) => return Ok(refuse(&missing)),
     };
-    let missing = secrets.map(|given| planned.missing_secrets(given)).unwrap_or_default();
+    let locations = Locations { data: super::data(global)? };
+    let missing = secrets.map(|given| planned.missing_secrets(given, &locations)).unwrap_or_default();
     if !missing.is_empty() {
         return Ok(refuse(&missing));
     }

@@ -1,18 +1,18 @@
-//! `yuanli workflow`, `yuanli trigger` and `yuanli secret`.
+//! `yuanli workflow` and `yuanli trigger`.
 
-use std::io::{IsTerminal, Read as _};
+use std::io::IsTerminal as _;
 
 use hyper::Method;
 use yuanli_api_types::{
-    EventKind, List, RunRequest, RunStarted, RunStatus, SecretValue, Update, Workflow, WorkflowDocument,
+    EventKind, List, RunRequest, RunStarted, RunStatus, Update, Workflow, WorkflowDocument,
 };
 use yuanli_server::source;
 
 use super::interrupt::Interrupts;
 use crate::access::{engine, escaped};
-use crate::arguments::{Apply, Global, Named, SecretCommand, Trigger, WorkflowCommand};
+use crate::arguments::{Apply, Global, Named, Trigger, WorkflowCommand};
 use crate::client::Client;
-use crate::exit::{Exit, Misuse};
+use crate::exit::Exit;
 use crate::output;
 use crate::view::{self, Screen};
 
@@ -144,37 +144,4 @@ async fn follow(engine: &Client, run: &str, screen: &mut Screen) -> anyhow::Resu
         screen.show(&update);
     }
     Ok(status)
-}
-
-pub(crate) async fn secret(global: &Global, command: SecretCommand) -> anyhow::Result<Exit> {
-    let engine = engine(global).await?;
-    match command {
-        SecretCommand::Set(Named { name }) => {
-            let mut value = String::new();
-            if std::io::stdin().is_terminal() {
-                output::note("the secret is read from standard input; end it with Ctrl-D");
-            }
-            std::io::stdin().read_to_string(&mut value)?;
-            let value = value.trim_end_matches(['\r', '\n']).to_owned();
-            if value.is_empty() {
-                return Err(Misuse("the secret is empty: give it on standard input".to_owned()).into());
-            }
-            let path = format!("/api/v1/secrets/{}", escaped(&name));
-            engine.tell(Method::PUT, &path, Some(&SecretValue { value })).await?;
-            output::note(format_args!("secret {name} is set"));
-        }
-        SecretCommand::List => {
-            let page: List<String> = engine.get("/api/v1/secrets").await?;
-            if global.json {
-                output::json(&page)?;
-            } else {
-                page.items.iter().try_for_each(output::line)?;
-            }
-        }
-        SecretCommand::Delete(Named { name }) => {
-            engine.tell(Method::DELETE, &format!("/api/v1/secrets/{}", escaped(&name)), None::<&()>).await?;
-            output::note(format_args!("secret {name} is deleted"));
-        }
-    }
-    Ok(Exit::Done)
 }

@@ -63,6 +63,7 @@ fn api() -> Router<Arc<Shared>> {
         .route("/api/v1/apps/{name}", get(apps::show).delete(apps::delete))
         .route("/api/v1/apps/{name}/why", get(apps::why))
         .route("/api/v1/secrets", get(secrets::list))
+        .route("/api/v1/secrets-key", post(secrets::rotate))
         .route("/api/v1/secrets/{name}", put(secrets::set).delete(secrets::delete))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .fallback(problem::unknown)

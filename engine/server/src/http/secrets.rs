@@ -3,16 +3,27 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Json;
-use yuanli_api_types::{List, SecretValue};
+use yuanli_api_types::{List, Secret, SecretValue, SecretsKey, SecretsSealed};
 use yuanli_model::SecretName;
-use yuanli_ports::secrets::MAX_SECRET_BYTES;
+use yuanli_ports::secrets::SecretValue as Value;
+use yuanli_vault::{InvalidScope, Kept, KeyPlace, Passphrase, Scope, VaultError};
 
 use super::{Answer, Engine};
+use crate::body::rfc3339;
+use crate::secret::key_place;
 use crate::service::Refusal;
 
-pub(super) async fn list(State(shared): Engine) -> Answer<Json<List<String>>> {
-    let items = shared.secrets.names().map_err(anyhow::Error::from)?;
+pub(super) async fn list(State(shared): Engine) -> Answer<Json<List<Secret>>> {
+    let items = shared.secrets.list().map_err(refusal)?.into_iter().map(body).collect();
     Ok(Json(List { items, next: None }))
+}
+
+fn body(Kept { name, workflows, changed }: Kept) -> Secret {
+    Secret {
+        name: name.to_string(),
+        workflows: workflows.iter().map(ToString::to_string).collect(),
+        changed_at: rfc3339(changed),
+    }
 }
 
 pub(super) async fn set(
@@ -20,21 +31,51 @@ pub(super) async fn set(
     Path(name): Path<String>,
     Json(secret): Json<SecretValue>,
 ) -> Answer<StatusCode> {
-    if secret.value.is_empty() {
-        return Err(Refusal::Invalid("the secret is empty".to_owned()));
-    }
-    if secret.value.len() > MAX_SECRET_BYTES {
-        return Err(Refusal::Invalid(format!("a secret has at most {MAX_SECRET_BYTES} bytes")));
-    }
-    shared.secrets.set(&parse(&name)?, &secret.value).map_err(anyhow::Error::from)?;
+    let name = parse(&name)?;
+    let scopes = secret.workflows.iter().map(|scope| scope.parse());
+    let scopes = scopes.collect::<Result<Vec<Scope>, InvalidScope>>();
+    let scopes = scopes.map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let value = Value::new(&name, secret.value.into_bytes());
+    let value = value.map_err(|error| Refusal::Invalid(error.to_string()))?;
+    shared.secrets.set(&name, &value, scopes, shared.clock.now()).map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> Answer<StatusCode> {
-    if !shared.secrets.delete(&parse(&name)?).map_err(anyhow::Error::from)? {
+    if !shared.secrets.delete(&parse(&name)?).map_err(refusal)? {
         return Err(Refusal::NotFound(format!("there is no secret `{name}`")));
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Seals all of them by a new key.
+pub(super) async fn rotate(
+    State(shared): Engine,
+    Json(SecretsKey { passphrase }): Json<SecretsKey>,
+) -> Answer<Json<SecretsSealed>> {
+    let place = match passphrase {
+        Some(passphrase) => KeyPlace::Passphrase(Passphrase::new(passphrase.into_bytes())),
+        None => match key_place(shared.engine.data())? {
+            place @ KeyPlace::File(_) => place,
+            KeyPlace::Passphrase(_) => {
+                return Err(Refusal::Invalid(
+                    "the engine has its key from a passphrase: give the new one".to_owned(),
+                ));
+            }
+        },
+    };
+    let vault = shared.secrets.clone();
+    // Making a key of a passphrase takes a tenth of a second, on purpose.
+    let rotated = tokio::task::spawn_blocking(move || vault.rotate(place)).await;
+    let sealed = rotated.map_err(anyhow::Error::from)?.map_err(refusal)?;
+    Ok(Json(SecretsSealed { sealed }))
+}
+
+fn refusal(error: VaultError) -> Refusal {
+    match error {
+        VaultError::WrongKey(why) => Refusal::Invalid(why),
+        error => Refusal::Internal(error.into()),
+    }
 }
 
 fn parse(name: &str) -> Result<SecretName, Refusal> {

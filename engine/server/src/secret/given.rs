@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use yuanli_model::SecretName;
+use yuanli_model::{SecretName, WorkflowName};
 use yuanli_ports::secrets::{MAX_SECRET_BYTES, SecretError, SecretValue, Secrets};
 
 /// Where a secret is: `NAME=env:VARIABLE` or `NAME=file:PATH`.
@@ -99,7 +99,7 @@ impl Kind {
 
 #[async_trait]
 impl Secrets for GivenSecrets {
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+    async fn resolve(&self, name: &SecretName, _: &WorkflowName) -> Result<SecretValue, SecretError> {
         self.0.get(name).cloned().ok_or_else(|| SecretError::Unknown(Self::missing(name)))
     }
 }

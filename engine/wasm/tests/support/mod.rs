@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
-use yuanli_model::{AttemptId, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName, Timestamp};
+use yuanli_model::{
+    AttemptId, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName, Timestamp, WorkflowName,
+};
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
@@ -206,7 +208,7 @@ struct FixedSecrets;
 
 #[async_trait]
 impl Secrets for FixedSecrets {
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+    async fn resolve(&self, name: &SecretName, _: &WorkflowName) -> Result<SecretValue, SecretError> {
         if name.as_str() == "broken" {
             return Err(SecretError::Local("the secrets cannot be read".to_owned()));
         }
