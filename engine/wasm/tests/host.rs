@@ -568,7 +568,7 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
     let says = [
-        "secrets, secrets-reveal, http, workspace, source, images, containers, apps, traffic, metrics, backups",
+        "secrets, secrets-reveal, http, workspace, source, images, registries, containers, apps, traffic, metrics, backups",
         "grants: [secrets, secrets-reveal, { http: { hosts: [api.example.com] } }, workspace,",
     ];
     for text in says {
