@@ -25,6 +25,9 @@ mod generated {
                 import yuanli:traffic/traffic@0.1.0;
                 import yuanli:metrics/metrics@0.1.0;
                 import yuanli:backups/backups@0.1.0;
+                import yuanli:artifacts/artifacts@0.1.0;
+                import yuanli:state/state@0.1.0;
+                import yuanli:events/events@0.1.0;
                 include yuanli:stage/stage@0.1.0;
             }
         ",
@@ -45,6 +48,9 @@ mod generated {
             "../../wit/traffic",
             "../../wit/metrics",
             "../../wit/backups",
+            "../../wit/artifacts",
+            "../../wit/state",
+            "../../wit/events",
             "../../wit/stage",
         ],
         world: "yuanli:host/everything",
@@ -55,10 +61,12 @@ mod generated {
 }
 
 pub use generated::yuanli::apps::apps;
+pub use generated::yuanli::artifacts::artifacts;
 pub use generated::yuanli::backups::backups;
 pub use generated::yuanli::clock::clock;
 pub use generated::yuanli::containers::containers;
 pub use generated::yuanli::context::context;
+pub use generated::yuanli::events::events;
 pub use generated::yuanli::http::http;
 pub use generated::yuanli::images::images;
 pub use generated::yuanli::log::log;
@@ -69,13 +77,14 @@ pub use generated::yuanli::secrets::secrets;
 pub use generated::yuanli::secrets_reveal::secrets_reveal;
 pub use generated::yuanli::source::source;
 pub use generated::yuanli::stage::types as stage;
+pub use generated::yuanli::state::state;
 pub use generated::yuanli::traffic::traffic;
 pub use generated::yuanli::workspace::workspace;
 /// A component for the stage world; `call_describe` and `call_run` are its exports.
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 16] = [
+pub const INTERFACES: [&str; 19] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:clock/clock@0.1.0",
@@ -92,4 +101,7 @@ pub const INTERFACES: [&str; 16] = [
     "yuanli:traffic/traffic@0.1.0",
     "yuanli:metrics/metrics@0.1.0",
     "yuanli:backups/backups@0.1.0",
+    "yuanli:artifacts/artifacts@0.1.0",
+    "yuanli:state/state@0.1.0",
+    "yuanli:events/events@0.1.0",
 ];

@@ -38,6 +38,12 @@ pub enum Capability {
     Metrics,
     /// Back up volumes and restore them.
     Backups,
+    /// Keep artifacts, and read those of the stages before.
+    Artifacts,
+    /// Keep small values from one run to the next.
+    State,
+    /// Tell that something happened.
+    Events,
 }
 
 /// A text that names no capability.
@@ -47,7 +53,7 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Log,
         Self::Context,
         Self::Clock,
@@ -64,6 +70,9 @@ impl Capability {
         Self::Traffic,
         Self::Metrics,
         Self::Backups,
+        Self::Artifacts,
+        Self::State,
+        Self::Events,
     ];
 
     /// The name in workflows and of the WIT package.
@@ -86,6 +95,9 @@ impl Capability {
             Self::Traffic => "traffic",
             Self::Metrics => "metrics",
             Self::Backups => "backups",
+            Self::Artifacts => "artifacts",
+            Self::State => "state",
+            Self::Events => "events",
         }
     }
 
@@ -109,6 +121,9 @@ impl Capability {
             Self::Traffic => "release apps gradually, and end such a release",
             Self::Metrics => "read what apps are measured to do",
             Self::Backups => "back up volumes of apps and restore them",
+            Self::Artifacts => "keep artifacts of the run, and read those of the stages before",
+            Self::State => "keep small values from one run of the workflow to the next",
+            Self::Events => "tell that something happened, which others can follow",
         }
     }
 

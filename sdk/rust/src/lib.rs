@@ -42,10 +42,12 @@
 //! become the component's imports, and these are the rights that a workflow has to grant.
 
 pub mod apps;
+pub mod artifacts;
 pub mod backups;
 pub mod clock;
 pub mod containers;
 pub mod context;
+pub mod events;
 pub mod failure;
 pub mod http;
 pub mod images;
@@ -58,6 +60,7 @@ pub mod registries;
 pub mod secrets;
 pub mod source;
 pub mod stage;
+pub mod state;
 pub mod timespan;
 pub mod traffic;
 pub mod workspace;
@@ -67,10 +70,12 @@ pub mod workspace;
 #[allow(unreachable_pub, reason = "the same path as that of the mock")]
 mod host {
     pub use crate::bindings::yuanli::apps::apps;
+    pub use crate::bindings::yuanli::artifacts::artifacts;
     pub use crate::bindings::yuanli::backups::backups;
     pub use crate::bindings::yuanli::clock::clock;
     pub use crate::bindings::yuanli::containers::containers;
     pub use crate::bindings::yuanli::context::context;
+    pub use crate::bindings::yuanli::events::events;
     pub use crate::bindings::yuanli::http::http;
     pub use crate::bindings::yuanli::images::images;
     pub use crate::bindings::yuanli::log::log;
@@ -80,6 +85,7 @@ mod host {
     pub use crate::bindings::yuanli::secrets::secrets;
     pub use crate::bindings::yuanli::secrets_reveal::secrets_reveal;
     pub use crate::bindings::yuanli::source::source;
+    pub use crate::bindings::yuanli::state::state;
     pub use crate::bindings::yuanli::traffic::traffic;
     pub use crate::bindings::yuanli::workspace::workspace;
 }
@@ -99,8 +105,8 @@ pub mod prelude {
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
     pub use crate::{
-        apps, backups, clock, containers, context, http, images, log, metrics, random, registries, secrets,
-        source, traffic, workspace,
+        apps, artifacts, backups, clock, containers, context, events, http, images, log, metrics, random,
+        registries, secrets, source, state, traffic, workspace,
     };
 }
 
@@ -139,6 +145,9 @@ pub mod bindings {
                 import yuanli:traffic/traffic@0.1.0;
                 import yuanli:metrics/metrics@0.1.0;
                 import yuanli:backups/backups@0.1.0;
+                import yuanli:artifacts/artifacts@0.1.0;
+                import yuanli:state/state@0.1.0;
+                import yuanli:events/events@0.1.0;
                 include yuanli:stage/stage@0.1.0;
             }
         ",
@@ -159,6 +168,9 @@ pub mod bindings {
             "../../wit/traffic",
             "../../wit/metrics",
             "../../wit/backups",
+            "../../wit/artifacts",
+            "../../wit/state",
+            "../../wit/events",
             "../../wit/stage",
         ],
         world: "yuanli:guest/everything",

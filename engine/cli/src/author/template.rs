@@ -64,10 +64,12 @@ const SHARED: &[File] = templates!("shared":
 
 const CONTRACT: &[File] = contract!(
     "apps/apps.wit",
+    "artifacts/artifacts.wit",
     "backups/backups.wit",
     "clock/clock.wit",
     "containers/containers.wit",
     "context/context.wit",
+    "events/events.wit",
     "http/http.wit",
     "images/images.wit",
     "log/log.wit",
@@ -79,6 +81,7 @@ const CONTRACT: &[File] = contract!(
     "source/source.wit",
     "stage/stage.wit",
     "stage/types.wit",
+    "state/state.wit",
     "traffic/traffic.wit",
     "workspace/workspace.wit",
 );

@@ -454,3 +454,79 @@ pub mod http {
         ask(|test| test.send(request))
     }
 }
+
+/// `yuanli:state`
+pub mod state {
+    pub use crate::bindings::yuanli::state::state::{Entry, Error};
+    use crate::mock::{effect, with};
+
+    pub fn get(key: &str) -> Result<Option<Entry>, Error> {
+        with(|mock| mock.kept.get(key))
+    }
+
+    pub fn set(key: &str, value: &[u8]) -> Result<u64, Error> {
+        effect(|mock| mock.kept.set(key, None, value))
+    }
+
+    pub fn compare_and_set(key: &str, expected: Option<u64>, value: &[u8]) -> Result<u64, Error> {
+        effect(|mock| mock.kept.set(key, Some(expected), value))
+    }
+
+    pub fn delete(key: &str) -> Result<bool, Error> {
+        effect(|mock| mock.kept.delete(key))
+    }
+
+    pub fn list(prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, Error> {
+        Ok(with(|mock| mock.kept.page(prefix, after)))
+    }
+}
+
+/// `yuanli:artifacts`
+pub mod artifacts {
+    pub use crate::bindings::yuanli::artifacts::artifacts::{Artifact, Error};
+    use crate::mock::{effect, with};
+
+    pub fn put(name: &str, media_type: &str, content: &[u8]) -> Result<Artifact, Error> {
+        effect(|mock| mock.kept.put(name, media_type, content))
+    }
+
+    pub fn put_file(name: &str, media_type: &str, path: &str) -> Result<Artifact, Error> {
+        effect(|mock| {
+            let content = mock.files.read(path).map_err(of_workspace)?;
+            mock.kept.put(name, media_type, &content)
+        })
+    }
+
+    pub fn list() -> Result<Vec<Artifact>, Error> {
+        Ok(with(|mock| mock.kept.before()))
+    }
+
+    pub fn read(stage: &str, instance: u32, name: &str, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
+        with(|mock| mock.kept.read((stage, instance, name), offset, length))
+    }
+
+    pub fn read_to_file(stage: &str, instance: u32, name: &str, path: &str) -> Result<u64, Error> {
+        effect(|mock| {
+            let content = mock.kept.content(stage, instance, name)?.to_vec();
+            mock.files.write(path, &content).map_err(of_workspace)?;
+            Ok(content.len() as u64)
+        })
+    }
+
+    fn of_workspace(error: crate::workspace::Error) -> Error {
+        match error {
+            crate::workspace::Error::NotFound(message) => Error::NotFound(message),
+            other => Error::Invalid(format!("{other:?}")),
+        }
+    }
+}
+
+/// `yuanli:events`
+pub mod events {
+    pub use crate::bindings::yuanli::events::events::Error;
+    use crate::mock::effect;
+
+    pub fn emit(kind: &str, data: &str, subject: Option<&str>) -> Result<String, Error> {
+        effect(|mock| mock.kept.emit(kind, data, subject))
+    }
+}

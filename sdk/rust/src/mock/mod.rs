@@ -40,12 +40,13 @@
 //! assert_eq!(mock.log()[0].text, "it ended with 1");
 //! ```
 //!
-//! Log, context, clock, random numbers, workspace, secrets and containers are kept by the mock itself; what else a stage
+//! Log, context, clock, random numbers, workspace, state, artifacts, events, secrets and containers are kept by the mock itself; what else a stage
 //! calls is answered by the test, see [`Answers`]. A call that nobody answers ends the test with its name.
 
 mod answers;
 #[allow(unreachable_pub, reason = "it stands for generated code, of which everything is public")]
 pub(crate) mod host;
+mod records;
 mod workspace;
 
 use std::any::type_name;
@@ -59,11 +60,13 @@ pub use answers::Answers;
 pub use host::apps::Rollout;
 pub use host::http::Request as HttpRequest;
 pub use host::traffic::GrayRelease;
+pub use records::Emitted;
 
 use crate::containers::{Error as ContainerError, Exit, Request};
 use crate::failure::{Failure, FailureClass};
 use crate::log::Level;
 use crate::stage::{self, Stage};
+use records::Kept;
 use workspace::Files;
 
 /// Noon of 2026-01-01, UTC: when the clock of a mock begins.
@@ -124,6 +127,7 @@ type Behaviour = Box<dyn FnMut(&Request) -> Result<Ran, ContainerError>>;
 /// What the host functions of a mock work on.
 pub(crate) struct State {
     pub(crate) files: Files,
+    pub(crate) kept: Kept,
     pub(crate) log: Vec<Line>,
     pub(crate) now: Duration,
     pub(crate) is_cancelled: bool,
@@ -150,6 +154,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             files: Files::default(),
+            kept: Kept::default(),
             log: Vec::new(),
             now: BEGIN,
             is_cancelled: false,
@@ -257,6 +262,22 @@ impl Mock {
         self
     }
 
+    /// Gives a state key a value, as an earlier run would have left it.
+    ///
+    /// # Panics
+    /// When key or value are against the rules.
+    pub fn state_value(&mut self, key: &str, value: impl AsRef<[u8]>) -> &mut Self {
+        let set = self.state().kept.set(key, None, value.as_ref());
+        set.unwrap_or_else(|error| panic!("a test sets the state key `{key}`: {error:?}"));
+        self
+    }
+
+    /// Puts an artifact of a stage before.
+    pub fn artifact(&mut self, stage: &str, name: &str, content: impl AsRef<[u8]>) -> &mut Self {
+        self.state().kept.add_before(stage, name, content.as_ref());
+        self
+    }
+
     /// Gives a secret a value. A stage can get it when its config has the handle, `{"secret": "NAME"}`.
     pub fn secret(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.state().secrets.insert(name.to_owned(), value.as_ref().to_vec());
@@ -326,6 +347,25 @@ impl Mock {
         self.state.as_ref().map_or(&[], |state| &state.started)
     }
 
+    /// The value of a state key, as text.
+    #[must_use]
+    pub fn state_of(&self, key: &str) -> Option<String> {
+        let value = self.state.as_ref()?.kept.get(key).ok()??.value;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// What the stage has put as an artifact of this name.
+    #[must_use]
+    pub fn put(&self, name: &str) -> Option<&[u8]> {
+        self.state.as_ref()?.kept.own(name)
+    }
+
+    /// The events that the stage has emitted.
+    #[must_use]
+    pub fn emitted(&self) -> &[Emitted] {
+        self.state.as_ref().map_or(&[], |state| &state.kept.events)
+    }
+
     /// A file of the workspace, as text.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<String> {
@@ -388,6 +428,49 @@ mod tests {
                 "keys": [first, second, context::effect_key()],
             }))
         }
+    }
+
+    /// Counts its runs, and hands on what a stage before has left.
+    struct Counter;
+
+    impl Stage for Counter {
+        const NAME: &str = "counter";
+        const VERSION: &str = "1.0.0";
+        const SUMMARY: &str = "Counts its runs";
+        type Config = Value;
+        type Outputs = Value;
+
+        fn run(_: Value) -> Result<Value, Failure> {
+            let old = state::get("runs")?;
+            let runs = state::update("runs", |old| old.map_or(0, |old| old.parse::<u64>().unwrap_or(0)) + 1)?;
+            let stale = state::compare_and_set("runs", old.map(|old| old.revision), "0");
+            let report = artifacts::list()?.remove(0);
+            let copied = artifacts::read_to_file(&report, "report.txt")?;
+            artifacts::put_file("copy.txt", "text/plain", "report.txt")?;
+            let outside = artifacts::put("../copy.txt", "text/plain", "");
+            events::emit_about("shop", "counter.ran", &json!({ "runs": runs }))?;
+            Ok(json!({
+                "runs": runs,
+                "copied": copied,
+                "is_stale": matches!(stale, Err(state::Error::Conflict(_))),
+                "is_outside": matches!(outside, Err(artifacts::Error::Invalid(_))),
+                "end": String::from_utf8_lossy(&artifacts::read(&report, 5, 100)?),
+            }))
+        }
+    }
+
+    #[test]
+    fn a_mock_keeps_state_artifacts_and_events() {
+        let mut mock = Mock::new();
+        mock.state_value("runs", "41").artifact("test", "report.txt", "two words");
+        let outputs = mock.run::<Counter>(json!({})).expect("it succeeds");
+        let expected =
+            json!({ "runs": 42, "copied": 9, "is_stale": true, "is_outside": true, "end": "ords" });
+        assert_eq!(outputs, expected);
+        assert_eq!(mock.state_of("runs").as_deref(), Some("42"));
+        assert_eq!(mock.put("copy.txt"), Some(b"two words".as_slice()));
+        let (kind, subject) = ("counter.ran".to_owned(), Some("shop".to_owned()));
+        assert_eq!(mock.emitted(), [Emitted { kind, subject, data: json!({ "runs": 42 }) }]);
     }
 
     struct Talkative;
