@@ -15,6 +15,7 @@ use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
 use crate::executor::{Error, Shared};
 use crate::owner::{Message, Owner};
+use crate::records::{Journal, OfAttempt};
 use crate::task::panic_text;
 
 /// What the task of an attempt works with.
@@ -29,6 +30,7 @@ struct Work {
     origin: Arc<yuanli_ports::plugins::Origin>,
     needs: Vec<Digest>,
     log: Arc<dyn AttemptLog>,
+    journal: Arc<Journal>,
     cancel: Cancellation,
 }
 
@@ -40,6 +42,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         unreachable!("stage `{}` was started and does not exist", attempt.stage);
     };
     let log = owner.open_log(&attempt);
+    let records = owner.shared.records.clone();
+    let journal = Journal::new(records, attempt.clone(), owner.is_again(&attempt));
     let work = Work {
         shared: Arc::clone(&owner.shared),
         position,
@@ -49,18 +53,21 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         origin: Arc::clone(&owner.origin),
         needs: owner.run.workspaces(position),
         log: Arc::clone(&log),
+        journal: Arc::clone(&journal),
         cancel: owner.cancel.child_token(),
         workflow,
         attempt: attempt.clone(),
     };
     let work = async move { Ok(work.run().await) };
-    owner.shared.tasks.spawn("attempt", report(attempt, log, owner.to_mailbox.clone(), work));
+    let mailbox = owner.to_mailbox.clone();
+    owner.shared.tasks.spawn("attempt", report(attempt, log, Some(journal), mailbox, work));
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
+    journal: Option<Arc<Journal>>,
     mailbox: mpsc::UnboundedSender<Message>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
@@ -73,8 +80,12 @@ pub(crate) async fn report(
     };
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
+    let calls = match journal {
+        Some(journal) => journal.last().await,
+        None => 0,
+    };
     let message = match outcome {
-        Ok(outcome) => Message::Ended { attempt, outcome, log },
+        Ok(outcome) => Message::Ended { attempt, outcome, log, calls },
         Err(error) => Message::Lost { attempt, error },
     };
     // The owner is gone when the store failed; the next engine finds the run as it was.
@@ -111,6 +122,11 @@ impl Work {
         }
     }
 
+    fn records(&self) -> Arc<OfAttempt> {
+        let records = self.shared.records.clone();
+        OfAttempt::new(records, self.attempt.clone(), Arc::clone(&self.workflow))
+    }
+
     fn plugin_attempt(&self, workspace: Arc<dyn AttemptWorkspace>) -> Attempt {
         let stage = &self.workflow.stages()[self.position];
         Attempt {
@@ -126,6 +142,8 @@ impl Work {
             origin: Arc::clone(&self.origin),
             workspace,
             log: Arc::clone(&self.log),
+            journal: self.journal.clone(),
+            records: self.records(),
             cancel: self.cancel.clone(),
         }
     }

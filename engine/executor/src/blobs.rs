@@ -4,9 +4,9 @@ use std::mem::ManuallyDrop;
 
 use bytes::Bytes;
 use yuanli_model::{Digest, RunId};
-use yuanli_ports::Blobs;
 use yuanli_ports::blobs::Hold;
 use yuanli_ports::store::{Batch, Range, StoreError};
+use yuanli_ports::{Blobs, Store};
 
 use crate::executor::{Error, Shared};
 use crate::record::long::Long;
@@ -25,18 +25,22 @@ pub(crate) async fn read(blobs: &dyn Blobs, digests: impl Iterator<Item = Digest
     Ok(long)
 }
 
+/// Commits a batch that names blobs. Where nobody can know whether it was committed, they stay held until the engine
+/// ends: the next start may find that it was.
+pub(crate) async fn commit_held(store: &dyn Store, batch: Batch, holds: Vec<Hold>) -> Result<(), StoreError> {
+    // Also held when nobody waits for the outcome any more.
+    let holds = ManuallyDrop::new(holds);
+    let outcome = store.commit(batch).await;
+    if !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Closed)) {
+        drop(ManuallyDrop::into_inner(holds));
+    }
+    outcome.map(drop)
+}
+
 impl Shared {
-    /// Commits a batch that names blobs. Where nobody can know whether it was committed, they stay held until the engine
-    /// ends: the next start may find that it was.
+    /// Commits a batch that names blobs.
     pub(crate) async fn commit_held(&self, batch: Batch, holds: Vec<Hold>) -> Result<(), Error> {
-        // Also held when nobody waits for the outcome any more.
-        let holds = ManuallyDrop::new(holds);
-        let outcome = self.ports.store.commit(batch).await;
-        if !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Closed)) {
-            drop(ManuallyDrop::into_inner(holds));
-        }
-        outcome?;
-        Ok(())
+        Ok(commit_held(&*self.ports.store, batch, holds).await?)
     }
 
     /// Keeps long texts, and adds to a batch that the run needs them. What is returned goes to [`Self::commit_held`].

@@ -3,10 +3,10 @@
 //! Reads all there is, once: entries in the order of their keys, the archive block by block. Only counts and ids are
 //! kept meanwhile, some thirty bytes per run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use yuanli_model::{Digest, RunId, WorkflowName};
+use yuanli_model::{AttemptId, Digest, RunId, WorkflowName};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Batch, Entry, Key, Range};
 
@@ -56,13 +56,16 @@ struct Checker<'a> {
     runs: HashMap<RunId, Seen>,
     /// The workflow versions of runs, with how many of these are in the archive.
     versions: BTreeMap<Digest, u64>,
+    /// The attempts that have not ended.
+    running: HashSet<AttemptId>,
     /// What mends the store.
     batch: Batch,
 }
 
 pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Error> {
     let (check, runs, batch) = (Check::default(), HashMap::new(), Batch::default());
-    let mut checker = Checker { shared, check, runs, versions: BTreeMap::new(), batch };
+    let mut checker =
+        Checker { shared, check, runs, versions: BTreeMap::new(), running: HashSet::new(), batch };
     checker.rows().await?;
     checker.marks(&key::OPEN, "open").await?;
     checker.marks(&key::ENDED, "ended").await?;
@@ -74,6 +77,7 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
     checker.blobs(is_repair).await?;
     checker.versions().await?;
     checker.starts().await?;
+    checker.records().await?;
     if is_repair && !checker.batch.writes.is_empty() {
         shared.ports.store.commit(std::mem::take(&mut checker.batch)).await?;
     }
@@ -146,6 +150,7 @@ impl Checker<'_> {
                 if (0..).zip(&events).any(|(number, event)| event.number != number) {
                     self.check.find(format!("run {run} has a gap in its events"));
                 }
+                self.running.extend(state.running());
                 if state.outcome() != summary.ended.map(|(_, outcome)| outcome) {
                     self.check.find(format!("run {run} ended otherwise than its row says"));
                 }
@@ -405,6 +410,15 @@ impl Checker<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// That what plugins keep belongs together, and to runs that there are.
+    async fn records(&mut self) -> Result<(), Error> {
+        let is_run = |run| self.runs.contains_key(&run);
+        let found = self.shared.records.check(is_run, &self.running, &mut self.batch).await?;
+        found.findings.into_iter().for_each(|finding| self.check.find(finding));
+        self.check.mended.extend(found.mended);
         Ok(())
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, 
         given_up: owner.given_up.clone(),
     };
     let work = async move { parent.work().await };
-    owner.shared.tasks.spawn("child", attempt::report(attempt, log, owner.to_mailbox.clone(), work));
+    owner.shared.tasks.spawn("child", attempt::report(attempt, log, None, owner.to_mailbox.clone(), work));
 }
 
 impl Parent {

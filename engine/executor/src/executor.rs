@@ -21,6 +21,7 @@ use crate::keeper::{Doorbell, Keeper, Retention};
 use crate::owner::{Family, Message, Owner};
 use crate::record::long::Long;
 use crate::record::{Broken, envelope, key, v2, v3};
+use crate::records::Records;
 use crate::submission::{Started, Submission};
 use crate::task::Tasks;
 
@@ -98,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) ports: Ports,
     pub(crate) options: Options,
     pub(crate) history: History,
+    pub(crate) records: Records,
     pub(crate) tasks: Tasks,
     pub(crate) doorbell: Doorbell,
     active: Mutex<HashMap<RunId, Active>>,
@@ -134,10 +136,13 @@ impl Executor {
     pub fn new(ports: Ports, options: Options) -> Self {
         let history =
             History::new(Arc::clone(&ports.store), Arc::clone(&ports.archive), Arc::clone(&ports.blobs));
+        let (store, blobs) = (Arc::clone(&ports.store), Arc::clone(&ports.blobs));
+        let records = Records::new(store, blobs, Arc::clone(&ports.clock), history.clone());
         let shared = Shared {
             ports,
             options,
             history,
+            records,
             tasks: Tasks::default(),
             doorbell: Doorbell::default(),
             active: Mutex::default(),
@@ -152,6 +157,12 @@ impl Executor {
     #[must_use]
     pub fn history(&self) -> &History {
         &self.shared.history
+    }
+
+    /// What plugins keep.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.shared.records
     }
 
     /// Begins to keep the history small: moves ended runs to the archive, removes old ones. Once per executor.

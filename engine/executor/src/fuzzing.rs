@@ -12,8 +12,10 @@ use yuanli_model::{
     Section, SkipReason, Stage, Timestamp, Workflow,
 };
 use yuanli_ports::archive::Place;
+use yuanli_ports::journal::{Call, Recorded};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
+use yuanli_ports::records::Part;
 use yuanli_ports::store::Key;
 
 use crate::history::Summary;
@@ -23,13 +25,14 @@ use crate::record::long::Long;
 use crate::record::v1::Log;
 use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally, Transition};
 use crate::record::v3::Open;
+use crate::record::v4;
 use crate::submission::{Definition, Definitions};
 
 /// Reads bytes as each of the stored values, the first byte says which, and as a key. Nothing panics, and what is read
 /// is written and read again as the same.
 pub fn envelope(case: &[u8]) {
     let Some((which, bytes)) = case.split_first() else { return };
-    match which % 11 {
+    match which % 19 {
         0 => row(bytes),
         1 => transition(bytes),
         2 => drop(read::<Log>(bytes).map(Log::into_port)),
@@ -40,6 +43,14 @@ pub fn envelope(case: &[u8]) {
         7 => drop(read::<Tally>(bytes)),
         8 => drop(read::<Records>(bytes)),
         10 => drop(read::<Need>(bytes)),
+        11 => drop(read::<v4::Call>(bytes).map(|call| call.into_port(1))),
+        12 => drop(read::<v4::Scope>(bytes)),
+        13 => drop(read::<v4::State>(bytes)),
+        14 => drop(read::<v4::Artifact>(bytes).map(|artifact| artifact.parts().count())),
+        15 => drop(read::<v4::Gathered>(bytes)),
+        16 => drop(read::<v4::Emitted>(bytes)),
+        17 => drop(read::<v4::Next>(bytes)),
+        18 => drop(read::<v4::Ordinal>(bytes)),
         _ => keys(bytes),
     }
 }
@@ -72,6 +83,29 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("tally", example(7, &Tally { runs: 12, bytes: 90_000 })),
         ("records", example(8, &Records { written: 300, alive: 12 })),
         ("need", example(10, &Need { bytes: 20_000 })),
+        ("call", example(11, &v4::Call::of(&call()))),
+        ("scope", example(12, &v4::Scope { revision: 300, keys: 2, bytes: 90 })),
+        (
+            "state",
+            example(13, &v4::State { revision: 3, changed_ms: 1_700_000_000_000, value: Packed(vec![1, 2]) }),
+        ),
+        (
+            "artifact",
+            example(
+                14,
+                &v4::Artifact::new("text/plain".to_owned(), 1_700_000_000_000, &part().digest, &[part()]),
+            ),
+        ),
+        (
+            "gathered",
+            example(15, &v4::Gathered { artifacts: 1, artifact_bytes: 300, events: 2, event_bytes: 400 }),
+        ),
+        ("emitted", example(16, &emitted())),
+        ("next", example(17, &v4::Next { number: 300 })),
+        ("ordinal", example(18, &v4::Ordinal { number: 300 })),
+        ("key-call", [&[9], key::call(&attempt(), 3).as_bytes()].concat()),
+        ("key-artifact", [&[9], key::artifact(&attempt(), "reports/a").as_bytes()].concat()),
+        ("key-state", [&[9], key::state(&summary().workflow, "p", "k").as_bytes()].concat()),
         ("key", [&[9], key::log(&attempt()).as_bytes()].concat()),
         ("key-kept", [&[9], key::kept(&summary().workflow, run()).as_bytes()].concat()),
     ]
@@ -129,6 +163,9 @@ fn keys(bytes: &[u8]) {
     let key = Key::new(bytes.to_vec());
     let _ = (key::parse_run(&key), key::parse_event(&key), key::parse_kept(&key));
     let _ = (key::parse_kept_workflow(&key), key::parse_tally(&key));
+    let _ = (key::parse_call(&key), key::parse_artifact(&key), key::parse_gathered(&key));
+    let _ = (key::parse_emitted(&key), key::parse_emitted_by(&key));
+    let _ = (key::parse_state(&key), key::parse_scope(&key));
     let _ = (key::parse_need(&key), key::parse_needed(&key), key::parse_version(&key));
     if let Some(attempt) = key::parse_log_in_run(run(), key::in_run(&key)) {
         assert_eq!(key::log_in_run(&attempt), key::in_run(&key));
@@ -137,6 +174,31 @@ fn keys(bytes: &[u8]) {
 
 fn example<T: Stored>(which: u8, value: &T) -> Vec<u8> {
     [&[which], &*envelope::seal(value)].concat()
+}
+
+fn call() -> Recorded {
+    let (function, shown) = ("yuanli:state/state@0.1.0#set".to_owned(), "\"n\", \"1\"".to_owned());
+    let call = Call { index: 3, function, arguments: Digest::of(b"n1"), shown };
+    Recorded { call, outcome: b"\0\x01".as_slice().into() }
+}
+
+fn part() -> Part {
+    Part { digest: Digest::from_bytes([7; 32]), size: 300 }
+}
+
+fn emitted() -> v4::Emitted {
+    v4::Emitted {
+        run: run().as_u128().to_be_bytes(),
+        workflow: "shop".to_owned(),
+        stage: "build".to_owned(),
+        instance: 0,
+        attempt: 1,
+        call: 3,
+        at_ms: at().as_millis(),
+        kind: "shop.tested".to_owned(),
+        subject: Some("shop:1".to_owned()),
+        data: "{\"passed\":12}".to_owned(),
+    }
 }
 
 fn run() -> RunId {

@@ -2,7 +2,7 @@
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
 //! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/`
-//! what becomes of ended runs, `record/` how all of it is stored.
+//! what becomes of ended runs, `record/` how all of it is stored, `records/` what plugins keep.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.
@@ -20,6 +20,7 @@ mod history;
 mod keeper;
 mod owner;
 mod record;
+mod records;
 mod recovery;
 mod submission;
 mod task;
@@ -30,5 +31,6 @@ pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
 pub use keeper::Retention;
 pub use record::Broken;
+pub use records::{Amounts, Event, KeptEvent, Records, RunArtifact, StateOwner, StateScope};
 pub use recovery::{Left, LeftWorkflow};
 pub use submission::{Definition, Definitions, Started, Submission};

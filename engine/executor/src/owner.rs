@@ -1,6 +1,6 @@
 //! The task that owns an active run: its state, and the order of deciding, committing and doing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +16,7 @@ use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_end, put_events};
 use crate::history::Summary;
 use crate::record::{envelope, key, v1};
+use crate::records;
 use crate::submission::Definitions;
 
 /// What a run's mailbox takes.
@@ -29,6 +30,8 @@ pub(crate) enum Message {
         outcome: AttemptOutcome,
         /// Where its log is; `None` when it could not be kept.
         log: Option<StoredLog>,
+        /// The last of its calls that there may be an entry of.
+        calls: u32,
     },
     /// From an attempt whose end cannot be known before the engine is started again.
     Lost { attempt: AttemptId, error: Error },
@@ -64,6 +67,8 @@ pub(crate) struct Owner {
     pub(crate) to_mailbox: mpsc::UnboundedSender<Message>,
     durable: watch::Sender<u32>,
     pub(crate) logs: OpenLogs,
+    /// The attempts that an engine before this one has begun.
+    again: HashSet<AttemptId>,
     pub(crate) cancel: Cancellation,
     /// Fires when the run is given up until the engine is started again.
     pub(crate) given_up: Cancellation,
@@ -90,6 +95,7 @@ impl Owner {
             to_mailbox,
             durable: watch::Sender::new(0),
             logs: Arc::new(Mutex::new(HashMap::new())),
+            again: HashSet::new(),
             cancel: Cancellation::new(),
             given_up: Cancellation::new(),
         }
@@ -120,6 +126,7 @@ impl Owner {
         let (mut batch, mut events) = (Batch::default(), Vec::new());
         for attempt in stopped {
             self.shared.put_left_log(&mut batch, &attempt).await;
+            self.shared.records.forget_left(&attempt, &mut batch).await?;
             let ended = Command::EndAttempt { attempt, outcome: AttemptOutcome::Cancelled };
             events.extend(step(&mut self.run, ended, now)?);
         }
@@ -129,6 +136,11 @@ impl Owner {
             put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
         }
+        let begun = again.iter().filter_map(|event| match event {
+            RunEvent::AttemptStarted { attempt, .. } => Some(attempt.clone()),
+            _ => None,
+        });
+        self.again.extend(begun);
         let again = [again, &events].concat();
         self.spawn(&again);
         Ok(())
@@ -205,10 +217,11 @@ impl Owner {
                     tracing::error!(%attempt, %error, "a run is not waited for any more");
                     return Err(error);
                 }
-                Message::Ended { attempt, outcome, log } => {
+                Message::Ended { attempt, outcome, log, calls } => {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
+                    records::forget(&mut batch, &attempt, calls);
                     ended.push(attempt.clone());
                     Command::EndAttempt { attempt, outcome }
                 }
@@ -259,6 +272,11 @@ impl Owner {
         }
         self.durable.send_replace(self.next);
         is_over
+    }
+
+    /// Whether an engine before this one has begun the attempt, and this one begins it again.
+    pub(crate) fn is_again(&self, attempt: &AttemptId) -> bool {
+        self.again.contains(attempt)
     }
 
     /// The log of an attempt that begins, which followers find from now on.

@@ -192,6 +192,7 @@ impl Executor {
                 shared.put_left_log(&mut batch, attempt).await;
             }
         }
+        shared.records.forget_left_of(id, &mut batch).await?;
         let long = put_events(&mut batch, id, next, now, &decided);
         let holds = shared.keep_long(id, &mut batch, long).await?;
         put_end(&mut batch, &summary, now, &run);

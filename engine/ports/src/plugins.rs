@@ -12,7 +12,7 @@ use yuanli_model::{
     WorkflowName,
 };
 
-use crate::{AttemptLog, AttemptWorkspace, Cancellation};
+use crate::{AttemptJournal, AttemptLog, AttemptRecords, AttemptWorkspace, Cancellation};
 
 /// Everything that one attempt of a plugin has to do with.
 #[derive(Debug, Clone)]
@@ -41,6 +41,10 @@ pub struct Attempt {
     pub workspace: Arc<dyn AttemptWorkspace>,
     /// Its log.
     pub log: Arc<dyn AttemptLog>,
+    /// What it has called, for when it is begun again.
+    pub journal: Arc<dyn AttemptJournal>,
+    /// What it keeps with the engine.
+    pub records: Arc<dyn AttemptRecords>,
     /// Fires when the run is cancelled.
     pub cancel: Cancellation,
 }

@@ -116,8 +116,9 @@ impl Keeper {
             keys.push(key);
         }
         let blobs: u64 = self.shared.needs(run).await?.iter().map(|(_, bytes)| bytes).sum();
+        let events = self.shared.records.gathered(run).await?.event_bytes;
         let (record, bytes, holds) = self.record(run, stored, batch).await?;
-        let kept = Kept { bytes: bytes + files + blobs, has_files: files > 0 };
+        let kept = Kept { bytes: bytes + files + blobs + events, has_files: files > 0 };
         Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys, holds }))
     }
 

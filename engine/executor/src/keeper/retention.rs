@@ -14,6 +14,8 @@ use crate::record::{envelope, key};
 
 /// Most runs that one commit removes: small, so that other commits do not wait.
 const STEP_RUNS: usize = 256;
+/// Entries after which it removes no further run: a run with many events has thousands.
+const STEP_ENTRIES: usize = 4096;
 /// Workflows that are looked at at once.
 const PAGE: usize = 256;
 
@@ -84,7 +86,7 @@ impl Keeper {
         let mut versions: BTreeMap<Digest, u64> = BTreeMap::new();
         for (kept_key, entry) in &oldest {
             let run = key::parse_kept(kept_key)?;
-            if !retention.is_over(tally, run.created(), now) {
+            if !retention.is_over(tally, run.created(), now) || batch.writes.len() >= STEP_ENTRIES {
                 break;
             }
             let kept: Kept = envelope::open(&entry.value)?;
@@ -98,6 +100,7 @@ impl Keeper {
                 }
                 batch.delete(key::run(run));
             }
+            self.shared.records.remove_run(run, &mut batch).await?;
             for (blob, _) in self.shared.needs(run).await? {
                 batch.delete(key::need(run, &blob));
                 batch.delete(key::needed(&blob, run));

@@ -1,9 +1,12 @@
-//! Typed keys: big-endian, so that their order is that of what they name.
+//! Typed keys: big-endian, so that their order is that of what they name. `key/records.rs` has those of what plugins keep.
+
+mod records;
 
 use yuanli_model::{AttemptId, Digest, RunId, StageName, WorkflowName};
 use yuanli_ports::store::Key;
 
 use super::envelope::Broken;
+pub(crate) use records::*;
 
 /// The first byte of a key says what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +25,14 @@ enum Space {
     Need = 11,
     Needed = 12,
     Uses = 13,
+    Call = 14,
+    Artifact = 15,
+    Gathered = 16,
+    Emitted = 17,
+    EmittedBy = 18,
+    NextEmitted = 19,
+    State = 20,
+    Scope = 21,
 }
 
 impl Space {
@@ -276,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    fn attempt() -> impl Strategy<Value = AttemptId> {
+    pub(super) fn attempt() -> impl Strategy<Value = AttemptId> {
         (any::<u128>(), "[a-z][a-z0-9_-]{0,5}", any::<u32>(), any::<u32>()).prop_map(
             |(run, stage, instance, attempt)| AttemptId {
                 run: RunId::from_u128(run),

@@ -14,6 +14,17 @@
 //! - `tally/<workflow>`: how many runs of a workflow there are, and their bytes;
 //! - `uses/<digest>`: how many archived runs there are of a workflow version;
 //! - `segment/<number>`: how many records of a segment of the archive are alive, and their bytes.
+//!
+//! What plugins keep, as entries of their own until the run is removed:
+//! - `call/<id><stage><instance><attempt><index>`: a call that an attempt has made, until the attempt ends;
+//! - `artifact/<id><stage><instance><attempt><name>`: an artifact, whose parts are blobs that the run needs;
+//! - `emitted/<number>`: an event, in the order of all of them, and `emitted-by/<id><stage><instance><attempt><number>`;
+//! - `gathered/<id>`: how many of these a run has, and their bytes;
+//! - `next-emitted`: the number of the next event.
+//!
+//! And for longer than any run:
+//! - `state/<workflow><plugin><key>`: a value;
+//! - `scope/<workflow><plugin>`: how many there are, their bytes, and the last revision.
 
 pub(crate) mod envelope;
 pub(crate) mod key;
@@ -21,5 +32,6 @@ pub(crate) mod long;
 pub(crate) mod v1;
 pub(crate) mod v2;
 pub(crate) mod v3;
+pub(crate) mod v4;
 
 pub use envelope::Broken;

@@ -126,7 +126,7 @@ impl Log {
     }
 }
 
-pub(super) fn parse<T: std::str::FromStr<Err: ToString>>(
+pub(crate) fn parse<T: std::str::FromStr<Err: ToString>>(
     what: &'static str,
     text: &str,
 ) -> Result<T, Broken> {

@@ -9,6 +9,7 @@ mod follow;
 mod history;
 mod keeper;
 mod language;
+mod records;
 mod run;
 mod support;
 mod unneeded;

@@ -47,8 +47,22 @@ pub(crate) enum Act {
     Hang,
     /// Writes lines.
     Say(usize),
+    /// Counts up a state key, puts an artifact and emits an event, each once.
+    Keep(Then),
+    /// Gives the stages and names of the artifacts that it sees.
+    Collect,
     /// Writes a file and gives the names of all files that are there.
     Write(&'static str, &'static str),
+}
+
+/// What a plugin does once it has kept something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    End,
+    Fail,
+    Hang,
+    /// Fails the first time.
+    FailFirst,
 }
 
 /// A store in memory that counts, and can be held up or broken.
@@ -144,6 +158,25 @@ impl Plugins for TestPlugins {
                 }
                 Ok(json!({}))
             }
+            Act::Keep(then) => {
+                crate::records::keep(&attempt).await;
+                match then {
+                    Then::Hang => {
+                        self.called.send_modify(|called| called.push("kept".to_owned()));
+                        std::future::pending().await
+                    }
+                    Then::Fail => Err(Failure::permanent("told", "to fail")),
+                    Then::FailFirst if attempt.id.attempt == 1 => Err(Failure::transient("told", "to fail")),
+                    Then::End | Then::FailFirst => Ok(json!({})),
+                }
+            }
+            Act::Collect => {
+                let seen = attempt.records.artifacts().await.unwrap();
+                let name = |seen: &yuanli_ports::records::Artifact| {
+                    format!("{}.{}/{}", seen.stage, seen.attempt, seen.content.name)
+                };
+                Ok(json!({ "seen": seen.iter().map(name).collect::<Vec<_>>() }))
+            }
             Act::Write(name, text) => {
                 let folder = attempt.workspace.folder().await.unwrap();
                 std::fs::write(folder.join(name), text).unwrap();
@@ -220,6 +253,11 @@ impl Bench {
     /// Another engine on the same store.
     pub(crate) fn on(store: Arc<TestStore>, acts: &[(&str, Act)]) -> Self {
         Self::with(store, Arc::new(tempfile::tempdir().unwrap()), acts, Options::default())
+    }
+
+    /// Another engine on the same store and files.
+    pub(crate) fn beside(other: &Self, acts: &[(&str, Act)]) -> Self {
+        Self::with(Arc::clone(&other.store), Arc::clone(&other.folder), acts, Options::default())
     }
 
     fn with(store: Arc<TestStore>, folder: Arc<TempDir>, acts: &[(&str, Act)], options: Options) -> Self {

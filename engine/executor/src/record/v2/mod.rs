@@ -152,7 +152,7 @@ impl Stored for Need {
 /// What retention has to know of an archived run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    /// Bytes of its record, of its long logs and of the blobs that it needs.
+    /// Bytes of its record, of its long logs, of the blobs that it needs and of the events that its plugins emitted.
     pub(crate) bytes: u64,
     /// Whether it has files of its own: long logs.
     pub(crate) has_files: bool,

@@ -1,0 +1,190 @@
+//! What plugins keep: artifacts and events of their runs, values from one run to the next, and the calls by which they do
+//! it.
+//!
+//! [`Records`] is the handle. For each attempt it makes an [`OfAttempt`], which decides what a call changes, and a
+//! [`Journal`], which records the call and makes the change durable in one commit. What was decided on is a precondition
+//! of that commit, so that nothing depends on who waits for whom; [`Turns`] only saves those who want to change the same
+//! thing from deciding in vain.
+
+mod artifact;
+mod attempt;
+mod check;
+mod event;
+mod journal;
+mod removal;
+mod state;
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use yuanli_model::{AttemptId, RunId, Workflow};
+use yuanli_ports::journal::Turn;
+use yuanli_ports::records::RecordError;
+use yuanli_ports::store::{Entry, Key, Precondition, Range};
+use yuanli_ports::{AttemptJournal, AttemptRecords, Blobs, Clock, Store};
+
+pub use artifact::RunArtifact;
+pub use event::{Event, KeptEvent};
+pub use state::{StateOwner, StateScope};
+
+pub(crate) use attempt::OfAttempt;
+pub(crate) use journal::{Journal, forget};
+
+use crate::executor::Error;
+use crate::history::History;
+use crate::record::envelope::{self, Stored};
+use crate::record::v4::Gathered;
+use crate::record::{Broken, key};
+
+/// Entries that are read at once.
+const PAGE: usize = 256;
+/// Those who want to change different things rarely wait for each other.
+const TURNS: usize = 64;
+
+/// What plugins keep. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Records {
+    store: Arc<dyn Store>,
+    blobs: Arc<dyn Blobs>,
+    clock: Arc<dyn Clock>,
+    history: History,
+    turns: Arc<Turns>,
+}
+
+/// Whose turn it is to change something.
+#[derive(Debug)]
+struct Turns([Arc<Mutex<()>>; TURNS]);
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+struct Held {
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl Turn for Held {}
+
+impl Turns {
+    async fn of(&self, what: impl Hash) -> Box<dyn Turn> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(what);
+        let turn = Arc::clone(&self.0[hash as usize % TURNS]);
+        Box::new(Held { _guard: turn.lock_owned().await })
+    }
+}
+
+/// What all attempts together have put, emitted and kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Artifacts, replaced ones counted.
+    pub artifacts: u64,
+    /// Their bytes, before they are packed.
+    pub artifact_bytes: u64,
+    /// Events.
+    pub events: u64,
+    /// Their bytes.
+    pub event_bytes: u64,
+    /// State keys of all plugins in all workflows.
+    pub state_keys: u64,
+    /// Bytes of keys and values.
+    pub state_bytes: u64,
+}
+
+impl Records {
+    /// What is kept in a store and its blobs.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        blobs: Arc<dyn Blobs>,
+        clock: Arc<dyn Clock>,
+        history: History,
+    ) -> Self {
+        let turns = Arc::new(Turns(std::array::from_fn(|_| Arc::default())));
+        Self { store, blobs, clock, history, turns }
+    }
+
+    /// What one attempt calls and keeps. `is_again` says whether it has been begun before, so that its calls are looked up.
+    #[must_use]
+    pub fn of_attempt(
+        &self,
+        attempt: &AttemptId,
+        workflow: &Arc<Workflow>,
+        is_again: bool,
+    ) -> (Arc<dyn AttemptJournal>, Arc<dyn AttemptRecords>) {
+        let records = OfAttempt::new(self.clone(), attempt.clone(), Arc::clone(workflow));
+        (Journal::new(self.clone(), attempt.clone(), is_again), records)
+    }
+
+    /// How much there is of everything.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn amounts(&self) -> Result<Amounts, Error> {
+        let mut amounts = Amounts::default();
+        for (_, entry) in self.all(&key::GATHERED).await? {
+            let of_run: Gathered = envelope::open(&entry.value)?;
+            amounts.artifacts += u64::from(of_run.artifacts);
+            amounts.artifact_bytes += of_run.artifact_bytes;
+            amounts.events += u64::from(of_run.events);
+            amounts.event_bytes += of_run.event_bytes;
+        }
+        for scope in self.scopes().await? {
+            amounts.state_keys += u64::from(scope.keys);
+            amounts.state_bytes += scope.bytes;
+        }
+        Ok(amounts)
+    }
+
+    /// What the attempts of a run have put and emitted.
+    pub(crate) async fn gathered(&self, run: RunId) -> Result<Gathered, Error> {
+        Ok(self.counted(&key::gathered(run)).await?.0)
+    }
+
+    /// A value that counts something, nothing where there is none, and that it is as it was read.
+    async fn counted<T: Stored + Default>(&self, key: &Key) -> Result<(T, Precondition), Error> {
+        Ok(match self.store.get(key).await? {
+            Some(entry) => {
+                (envelope::open(&entry.value)?, Precondition::Unchanged(key.clone(), entry.revision))
+            }
+            None => (T::default(), Precondition::Absent(key.clone())),
+        })
+    }
+
+    /// All entries of a prefix.
+    async fn all(&self, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, Error> {
+        let mut found = Vec::new();
+        let mut range = Range::prefix(prefix, PAGE);
+        loop {
+            let page = self.store.scan(range.clone()).await?;
+            let is_last = page.len() < PAGE;
+            found.extend(page);
+            match found.last() {
+                Some((last, _)) if !is_last => range = range.after(last.clone()),
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+fn unavailable(error: impl Into<Error>) -> RecordError {
+    RecordError::Unavailable(format!("what plugins keep cannot be read or kept: {}", error.into()))
+}
+
+/// A text of a guest that goes into a key or is shown on one line.
+fn check_text(what: &str, text: &str, max_bytes: usize) -> Result<(), RecordError> {
+    if text.is_empty() || text.len() > max_bytes {
+        let length = text.len();
+        return Err(RecordError::Invalid(format!("{what} has {length} bytes; 1 to {max_bytes} are allowed")));
+    }
+    match text.chars().find(|letter| letter.is_control()) {
+        Some(letter) => Err(RecordError::Invalid(format!(
+            "{what} {text:?} has the control character {letter:?}, which cannot be shown"
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl From<Broken> for RecordError {
+    fn from(broken: Broken) -> Self {
+        unavailable(broken)
+    }
+}

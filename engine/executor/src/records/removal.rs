@@ -1,0 +1,46 @@
+//! What goes with a run: its artifacts, its events, and calls that nobody has taken away.
+
+use yuanli_model::{AttemptId, RunId};
+use yuanli_ports::store::Batch;
+
+use super::Records;
+use crate::executor::Error;
+use crate::record::v4::Gathered;
+use crate::record::{envelope, key};
+
+impl Records {
+    /// Adds to a batch that what a run has put and emitted is gone. The blobs of its artifacts are among its needs.
+    pub(crate) async fn remove_run(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
+        let Some(entry) = self.store.get(&key::gathered(run)).await? else { return Ok(()) };
+        let gathered: Gathered = envelope::open(&entry.value)?;
+        batch.delete(key::gathered(run));
+        if gathered.artifacts > 0 {
+            for (artifact, _) in self.all(key::artifacts(run).as_bytes()).await? {
+                batch.delete(artifact);
+            }
+        }
+        if gathered.events > 0 {
+            for (emitted_by, _) in self.all(key::emitted_by_run(run).as_bytes()).await? {
+                batch.delete(key::emitted(key::parse_emitted_by(&emitted_by)?.1));
+                batch.delete(emitted_by);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to a batch that the calls of an attempt are gone which an engine before this one has run.
+    pub(crate) async fn forget_left(&self, attempt: &AttemptId, batch: &mut Batch) -> Result<(), Error> {
+        for (call, _) in self.all(key::calls(attempt).as_bytes()).await? {
+            batch.delete(call);
+        }
+        Ok(())
+    }
+
+    /// The same for all attempts of a run.
+    pub(crate) async fn forget_left_of(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
+        for (call, _) in self.all(key::calls_of_run(run).as_bytes()).await? {
+            batch.delete(call);
+        }
+        Ok(())
+    }
+}

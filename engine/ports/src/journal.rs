@@ -1,0 +1,79 @@
+//! The journal of an attempt: what it called, so that the same attempt, begun again after a crash, is told the same and
+//! does nothing twice.
+//!
+//! Today it holds the calls that change what the engine itself keeps, each in one commit with its change, and the reads
+//! of that which came before them. Calls are numbered in the order in which the attempt makes them.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use yuanli_model::Digest;
+
+use crate::blobs::Hold;
+use crate::store::Batch;
+
+/// A call of a host function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its number among the calls of its attempt that are recorded, from 1.
+    pub index: u32,
+    /// `package/interface@version.function`.
+    pub function: String,
+    /// The digest of its arguments.
+    pub arguments: Digest,
+    /// Its arguments for a person, in short, without the values of secrets.
+    pub shown: String,
+}
+
+/// A call with what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The call.
+    pub call: Call,
+    /// What it gave, as whoever made it wrote it down.
+    pub outcome: Bytes,
+}
+
+/// Lets the next one decide once it is dropped: see [`Staged::turn`].
+pub trait Turn: Send + Sync + Debug {}
+
+/// What a call changes, decided on and not done yet.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The change. Its preconditions are what was decided on.
+    pub batch: Batch,
+    /// What keeps the blobs that it names until it is committed.
+    pub holds: Vec<Hold>,
+    /// Held from the decision to the commit, so that those who want to change the same thing wait instead of deciding
+    /// in vain.
+    pub turn: Option<Box<dyn Turn>>,
+}
+
+/// Why calls were not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// What was decided on has changed; nothing was done. Whoever decides again gets further.
+    #[error("somebody else changed the data in between")]
+    Overtaken,
+    /// The store took nothing, or whether it did cannot be known before the engine is started again.
+    #[error("{0}")]
+    Unkept(String),
+}
+
+/// The journal of one attempt. Whoever runs the attempt is the only one to use it.
+#[async_trait]
+pub trait AttemptJournal: Send + Sync + Debug {
+    /// The call of this number that the attempt has made before it was begun again.
+    ///
+    /// # Errors
+    /// [`JournalError::Unkept`] when the journal cannot be read.
+    async fn recorded(&self, index: u32) -> Result<Option<Recorded>, JournalError>;
+
+    /// Records calls and makes what was staged durable, all in one commit. Dropping the future may leave it done or not
+    /// done, never half.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    async fn record(&self, calls: Vec<Recorded>, staged: Staged) -> Result<(), JournalError>;
+}
