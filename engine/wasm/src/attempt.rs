@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use yuanli_bindings::stage;
-use yuanli_model::{Capability, Failure, FailureClass};
+use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription};
 use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
@@ -17,6 +17,7 @@ use crate::catalog::Code;
 use crate::guest::{Begun, Guest};
 use crate::host::Host;
 use crate::interface::log::finish_progress;
+use crate::journal::Broken;
 use crate::limits::{Exceeded, Limits};
 use crate::logline::Lines;
 use crate::mask::Mask;
@@ -53,8 +54,13 @@ impl Host {
         let mask = Arc::clone(&held.mask);
         let attempt = Arc::new(attempt);
         let limits = self.limits.with(attempt.limits);
-        let (guest, begun, output) =
-            Guest::new(Arc::clone(&attempt), Arc::clone(&self.outside), held, &limits);
+        let (guest, begun, output) = Guest::new(
+            Arc::clone(&attempt),
+            Arc::clone(&code.description),
+            Arc::clone(&self.outside),
+            held,
+            &limits,
+        );
         let called = {
             let _awake = self.ticker.keep_awake();
             let call = self.call(guest, &code, &config, &limits);
@@ -93,6 +99,9 @@ impl Host {
         let outcome = instance.call_run(&mut store, config).await;
         if let Some(state) = &mut store.data_mut().attempt {
             finish_progress(state);
+            if matches!(outcome, Ok(Ok(_))) {
+                state.calls.check_end(&*state.attempt.journal).await.map_err(wasmtime::Error::new)?;
+            }
         }
         outcome
     }
@@ -179,13 +188,17 @@ pub(crate) fn bound(store: &mut Store<Guest>, cpu: Duration) {
     });
 }
 
+/// Whether a plugin has a right with these grants.
+pub(crate) fn is_granted(wanted: Capability, plugin: &PluginDescription, grants: &[Grant]) -> bool {
+    plugin.is_builtin || wanted.is_free() || grants.iter().any(|grant| grant.capability() == wanted)
+}
+
 /// The host's own check, before anything is instantiated; `lang` has told the author of the workflow before.
 fn check_rights(code: &Code, attempt: &Attempt) -> Result<(), Failure> {
     let description = &code.description;
-    let has_grant = |wanted: Capability| attempt.grants.iter().any(|grant| grant.capability() == wanted);
-    let is_granted = |wanted: &&Capability| description.is_builtin || wanted.is_free() || has_grant(**wanted);
+    let wanted = description.capabilities.iter().copied();
     let missing: Vec<Capability> =
-        description.capabilities.iter().copied().filter(|wanted| !is_granted(&wanted)).collect();
+        wanted.filter(|wanted| !is_granted(*wanted, description, &attempt.grants)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -255,6 +268,9 @@ fn shown(failure: Failure, mask: &Mask) -> Failure {
 }
 
 fn of_trap(plugin: &str, error: &wasmtime::Error) -> Failure {
+    if let Some(broken) = error.downcast_ref::<Broken>() {
+        return broken.failure(plugin);
+    }
     let kind = match error.downcast_ref::<Exceeded>() {
         Some(Exceeded::Memory { .. }) => "memory-limit",
         Some(Exceeded::Cpu { .. }) => "cpu-limit",

@@ -1,15 +1,21 @@
 //! The one way in which a host function is declared and called.
 //!
 //! Each function has a [`Class`], which says what recording and replaying mean for it. Everything that is the same
-//! for all host functions happens in here: the sealed store of `describe`, the position of operations, and (with the
-//! attempt journal) recording, replay and reconciliation. The functions themselves know nothing of it.
+//! for all host functions happens in here: the sealed store of `describe`, the position of operations, and for those that
+//! are [recorded](Interface::recorded) what `journal.rs` does with the attempt's journal. The functions themselves know
+//! nothing of it. Recorded today is what plugins keep with the engine; other reads and effects are declared with their
+//! class, for when they are as well.
 
 use std::pin::Pin;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, ResourceType};
 use wasmtime::{AsContextMut, StoreContextMut};
+use yuanli_ports::journal::Staged;
 
 use crate::guest::{Guest, State};
+use crate::journal;
 
 /// What a call of a host function means for the attempt's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +26,16 @@ pub enum Class {
     Read,
     /// As [`Class::Read`], but what it tells is a secret: the record has the arguments only, and a replay asks again.
     Secret,
-    /// Changes what the engine itself keeps; has an operation id, by which the same call finds its own outcome.
+    /// Changes what the engine itself keeps; the same call of an attempt that is begun again finds its own outcome: by the
+    /// attempt's journal, in one commit with the change, or, where something else owns what is changed (apps), by its
+    /// operation id, with which the owner commits change and outcome.
     Local,
     /// Changes the outside world; has an operation id.
     Effect,
 }
 
 /// A host function as it was declared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
     /// `package/interface@version`.
     pub interface: &'static str,
@@ -35,6 +43,12 @@ pub struct Function {
     pub name: &'static str,
     /// Its class.
     pub class: Class,
+}
+
+impl std::fmt::Display for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.interface, self.name)
+    }
 }
 
 /// A capability was called where there is no attempt.
@@ -72,9 +86,10 @@ impl<'a> Interface<'a> {
         P: ComponentNamedList + Lift + Send + 'static,
         R: ComponentNamedList + Lower + Send + 'static,
     {
-        self.declare(name, class);
+        let declared = self.declare(name, class);
         self.instance.func_wrap(name, move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
-            let state = begin(store.data_mut(), name, class)?;
+            let state = begin(store.data_mut(), declared)?;
+            state.note_unrecorded(declared);
             let answer = function(state, parameters);
             state.lines.check().map_err(wasmtime::Error::new)?;
             Ok(answer)
@@ -93,15 +108,47 @@ impl<'a> Interface<'a> {
         P: ComponentNamedList + Lift + Send + 'static,
         R: ComponentNamedList + Lower + Send + 'static,
     {
-        self.declare(name, class);
+        let declared = self.declare(name, class);
         self.instance.func_wrap_async(
             name,
             move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
                 Box::new(async move {
-                    let answer = function(begin(store.data_mut(), name, class)?, parameters).await;
+                    let state = begin(store.data_mut(), declared)?;
+                    state.note_unrecorded(declared);
+                    let answer = function(state, parameters).await;
                     // Time that went by in here is not the guest's: its next tick begins now.
                     store.as_context_mut().set_epoch_deadline(1);
                     Ok(answer)
+                })
+            },
+        )?;
+        Ok(self)
+    }
+
+    /// Declares a function that is recorded in the attempt's journal: a [`Class::Local`] one, which decides what it changes
+    /// and answers, and may be asked to decide again, or a [`Class::Read`] of what such functions change, which changes
+    /// nothing. `show` says its arguments in short, for a person.
+    pub(crate) fn recorded<P, R>(
+        &mut self,
+        name: &'static str,
+        class: Class,
+        show: impl Fn(&P) -> String + Send + Sync + Copy + 'static,
+        decide: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, (R, Staged)> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Serialize + Send + Sync + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + 'static,
+    {
+        let declared = self.declare(name, class);
+        self.instance.func_wrap_async(
+            name,
+            move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
+                Box::new(async move {
+                    let state = begin(store.data_mut(), declared)?;
+                    let shown = show(&parameters);
+                    let answer = journal::perform(state, declared, (&parameters, shown), decide).await;
+                    store.as_context_mut().set_epoch_deadline(1);
+                    answer.map_err(wasmtime::Error::new)
                 })
             },
         )?;
@@ -114,14 +161,16 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
-    fn declare(&mut self, name: &'static str, class: Class) {
-        self.declared.push(Function { interface: self.name, name, class });
+    fn declare(&mut self, name: &'static str, class: Class) -> Function {
+        let function = Function { interface: self.name, name, class };
+        self.declared.push(function);
+        function
     }
 }
 
-fn begin<'s>(guest: &'s mut Guest, name: &'static str, class: Class) -> wasmtime::Result<&'s mut State> {
-    let state = guest.attempt.as_mut().ok_or_else(|| wasmtime::Error::new(Sealed(name)))?;
-    if matches!(class, Class::Local | Class::Effect) {
+fn begin(guest: &mut Guest, function: Function) -> wasmtime::Result<&mut State> {
+    let state = guest.attempt.as_mut().ok_or_else(|| wasmtime::Error::new(Sealed(function.name)))?;
+    if matches!(function.class, Class::Local | Class::Effect) {
         state.begin_operation();
     }
     Ok(state)

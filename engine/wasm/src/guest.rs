@@ -9,14 +9,17 @@ use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use yuanli_model::app::ReleaseNumber;
-use yuanli_model::{AppName, OperationId, SecretName, Stream, Timestamp};
+use yuanli_model::{AppName, Capability, OperationId, PluginDescription, SecretName, Stream, Timestamp};
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
 
+use crate::attempt::is_granted;
+use crate::call::{Class, Function};
 use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
+use crate::journal::Calls;
 use crate::limits::{Limits, Memory};
 use crate::logline::{ByteLines, Lines};
 use crate::secret::Held;
@@ -40,10 +43,12 @@ pub(crate) struct Guest {
 /// What the host functions of one attempt work on.
 pub(crate) struct State {
     pub(crate) attempt: Arc<Attempt>,
+    pub(crate) plugin: Arc<PluginDescription>,
     pub(crate) outside: Arc<Outside>,
     pub(crate) held: Held,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
+    pub(crate) calls: Calls,
     /// The position of the last operation.
     position: u32,
     next_handle: u32,
@@ -128,6 +133,7 @@ impl Guest {
     /// The store of an attempt.
     pub(crate) fn new(
         attempt: Arc<Attempt>,
+        plugin: Arc<PluginDescription>,
         outside: Arc<Outside>,
         held: Held,
         limits: &Limits,
@@ -142,10 +148,12 @@ impl Guest {
         let begun = Arc::new(Begun::default());
         let state = State {
             attempt,
+            plugin,
             outside,
             held,
             lines,
             begun: Arc::clone(&begun),
+            calls: Calls::default(),
             position: 0,
             next_handle: 0,
             containers: HashMap::new(),
@@ -186,6 +194,18 @@ impl State {
     /// Counts an operation that begins now.
     pub(crate) fn begin_operation(&mut self) {
         self.position += 1;
+    }
+
+    /// Remembers a call that is not recorded, if it may answer otherwise another time.
+    pub(crate) fn note_unrecorded(&mut self, function: Function) {
+        if matches!(function.class, Class::Read | Class::Secret | Class::Effect) {
+            self.calls.note_unrecorded(function);
+        }
+    }
+
+    /// Whether the plugin has a right, for functions that need another one beside their own.
+    pub(crate) fn may(&self, capability: Capability) -> bool {
+        is_granted(capability, &self.plugin, &self.attempt.grants)
     }
 
     /// The id of the operation that began last.

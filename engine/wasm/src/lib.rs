@@ -3,7 +3,7 @@
 //!
 //! - [`Host`] implements [`yuanli_ports::Plugins`]; start reading there, in `host.rs`.
 //! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
-//!   interface of `wit/`, which declare their functions through it.
+//!   interface of `wit/`, which declare their functions through it; `journal.rs` is what is around those that are recorded.
 //! - `catalog.rs` knows components by digest; `added.rs` is the store of the plugins that somebody added, `addition.rs`
 //!   and `inspection.rs` are what can be done with it and with a component that is nowhere yet.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
@@ -25,6 +25,7 @@ mod guest;
 mod host;
 mod inspection;
 mod interface;
+mod journal;
 mod limits;
 mod logline;
 mod mask;

@@ -131,6 +131,11 @@ impl Mask {
         }
     }
 
+    /// Whether a value is in there.
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        !self.ranges(bytes, Edges::default()).is_empty()
+    }
+
     /// A text without the values, which is itself when there are none in it.
     pub(crate) fn owned(&self, text: String) -> String {
         match self.text(&text) {

@@ -620,6 +620,10 @@ async fn every_function_of_the_contract_has_a_class() {
     assert_eq!(class("[method]container.wait"), Some(Class::Read));
     assert_eq!(class("deploy"), Some(Class::Local));
     assert_eq!(class("query"), Some(Class::Read));
+    for local in ["set", "compare-and-set", "delete", "put", "put-file", "emit"] {
+        assert_eq!(class(local), Some(Class::Local), "{local}");
+    }
+    assert_eq!(class("read-to-file"), Some(Class::Effect));
 }
 
 #[tokio::test]

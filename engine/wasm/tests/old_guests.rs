@@ -70,5 +70,13 @@ async fn what_was_built_against_a_published_contract_still_runs() {
         let gray = old.run(json!({ "do": "gray", "document": { "app": "shop", "image": "shop:1" } })).await;
         assert_eq!(gray["told"], json!([[10, "step 1", null], [100, "promoted", true]]));
         assert_eq!(old.run(json!({ "do": "backup", "volume": "data" })).await["read"], 7);
+
+        // Built against the packages that came after the others.
+        let old = Old::new(&folder.join("records.wasm")).await;
+        let kept = old.run(json!({ "do": "keep" })).await;
+        assert_eq!((&kept["listed"], &kept["size"]), (&json!(["a/1", "a/2"]), &json!(9)));
+        assert_eq!(old.run(json!({ "do": "count", "key": "runs" })).await["number"], 1);
+        let collected = old.run(json!({ "do": "collect", "into": null })).await;
+        assert!(collected["missing"].as_str().unwrap().contains("NotFound"), "{collected}");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use yuanli_model::{AttemptId, Digest, LogLine, RunId, Timestamp};
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
+use yuanli_ports::records::NoRecords;
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 use yuanli_test_guests::NOOP;
@@ -31,9 +32,13 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         origin: Arc::new(Origin { folder: PathBuf::from("."), root: PathBuf::from(".") }),
         workspace: Arc::new(NoWorkspace),
         log: Arc::new(NoLog),
+        journal: Arc::new(NO_RECORDS),
+        records: Arc::new(NO_RECORDS),
         cancel: Cancellation::new(),
     })
 }
+
+const NO_RECORDS: NoRecords = NoRecords("a benchmark keeps nothing");
 
 #[derive(Debug)]
 struct NoWorkspace;

@@ -2,10 +2,12 @@
 //! between the contract's types and the ports.
 
 mod apps;
+mod artifacts;
 mod backups;
 mod clock;
 pub(crate) mod containers;
 mod context;
+mod events;
 mod http;
 pub(crate) mod images;
 pub(crate) mod log;
@@ -15,6 +17,7 @@ mod random;
 mod registries;
 mod secrets;
 mod source;
+mod state;
 pub(crate) mod traffic;
 mod workspace;
 
@@ -41,5 +44,8 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     traffic::link(linker, &mut declared)?;
     metrics::link(linker, &mut declared)?;
     backups::link(linker, &mut declared)?;
+    artifacts::link(linker, &mut declared)?;
+    state::link(linker, &mut declared)?;
+    events::link(linker, &mut declared)?;
     Ok(declared)
 }

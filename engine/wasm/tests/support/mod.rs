@@ -14,8 +14,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
+use yuanli_executor::{History, Records};
 use yuanli_model::{
-    AttemptId, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName, Timestamp, WorkflowName,
+    AttemptId, Digest, EngineId, Failure, Grant, LogLine, PluginReference, RunId, SecretName, Stage,
+    Timestamp, Workflow, WorkflowName,
 };
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::logs::{LogError, StoredLog};
@@ -24,6 +26,7 @@ use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets};
 use yuanli_source::SourceTrees;
+use yuanli_store::{FileArchive, FileBlobs, Memory, disk};
 use yuanli_test_guests::{Embedded, NOOP, PROBE};
 use yuanli_wasm::{Builtin, Host, Limits, Options, Outside};
 
@@ -45,6 +48,7 @@ pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
     pub(crate) docker: Arc<FakeDocker>,
     pub(crate) apps: Arc<FakeApps>,
+    pub(crate) records: Records,
     pub(crate) folder: TempDir,
     pub(crate) origin: Arc<Origin>,
 }
@@ -58,6 +62,8 @@ pub(crate) struct Case {
     pub(crate) cancel: Cancellation,
     /// Secrets that the run names, whether the attempt has them or not.
     pub(crate) secrets: Vec<&'static str>,
+    /// Whether an attempt before was the same one.
+    pub(crate) is_again: bool,
     /// Where a link named `planted` in the workspace leads.
     pub(crate) link: Option<PathBuf>,
 }
@@ -71,6 +77,7 @@ impl Default for Case {
             limits: yuanli_model::stage::Limits::default(),
             cancel: Cancellation::new(),
             secrets: Vec::new(),
+            is_again: false,
             link: None,
         }
     }
@@ -128,7 +135,8 @@ impl Bench {
         let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };
         let host = Arc::new(Host::new(options, outside).expect("a host"));
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
-        Self { host, docker, apps, folder, origin: Arc::new(origin) }
+        let records = records(folder.path());
+        Self { host, docker, apps, records, folder, origin: Arc::new(origin) }
     }
 
     pub(crate) async fn run(&self, config: Value) -> Ended {
@@ -141,13 +149,10 @@ impl Bench {
             std::os::unix::fs::symlink(target, workspace.join("planted")).expect("a link");
         }
         let log = Arc::new(MemoryLog::default());
+        let id = attempt();
+        let (journal, records) = self.records.of_attempt(&id, &workflow(), case.is_again);
         let attempt = Attempt {
-            id: AttemptId {
-                run: RunId::from_u128(1),
-                stage: "probe".parse().expect("a name"),
-                instance: 0,
-                attempt: 1,
-            },
+            id,
             workflow: "w".parse().expect("a name"),
             component: case.component,
             grants: case.grants,
@@ -159,12 +164,35 @@ impl Bench {
             origin: Arc::clone(&self.origin),
             workspace: Arc::new(Folder(workspace.clone())),
             log: log.clone(),
+            journal,
+            records,
             cancel: case.cancel,
         };
         let outcome = self.host.run(attempt).await;
         let lines = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ended { outcome, lines, workspace }
     }
+}
+
+/// The attempt that a bench runs, always the same one.
+pub(crate) fn attempt() -> AttemptId {
+    AttemptId { run: RunId::from_u128(1), stage: "probe".parse().expect("a name"), instance: 0, attempt: 1 }
+}
+
+/// The workflow `w` with its only stage.
+fn workflow() -> Arc<Workflow> {
+    let stage = Stage::new("probe".parse().expect("a name"), PluginReference::Named("probe".to_owned()));
+    let inputs = indexmap::IndexMap::new();
+    Arc::new(Workflow::new("w".parse().expect("a name"), None, inputs, vec![stage]).expect("a workflow"))
+}
+
+/// What plugins keep, as an engine keeps it, but in memory.
+fn records(folder: &std::path::Path) -> Records {
+    let (store, disk) = (Arc::new(Memory::default()), Arc::new(disk::Local));
+    let archive = FileArchive::open(&folder.join("history"), disk.clone(), 1024).expect("an archive");
+    let blobs = Arc::new(FileBlobs::open(&folder.join("blobs"), disk).expect("blobs"));
+    let history = History::new(store.clone(), Arc::new(archive), blobs.clone());
+    Records::new(store, blobs, Arc::new(FixedClock::default()), history)
 }
 
 /// A clock that stands still until somebody waits: then it is as late as was waited for. Further than a day nobody waits

@@ -89,8 +89,48 @@ enum Config {
     Gray { document: Value },
     /// Backs up a volume and restores it.
     Backup { volume: String },
+    /// Counts up a state key, emits an event and puts an artifact, with pauses between them.
+    Count {
+        key: String,
+        #[serde(default)]
+        pause_ms: u64,
+        /// Fails at the end, with all of it done.
+        #[serde(default)]
+        fail: bool,
+    },
+    /// Does everything that can be done with state, artifacts and events.
+    Keep,
+    /// Makes calls one after the other and gives what each gives, or its error.
+    Calls { calls: Vec<Call> },
+    /// Sets state keys `0`, `1`, … until it is refused, at most this many.
+    Fill { keys: u32 },
+    /// Emits events until it is refused, at most this many.
+    Flood { events: u32 },
+    /// Keeps a value that is another one each time, and waits.
+    Waver,
+    /// Lists what the stages before have left, with the text of each.
+    Collect { into: Option<String> },
     /// Reads the environment and a file of the host.
     Escape,
+}
+
+/// A call of `state`, `artifacts` or `events`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(tag = "call", rename_all = "kebab-case", deny_unknown_fields)]
+enum Call {
+    Get { key: String },
+    Set { key: String, value: String },
+    SetBytes { key: String, bytes: usize },
+    CompareAndSet { key: String, expected: Option<u64>, value: String },
+    Delete { key: String },
+    List { prefix: String, after: Option<String> },
+    Put { name: String, media_type: String, text: String },
+    PutBytes { name: String, bytes: usize },
+    PutFile { name: String, path: String },
+    PutSecret { name: String, key: secrets::Handle },
+    SetSecret { key: secrets::Handle },
+    EmitSecret { key: secrets::Handle },
+    Emit { kind: String, data: String, subject: Option<String> },
 }
 
 impl Stage for Probe {
@@ -179,6 +219,22 @@ impl Stage for Probe {
             Config::App { document } => app(&document)?,
             Config::Gray { document } => gray(&document)?,
             Config::Backup { volume } => backup(&volume)?,
+            Config::Count { key, pause_ms, fail } => count(&key, pause_ms, fail)?,
+            Config::Keep => keep()?,
+            Config::Calls { calls } => json!({ "told": calls.into_iter().map(call).collect::<Vec<_>>() }),
+            Config::Fill { keys } => refused_after(keys, |number| {
+                state::set(&number.to_string(), "").map_err(|e| format!("{e:?}"))
+            }),
+            Config::Flood { events } => refused_after(events, |number| {
+                events::emit("probe.flood", &json!(number)).map_err(|e| format!("{e:?}"))
+            }),
+            Config::Waver => {
+                state::set("wavering", random::number()?.to_string())?;
+                // Until it is ended.
+                clock::sleep(std::time::Duration::from_secs(2 * 24 * 60 * 60));
+                json!({})
+            }
+            Config::Collect { into } => collect(into.as_deref())?,
             Config::Escape => escape(),
         };
         match outputs {
@@ -392,6 +448,128 @@ fn backup(volume: &str) -> Result<Value, Failure> {
     Ok(
         json!({ "id": taken.id, "paused": taken.paused_ms, "known": known, "read": read.bytes, "files": restored.files }),
     )
+}
+
+fn count(key: &str, pause_ms: u64, fail: bool) -> Result<Value, Failure> {
+    let pause = || clock::sleep(std::time::Duration::from_millis(pause_ms));
+    let old = state::get(key)?;
+    let number = old.as_ref().map_or(0, |old| String::from_utf8_lossy(&old.value).parse().unwrap_or(0)) + 1;
+    let revision = state::compare_and_set(key, old.map(|old| old.revision), number.to_string())?;
+    pause();
+    let id = events::emit_about(key, "probe.counted", &json!({ "number": number }))?;
+    pause();
+    let report = artifacts::put("report.txt", "text/plain", format!("counted to {number}\n"))?;
+    pause();
+    if fail {
+        return Err(Failure::permanent("told", "to fail"));
+    }
+    Ok(json!({ "number": number, "revision": revision, "event": id, "digest": report.digest }))
+}
+
+fn keep() -> Result<Value, Failure> {
+    // What an earlier run has left.
+    state::delete("a/2")?;
+    let first = state::set("a/1", "one")?;
+    let second = state::compare_and_set("a/2", None, "two")?;
+    let stale = state::compare_and_set("a/1", Some(second), "three");
+    let value = state::get_text("a/1")?;
+    let listed: Vec<String> = state::list("a/")?.into_iter().map(|entry| entry.key).collect();
+    let (was_there, again) = (state::delete("a/1")?, state::delete("a/1")?);
+    workspace::write("made/report.xml", "<report/>")?;
+    let put = artifacts::put_file("reports/unit.xml", "application/xml", "made/report.xml")?;
+    artifacts::put("empty", "", "")?;
+    let id = events::emit("probe.kept", &json!({ "artifact": put.name }))?;
+    Ok(json!({
+        "grows": first < second,
+        "stale": format!("{:?}", stale.err()),
+        "value": value,
+        "listed": listed,
+        "deleted": [was_there, again],
+        "size": put.size,
+        "digest": put.digest,
+        "id": id,
+    }))
+}
+
+fn call(call: Call) -> Value {
+    fn told<T, E: std::fmt::Debug>(outcome: Result<T, E>, tell: impl FnOnce(T) -> Value) -> Value {
+        outcome.map_or_else(|error| json!({ "error": format!("{error:?}") }), tell)
+    }
+    fn value(key: &secrets::Handle) -> Vec<u8> {
+        let value = key.get().map(|secret| secrets::reveal(&secret));
+        value.map(|value| value.unwrap_or_default()).unwrap_or_default()
+    }
+    match call {
+        Call::Get { key } => told(state::get_text(&key), |value| json!(value)),
+        Call::Set { key, value } => told(state::set(&key, value), |revision| json!(revision)),
+        Call::SetBytes { key, bytes } => told(state::set(&key, vec![7; bytes]), |revision| json!(revision)),
+        Call::CompareAndSet { key, expected, value } => {
+            told(state::compare_and_set(&key, expected, value), |revision| json!(revision))
+        }
+        Call::Delete { key } => told(state::delete(&key), |was_there| json!(was_there)),
+        Call::List { prefix, after } => {
+            let page = yuanli_sdk::bindings::yuanli::state::state::list(&prefix, after.as_deref());
+            told(page, |page| json!(page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()))
+        }
+        Call::Put { name, media_type, text } => {
+            told(artifacts::put(&name, &media_type, text), |put| json!(put.size))
+        }
+        Call::PutBytes { name, bytes } => {
+            told(artifacts::put(&name, "", vec![7; bytes]), |put| json!(put.size))
+        }
+        Call::PutFile { name, path } => told(artifacts::put_file(&name, "", &path), |put| json!(put.size)),
+        Call::PutSecret { name, key } => told(artifacts::put(&name, "", value(&key)), |put| json!(put.size)),
+        Call::SetSecret { key } => told(state::set("secret", value(&key)), |revision| json!(revision)),
+        Call::EmitSecret { key } => {
+            let data = json!({ "key": String::from_utf8_lossy(&value(&key)) });
+            told(events::emit("probe.secret", &data), |id| json!(id))
+        }
+        Call::Emit { kind, data, subject } => {
+            let emitted =
+                yuanli_sdk::bindings::yuanli::events::events::emit(&kind, &data, subject.as_deref());
+            told(emitted, |id| json!(id))
+        }
+    }
+}
+
+fn refused_after<T>(most: u32, attempt: impl Fn(u32) -> Result<T, String>) -> Value {
+    for number in 0..most {
+        if let Err(error) = attempt(number) {
+            return json!({ "done": number, "error": error });
+        }
+    }
+    json!({ "done": most })
+}
+
+fn collect(into: Option<&str>) -> Result<Value, Failure> {
+    let mut found = Vec::new();
+    for artifact in artifacts::list()? {
+        let text = String::from_utf8_lossy(&artifacts::read_all(&artifact)?).into_owned();
+        let rest = String::from_utf8_lossy(&artifacts::read(&artifact, 3, 4)?).into_owned();
+        found.push(json!([artifact.stage, artifact.name, artifact.media_type, text, rest]));
+        if let Some(folder) = into {
+            artifacts::read_to_file(&artifact, &format!("{folder}/{}", artifact.name))?;
+        }
+    }
+    let missing = artifacts::read(
+        &artifacts::Artifact {
+            stage: "nobody".to_owned(),
+            instance: 0,
+            name: "nothing".to_owned(),
+            media_type: String::new(),
+            size: 0,
+            digest: String::new(),
+        },
+        0,
+        1,
+    );
+    let files = match into {
+        Some(folder) => {
+            workspace::glob(&format!("{folder}/**"))?.into_iter().map(|entry| entry.path).collect()
+        }
+        None => Vec::new(),
+    };
+    Ok(json!({ "found": found, "files": files, "missing": format!("{:?}", missing.err()) }))
 }
 
 fn escape() -> Value {
