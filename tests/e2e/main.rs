@@ -17,6 +17,7 @@ mod pipe;
 mod plan;
 mod plugins;
 mod publish;
+mod records;
 #[path = "../registry.rs"]
 mod registry;
 mod reports;

@@ -24,6 +24,11 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) fn new() -> Self {
         image();
+        Self::without_image()
+    }
+
+    /// The same for tests that start no shop.
+    pub(crate) fn without_image() -> Self {
         let mut served = Self { place: Place::new(), gateway: free(), api: free(), child: None };
         served.start();
         served

@@ -45,6 +45,26 @@ pub struct Usage {
     pub free_bytes: u64,
     /// By workflow: runs that are in the archive, before they are packed, largest first.
     pub workflows: Vec<WorkflowUsage>,
+    /// What plugins keep; absent while an engine uses the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordUsage>,
+}
+
+/// What plugins keep, of all runs and workflows together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordUsage {
+    /// Artifacts of runs, replaced ones counted.
+    pub artifacts: u64,
+    /// Their bytes, before they are packed; they are among the blobs.
+    pub artifacts_bytes: u64,
+    /// Events.
+    pub events: u64,
+    /// Their bytes.
+    pub events_bytes: u64,
+    /// State keys of plugins.
+    pub state_keys: u64,
+    /// Bytes of keys and values.
+    pub state_bytes: u64,
 }
 
 /// A part of a data directory.

@@ -11,10 +11,11 @@ mod explanation;
 mod list;
 mod plan;
 mod plugin;
+mod record;
 mod run;
 mod workflow;
 
-pub use admin::{Check, Compacted, Diagnosis, Health, Part, Transferred, Usage, WorkflowUsage};
+pub use admin::{Check, Compacted, Diagnosis, Health, Part, RecordUsage, Transferred, Usage, WorkflowUsage};
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
@@ -28,6 +29,7 @@ pub use plan::{
 pub use plugin::{
     AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
 };
+pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue};
 pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
     RunSummary, Stage, StageStatus, Update,

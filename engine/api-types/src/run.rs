@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::record::{Artifact, Emitted};
+
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -48,6 +50,12 @@ pub struct Run {
     pub inputs: Map<String, Value>,
     /// Its stages, in the order of the document.
     pub stages: Vec<Stage>,
+    /// What its stages left, those of all attempts, by stage, instance, attempt and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// What its stages told, in the order in which they did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emitted: Vec<Emitted>,
 }
 
 /// Where a stage is.

@@ -1,8 +1,12 @@
 //! Runs of a data directory: asked of the engine that owns it, or read here when none does.
 
+use std::io::Write;
+
 use anyhow::Context;
-use yuanli_api_types::{List, LogLine, Run, RunSummary};
-use yuanli_server::{Engine, Locations, RunId, Selected};
+use yuanli_api_types::{
+    Artifact, Emitted, List, LogLine, Run, RunSummary, StateCleared, StateOwner, StateValue,
+};
+use yuanli_server::{Engine, Locations, RunId, Selected, WantedArtifact};
 
 use crate::arguments::Global;
 use crate::client::Client;
@@ -87,6 +91,103 @@ impl Access {
                     tell(line)?;
                 }
                 Ok(())
+            }
+        }
+    }
+}
+
+/// What plugins keep.
+impl Access {
+    pub(crate) async fn artifacts(&self, run: &str) -> anyhow::Result<Vec<Artifact>> {
+        match self {
+            Self::Here(engine) => engine.artifacts(select(engine, run).await?).await,
+            Self::There(client) => {
+                let listed: List<Artifact> =
+                    client.get(&format!("/api/v1/runs/{}/artifacts", escaped(run))).await?;
+                Ok(listed.items)
+            }
+        }
+    }
+
+    /// Writes the content of an artifact. Says which one it was.
+    pub(crate) async fn artifact(
+        &self,
+        run: &str,
+        wanted: &WantedArtifact,
+        out: &mut impl Write,
+    ) -> anyhow::Result<Artifact> {
+        let mut write = |bytes: &[u8]| out.write_all(bytes).context("the artifact cannot be written");
+        match self {
+            Self::Here(engine) => {
+                let run = select(engine, run).await?;
+                let mut content = engine.artifact(run, wanted).await?.map_err(Misuse)?;
+                while let Some(bytes) = content.next().await? {
+                    write(&bytes)?;
+                }
+                Ok(content.artifact)
+            }
+            Self::There(client) => {
+                // The run and the attempt first, so that `last` means the same one for both questions.
+                let run: Run = client.get(&format!("/api/v1/runs/{}", escaped(run))).await?;
+                let mut query = format!("name={}", escaped(&wanted.name));
+                let stage = wanted.stage.as_deref().map(escaped);
+                let numbers = [("instance", wanted.instance), ("attempt", wanted.attempt)];
+                query.extend(stage.map(|stage| format!("&stage={stage}")));
+                query.extend(numbers.iter().filter_map(|(key, value)| Some(format!("&{key}={}", (*value)?))));
+                let path = format!("/api/v1/runs/{}/artifacts/content?{query}", run.summary.id);
+                let mut content = client.content(&path).await?;
+                let mut size = 0;
+                while let Some(bytes) = content.next().await? {
+                    size += bytes.len() as u64;
+                    write(&bytes)?;
+                }
+                let is_it = |artifact: &&Artifact| {
+                    artifact.name == wanted.name
+                        && artifact.size_bytes == size
+                        && wanted.stage.as_ref().is_none_or(|stage| artifact.stage == *stage)
+                        && wanted.instance.is_none_or(|instance| artifact.instance == instance)
+                        && wanted.attempt.is_none_or(|attempt| artifact.attempt == attempt)
+                };
+                // Sorted by attempt, of which the last is meant.
+                let artifact = run.artifacts.iter().rfind(is_it).cloned();
+                artifact.context("the artifact was replaced while it was fetched: fetch it again")
+            }
+        }
+    }
+
+    pub(crate) async fn emitted(&self, run: &str) -> anyhow::Result<Vec<Emitted>> {
+        match self {
+            Self::Here(engine) => engine.emitted(select(engine, run).await?).await,
+            Self::There(client) => {
+                let listed: List<Emitted> =
+                    client.get(&format!("/api/v1/runs/{}/events", escaped(run))).await?;
+                Ok(listed.items)
+            }
+        }
+    }
+
+    pub(crate) async fn state_owners(&self) -> anyhow::Result<Vec<StateOwner>> {
+        match self {
+            Self::Here(engine) => engine.state_owners().await,
+            Self::There(client) => Ok(client.get::<List<StateOwner>>("/api/v1/state").await?.items),
+        }
+    }
+
+    pub(crate) async fn state_values(&self, workflow: &str, plugin: &str) -> anyhow::Result<Vec<StateValue>> {
+        match self {
+            Self::Here(engine) => Ok(engine.state_values(workflow, plugin).await?.map_err(Misuse)?),
+            Self::There(client) => {
+                let path = format!("/api/v1/state/{}/{}", escaped(workflow), escaped(plugin));
+                Ok(client.get::<List<StateValue>>(&path).await?.items)
+            }
+        }
+    }
+
+    pub(crate) async fn clear_state(&self, workflow: &str, plugin: &str) -> anyhow::Result<StateCleared> {
+        match self {
+            Self::Here(engine) => Ok(engine.clear_state(workflow, plugin).await?.map_err(Misuse)?),
+            Self::There(client) => {
+                client.delete(&format!("/api/v1/state/{}/{}", escaped(workflow), escaped(plugin))).await
             }
         }
     }

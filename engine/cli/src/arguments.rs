@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod author;
+mod record;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
 pub(crate) use author::{Language, PluginBuild, PluginNew};
+pub(crate) use record::{Artifacts, StateCommand};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -392,6 +394,11 @@ pub(crate) enum PluginCommand {
     New(PluginNew),
     /// Compile a plugin to a component
     Build(PluginBuild),
+    /// What plugins keep from one run of a workflow to the next
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -455,6 +462,11 @@ pub(crate) enum RunsCommand {
     Show(Select),
     /// What the stages of a run wrote
     Logs(Logs),
+    /// What the stages of a run have left: list or fetch it
+    Artifacts(Artifacts),
+    /// What the stages of a run have told
+    #[command(after_help = "Example:\n  yuanli runs events last --json | jq '.items[].type'")]
+    Events(Select),
     /// Ask a run to end
     Cancel(Select),
     /// Say yes to a stage that waits for an approval

@@ -37,6 +37,25 @@ pub(crate) struct Lines {
     _connection: JoinSet<()>,
 }
 
+/// An answer that comes in pieces. The connection lives as long as this.
+pub(crate) struct Content {
+    body: Incoming,
+    _connection: JoinSet<()>,
+}
+
+impl Content {
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.context("the connection to the engine broke")?;
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Client {
     /// The engine at a URL such as `http://127.0.0.1:7100`.
     pub(crate) fn at(url: &str, token: Option<String>) -> anyhow::Result<Self> {
@@ -52,6 +71,10 @@ impl Client {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.ask(Method::GET, path, None::<&()>, None).await
+    }
+
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.ask(Method::DELETE, path, None::<&()>, None).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -81,6 +104,16 @@ impl Client {
         let (response, connection) = self.send(Method::GET, path, None::<&()>, None).await?;
         if response.status().is_success() {
             return Ok(Lines { body: response.into_body(), buffer: Vec::new(), _connection: connection });
+        }
+        read(response).await?;
+        bail!("the engine gave no answer")
+    }
+
+    /// An answer of any size, in pieces as they come.
+    pub(crate) async fn content(&self, path: &str) -> anyhow::Result<Content> {
+        let (response, connection) = self.send(Method::GET, path, None::<&()>, None).await?;
+        if response.status().is_success() {
+            return Ok(Content { body: response.into_body(), _connection: connection });
         }
         read(response).await?;
         bail!("the engine gave no answer")

@@ -52,6 +52,10 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::List(list) } => command::runs::list(&global, list).await,
         Command::Runs { command: RunsCommand::Show(show) } => command::runs::show(&global, show).await,
         Command::Runs { command: RunsCommand::Logs(logs) } => command::runs::logs(&global, logs).await,
+        Command::Runs { command: RunsCommand::Artifacts(wanted) } => {
+            command::record::artifacts(&global, wanted).await
+        }
+        Command::Runs { command: RunsCommand::Events(run) } => command::record::events(&global, run).await,
         Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
         Command::Runs { command: RunsCommand::Approve(approval) } => {
             command::runs::answer(&global, approval, true).await

@@ -150,7 +150,9 @@ pub async fn usage(data: &Path) -> anyhow::Result<api::Usage> {
     match Engine::open(&Locations { data: data.to_owned() }).await {
         Ok(engine) => {
             let workflows = engine.executor().history().workflows().await;
+            let records = engine.record_usage().await;
             engine.close().await;
+            usage.records = Some(records?);
             usage.workflows = workflows?
                 .into_iter()
                 .map(|(workflow, runs, size_bytes)| api::WorkflowUsage {
@@ -175,7 +177,7 @@ const PARTS: [(&str, &str); 10] = [
     ("store/dropped", "what a repair has dropped"),
     ("history", "runs that have ended"),
     ("logs", "long logs"),
-    ("blobs", "large values"),
+    ("blobs", "large values, artifacts among them"),
     ("work", "workspaces of runs that go on"),
     ("plugins", "components"),
     ("cache", "compiled components; made again when it is lost"),

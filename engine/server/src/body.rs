@@ -45,6 +45,8 @@ pub(crate) fn run(row: &Summary, run: &Run, events: &[Recorded]) -> api::Run {
         summary: summary(row),
         inputs: run.inputs().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         stages: stages.map(|(position, pinned)| stage(run, position, pinned, of(pinned))).collect(),
+        artifacts: Vec::new(),
+        emitted: Vec::new(),
     }
 }
 

@@ -371,7 +371,10 @@ impl Engine {
         else {
             return Ok(None);
         };
-        Ok(Some(body::run(&summary, &run, &events)))
+        let mut shown = body::run(&summary, &run, &events);
+        shown.artifacts = self.artifacts(summary.id).await?;
+        shown.emitted = self.emitted(summary.id).await?;
+        Ok(Some(shown))
     }
 
     /// The lines that the attempts of a run (or of one stage) wrote, attempt by attempt, in the order in which they

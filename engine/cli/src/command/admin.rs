@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use yuanli_api_types::{Health, List, Transferred};
+use yuanli_api_types::{Health, List, RecordUsage, Transferred};
 use yuanli_server::admin::{self, Repair};
 
 use crate::arguments::{AdminCommand, Check, Global, Stream};
@@ -164,6 +164,17 @@ async fn usage(global: &Global, data: &Path) -> anyhow::Result<Exit> {
             vec![workflow.workflow, workflow.runs.to_string(), output::size(workflow.size_bytes)]
         });
         output::table(&["WORKFLOW", "ARCHIVED RUNS", "BEFORE PACKING"], rows)?;
+    }
+    if let Some(records) = usage.records.filter(|records| *records != RecordUsage::default()) {
+        output::line("")?;
+        let rows = [
+            ("artifacts", records.artifacts, records.artifacts_bytes),
+            ("events", records.events, records.events_bytes),
+            ("state keys", records.state_keys, records.state_bytes),
+        ];
+        let rows =
+            rows.map(|(what, count, bytes)| vec![what.to_owned(), count.to_string(), output::size(bytes)]);
+        output::table(&["PLUGINS KEEP", "COUNT", "BEFORE PACKING"], rows)?;
     }
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ mod interrupt;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 mod question;
+pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;

@@ -20,6 +20,7 @@ pub(crate) async fn perform(global: &Global, command: PluginCommand) -> anyhow::
         PluginCommand::Remove(plugin) => remove(global, &plugin).await,
         PluginCommand::Lock(arguments) => lock(global, &arguments).await,
         PluginCommand::New(arguments) => super::author::new(global, arguments),
+        PluginCommand::State { command } => super::record::state(global, command).await,
         PluginCommand::Build(arguments) => super::author::build(global, arguments).await,
     }
 }

@@ -4,6 +4,7 @@ use hyper::Method;
 use yuanli_api_types::{Run, Stage};
 use yuanli_server::printable_line;
 
+use super::record;
 use crate::access::Access;
 use crate::arguments::{Approval, Global, List, Logs, Select};
 use crate::exit::{Exit, Misuse};
@@ -63,6 +64,14 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     output::table(&["STAGE", "STATUS", "TOOK", "PLUGIN", "NEEDS"], rows)?;
     for stage in &run.stages {
         show_end(stage)?;
+    }
+    if !run.artifacts.is_empty() {
+        output::line("")?;
+        record::table_of(&run.artifacts)?;
+    }
+    if !run.emitted.is_empty() {
+        output::line("")?;
+        record::table_of_events(&run.emitted)?;
     }
     Ok(())
 }

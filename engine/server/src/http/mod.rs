@@ -5,6 +5,7 @@ mod apps;
 mod hooks;
 mod metrics;
 mod problem;
+mod records;
 mod runs;
 mod secrets;
 mod workflows;
@@ -57,11 +58,16 @@ fn api() -> Router<Arc<Shared>> {
         .route("/api/v1/runs/{run}", get(runs::show))
         .route("/api/v1/runs/{run}/updates", get(runs::updates))
         .route("/api/v1/runs/{run}/logs", get(runs::logs))
+        .route("/api/v1/runs/{run}/artifacts", get(records::artifacts))
+        .route("/api/v1/runs/{run}/artifacts/content", get(records::artifact))
+        .route("/api/v1/runs/{run}/events", get(records::events))
         .route("/api/v1/runs/{run}/cancel", post(runs::cancel))
         .route("/api/v1/runs/{run}/stages/{stage}/answer", post(runs::answer))
         .route("/api/v1/apps", get(apps::list).post(apps::apply))
         .route("/api/v1/apps/{name}", get(apps::show).delete(apps::delete))
         .route("/api/v1/apps/{name}/why", get(apps::why))
+        .route("/api/v1/state", get(records::owners))
+        .route("/api/v1/state/{workflow}/{plugin}", get(records::values).delete(records::clear))
         .route("/api/v1/secrets", get(secrets::list))
         .route("/api/v1/secrets-key", post(secrets::rotate))
         .route("/api/v1/secrets/{name}", put(secrets::set).delete(secrets::delete))

@@ -147,7 +147,7 @@ pub(super) async fn logs(
 }
 
 /// The run that an id, the beginning of one, or `last` names.
-async fn find(shared: &Shared, text: &str) -> Result<RunId, Refusal> {
+pub(super) async fn find(shared: &Shared, text: &str) -> Result<RunId, Refusal> {
     match shared.engine.select(text).await? {
         Selected::One(run) => Ok(run),
         Selected::None if text == "last" => Err(Refusal::NotFound("there is no run yet".to_owned())),

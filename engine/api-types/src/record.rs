@@ -1,0 +1,97 @@
+//! What plugins keep with the engine.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An artifact of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The stage that put it.
+    pub stage: String,
+    /// Which of its instances, from 0.
+    pub instance: u32,
+    /// Which attempt of that, from 1.
+    pub attempt: u32,
+    /// Its name within the attempt.
+    pub name: String,
+    /// What it is, such as `text/plain`.
+    pub media_type: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The digest of its content.
+    pub digest: String,
+    /// When it was put.
+    pub created_at: String,
+}
+
+/// An event that a plugin has emitted. What a CloudEvent has as well is called as there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Emitted {
+    /// Its number in the order of all events of the engine; numbers can be missing.
+    pub number: u64,
+    /// What no other event has.
+    pub id: String,
+    /// `/workflows/NAME/stages/STAGE`
+    pub source: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// When.
+    pub time: String,
+    /// Of the data: `application/json`.
+    pub datacontenttype: String,
+    /// What the plugin tells.
+    pub data: Value,
+    /// The run that emitted it.
+    pub run: String,
+    /// The workflow of the run.
+    pub workflow: String,
+    /// The stage.
+    pub stage: String,
+    /// Which of its instances, from 0.
+    pub instance: u32,
+    /// Which attempt of that, from 1.
+    pub attempt: u32,
+}
+
+/// A plugin that keeps values in a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateOwner {
+    /// The workflow.
+    pub workflow: String,
+    /// The name that the plugin gives itself.
+    pub plugin: String,
+    /// How many keys it has.
+    pub keys: u32,
+    /// Bytes of keys and values.
+    pub size_bytes: u64,
+}
+
+/// A value that a plugin keeps from one run to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateValue {
+    /// Its key.
+    pub key: String,
+    /// The value, where it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The value in base64, where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// Bytes of the value.
+    pub size_bytes: u64,
+    /// Grows with every change of any key of the plugin in the workflow.
+    pub revision: u64,
+    /// When it was set.
+    pub changed_at: String,
+}
+
+/// Values that were removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateCleared {
+    /// How many keys.
+    pub keys: u64,
+}

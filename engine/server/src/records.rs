@@ -1,0 +1,232 @@
+//! What plugins keep, as bodies: artifacts and events of runs, values from one run to the next.
+
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use yuanli_api_types as api;
+use yuanli_executor::{Amounts, KeptEvent, Records, RunArtifact, StateOwner};
+use yuanli_model::RunId;
+use yuanli_ports::records::{Part, StateEntry};
+
+use crate::body::rfc3339;
+use crate::engine::Engine;
+
+/// Which artifact of a run is meant. What is not said may be anything; of several attempts the last one is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedArtifact {
+    /// Its name.
+    pub name: String,
+    /// The stage that put it.
+    pub stage: Option<String>,
+    /// Which of its instances.
+    pub instance: Option<u32>,
+    /// Which attempt of that.
+    pub attempt: Option<u32>,
+}
+
+/// The content of an artifact, part by part.
+#[derive(Debug)]
+pub struct ArtifactContent {
+    /// What it is.
+    pub artifact: api::Artifact,
+    parts: std::vec::IntoIter<Part>,
+    records: Records,
+}
+
+impl ArtifactContent {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let Some(part) = self.parts.next() else { return Ok(None) };
+        Ok(Some(self.records.part(part.digest).await?))
+    }
+}
+
+impl Engine {
+    /// The artifacts of a run, those of all attempts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn artifacts(&self, run: RunId) -> anyhow::Result<Vec<api::Artifact>> {
+        let found = self.executor().records().artifacts_of(run).await?;
+        Ok(found.iter().map(artifact).collect())
+    }
+
+    /// One artifact of a run.
+    ///
+    /// # Errors
+    /// The outer one when the store cannot be read, the inner one says why it is not clear which one is meant.
+    pub async fn artifact(
+        &self,
+        run: RunId,
+        wanted: &WantedArtifact,
+    ) -> anyhow::Result<Result<ArtifactContent, String>> {
+        let records = self.executor().records();
+        let all = records.artifacts_of(run).await?;
+        Ok(select(run, &all, wanted).map(|found| ArtifactContent {
+            artifact: artifact(found),
+            parts: found.content.parts.clone().into_iter(),
+            records: records.clone(),
+        }))
+    }
+
+    /// The events that the plugins of a run have emitted, in their order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn emitted(&self, run: RunId) -> anyhow::Result<Vec<api::Emitted>> {
+        self.executor().records().events_of(run).await?.into_iter().map(emitted).collect()
+    }
+
+    /// The plugins that keep values.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn state_owners(&self) -> anyhow::Result<Vec<api::StateOwner>> {
+        let scopes = self.executor().records().scopes().await?;
+        let owner = |scope: yuanli_executor::StateScope| api::StateOwner {
+            workflow: scope.owner.workflow.to_string(),
+            plugin: scope.owner.plugin,
+            keys: scope.keys,
+            size_bytes: scope.bytes,
+        };
+        Ok(scopes.into_iter().map(owner).collect())
+    }
+
+    /// The values that a plugin keeps in a workflow, by key.
+    ///
+    /// # Errors
+    /// The outer one when the store cannot be read, the inner one when it is the name of no workflow.
+    pub async fn state_values(
+        &self,
+        workflow: &str,
+        plugin: &str,
+    ) -> anyhow::Result<Result<Vec<api::StateValue>, String>> {
+        let owner = match owner(workflow, plugin) {
+            Ok(owner) => owner,
+            Err(why) => return Ok(Err(why)),
+        };
+        let values = self.executor().records().values(&owner).await?;
+        Ok(Ok(values.into_iter().map(value).collect()))
+    }
+
+    /// Removes the values that a plugin keeps in a workflow.
+    ///
+    /// # Errors
+    /// As [`Self::state_values`].
+    pub async fn clear_state(
+        &self,
+        workflow: &str,
+        plugin: &str,
+    ) -> anyhow::Result<Result<api::StateCleared, String>> {
+        let owner = match owner(workflow, plugin) {
+            Ok(owner) => owner,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(api::StateCleared { keys: self.executor().records().clear(&owner).await? }))
+    }
+
+    /// How much plugins keep.
+    pub(crate) async fn record_usage(&self) -> anyhow::Result<api::RecordUsage> {
+        let Amounts { artifacts, artifact_bytes, events, event_bytes, state_keys, state_bytes } =
+            self.executor().records().amounts().await?;
+        Ok(api::RecordUsage {
+            artifacts,
+            artifacts_bytes: artifact_bytes,
+            events,
+            events_bytes: event_bytes,
+            state_keys,
+            state_bytes,
+        })
+    }
+}
+
+/// The artifact that is meant.
+fn select<'a>(
+    run: RunId,
+    all: &'a [RunArtifact],
+    wanted: &WantedArtifact,
+) -> Result<&'a RunArtifact, String> {
+    let is_meant = |found: &&RunArtifact| {
+        found.content.name == wanted.name
+            && wanted.stage.as_ref().is_none_or(|stage| found.stage.as_str() == stage)
+            && wanted.instance.is_none_or(|instance| found.instance == instance)
+            && wanted.attempt.is_none_or(|attempt| found.attempt == attempt)
+    };
+    let meant: Vec<&RunArtifact> = all.iter().filter(is_meant).collect();
+    // They are sorted by stage, instance and attempt.
+    let Some(last) = meant.last() else {
+        let names: Vec<String> =
+            all.iter().map(|found| format!("{}/{}", found.stage, found.content.name)).collect();
+        let known = match names.as_slice() {
+            [] => "it has none".to_owned(),
+            names => format!("it has {}", names.join(", ")),
+        };
+        return Err(format!("run {run} has no artifact `{}` like this; {known}", wanted.name));
+    };
+    let other = meant.iter().find(|found| (&found.stage, found.instance) != (&last.stage, last.instance));
+    match other {
+        None => Ok(last),
+        Some(other) if other.stage != last.stage => Err(format!(
+            "stages `{}` and `{}` of run {run} have an artifact `{}`: name one with --stage",
+            other.stage, last.stage, wanted.name
+        )),
+        Some(_) => Err(format!(
+            "several instances of stage `{}` of run {run} have an artifact `{}`: name one with --instance",
+            last.stage, wanted.name
+        )),
+    }
+}
+
+fn owner(workflow: &str, plugin: &str) -> Result<StateOwner, String> {
+    let workflow = workflow.parse().map_err(|error: yuanli_model::id::InvalidId| error.to_string())?;
+    Ok(StateOwner { workflow, plugin: plugin.to_owned() })
+}
+
+fn artifact(found: &RunArtifact) -> api::Artifact {
+    api::Artifact {
+        stage: found.stage.to_string(),
+        instance: found.instance,
+        attempt: found.attempt,
+        name: found.content.name.clone(),
+        media_type: found.content.media_type.clone(),
+        size_bytes: found.content.size(),
+        digest: found.content.digest.to_string(),
+        created_at: rfc3339(found.created),
+    }
+}
+
+fn emitted(KeptEvent { number, event }: KeptEvent) -> anyhow::Result<api::Emitted> {
+    let data = serde_json::from_str(&event.data).with_context(|| format!("the data of event {number}"))?;
+    Ok(api::Emitted {
+        number,
+        id: event.id(),
+        source: event.source(),
+        time: rfc3339(event.at),
+        datacontenttype: "application/json".to_owned(),
+        data,
+        run: event.attempt.run.to_string(),
+        workflow: event.workflow.to_string(),
+        stage: event.attempt.stage.to_string(),
+        instance: event.attempt.instance,
+        attempt: event.attempt.attempt,
+        kind: event.kind,
+        subject: event.subject,
+    })
+}
+
+fn value(entry: StateEntry) -> api::StateValue {
+    let StateEntry { key, value, revision, changed } = entry;
+    let text = String::from_utf8(value.to_vec()).ok();
+    api::StateValue {
+        key,
+        base64: text.is_none().then(|| STANDARD.encode(&value)),
+        text,
+        size_bytes: value.len() as u64,
+        revision,
+        changed_at: rfc3339(changed),
+    }
+}
