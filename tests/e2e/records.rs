@@ -168,6 +168,7 @@ fn what_plugins_keep_survives_runs_export_and_import() {
     let owners = items(&other, &["plugin", "state", "list"]);
     assert_eq!(owners, [json!({ "workflow": "keeping", "plugin": "probe", "keys": 2, "size_bytes": 11 })]);
     other.yuanli(&["plugin", "state", "list", "Keeping", "probe"]).expect(2, &["Keeping"]);
+    other.yuanli(&["plugin", "state", "list", "keeping", "a b"]).expect(2, &["a b"]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub const MAX_EVENT_TYPE_BYTES: usize = 128;
 pub const MAX_SUBJECT_BYTES: usize = 256;
 /// Most events of an attempt: more is a log.
 pub const MAX_ATTEMPT_EVENTS: u32 = 1_000;
+/// Most bytes of the events of a run, as they are stored: all of them are shown with it.
+pub const MAX_RUN_EVENT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why it was not done; nothing was changed. Messages are for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use yuanli_api_types as api;
 use yuanli_executor::{Amounts, KeptEvent, Records, RunArtifact, StateOwner};
 use yuanli_model::RunId;
+use yuanli_model::plugin::Name as PluginName;
 use yuanli_ports::records::{Part, StateEntry};
 
 use crate::body::rfc3339;
@@ -99,7 +100,7 @@ impl Engine {
     /// The values that a plugin keeps in a workflow, by key.
     ///
     /// # Errors
-    /// The outer one when the store cannot be read, the inner one when it is the name of no workflow.
+    /// The outer one when the store cannot be read, the inner one when these are no names.
     pub async fn state_values(
         &self,
         workflow: &str,
@@ -183,7 +184,8 @@ fn select<'a>(
 
 fn owner(workflow: &str, plugin: &str) -> Result<StateOwner, String> {
     let workflow = workflow.parse().map_err(|error: yuanli_model::id::InvalidId| error.to_string())?;
-    Ok(StateOwner { workflow, plugin: plugin.to_owned() })
+    let plugin = plugin.parse::<PluginName>().map_err(|error| error.to_string())?;
+    Ok(StateOwner { workflow, plugin: plugin.to_string() })
 }
 
 fn artifact(found: &RunArtifact) -> api::Artifact {

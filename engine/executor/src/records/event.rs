@@ -6,7 +6,8 @@
 use yuanli_model::{AttemptId, RunId, Timestamp, WorkflowName};
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{
-    MAX_ATTEMPT_EVENTS, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_SUBJECT_BYTES, NewEvent, RecordError,
+    MAX_ATTEMPT_EVENTS, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_RUN_EVENT_BYTES, MAX_SUBJECT_BYTES,
+    NewEvent, RecordError,
 };
 use yuanli_ports::store::{Batch, Range};
 
@@ -142,11 +143,9 @@ impl Records {
             subject,
             data,
         });
-        let gathered = Gathered {
-            events: gathered.events + 1,
-            event_bytes: gathered.event_bytes + stored.len() as u64,
-            ..gathered
-        };
+        let event_bytes = gathered.event_bytes + stored.len() as u64;
+        check_room(event_bytes)?;
+        let gathered = Gathered { events: gathered.events + 1, event_bytes, ..gathered };
         let mut batch = Batch { preconditions: vec![next_as_read, gathered_as_read], writes: Vec::new() };
         batch.put(key::next_emitted(), envelope::seal(&Next { number: number + 1 }));
         batch.put(key::emitted(number), stored);
@@ -159,6 +158,15 @@ impl Records {
 fn id(attempt: &AttemptId, call: u32) -> String {
     let AttemptId { run, stage, instance, attempt } = attempt;
     format!("{run}-{stage}-{instance}-{attempt}-{call}")
+}
+
+fn check_room(event_bytes: u64) -> Result<(), RecordError> {
+    if event_bytes <= MAX_RUN_EVENT_BYTES {
+        return Ok(());
+    }
+    Err(RecordError::TooMany(format!(
+        "the events of the run would have {event_bytes} bytes; at most {MAX_RUN_EVENT_BYTES} are kept: put more into artifacts"
+    )))
 }
 
 fn check(event: &NewEvent) -> Result<(), RecordError> {
@@ -182,4 +190,16 @@ fn check(event: &NewEvent) -> Result<(), RecordError> {
     serde_json::from_str::<serde_json::Value>(&event.data)
         .map(drop)
         .map_err(|e| RecordError::Invalid(format!("the data of the event are no JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_of_a_run_have_an_end_of_room() {
+        assert_eq!(check_room(MAX_RUN_EVENT_BYTES), Ok(()));
+        let refused = check_room(MAX_RUN_EVENT_BYTES + 1).expect_err("it is too much");
+        assert!(matches!(&refused, RecordError::TooMany(why) if why.contains("16777216")), "{refused:?}");
+    }
 }

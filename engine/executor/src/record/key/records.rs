@@ -204,6 +204,7 @@ mod tests {
         #[test]
         fn keys_of_attempts_are_ordered_like_what_they_name(a in attempt(), b in attempt(), m in any::<u32>(), n in any::<u32>()) {
             prop_assert_eq!((&a, m).cmp(&(&b, n)), call(&a, m).cmp(&call(&b, n)));
+            prop_assert_eq!(m.cmp(&n), call(&a, m).cmp(&call(&a, n)));
             prop_assert_eq!(a.cmp(&b), artifact(&a, "x").cmp(&artifact(&b, "x")));
         }
 
