@@ -211,8 +211,10 @@ impl Broken {
     }
 }
 
-/// Bytes for a person: as they are when they are a short text, else how many and which.
-pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
+/// Bytes or a text for a person: as it is when it is short, else how long and which one. A guest can give one of any length, and
+/// one that is cut could show a part of a secret.
+pub(crate) fn shown(bytes: impl AsRef<[u8]>) -> String {
+    let bytes = bytes.as_ref();
     match std::str::from_utf8(bytes) {
         Ok(text) if text.len() <= MAX_SHOWN_TEXT => format!("{text:?}"),
         _ => format!("{} bytes, {}", bytes.len(), Digest::of(bytes)),

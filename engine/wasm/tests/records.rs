@@ -191,6 +191,11 @@ async fn names_and_values_that_are_not_as_they_have_to_be_are_refused() {
     check(set("a\nb"), "control character").await;
     check(set(&"k".repeat(257)), "257 bytes").await;
     check(json!({ "call": "get", "key": "\u{7f}" }), "control character").await;
+    let long = "\u{1}".repeat(1_000_000);
+    check(json!({ "call": "get", "key": long }), "1000000 bytes").await;
+    check(json!({ "call": "list", "prefix": long, "after": null }), "at most 256").await;
+    check(json!({ "call": "list", "prefix": "", "after": long }), "at most 256").await;
+    check(json!({ "call": "put", "name": "a", "media_type": long, "text": "" }), "1000000 bytes").await;
     check(json!({ "call": "set-bytes", "key": "a", "bytes": 8193 }), "at most 8192").await;
     check(json!({ "call": "set-bytes", "key": "a", "bytes": 100_000_000 }), "TooLarge").await;
 

@@ -127,6 +127,11 @@ impl Records {
         prefix: &str,
         after: Option<&str>,
     ) -> Result<Vec<StateEntry>, RecordError> {
+        if prefix.len().max(after.map_or(0, str::len)) > MAX_STATE_KEY_BYTES {
+            let why =
+                format!("a state key has at most {MAX_STATE_KEY_BYTES} bytes, so none begins like this");
+            return Err(RecordError::Invalid(why));
+        }
         let mut range = Range::prefix(&key::states(&owner.workflow, &owner.plugin, prefix), MAX_STATE_PAGE);
         if let Some(after) = after {
             // One before the prefix would take in keys that do not begin with it.

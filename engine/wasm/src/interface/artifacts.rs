@@ -17,7 +17,7 @@ use yuanli_ports::records::{self as port, ARTIFACT_PART_BYTES, NewArtifact, Part
 use super::path;
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
-use crate::journal::shown_bytes;
+use crate::journal::shown;
 
 /// Most bytes that pass through the contract at once into an artifact, as it says.
 const MAX_PUT_BYTES: usize = 16 * 1024 * 1024;
@@ -40,13 +40,15 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         .recorded(
             "put",
             Class::Local,
-            |(name, kind, content): &Put<Vec<u8>>| format!("{name:?}, {kind:?}, {}", shown_bytes(content)),
+            |(name, kind, content): &Put<Vec<u8>>| {
+                format!("{}, {}, {}", shown(name), shown(kind), shown(content))
+            },
             put,
         )?
         .recorded(
             "put-file",
             Class::Local,
-            |(name, kind, path): &Put<String>| format!("{name:?}, {kind:?}, {path:?}"),
+            |(name, kind, path): &Put<String>| format!("{}, {}, {}", shown(name), shown(kind), shown(path)),
             put_file,
         )?
         .call_async("list", Class::Read, list)?
@@ -119,7 +121,8 @@ fn put<'s>(
         let length = content.len();
         if length > MAX_PUT_BYTES {
             return Err(Error::TooLarge(format!(
-                "`{name}` has {length} bytes; at most {MAX_PUT_BYTES} pass at once: put it as a file"
+                "{} has {length} bytes; at most {MAX_PUT_BYTES} pass at once: put it as a file",
+                shown(name)
             )));
         }
         state.attempt.records.room_for(name, media_type, length as u64).await.map_err(of_port)?;
@@ -222,8 +225,9 @@ async fn find(state: &State, stage: &str, instance: u32, name: &str) -> Result<p
     };
     all.into_iter().find(is_meant).ok_or_else(|| {
         Error::NotFound(format!(
-            "stage `{stage}`, instance {instance} has no artifact `{name}` that this stage sees: it sees those of the stages \
-             that it needs"
+            "stage {}, instance {instance} has no artifact {} that this stage sees: it sees those of the stages that it needs",
+            shown(stage),
+            shown(name)
         ))
     })
 }

@@ -8,7 +8,7 @@ use yuanli_ports::records::{MAX_EVENT_BYTES, NewEvent, RecordError};
 
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
-use crate::journal::shown_bytes;
+use crate::journal::shown;
 use crate::mask::Mask;
 
 /// Type, data and subject.
@@ -19,7 +19,8 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         "emit",
         Class::Local,
         |(kind, data, subject): &Parameters| {
-            format!("{kind:?}, {}, {subject:?}", shown_bytes(data.as_bytes()))
+            let subject = subject.as_deref().map_or_else(|| "none".to_owned(), shown);
+            format!("{}, {}, {subject}", shown(kind), shown(data.as_bytes()))
         },
         emit,
     )?;

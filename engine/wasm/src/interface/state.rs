@@ -8,33 +8,36 @@ use yuanli_ports::records::{Expected, RecordError, StateEntry};
 
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
-use crate::journal::shown_bytes;
+use crate::journal::shown;
 
 /// What a change gives: its answer, and the change.
 type Changed<'s, T> = Answer<'s, ((Result<T, Error>,), Staged)>;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:state/state@0.1.0", declared)?
-        .recorded("get", Class::Read, |(key,): &(String,)| format!("{key:?}"), get)?
+        .recorded("get", Class::Read, |(key,): &(String,)| shown(key), get)?
         .recorded(
             "set",
             Class::Local,
-            |(key, value): &(String, Vec<u8>)| format!("{key:?}, {}", shown_bytes(value)),
+            |(key, value): &(String, Vec<u8>)| format!("{}, {}", shown(key), shown(value)),
             set,
         )?
         .recorded(
             "compare-and-set",
             Class::Local,
             |(key, expected, value): &(String, Option<u64>, Vec<u8>)| {
-                format!("{key:?}, {expected:?}, {}", shown_bytes(value))
+                format!("{}, {expected:?}, {}", shown(key), shown(value))
             },
             compare_and_set,
         )?
-        .recorded("delete", Class::Local, |(key,): &(String,)| format!("{key:?}"), delete)?
+        .recorded("delete", Class::Local, |(key,): &(String,)| shown(key), delete)?
         .recorded(
             "list",
             Class::Read,
-            |(prefix, after): &(String, Option<String>)| format!("{prefix:?}, {after:?}"),
+            |(prefix, after): &(String, Option<String>)| {
+                let after = after.as_deref().map_or_else(|| "none".to_owned(), shown);
+                format!("{}, {after}", shown(prefix))
+            },
             list,
         )?;
     Ok(())
