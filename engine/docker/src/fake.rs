@@ -102,6 +102,8 @@ struct State {
     images: BTreeMap<String, Image>,
     /// What commands do, by the image's name and the command.
     scripts: HashMap<(String, Vec<String>), Behaviour>,
+    /// What other commands do; without it they end at once, with code 0.
+    others: Option<Behaviour>,
     build: Option<BuildBehaviour>,
     containers: BTreeMap<String, Container>,
     fleet: replica::Fleet,
@@ -137,6 +139,17 @@ impl FakeDocker {
     pub fn script(&self, image: &str, command: &[&str], behaviour: Behaviour) {
         let command = command.iter().map(|&part| part.to_owned()).collect();
         self.state().scripts.insert((full_name(image), command), behaviour);
+    }
+
+    /// Says what commands do that have no script. Applies to containers that are started later.
+    pub fn script_others(&self, behaviour: Behaviour) {
+        self.state().others = Some(behaviour);
+    }
+
+    /// Forgets everything, as a new engine.
+    pub fn reset(&self) {
+        *self.state() = State::default();
+        self.changed.notify_waiters();
     }
 
     /// Says what builds do from now on; before that they succeed silently.
@@ -234,7 +247,8 @@ impl Containers for FakeDocker {
         }
         let key = (full_name(&request.image), request.command.clone());
         let exit = |code, is_out_of_memory| Some(Exit { code, is_out_of_memory });
-        let (lines, exit) = match state.scripts.get(&key).cloned() {
+        let script = state.scripts.get(&key).or(state.others.as_ref()).cloned();
+        let (lines, exit) = match script {
             None => (Vec::new(), exit(0, false)),
             Some(Behaviour::Ends { lines, code }) => (lines, exit(code, false)),
             Some(Behaviour::RunsUntilStopped { lines }) => (lines, None),
