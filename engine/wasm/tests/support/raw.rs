@@ -22,6 +22,8 @@ pub(crate) struct Raw {
     pub(crate) describe: &'static str,
     /// The body of `run (param $config i32) (param $length i32) (result i32)`, which gives the address of its result.
     pub(crate) run: &'static str,
+    /// What the module calls it, by which tools know how it is lifted.
+    pub(crate) run_as: &'static str,
     /// More of the module.
     pub(crate) more: &'static str,
 }
@@ -37,6 +39,7 @@ impl Default for Raw {
             declarations: "",
             describe: "",
             run: GIVE,
+            run_as: "run",
             more: "",
         }
     }
@@ -65,7 +68,7 @@ impl Raw {
         record.resize(64, 0);
         record.extend(texts.concat().bytes());
         let record: String = record.iter().map(|byte| format!("\\{byte:02x}")).collect();
-        let Self { declarations, describe, run, more, .. } = self;
+        let Self { declarations, describe, run, run_as, more, .. } = self;
         let text = format!(
             r#"(module
                 {declarations}
@@ -78,7 +81,7 @@ impl Raw {
                     (global.set $free (i32.add (global.get $free)
                         (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
                 (func (export "describe") (result i32) {describe} (i32.const {DESCRIPTION}))
-                (func (export "run") (param $config i32) (param $length i32) (result i32) {run})
+                (func (export "{run_as}") (param $config i32) (param $length i32) (result i32) {run})
                 {more}
             )"#
         );
