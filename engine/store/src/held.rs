@@ -13,8 +13,11 @@ use tempfile::TempDir;
 
 use crate::disk::TEMPORARY;
 
-/// Folders of a data directory whose files belong to it, beside its store. Workspaces and caches do not.
-pub(crate) const FOLDERS: [&str; 3] = ["history", "logs", "blobs"];
+/// Folders of a data directory whose files belong to it, beside its store. Workspaces and caches do not. Entries of plugins
+/// come before components: one that is there then has its component, which was there before it and is never removed.
+pub(crate) const FOLDERS: [&str; 5] = ["history", "logs", "blobs", "plugins/added", COMPONENTS];
+/// The folder of components, whose folder of entries stands alone.
+const COMPONENTS: &str = "plugins";
 /// How the names of folders begin that hold what is exported.
 const HELD: &str = ".yuanli-export-";
 
@@ -39,7 +42,7 @@ impl Held {
     /// Holds what is not held yet.
     pub(crate) fn hold(&self, data: &Path) -> io::Result<()> {
         for folder in FOLDERS {
-            for path in files(&data.join(folder))? {
+            for path in files_of(data, folder)? {
                 let link = self.folder.path().join(path.strip_prefix(data).map_err(io::Error::other)?);
                 link.parent().map_or(Ok(()), fs::create_dir_all)?;
                 match fs::hard_link(&path, &link) {
@@ -71,8 +74,21 @@ pub(crate) fn sweep(data: &Path) {
     }
 }
 
+/// The files of one of the [`FOLDERS`] in a data directory, by name.
+pub(crate) fn files_of(data: &Path, folder: &str) -> io::Result<Vec<PathBuf>> {
+    let path = data.join(folder);
+    let mut found = files(&path)?;
+    if folder.starts_with(COMPONENTS) {
+        // Locks and what is still being written begin with a dot.
+        let is_hidden =
+            |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        found.retain(|file| file.parent() == Some(&path) && !is_hidden(file));
+    }
+    Ok(found)
+}
+
 /// The files below a folder, by name, that are not only begun.
-pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

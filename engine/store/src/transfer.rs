@@ -16,11 +16,12 @@ use crate::blocks;
 use crate::disk::{Local, write_whole};
 use crate::embedded::Layout;
 use crate::export;
-use crate::held::{FOLDERS, Held, files};
+use crate::held::{FOLDERS, Held, files_of};
 use crate::truth::Truth;
 
 const MAGIC: &[u8; 8] = b"yuanliX\0";
-const VERSION: u32 = 1;
+/// Since version 2 the store of plugins is in it.
+const VERSION: u32 = 2;
 /// Kinds of blocks.
 pub(crate) const ABOUT: u32 = 10;
 const ENTRIES: u32 = 11;
@@ -122,7 +123,7 @@ pub fn export_directory(data: &Path, mut out: impl Write) -> Result<Transferred,
     // After the entries: what they name was there before them, and files are only added to.
     let beside = held.as_ref().map_or(data, |held| held.path());
     for folder in FOLDERS {
-        for path in files(&beside.join(folder)).map_err(failed(format!("{folder} cannot be read")))? {
+        for path in files_of(beside, folder).map_err(failed(format!("{folder} cannot be read")))? {
             write_file(&mut out, beside, &path, &mut made)?;
         }
     }
@@ -202,7 +203,7 @@ fn check_head(input: &mut impl Read) -> Result<(), TransferError> {
         return Err(damaged("it does not begin as a stream of `yuanli admin export` does"));
     }
     match u32::from_le_bytes([head[8], head[9], head[10], head[11]]) {
-        VERSION => Ok(()),
+        1..=VERSION => Ok(()),
         newer => Err(TransferError::Newer(newer)),
     }
 }
