@@ -93,6 +93,11 @@ fn a_new_plugin_works(language: Language) {
     assert_eq!(built["plugin"]["name"], "words");
     assert_eq!(built["language"], language.name);
     assert_eq!(built["grants"], json!(["workspace"]));
+    let report = place.json(&["plugin", "test", "words"]);
+    let names: Vec<&str> =
+        report["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap()).collect();
+    assert!(names.ends_with(&["counts the words of text files", "fails when no file is meant"]), "{report}");
+    assert!(report["cases"].as_array().unwrap().iter().all(|case| case["outcome"] == "passed"), "{report}");
     place.yuanli(&["run", "words"]).expect(0, &["[words] fox.txt: 9 words", "[tell] 13 words in 2 files"]);
 }
 
@@ -109,6 +114,14 @@ fn the_example_sums_up(language: Language) {
     }
     let built = test_and_build(&place, language, &tools, "plugin");
     assert_eq!(built["grants"], json!(["workspace", "containers"]));
+    // What the conformance suite has of it, beside the case of its own.
+    for cases in [root().join("tests/conformance/guests/junit-report"), place.path("plugin/tests")] {
+        let report = place.json(&["plugin", "test", "plugin", "--cases", cases.to_str().unwrap()]);
+        assert!(
+            report["cases"].as_array().unwrap().iter().all(|case| case["outcome"] == "passed"),
+            "{report:#}"
+        );
+    }
     let image = format!("image={}", docker::IMAGE);
     let run = ["run", "plugin", "--input", &image];
     let ended = place.yuanli(&run).expect(0, &["[report] looking at /workspace/junit.xml"]);

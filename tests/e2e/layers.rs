@@ -22,12 +22,16 @@ fn allowed(name: &str) -> Vec<&str> {
         "triggers" => vec!["model", "calendar", "ports"],
         "wasm" => vec!["ports", "model", "bindings"],
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
+        // It wires a component host of its own, with a Docker in memory.
+        "conformance" => vec!["model", "ports", "lang", "wasm", "docker"],
         "bindings" | "sdk" => vec![],
         "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
-        "server" => {
-            [PURE.as_slice(), &ADAPTERS, &["triggers", "ports", "executor", "apps", "api-types", "plugins"]]
-                .concat()
-        }
+        "server" => [
+            PURE.as_slice(),
+            &ADAPTERS,
+            &["triggers", "ports", "executor", "apps", "api-types", "plugins", "conformance"],
+        ]
+        .concat(),
         "cli" => vec!["api-types", "server"],
         "plugins" | "test-guests" => vec!["embed"],
         plugin if plugin.starts_with("plugin-") || plugin.starts_with("test-guest-") => vec!["sdk"],

@@ -13,6 +13,9 @@ pub struct Check {
     pub runs: u64,
     /// Runs that were found in the archive.
     pub archived_runs: u64,
+    /// Plugins of the store of plugins that were looked at.
+    #[serde(default)]
+    pub plugins: u64,
     /// What is wrong.
     pub findings: Vec<String>,
     /// What a repair does about it, or has done.
@@ -45,9 +48,22 @@ pub struct Usage {
     pub free_bytes: u64,
     /// By workflow: runs that are in the archive, before they are packed, largest first.
     pub workflows: Vec<WorkflowUsage>,
+    /// What the store of plugins has.
+    #[serde(default)]
+    pub plugins: PluginUsage,
     /// What plugins keep; absent while an engine uses the directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordUsage>,
+}
+
+/// What the store of plugins has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginUsage {
+    /// Plugins that were added, each version for itself.
+    pub added: u64,
+    /// Components that are kept: of those, of plugins that were used from files, and of some that were taken out again and
+    /// that a run may still be pinned to.
+    pub components: u64,
 }
 
 /// What plugins keep, of all runs and workflows together.

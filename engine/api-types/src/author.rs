@@ -33,3 +33,72 @@ pub struct BuiltPlugin {
     /// Of that, what a workflow has to grant.
     pub grants: Vec<String>,
 }
+
+/// A component with what it says of itself written into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedPlugin {
+    /// The file.
+    pub component: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The name that it gives itself.
+    pub name: String,
+    /// The version that it gives itself.
+    pub version: String,
+}
+
+/// A component that was checked against the contract and the cases of its author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginTest {
+    /// The file of the component.
+    pub component: String,
+    /// Its digest.
+    pub digest: String,
+    /// What it calls itself; absent when it does not say that rightly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether nothing failed.
+    pub passed: bool,
+    /// What was checked, in order.
+    pub cases: Vec<PluginTestCase>,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginTestCase {
+    /// What holds, or does not.
+    pub name: String,
+    /// The file of the case; absent for what holds for every plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What came of it.
+    pub outcome: TestOutcome,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What differs and how, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
+    /// The last lines that the plugin wrote, when something differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// Why it cannot be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestOutcome {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It cannot be known.
+    Skipped,
+}

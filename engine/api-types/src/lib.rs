@@ -15,11 +15,13 @@ mod record;
 mod run;
 mod workflow;
 
-pub use admin::{Check, Compacted, Diagnosis, Health, Part, RecordUsage, Transferred, Usage, WorkflowUsage};
+pub use admin::{
+    Check, Compacted, Diagnosis, Health, Part, PluginUsage, RecordUsage, Transferred, Usage, WorkflowUsage,
+};
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
-pub use author::{BuiltPlugin, NewPlugin};
+pub use author::{BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, PluginTestCase, TestOutcome};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;
 pub use list::List;

@@ -78,6 +78,9 @@ pub struct PluginInspection {
     pub size_bytes: u64,
     /// Where it came from.
     pub origin: PluginOrigin,
+    /// Whether what it says of itself was read in the file, and not asked of it: whoever made it may have written anything.
+    #[serde(default)]
+    pub claimed: bool,
     /// What it may reach, from its imports.
     pub rights: Vec<Right>,
     /// The interfaces of WASI that it imports, which are linked to what is harmless and count as no right.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
-pub(crate) use author::{Language, PluginBuild, PluginNew};
+pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Tried};
 pub(crate) use record::{Artifacts, StateCommand};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
@@ -289,6 +289,7 @@ Examples:
   yuanli run shop.yaml --input tag=v2 --dry
   yuanli run shop.yaml --approve ship
   yuanli run shop.yaml --input token=registry --secret registry=env:REGISTRY_TOKEN
+  yuanli run . --plugin ./target/wasm32-wasip2/release/probe.wasm --watch
   cat shop.yaml | yuanli run -")]
 pub(crate) struct Run {
     /// The workflow's file, or the folder that has one; `-` is standard input
@@ -308,6 +309,12 @@ pub(crate) struct Run {
     /// Only print what would run; `yuanli workflow plan` can draw it
     #[arg(long)]
     pub(crate) dry: bool,
+    /// The component to take for a plugin, in place of whatever else has its name; may be given several times
+    #[arg(long = "plugin", value_name = "[NAME=]FILE", conflicts_with = "dry")]
+    pub(crate) plugins: Vec<Tried>,
+    /// Run again whenever the workflow's file or one of these components changes
+    #[arg(long, conflicts_with = "dry")]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -399,12 +406,17 @@ pub(crate) enum PluginCommand {
         #[command(subcommand)]
         command: StateCommand,
     },
+    /// Check a component: what holds for every plugin, and the cases of its author
+    Test(PluginTest),
+    /// Write what a component says of itself into it
+    Pack(PluginPack),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Rights are read from what the component imports, before anything of it is compiled. What it says
-of itself is asked of it where it reaches nothing; when that fails, the exit code is 1.
+of itself is asked of it where it reaches nothing; when that fails, the exit code is 1. With --claimed
+nothing of it is compiled or run: what is told is what `yuanli plugin pack` has written into it.
 
 Examples:
   yuanli plugin inspect ./probe.wasm
@@ -414,19 +426,28 @@ pub(crate) struct Inspect {
     /// The file of a component, or the name of a plugin
     #[arg(value_name = "FILE|NAME[@VERSION]")]
     pub(crate) plugin: String,
+    /// Only read the file: what it says of itself is what it claims
+    #[arg(long)]
+    pub(crate) claimed: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Of a folder all `*.wasm` are added, or none. A name can have several versions, each is one component.
+What comes from a URL is asked for, or named by its digest with --sha256. In clear (http) it is fetched
+from this machine only, unless its digest is named.
 
 Examples:
   yuanli plugin add ./probe.wasm
+  yuanli plugin add https://example.com/probe.wasm --sha256 9f86d081884c7d65…
   yuanli plugin add ./target/plugins --replace")]
 pub(crate) struct PluginAdd {
-    /// The file of a component, or a folder of them
-    #[arg(value_name = "FILE|FOLDER")]
+    /// The file of a component, a folder of them, or of a plugin that was built, or where to fetch one
+    #[arg(value_name = "FILE|FOLDER|URL")]
     pub(crate) path: String,
+    /// The SHA-256 of what is fetched
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) sha256: Option<String>,
     /// Let a component take the place of another one with its name and version
     #[arg(long)]
     pub(crate) replace: bool,

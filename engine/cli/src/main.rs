@@ -10,6 +10,7 @@ mod author;
 mod client;
 mod command;
 mod exit;
+mod junit;
 mod output;
 mod sarif;
 mod view;

@@ -51,9 +51,13 @@ pub async fn check(data: &Path, repair: Repair) -> anyhow::Result<api::Check> {
             return Ok(checked);
         }
     }
+    let stock = yuanli_wasm::take_stock(&data.join(COMPONENTS))?;
     if checked.findings.is_empty() || checked.is_repaired {
         check_runs(data, repair, &mut checked).await?;
     }
+    // No repair makes a component again.
+    checked.findings.extend(stock.findings);
+    checked.plugins = stock.added;
     checked.is_sound = checked.findings.is_empty();
     Ok(checked)
 }
@@ -169,6 +173,9 @@ pub async fn usage(data: &Path) -> anyhow::Result<api::Usage> {
     Ok(usage)
 }
 
+/// Where components are, and in there the store of plugins.
+const COMPONENTS: &str = "plugins";
+
 /// The parts of a data directory.
 const PARTS: [(&str, &str); 10] = [
     ("store/journal", "every commit that no export holds yet"),
@@ -179,7 +186,7 @@ const PARTS: [(&str, &str); 10] = [
     ("logs", "long logs"),
     ("blobs", "large values, artifacts among them"),
     ("work", "workspaces of runs that go on"),
-    ("plugins", "components"),
+    (COMPONENTS, "components, and what is known of those that were added"),
     ("cache", "compiled components; made again when it is lost"),
 ];
 
@@ -197,6 +204,8 @@ fn sizes(data: &Path) -> anyhow::Result<api::Usage> {
     }
     usage.parts.sort_by_key(|part| std::cmp::Reverse(part.size_bytes));
     usage.free_bytes = disk::free(data).with_context(cannot)?;
+    let stock = yuanli_wasm::take_stock(&data.join(COMPONENTS))?;
+    usage.plugins = api::PluginUsage { added: stock.added, components: stock.components };
     Ok(usage)
 }
 

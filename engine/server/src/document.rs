@@ -1,6 +1,7 @@
 //! A workflow's file, compiled. `file.rs` reads it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -11,10 +12,12 @@ use yuanli_lang::{Catalog, Compilation, Lines, Refusal, RenderOptions, Severity}
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
+use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::Origin;
 
 use crate::file::File;
 use crate::library::Library;
+use crate::plugins::unread;
 use crate::workflows::{Compiler, Source};
 
 /// Columns of excerpts for a reader whose terminal is not known.
@@ -150,12 +153,64 @@ impl Library {
         self.compile(file, Source::Beside).await.map_err(Unread::Machine)
     }
 
+    /// The same with components of files in the place of plugins: of the one that is named, or that has the component's own
+    /// name. What a stage asks of the version still counts.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when one of them is no component that can be used, or no stage uses the plugin.
+    pub async fn read_trying(
+        &self,
+        file: &str,
+        tried: &[(Option<String>, PathBuf)],
+    ) -> Result<Document, Unread> {
+        if tried.is_empty() {
+            return self.read(file).await;
+        }
+        let library = self.trying(tried).await?;
+        let document = library.read(file).await?;
+        for name in library.tried.keys() {
+            let uses_it = |reference: &PluginReference| called(reference) == Some(name.as_str());
+            if document.is_valid() && !document.used.plugins.keys().any(uses_it) {
+                let file = document.name();
+                return Err(Unread::File(format!("no stage of `{file}` uses the plugin `{name}`")));
+            }
+        }
+        Ok(document)
+    }
+
+    async fn trying(&self, tried: &[(Option<String>, PathBuf)]) -> Result<Self, Unread> {
+        let mut library = self.clone();
+        for (name, path) in tried {
+            let path = std::path::absolute(path).map_err(|e| Unread::Machine(e.into()))?;
+            let folder = path.parent().unwrap_or(&path).to_owned();
+            let origin = Origin { root: folder.clone(), folder };
+            let reference = PluginReference::File(path.display().to_string());
+            let found = self.plugins.resolve(&reference, &origin).await.map_err(unread)?;
+            let name = name.clone().unwrap_or_else(|| found.name.clone());
+            library.tried.insert(name, found);
+        }
+        Ok(library)
+    }
+
+    /// The component that is tried in the place of the plugin of a reference.
+    pub(crate) fn tried(&self, reference: &PluginReference) -> Option<&Arc<PluginDescription>> {
+        self.tried.get(called(reference)?)
+    }
+
     /// Finds everything that is wrong with a text.
     ///
     /// # Errors
     /// When this machine fails; what is wrong *in* the text is no error here.
     pub(crate) async fn compile(&self, file: File, workflows: Source<'_>) -> anyhow::Result<Document> {
         Compiler::new(self, workflows).compile(file).await
+    }
+}
+
+/// The name of the plugin that a reference stands for; that of a file is the file's, as `plugin build` calls it.
+fn called(reference: &PluginReference) -> Option<&str> {
+    match reference {
+        PluginReference::File(path) => Path::new(path).file_stem()?.to_str(),
+        other => other.name(),
     }
 }
 
@@ -170,6 +225,16 @@ impl Document {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The files that it comes from: its own, and those of components that it names.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let named = self.used.plugins.keys().filter_map(|reference| match reference {
+            PluginReference::File(path) => Some(self.origin.folder.join(path)),
+            _ => None,
+        });
+        named.chain([PathBuf::from(&self.name)]).collect()
     }
 
     /// Whether it can be run.
@@ -233,6 +298,19 @@ impl Document {
     pub(crate) fn added(&self) -> impl Iterator<Item = (&PluginReference, &PluginDescription)> {
         let known = self.used.plugins.iter().filter_map(|(uses, found)| Some((uses, found.as_deref().ok()?)));
         known.filter(|(uses, found)| uses.name().is_some() && !found.is_builtin)
+    }
+
+    /// The components of all plugins that it uses, and of those that the workflows use that it runs.
+    pub(crate) fn components(&self) -> BTreeSet<Digest> {
+        let own = self.used.plugins.values().filter_map(|found| Some(found.as_ref().ok()?.digest));
+        let of_workflows = self.used.workflows.values().filter_map(|found| found.as_ref().ok()?.as_ref());
+        let theirs = of_workflows.flat_map(|definition| {
+            let stages = definition.workflow.stages().iter().zip(&definition.components);
+            stages
+                .filter(|(stage, _)| matches!(stage.work, Work::Plugin { .. }))
+                .map(|(_, component)| *component)
+        });
+        own.chain(theirs).collect()
     }
 
     /// The version of a workflow that it runs, when it is known.

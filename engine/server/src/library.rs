@@ -1,5 +1,6 @@
 //! Plugins and the documents that use them: what can be known without a data directory of one's own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_lang::DocumentKind;
-use yuanli_model::{Digest, EngineId, PluginReference};
+use yuanli_model::{Digest, EngineId, PluginDescription, PluginReference};
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::secrets::NoSecrets;
@@ -33,6 +34,8 @@ static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
 #[derive(Debug, Clone)]
 pub struct Library {
     pub(crate) plugins: Arc<Host>,
+    /// Components that are tried out in the place of plugins, by name.
+    pub(crate) tried: BTreeMap<String, Arc<PluginDescription>>,
 }
 
 impl Library {
@@ -56,7 +59,7 @@ impl Library {
     pub(crate) fn with(data: &Path, outside: Outside) -> anyhow::Result<Self> {
         let options = Options::new(data.join("plugins"), data.join("cache"), &BUILTINS);
         let host = Host::new(options, outside).context("the component host")?;
-        Ok(Self { plugins: Arc::new(host) })
+        Ok(Self { plugins: Arc::new(host), tried: BTreeMap::new() })
     }
 
     /// The components that plugins of a run are to be found by again, from what its document calls them. Those that come

@@ -1,16 +1,20 @@
 //! The store of plugins, for commands: inspecting, adding, listing, removing. [`yuanli_wasm`] does it; this is the way
 //! from names that people type, and to the bodies that they get.
 
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use yuanli_api_types as api;
 use yuanli_model::plugin::{Name, Requirement, Version};
-use yuanli_model::{Capability, PluginDescription, PluginReference};
+use yuanli_model::{Capability, Digest, PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
 use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Source};
 
 use crate::document::Unread;
+use crate::fetch::{self, Fetched};
 use crate::library::Library;
 
 /// How the files of components end that are looked for in a folder.
@@ -49,6 +53,56 @@ impl Library {
         let origin = Origin { root: folder.clone(), folder };
         let inspection = self.plugins.inspect(&reference, &origin).await.map_err(unread)?;
         Ok(inspection_body(inspection))
+    }
+
+    /// Looks at the file of a component, of which nothing is compiled or run: what is told is what it claims of itself.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used whatever it claims.
+    pub async fn inspect_unrun(&self, file: &str) -> Result<api::PluginInspection, Unread> {
+        let folder = std::env::current_dir().map_err(|e| Unread::Machine(e.into()))?;
+        let origin = Origin { root: folder.clone(), folder };
+        let inspection = self.plugins.inspect_unrun(file, &origin).await.map_err(unread)?;
+        Ok(inspection_body(inspection))
+    }
+
+    /// Writes into the component of a file what it says of itself, and gives it to `out`, which may be the same file.
+    ///
+    /// # Errors
+    /// When the file has no component that can describe itself, or `out` cannot be written.
+    pub async fn pack(&self, file: &Path, out: &Path) -> Result<api::PackedPlugin, Unread> {
+        let file = std::path::absolute(file).map_err(|e| Unread::Machine(e.into()))?;
+        let folder = file.parent().unwrap_or(&file).to_owned();
+        let origin = Origin { root: folder.clone(), folder };
+        let reference = PluginReference::File(file.display().to_string());
+        let binary = self.plugins.component(&reference, &origin).await.map_err(unread)?;
+        let packed = self.plugins.pack(binary).await.map_err(unread)?;
+        let cannot = |e: std::io::Error| Unread::File(format!("`{}` cannot be written: {e}", out.display()));
+        write_whole(out, &packed.component).map_err(cannot)?;
+        Ok(api::PackedPlugin {
+            component: out.display().to_string(),
+            digest: packed.digest.to_string(),
+            size_bytes: packed.component.len() as u64,
+            name: packed.said.name,
+            version: packed.said.version,
+        })
+    }
+
+    /// Fetches a component, to be added. With `sha256` it has to be the one of that digest.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is another one.
+    pub async fn fetch(&self, url: &str, sha256: Option<&str>) -> Result<Fetched, Unread> {
+        let digest = |text: &str| -> Result<Digest, Unread> {
+            let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+            format!("sha256:{text}").parse().map_err(|_| {
+                Unread::File(format!(
+                    "`{text}` is no SHA-256: that has 64 digits, each from 0 to 9 or a to f"
+                ))
+            })
+        };
+        let pin = sha256.map(digest).transpose()?;
+        fetch::fetch(self.plugins.http(), url, pin.as_ref()).await
     }
 
     /// Adds the component in a file, or all in a folder: all or none.
@@ -102,6 +156,17 @@ impl Library {
     }
 }
 
+/// Writes a file so that it is there whole, or as it was before, with the rights of others that it had.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    let mode = std::fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode());
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.persist(path)?;
+    Ok(())
+}
+
 /// What somebody named: by name, a whole version being that one; everything else is a file.
 fn reference(named: &str) -> PluginReference {
     if let Some((name, version)) = named.split_once('@')
@@ -131,7 +196,7 @@ fn components_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// What is wrong with a component is for who named it.
-fn unread(error: PluginError) -> Unread {
+pub(crate) fn unread(error: PluginError) -> Unread {
     match error {
         PluginError::Local(_) => Unread::Machine(error.into()),
         other => Unread::File(other.to_string()),
@@ -157,7 +222,7 @@ pub(crate) fn plugin_body(plugin: &PluginDescription, source: Source) -> api::Pl
 }
 
 fn inspection_body(inspection: Inspection) -> api::PluginInspection {
-    let Inspection { source, digest, size_bytes, capabilities, wasi, description } = inspection;
+    let Inspection { source, digest, size_bytes, capabilities, wasi, is_claimed, description } = inspection;
     let (described, error) = match description {
         Ok(described) => (Some(described), None),
         Err(error) => (None, Some(error.to_string())),
@@ -170,6 +235,7 @@ fn inspection_body(inspection: Inspection) -> api::PluginInspection {
         digest: digest.to_string(),
         size_bytes,
         origin: origin(source),
+        claimed: is_claimed,
         rights: rights(&capabilities),
         wasi,
         config_schema: said.map(|said| said.config_schema.clone()),

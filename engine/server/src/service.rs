@@ -1,6 +1,6 @@
 //! An engine that stays: keeps apps and workflows, fires schedules, answers requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -215,6 +215,7 @@ impl Service {
                 tracing::info!(resumed, "runs go on");
             }
             spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
+            spawn(&mut tasks, "warming", warm(Arc::clone(&shared)));
         }
         let failed = asked_or_failed(&stop, &mut tasks).await;
         end.cancel();
@@ -282,6 +283,32 @@ async fn asked_or_failed(stop: &Cancellation, tasks: &mut JoinSet<&'static str>)
         () = stop.cancelled() => None,
         Some(ended) = tasks.join_next() => Some(ended.unwrap_or("aborted")),
     }
+}
+
+/// Has the code of all plugins ready that kept workflows use, one after the other, so that no run of them waits for a
+/// compiler. What cannot be made ready is told by the run that needs it. Stays until the service ends.
+async fn warm(shared: Arc<Shared>) {
+    let work = async {
+        let mut ready = BTreeSet::new();
+        for kept in shared.registry.list() {
+            let Ok(document) = shared.compile(kept.as_file()).await else { continue };
+            for component in document.components() {
+                if !ready.insert(component) {
+                    continue;
+                }
+                let library = shared.engine.library();
+                if let Err(error) = library.plugins.warm(&component).await {
+                    tracing::debug!(%component, %error, "a plugin cannot be made ready");
+                }
+            }
+        }
+        tracing::info!(plugins = ready.len(), "the plugins of kept workflows are ready");
+    };
+    tokio::select! {
+        () = work => {}
+        () = shared.stop.cancelled() => return,
+    }
+    shared.stop.cancelled().await;
 }
 
 /// Starts what is due, when it is. What cannot be started for now is tried again and keeps nothing else waiting.

@@ -118,6 +118,9 @@ impl<'a> Compiler<'a> {
         file: &File,
         locked: &Result<Lock, String>,
     ) -> Result<Arc<PluginDescription>, PluginError> {
+        if let Some(tried) = self.library.tried(reference) {
+            return Ok(Arc::clone(tried));
+        }
         let plugins = &self.library.plugins;
         if let Some(component) = file.pins.get(reference) {
             match plugins.description(component).await {

@@ -5,6 +5,7 @@
 //! together are written as one file first, the batch, which is what makes them durable; whoever finds one that was left
 //! makes entries of it. Nothing is held in memory: other processes change the folder too.
 
+mod check;
 mod entry;
 pub(crate) mod files;
 
@@ -17,6 +18,7 @@ use yuanli_model::plugin::{Name, NamedVersion, Requirement, Unfit, Version};
 use yuanli_model::{Digest, PluginReference};
 use yuanli_ports::plugins::PluginError;
 
+pub use check::{Stocktaking, take_stock};
 pub(crate) use entry::Entry;
 use entry::{Unreadable, open, seal};
 

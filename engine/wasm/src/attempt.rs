@@ -60,6 +60,7 @@ impl Host {
             Arc::clone(&self.outside),
             held,
             &limits,
+            self.rehearsal.as_ref(),
         );
         let called = {
             let _awake = self.ticker.keep_awake();

@@ -63,6 +63,19 @@ impl Cache {
         self.tell(self.trim());
     }
 
+    /// Lets the code of one component stand for another as well: what differs between the two is never run. One that cannot
+    /// be shared is compiled when it is needed.
+    pub(crate) fn share(&self, of: &Digest, other: &Digest) {
+        let file = |digest: &Digest| self.folder.join(format!("{}.cwasm", digest.hex()));
+        if of == other || file(other).exists() {
+            return;
+        }
+        // Files are never written to again, only replaced: two names of one are as good as two files.
+        if let Err(error) = fs::hard_link(file(of), file(other)) {
+            tracing::debug!(%error, "compiled code is not shared");
+        }
+    }
+
     /// Removes what was used longest ago while all of it is more than may be. A file that somebody is just loading is
     /// read to its end; one that is needed again is made again.
     fn trim(&self) -> std::io::Result<()> {

@@ -6,6 +6,7 @@
 //! nothing of it. Recorded today is what plugins keep with the engine; other reads and effects are declared with their
 //! class, for when they are as well.
 
+use std::fmt::Debug;
 use std::pin::Pin;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ use yuanli_ports::journal::Staged;
 
 use crate::guest::{Guest, State};
 use crate::journal;
+use crate::rehearsal::HostCall;
 
 /// What a call of a host function means for the attempt's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +85,14 @@ impl<'a> Interface<'a> {
         function: impl Fn(&mut State, P) -> R + Send + Sync + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
-        P: ComponentNamedList + Lift + Send + 'static,
+        P: ComponentNamedList + Lift + Debug + Send + 'static,
         R: ComponentNamedList + Lower + Send + 'static,
     {
         let declared = self.declare(name, class);
         self.instance.func_wrap(name, move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
             let state = begin(store.data_mut(), declared)?;
             state.note_unrecorded(declared);
+            observe(state, declared, &parameters);
             let answer = function(state, parameters);
             state.lines.check().map_err(wasmtime::Error::new)?;
             Ok(answer)
@@ -105,7 +108,7 @@ impl<'a> Interface<'a> {
         function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
-        P: ComponentNamedList + Lift + Send + 'static,
+        P: ComponentNamedList + Lift + Debug + Send + 'static,
         R: ComponentNamedList + Lower + Send + 'static,
     {
         let declared = self.declare(name, class);
@@ -115,6 +118,7 @@ impl<'a> Interface<'a> {
                 Box::new(async move {
                     let state = begin(store.data_mut(), declared)?;
                     state.note_unrecorded(declared);
+                    observe(state, declared, &parameters);
                     let answer = function(state, parameters).await;
                     // Time that went by in here is not the guest's: its next tick begins now.
                     store.as_context_mut().set_epoch_deadline(1);
@@ -136,7 +140,7 @@ impl<'a> Interface<'a> {
         decide: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, (R, Staged)> + Send + Sync + Copy + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
-        P: ComponentNamedList + Lift + Serialize + Send + Sync + 'static,
+        P: ComponentNamedList + Lift + Debug + Serialize + Send + Sync + 'static,
         R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + 'static,
     {
         let declared = self.declare(name, class);
@@ -145,6 +149,7 @@ impl<'a> Interface<'a> {
             move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
                 Box::new(async move {
                     let state = begin(store.data_mut(), declared)?;
+                    observe(state, declared, &parameters);
                     let shown = show(&parameters);
                     let answer = journal::perform(state, declared, (&parameters, shown), decide).await;
                     store.as_context_mut().set_epoch_deadline(1);
@@ -174,4 +179,13 @@ fn begin(guest: &mut Guest, function: Function) -> wasmtime::Result<&mut State> 
         state.begin_operation();
     }
     Ok(state)
+}
+
+/// Shows a call to who looks at it, before anything is done for it.
+fn observe(state: &State, declared: Function, parameters: &impl Debug) {
+    if let Some(rehearsal) = &state.rehearsal {
+        let Function { interface, name: function, class } = declared;
+        let arguments = format!("{parameters:?}");
+        rehearsal.observer.called(&state.attempt, HostCall { interface, function, class, arguments });
+    }
 }

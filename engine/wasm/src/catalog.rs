@@ -25,6 +25,7 @@ use crate::component;
 use crate::description::{self, validator};
 use crate::guest::Guest;
 use crate::limits::Limits;
+use crate::pack::Said;
 use crate::ticker::Ticker;
 
 /// A plugin that comes with the engine.
@@ -216,13 +217,45 @@ impl Catalog {
         digest: &Digest,
         binary: Option<&Bytes>,
     ) -> Result<StoredDescription, PluginError> {
-        let invalid =
-            |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
         let (component, is_cached) = match self.cache.load(&self.engine, digest) {
             Some(component) => (component, true),
             None => (self.compile(self.at_hand(digest, binary).await?).await?, false),
         };
-        let instance = self.prepare(&component)?;
+        let stored = description::read(self.ask(&component).await?)?;
+        let text = serde_json::to_vec(&stored).map_err(|e| PluginError::Invalid(e.to_string()))?;
+        // Of what cannot describe itself nothing is kept.
+        if !is_cached {
+            self.cache.store(digest, &component);
+        }
+        self.cache.store_text(digest, "describe", &text);
+        Ok(stored)
+    }
+
+    /// What a component says of itself now, in an instance of its own. Its code is kept.
+    pub(crate) async fn said(&self, digest: &Digest, binary: Option<&Bytes>) -> Result<Said, PluginError> {
+        let component = match self.cache.load(&self.engine, digest) {
+            Some(component) => component,
+            None => {
+                let component = self.compile(self.at_hand(digest, binary).await?).await?;
+                self.cache.store(digest, &component);
+                component
+            }
+        };
+        let said = self.ask(&component).await?;
+        description::read(said.clone())?;
+        Ok(said)
+    }
+
+    /// Takes the code of one component for that of another, which differs from it in what is never run.
+    pub(crate) fn same_code(&self, of: &Digest, other: &Digest) {
+        self.cache.share(of, other);
+    }
+
+    /// Calls `describe`, where every capability traps.
+    async fn ask(&self, component: &Component) -> Result<Said, PluginError> {
+        let invalid =
+            |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
+        let instance = self.prepare(component)?;
         let mut store = Store::new(&self.engine, Guest::sealed(&Limits::DESCRIBE));
         bound(&mut store, Limits::DESCRIBE.cpu);
         let _awake = self.ticker.keep_awake();
@@ -234,14 +267,7 @@ impl Catalog {
         let described = described
             .map_err(|_| PluginError::Invalid("it took more than 1 s to describe itself".to_owned()))?
             .map_err(|e| invalid(&e))?;
-        let stored = description::read(described)?;
-        let text = serde_json::to_vec(&stored).map_err(|e| PluginError::Invalid(e.to_string()))?;
-        // Of what cannot describe itself nothing is kept.
-        if !is_cached {
-            self.cache.store(digest, &component);
-        }
-        self.cache.store_text(digest, "describe", &text);
-        Ok(stored)
+        Ok(described.into())
     }
 
     async fn instance(&self, digest: &Digest) -> Result<StagePre<Guest>, PluginError> {

@@ -75,11 +75,6 @@ pub(crate) fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
     if !binary.starts_with(MAGIC) {
         return Err(Unusable::NotWasm);
     }
-    let malformed = |e: wasmparser::BinaryReaderError| {
-        // Some messages go on with a dump of the bytes.
-        let message = e.message().lines().next().unwrap_or_default();
-        Unusable::Malformed(format!("{message} (at byte {})", e.offset()))
-    };
     let mut names = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(binary) {
@@ -103,6 +98,13 @@ pub(crate) fn imports(binary: &[u8]) -> Result<Vec<String>, Unusable> {
         }
     }
     Ok(names)
+}
+
+/// What is wrong with a binary, in one line.
+pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> Unusable {
+    // Some messages go on with a dump of the bytes.
+    let message = error.message().lines().next().unwrap_or_default();
+    Unusable::Malformed(format!("{message} (at byte {})", error.offset()))
 }
 
 fn capability_of(import: &str) -> Result<Option<Capability>, Unusable> {

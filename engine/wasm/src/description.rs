@@ -2,12 +2,12 @@
 
 use jsonschema::Validator;
 use serde_json::Value;
-use yuanli_bindings::stage::Description;
 use yuanli_model::plugin::{InvalidIdentity, Name, Version};
 use yuanli_model::printable_line;
 use yuanli_ports::plugins::PluginError;
 
 use crate::catalog::StoredDescription;
+use crate::pack::Said;
 
 /// Longest summary, in bytes: it is one line for a person.
 const MAX_SUMMARY_BYTES: usize = 1000;
@@ -15,8 +15,8 @@ const MAX_SUMMARY_BYTES: usize = 1000;
 const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 
 /// What is kept of it.
-pub(crate) fn read(described: Description) -> Result<StoredDescription, PluginError> {
-    let Description { name, version, summary, config_schema, outputs_schema, .. } = described;
+pub(crate) fn read(said: Said) -> Result<StoredDescription, PluginError> {
+    let Said { name, version, summary, config_schema, outputs_schema, .. } = said;
     let wrong = |why: InvalidIdentity| invalid(format!("what it says of itself is wrong: {why}"));
     let _: Name = name.parse().map_err(wrong)?;
     let _: Version = version.parse().map_err(wrong)?;

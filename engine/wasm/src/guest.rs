@@ -22,6 +22,7 @@ use crate::interface::{containers, images, traffic};
 use crate::journal::Calls;
 use crate::limits::{Limits, Memory};
 use crate::logline::{ByteLines, Lines};
+use crate::rehearsal::{Machine, Rehearsal};
 use crate::secret::Held;
 use crate::wasi;
 
@@ -58,6 +59,9 @@ pub(crate) struct State {
     pub(crate) releases: HashMap<u32, traffic::Watched>,
     pub(crate) secrets: HashMap<u32, SecretName>,
     pub(crate) progress: Progress,
+    /// Where `yuanli:random` has its numbers from.
+    pub(crate) machine: Machine,
+    pub(crate) rehearsal: Option<Rehearsal>,
 }
 
 /// What an attempt began outside of its store. Outlives the store, so that it can be ended.
@@ -137,6 +141,7 @@ impl Guest {
         outside: Arc<Outside>,
         held: Held,
         limits: &Limits,
+        rehearsal: Option<&Rehearsal>,
     ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
         let lines = Lines::new(
             Arc::clone(&attempt.log),
@@ -146,6 +151,8 @@ impl Guest {
         );
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
         let begun = Arc::new(Begun::default());
+        let machine = Machine::new(rehearsal, &outside.clock);
+        let wasi = wasi::context(output[0].clone(), output[1].clone(), &machine);
         let state = State {
             attempt,
             plugin,
@@ -162,12 +169,10 @@ impl Guest {
             releases: HashMap::new(),
             secrets: HashMap::new(),
             progress: Progress::default(),
+            machine,
+            rehearsal: rehearsal.cloned(),
         };
-        let guest = Self {
-            wasi: wasi::context(output[0].clone(), output[1].clone()),
-            attempt: Some(state),
-            ..Self::sealed(limits)
-        };
+        let guest = Self { wasi, attempt: Some(state), ..Self::sealed(limits) };
         (guest, begun, output)
     }
 

@@ -19,6 +19,7 @@ use crate::call::Function;
 use crate::catalog::{Builtin, Catalog, on_thread};
 use crate::interface;
 use crate::limits::Limits;
+use crate::rehearsal::Rehearsal;
 use crate::slots::Slots;
 use crate::ticker::Ticker;
 
@@ -58,6 +59,8 @@ pub struct Options {
     pub instances: u32,
     /// Bounds of each instance.
     pub limits: Limits,
+    /// For those who try plugins out: what makes attempts repeatable, and visible call by call. Default none.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 impl Options {
@@ -68,7 +71,7 @@ impl Options {
         builtins: &'static [Builtin],
     ) -> Self {
         let (components, cache) = (components.into(), cache.into());
-        Self { components, cache, builtins, instances: 64, limits: Limits::default() }
+        Self { components, cache, builtins, instances: 64, limits: Limits::default(), rehearsal: None }
     }
 }
 
@@ -83,6 +86,7 @@ pub struct Host {
     pub(crate) limits: Limits,
     /// One for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
     pub(crate) slots: Slots,
+    pub(crate) rehearsal: Option<Rehearsal>,
     functions: Vec<Function>,
 }
 
@@ -118,6 +122,7 @@ impl Host {
             outside: Arc::new(outside),
             limits: options.limits,
             slots,
+            rehearsal: options.rehearsal,
             functions,
         })
     }
@@ -134,6 +139,20 @@ impl Host {
     /// See [`PluginError`].
     pub async fn description(&self, component: &Digest) -> Result<Arc<PluginDescription>, PluginError> {
         self.catalog.description(component).await
+    }
+
+    /// Has the code of a component ready, so that its next attempt begins at once.
+    ///
+    /// # Errors
+    /// When it is not kept, or cannot be used.
+    pub async fn warm(&self, component: &Digest) -> Result<(), PluginError> {
+        self.catalog.code(component).await.map(|_| ())
+    }
+
+    /// What sends HTTP requests.
+    #[must_use]
+    pub fn http(&self) -> &dyn Http {
+        &*self.outside.http
     }
 
     async fn read_file(&self, path: &str, origin: &Origin) -> Result<Arc<PluginDescription>, PluginError> {

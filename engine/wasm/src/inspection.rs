@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use yuanli_model::plugin::{InvalidIdentity, NamedVersion, Version};
 use yuanli_model::{Capability, Digest, PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
 
-use crate::catalog::on_thread;
-use crate::component;
+use crate::catalog::{StoredDescription, on_thread};
 use crate::host::{Host, about};
+use crate::pack::Said;
+use crate::{component, description, pack};
 
 /// Where a component came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,9 @@ pub struct Inspection {
     pub capabilities: Vec<Capability>,
     /// The interfaces of WASI that it imports, which count as no right.
     pub wasi: Vec<String>,
+    /// Whether what it says of itself was read in the file, where whoever made it may have written anything, and not asked
+    /// of it.
+    pub is_claimed: bool,
     /// What it says of itself, or why that cannot be used.
     pub description: Result<Arc<PluginDescription>, PluginError>,
 }
@@ -60,24 +65,93 @@ impl Host {
             let binary = self.catalog.bytes(&described.digest).await?;
             (source, described.digest, binary, Ok(described))
         };
-        let size_bytes = binary.len() as u64;
-        let unusable = |e: component::Unusable| PluginError::Invalid(e.to_string());
-        let imports = on_thread(move || component::imports(&binary).map_err(unusable)).await?;
-        let capabilities = component::capabilities_of(&imports).map_err(unusable)?;
-        let wasi = imports.into_iter().filter(|import| component::is_wasi(import)).collect();
-        Ok(Inspection { source, digest, size_bytes, capabilities, wasi, description })
+        inspection(source, digest, binary, false, description).await
+    }
+
+    /// The same of a file, of which nothing is compiled or run: what it says of itself is what it claims.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used whatever it claims.
+    pub async fn inspect_unrun(&self, path: &str, origin: &Origin) -> Result<Inspection, PluginError> {
+        let (digest, binary) = self.component_file(path, origin).await?;
+        let description = claimed(&digest, &binary).map(Arc::new).map_err(|e| about(path, e));
+        inspection(Source::File, digest, binary, true, description).await
+    }
+
+    /// The component in a file.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used whatever it says of itself.
+    pub async fn component(
+        &self,
+        reference: &PluginReference,
+        origin: &Origin,
+    ) -> Result<Bytes, PluginError> {
+        match reference {
+            PluginReference::File(path) => Ok(self.component_file(path, origin).await?.1),
+            other => Err(PluginError::Unknown(format!("`{other}` is no file"))),
+        }
+    }
+
+    /// All that a component says of itself, asked of a fresh instance.
+    ///
+    /// # Errors
+    /// When it cannot describe itself, or says what cannot be.
+    pub async fn said(&self, binary: &Bytes) -> Result<Said, PluginError> {
+        self.catalog.said(&Digest::of(binary), Some(binary)).await
     }
 
     /// What a component from a file says of itself, when others can go by it.
     pub(crate) async fn examined(
         &self,
         digest: &Digest,
-        binary: &bytes::Bytes,
+        binary: &Bytes,
     ) -> Result<(NamedVersion, Arc<PluginDescription>), PluginError> {
         let described = self.catalog.examine(digest, Some(binary)).await?;
         let key = identity(&described)?;
+        if pack::claim(binary) != Ok(None) {
+            pack::check(binary, &self.catalog.said(digest, Some(binary)).await?)?;
+        }
         Ok((key, described))
     }
+}
+
+/// What is known of a component whose description is known.
+async fn inspection(
+    source: Source,
+    digest: Digest,
+    binary: Bytes,
+    is_claimed: bool,
+    description: Result<Arc<PluginDescription>, PluginError>,
+) -> Result<Inspection, PluginError> {
+    let size_bytes = binary.len() as u64;
+    let unusable = |e: component::Unusable| PluginError::Invalid(e.to_string());
+    let imports = on_thread(move || component::imports(&binary).map_err(unusable)).await?;
+    let capabilities = component::capabilities_of(&imports).map_err(unusable)?;
+    let wasi = imports.into_iter().filter(|import| component::is_wasi(import)).collect();
+    Ok(Inspection { source, digest, size_bytes, capabilities, wasi, is_claimed, description })
+}
+
+/// What a component claims of itself.
+fn claimed(digest: &Digest, binary: &[u8]) -> Result<PluginDescription, PluginError> {
+    let claim = pack::claim(binary).map_err(PluginError::Invalid)?;
+    let said = claim.ok_or_else(|| {
+        PluginError::Invalid("it claims nothing of itself; `yuanli plugin pack` writes it in".to_owned())
+    })?;
+    let StoredDescription { name, version, summary, config_schema, outputs_schema } =
+        description::read(said)?;
+    let capabilities = component::inspect(binary).map_err(|e| PluginError::Invalid(e.to_string()))?;
+    let (digest, is_builtin) = (*digest, false);
+    Ok(PluginDescription {
+        name,
+        version,
+        summary,
+        digest,
+        config_schema,
+        outputs_schema,
+        capabilities,
+        is_builtin,
+    })
 }
 
 /// The name and version that a plugin gives.

@@ -6,6 +6,8 @@
 //!   interface of `wit/`, which declare their functions through it; `journal.rs` is what is around those that are recorded.
 //! - `catalog.rs` knows components by digest; `added.rs` is the store of the plugins that somebody added, `addition.rs`
 //!   and `inspection.rs` are what can be done with it and with a component that is nowhere yet.
+//! - `pack.rs` writes what a component says of itself into it; `rehearsal.rs` makes attempts repeatable and visible, for
+//!   who tries plugins out.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
 //!   code; `secret.rs` holds the secrets of an attempt, and `mask.rs` takes them out of what is shown; `limits.rs` and
 //!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once.
@@ -29,12 +31,14 @@ mod journal;
 mod limits;
 mod logline;
 mod mask;
+mod pack;
+mod rehearsal;
 mod secret;
 mod slots;
 mod ticker;
 mod wasi;
 
-pub use added::Outcome;
+pub use added::{Outcome, Stocktaking, take_stock};
 pub use addition::{Addition, Candidate, Listed};
 pub use call::{Class, Function};
 pub use catalog::Builtin;
@@ -42,3 +46,5 @@ pub use component::{Unusable, inspect};
 pub use host::{Host, Options, Outside};
 pub use inspection::{Inspection, Source};
 pub use limits::Limits;
+pub use pack::{Packed, Said, claim};
+pub use rehearsal::{HostCall, Observer, Rehearsal};

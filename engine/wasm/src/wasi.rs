@@ -15,19 +15,22 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::logline::ByteLines;
+use crate::rehearsal::Machine;
 
 /// Bytes that a guest may write at once.
 const WRITE_PERMIT_BYTES: usize = 64 * 1024;
 
 /// A context in which standard output and error are lines of a log.
-pub(crate) fn context(stdout: ByteLines, stderr: ByteLines) -> WasiCtx {
-    WasiCtxBuilder::new()
+pub(crate) fn context(stdout: ByteLines, stderr: ByteLines, machine: &Machine) -> WasiCtx {
+    let mut context = WasiCtxBuilder::new();
+    context
         .stdout(LogStream(stdout))
         .stderr(LogStream(stderr))
         .allow_tcp(false)
         .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build()
+        .allow_ip_name_lookup(false);
+    machine.settle(&mut context);
+    context.build()
 }
 
 /// A context without any output, for `describe`.

@@ -51,3 +51,71 @@ pub(crate) struct PluginBuild {
     #[arg(long, value_enum, value_name = "LANGUAGE")]
     pub(crate) lang: Option<Language>,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Runs it in the real component host, with a Docker, a clock, servers and secrets in memory: no Docker is
+needed. Cases are files `*.yaml` in the folder `tests` of the plugin, or beside the component; docs/plugins.md
+says what can stand in them.
+
+Exit codes: 0 all holds, 1 something does not, 2 there is no component or a case is wrong
+
+Examples:
+  yuanli plugin test                          # the plugin in this folder, once it was built
+  yuanli plugin test ./probe.wasm --cases cases/
+  yuanli plugin test --only 'two files'
+  yuanli plugin test --junit report.xml --json | jq '.cases[] | select(.outcome == \"failed\")'")]
+pub(crate) struct PluginTest {
+    /// The file of a component, or the folder of a plugin that was built
+    #[arg(default_value = ".", value_name = "FILE|FOLDER")]
+    pub(crate) component: PathBuf,
+    /// A file or folder of cases, in place of `tests`; may be given several times
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub(crate) cases: Vec<PathBuf>,
+    /// Only the cases with this in their name, and nothing of what holds for every plugin
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Write what came of it as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Whoever has the file can then read what it is without running it: `yuanli plugin inspect --claimed`. One
+that claims something else than it says is refused. `yuanli plugin build` does this by itself.
+
+Examples:
+  yuanli plugin pack ./probe.wasm
+  yuanli plugin pack ./probe.wasm --output dist/probe.wasm")]
+pub(crate) struct PluginPack {
+    /// The file of a component
+    pub(crate) file: PathBuf,
+    /// Where to write it [default: in its place]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// A component that is tried out: `NAME=FILE`, or a file whose component says its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) name: Option<String>,
+    pub(crate) file: PathBuf,
+}
+
+impl std::str::FromStr for Tried {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = match text.split_once('=') {
+            Some((name, file)) if !name.contains('/') => (Some(name), file),
+            _ => (None, text),
+        };
+        if file.is_empty() || name == Some("") {
+            return Err(
+                "expected FILE or NAME=FILE, such as ./probe.wasm or probe=./target/probe.wasm".to_owned()
+            );
+        }
+        Ok(Self { name: name.map(str::to_owned), file: file.into() })
+    }
+}

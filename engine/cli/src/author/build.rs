@@ -101,6 +101,49 @@ pub(crate) fn component(folder: &Path, language: Language) -> anyhow::Result<Bui
     Ok(Built { component, commands: vec![command] })
 }
 
+/// The components that lie in a folder, sorted.
+pub(crate) fn components_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot = || format!("the folder {} cannot be read", folder.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension() == Some("wasm".as_ref()) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The one component in the folder of a plugin.
+pub(crate) fn only_component(folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut found = components_in(folder)?;
+    match (found.pop(), found.as_slice()) {
+        (Some(only), []) => Ok(only),
+        (Some(_), _) => {
+            let why = format!("{} has several components: name the file of one", folder.display());
+            Err(Misuse(why).into())
+        }
+        (None, _) => {
+            must_be_built(folder)?;
+            Err(Misuse(format!("{} has no component, no file `*.wasm`", folder.display())).into())
+        }
+    }
+}
+
+/// Refuses the folder of a plugin that is not built; of another folder it says nothing.
+pub(crate) fn must_be_built(folder: &Path) -> anyhow::Result<()> {
+    match language(folder, None) {
+        Ok(_) => {
+            let place = folder.display();
+            Err(Misuse(format!("the plugin in {place} is not built yet: `yuanli plugin build {place}`"))
+                .into())
+        }
+        Err(_) => Ok(()),
+    }
+}
+
 /// Names a component after its plugin.
 pub(crate) fn keep(component: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let named = component.with_file_name(format!("{name}.wasm"));

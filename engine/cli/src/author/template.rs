@@ -60,6 +60,8 @@ const SHARED: &[File] = templates!("shared":
     "wit/guest.wit" from "guest.wit",
     "sample/fox.txt" from "sample/fox.txt",
     "sample/more.txt" from "sample/more.txt",
+    "tests/counts.yaml" from "tests/counts.yaml",
+    "tests/no-files.yaml" from "tests/no-files.yaml",
 );
 
 const CONTRACT: &[File] = contract!(

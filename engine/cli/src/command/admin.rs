@@ -158,6 +158,13 @@ async fn usage(global: &Global, data: &Path) -> anyhow::Result<Exit> {
     output::table(&["PART", "SIZE", "WHAT IT IS"], rows)?;
     let (all, free) = (output::size(usage.size_bytes), output::size(usage.free_bytes));
     output::line(format_args!("\n{all} together, {free} free"))?;
+    let plugins = usage.plugins;
+    if plugins.components > 0 {
+        let added = output::count(usize::try_from(plugins.added).unwrap_or(usize::MAX), "plugin");
+        let components =
+            output::count(usize::try_from(plugins.components).unwrap_or(usize::MAX), "component");
+        output::line(format_args!("{added} added, {components} kept"))?;
+    }
     if !usage.workflows.is_empty() {
         output::line("")?;
         let rows = usage.workflows.into_iter().map(|workflow| {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use yuanli_api_types::{BuiltPlugin, NewPlugin, Plugin, Right};
-use yuanli_server::{Component, InvalidIdentity, PluginName};
+use yuanli_server::{Component, InvalidIdentity, PluginName, Unread};
 
-use crate::arguments::{Global, Language, PluginBuild, PluginNew};
+use crate::arguments::{Global, Language, PluginBuild, PluginNew, PluginPack};
 use crate::author::build::{self, Failed};
 use crate::author::template;
 use crate::exit::{Exit, Misuse};
@@ -47,7 +47,7 @@ pub(crate) async fn build(global: &Global, arguments: PluginBuild) -> anyhow::Re
         Err(error) if error.is::<Failed>() => return Ok(failed(&error)),
         built => built?,
     };
-    let described = super::library(global)?.component(&built.component).await;
+    let described = described(global, &built.component).await;
     let Component { plugin, grants } = match described {
         Ok(described) => described,
         Err(error) => {
@@ -67,6 +67,31 @@ pub(crate) async fn build(global: &Global, arguments: PluginBuild) -> anyhow::Re
     };
     let printed = if global.json { output::json(&built) } else { tell(&built) };
     printed.map(|()| Exit::Done)
+}
+
+/// Packs what was built, and gives what it says of itself.
+async fn described(global: &Global, component: &Path) -> anyhow::Result<Component> {
+    let library = super::library(global)?;
+    match library.pack(component, component).await {
+        Ok(_) => library.component(component).await,
+        Err(Unread::File(why)) => Err(anyhow::anyhow!(why)),
+        Err(Unread::Machine(error)) => Err(error),
+    }
+}
+
+/// Writes what a component says of itself into it.
+pub(crate) async fn pack(global: &Global, arguments: PluginPack) -> anyhow::Result<Exit> {
+    let PluginPack { file, output: to } = arguments;
+    let out = to.as_ref().unwrap_or(&file);
+    let packed = super::library(global)?.pack(&file, out).await.map_err(super::unread)?;
+    if global.json {
+        output::json(&packed)?;
+        return Ok(Exit::Done);
+    }
+    let digest = output::short_digest(&packed.digest);
+    output::note(format_args!("packed {} {} ({digest})", packed.name, packed.version));
+    output::line(packed.component)?;
+    Ok(Exit::Done)
 }
 
 fn failed(error: &anyhow::Error) -> Exit {
@@ -111,7 +136,7 @@ fn steps(language: Language) -> impl Iterator<Item = &'static str> {
         }
         Language::JavaScript => &["npm install", "npm test"],
     };
-    own.iter().copied().chain(["yuanli plugin build", "yuanli run ."])
+    own.iter().copied().chain(["yuanli plugin build", "yuanli plugin test", "yuanli run ."])
 }
 
 const fn title(language: Language) -> &'static str {

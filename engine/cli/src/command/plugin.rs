@@ -1,14 +1,14 @@
 //! `yuanli plugin`.
 
+mod add;
 mod keys;
+mod test;
 
 use serde_json::Value;
-use yuanli_api_types::{
-    AddOutcome, AddedPlugin, List, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
-};
+use yuanli_api_types::{List, LockFile, LockedPlugin, PluginInspection, PluginOrigin, Right};
 use yuanli_server::printable_line;
 
-use crate::arguments::{Global, Inspect, NamedPlugin, PluginAdd, PluginCommand, PluginLock};
+use crate::arguments::{Global, Inspect, NamedPlugin, PluginCommand, PluginLock};
 use crate::exit::{Exit, Misuse};
 use crate::output;
 
@@ -16,12 +16,14 @@ pub(crate) async fn perform(global: &Global, command: PluginCommand) -> anyhow::
     match command {
         PluginCommand::List => list(global).await,
         PluginCommand::Inspect(arguments) => inspect(global, &arguments).await,
-        PluginCommand::Add(arguments) => add(global, &arguments).await,
+        PluginCommand::Add(arguments) => add::add(global, &arguments).await,
         PluginCommand::Remove(plugin) => remove(global, &plugin).await,
         PluginCommand::Lock(arguments) => lock(global, &arguments).await,
         PluginCommand::New(arguments) => super::author::new(global, arguments),
         PluginCommand::State { command } => super::record::state(global, command).await,
         PluginCommand::Build(arguments) => super::author::build(global, arguments).await,
+        PluginCommand::Test(arguments) => test::test(global, arguments).await,
+        PluginCommand::Pack(arguments) => super::author::pack(global, arguments).await,
     }
 }
 
@@ -44,7 +46,12 @@ async fn list(global: &Global) -> anyhow::Result<Exit> {
 }
 
 async fn inspect(global: &Global, arguments: &Inspect) -> anyhow::Result<Exit> {
-    let found = super::library(global)?.inspect(&arguments.plugin).await.map_err(super::unread)?;
+    let library = super::library(global)?;
+    let found = match arguments.claimed {
+        true => library.inspect_unrun(&arguments.plugin).await,
+        false => library.inspect(&arguments.plugin).await,
+    };
+    let found = found.map_err(super::unread)?;
     let printed = if global.json { output::json(&found) } else { tell(&found) };
     output::unless_closed(printed)?;
     let Some(error) = found.error else { return Ok(Exit::Done) };
@@ -58,6 +65,9 @@ fn tell(found: &PluginInspection) -> anyhow::Result<()> {
     }
     if let Some(summary) = &found.summary {
         output::line(format_args!("  {}", printable_line(summary)))?;
+    }
+    if found.claimed {
+        output::line("  claimed: this is what its file says of it; it was not asked itself")?;
     }
     output::line(format_args!("origin  {}", origin(found.origin)))?;
     output::line(format_args!("digest  {}", found.digest))?;
@@ -85,36 +95,6 @@ fn tell_keys(title: &str, schema: Option<&Value>) -> anyhow::Result<()> {
         return output::line(format_args!("{title}: {}", keys::without_keys(schema)));
     }
     output::table(&[title, "TYPE", "", "WHAT IT IS"], rows)
-}
-
-async fn add(global: &Global, arguments: &PluginAdd) -> anyhow::Result<Exit> {
-    must_be_here(global)?;
-    let added = super::library(global)?.add(&arguments.path, arguments.replace).await;
-    let added = added.map_err(super::unread)?;
-    for AddedPlugin { outcome, plugin } in &added {
-        let Plugin { name, version, rights, .. } = plugin;
-        let digest = output::short_digest(&plugin.digest);
-        output::note(match outcome {
-            AddOutcome::Added => format!("added {name} {version} ({digest}); rights: {}", names(rights)),
-            AddOutcome::Present => format!("{name} {version} ({digest}) was there already"),
-            AddOutcome::Replaced => {
-                format!(
-                    "put {name} {version} ({digest}) in the place of another component; rights: {}",
-                    names(rights)
-                )
-            }
-        });
-    }
-    match (global.json, added.as_slice()) {
-        (true, [only]) if !std::path::Path::new(&arguments.path).is_dir() => output::json(only)?,
-        (true, _) => output::json(&List { items: added, next: None })?,
-        (false, several) => {
-            for AddedPlugin { plugin, .. } in several {
-                output::line(format_args!("{}@{}", plugin.name, plugin.version))?;
-            }
-        }
-    }
-    Ok(Exit::Done)
 }
 
 async fn remove(global: &Global, named: &NamedPlugin) -> anyhow::Result<Exit> {

@@ -1,7 +1,11 @@
 //! `yuanli run`: becomes the engine of the data directory for as long as the run lasts.
 //!
 //! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
-//! code is always that of the run. Before that, a signal ends it at once.
+//! code is always that of the run. Before that, a signal ends it at once. With `--watch` (`again.rs`) there is a run after
+//! each change (`changes.rs`), and a change ends the one that goes on.
+
+mod again;
+mod changes;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -11,6 +15,7 @@ use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
 
+use self::changes::Changes;
 use super::interrupt::{Interrupt, Interrupts};
 use super::question::{Questions, Reply};
 use crate::arguments::{Global, Plan, Run};
@@ -27,7 +32,38 @@ pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<E
     refuse_doubles(&arguments.inputs)?;
     let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
-    let prepare = prepare(super::data(global)?, secrets, arguments.file.clone());
+    if arguments.watch {
+        return again::watch(global, &arguments, &secrets, &mut interrupts).await;
+    }
+    Ok(once(global, &arguments, secrets, &mut interrupts, None).await?.exit)
+}
+
+/// What came of one run.
+struct Once {
+    exit: Exit,
+    /// Whether somebody asked for the end.
+    is_interrupted: bool,
+    /// Whether a change ended it.
+    was_changed: bool,
+}
+
+impl Once {
+    /// That nothing was run.
+    const fn unrun(exit: Exit) -> Self {
+        Self { exit, is_interrupted: matches!(exit, Exit::Interrupted), was_changed: false }
+    }
+}
+
+/// Runs the workflow once; a change ends the run.
+async fn once(
+    global: &Global,
+    arguments: &Run,
+    secrets: GivenSecrets,
+    interrupts: &mut Interrupts,
+    mut changes: Option<&mut Changes>,
+) -> anyhow::Result<Once> {
+    let tried = arguments.plugins.iter().map(|tried| (tried.name.clone(), tried.file.clone())).collect();
+    let prepare = prepare(super::data(global)?, secrets, arguments.file.clone(), tried);
     // On a thread of its own: a large store is opened, and plugins are compiled, without a look at signals.
     let runtime = tokio::runtime::Handle::current();
     let preparing = tokio::task::spawn_blocking(move || runtime.block_on(prepare));
@@ -35,16 +71,24 @@ pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<E
         prepared = preparing => prepared??,
         interrupt = interrupts.next() => {
             output::note(format_args!("nothing was run: {}", interrupt.reason()));
-            return Ok(Exit::Interrupted);
+            return Ok(Once::unrun(Exit::Interrupted));
         }
     };
-    let outcome = perform(global, &engine, document, arguments, &mut interrupts).await;
+    if let Some(changes) = &mut changes {
+        changes.look_at(document.files().into_iter().chain(tried_files(arguments)).collect());
+    }
+    let outcome = perform(global, &engine, document, arguments, interrupts, changes).await;
     tokio::select! {
         () = engine.close() => {}
         // What is left to do is tidying, which the next engine does as well.
         _ = interrupts.next() => {}
     }
     outcome
+}
+
+/// The files of the components that are tried in the place of plugins.
+fn tried_files(arguments: &Run) -> impl Iterator<Item = PathBuf> {
+    arguments.plugins.iter().map(|tried| tried.file.clone())
 }
 
 /// The last of several values would silently win.
@@ -65,14 +109,19 @@ fn read_secrets(places: Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
 
 /// Everything that comes before the run. Whoever drops out of this leaves nothing behind that the next start does not
 /// take up.
-async fn prepare(data: PathBuf, secrets: GivenSecrets, file: String) -> anyhow::Result<(Engine, Document)> {
+async fn prepare(
+    data: PathBuf,
+    secrets: GivenSecrets,
+    file: String,
+    tried: Vec<(Option<String>, PathBuf)>,
+) -> anyhow::Result<(Engine, Document)> {
     let engine = Engine::open_with(&Locations { data }, secrets).await?;
     for run in engine.recover().await? {
         output::note(format_args!(
             "run {run} was interrupted when its engine stopped; it is closed as failed"
         ));
     }
-    match engine.library().read(&file).await {
+    match engine.library().read_trying(&file, &tried).await {
         Ok(document) => Ok((engine, document)),
         Err(unread) => {
             engine.close().await;
@@ -85,13 +134,14 @@ async fn perform(
     global: &Global,
     engine: &Engine,
     document: Document,
-    arguments: Run,
+    arguments: &Run,
     interrupts: &mut Interrupts,
-) -> anyhow::Result<Exit> {
+    changes: Option<&mut Changes>,
+) -> anyhow::Result<Once> {
     if let Some(exit) = tell(global.json, &document)? {
-        return Ok(exit);
+        return Ok(Once::unrun(exit));
     }
-    let approve = arguments.approve;
+    let approve = arguments.approve.clone();
     let asks: Vec<&str> = document.approvals().collect();
     if let Some(stage) = approve.iter().find(|stage| !asks.contains(&stage.as_str())) {
         let others = match asks[..] {
@@ -103,16 +153,16 @@ async fn perform(
         return Err(Misuse(message).into());
     }
     let questions = Questions::new(approve, global.json || arguments.file == "-");
-    let run = match engine.start(document, arguments.inputs).await? {
+    let run = match engine.start(document, arguments.inputs.clone()).await? {
         Ok(run) => run,
-        Err(Refused::Invalid) => return Ok(Exit::Usage),
+        Err(Refused::Invalid) => return Ok(Once::unrun(Exit::Usage)),
         Err(Refused::Inputs(wrong)) => {
             wrong.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
-            return Ok(Exit::Usage);
+            return Ok(Once::unrun(Exit::Usage));
         }
         Err(Refused::Secrets(missing)) => {
             missing.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
-            return Ok(Exit::Usage);
+            return Ok(Once::unrun(Exit::Usage));
         }
     };
     if !global.json
@@ -122,12 +172,18 @@ async fn perform(
         output::note(format_args!("the id of the run cannot be told: {error:#}"));
     }
     let screen = Screen::new(view::choose(global.json, arguments.verbose));
-    let mut watch = Watch { engine, run, screen, interrupts, questions, is_interrupted: false };
+    let is_watched = changes.is_some();
+    let mut watch = Watch { engine, run, screen, interrupts, changes, questions, is_interrupted: false };
     let status = watch.until_the_end().await?;
-    Ok(match status {
+    let exit = match status {
         RunStatus::Succeeded => Exit::Done,
         _ if watch.is_interrupted => Exit::Interrupted,
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => Exit::Failed,
+    };
+    Ok(Once {
+        exit,
+        is_interrupted: watch.is_interrupted,
+        was_changed: is_watched && watch.changes.is_none(),
     })
 }
 
@@ -143,12 +199,22 @@ pub(super) fn tell(is_json: bool, document: &Document) -> anyhow::Result<Option<
     Ok((!document.is_valid()).then_some(Exit::Usage))
 }
 
+/// The next change, where there is somebody who looks for it.
+async fn changed(changes: &mut Option<&mut Changes>) -> String {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A run that goes on, and who looks at it.
 struct Watch<'a> {
     engine: &'a Engine,
     run: RunId,
     screen: Screen,
     interrupts: &'a mut Interrupts,
+    /// What ends the run because there will be another one.
+    changes: Option<&'a mut Changes>,
     questions: Questions,
     is_interrupted: bool,
 }
@@ -203,6 +269,12 @@ impl Watch<'_> {
             tokio::select! {
                 done = &mut work => return done,
                 interrupt = self.interrupts.next() => self.interrupt(interrupt),
+                what = changed(&mut self.changes) => {
+                    self.screen.notice(&format!("{what}: the run is stopped, and there will be another one"));
+                    self.engine.cancel(self.run, "a file that it comes from has changed");
+                    // Once is enough; whoever waits for the next run knows that there was one.
+                    self.changes = None;
+                }
                 reply = self.questions.reply() => self.reply(Some(reply)).await,
             }
         }

@@ -133,3 +133,34 @@ fn an_entry_of_a_newer_engine_is_refused_and_not_overwritten() {
         assert!(told.contains("newer engine (format 2, this one reads 1)"), "{told}");
     }
 }
+
+#[test]
+fn a_store_is_whole_or_what_is_missing_is_told() {
+    let (folder, added) = store();
+    let look = || take_stock(folder.path()).expect("it can be read");
+    assert_eq!(look(), Stocktaking::default());
+    add(&added, &[entry("one@1.0.0", "a"), entry("two@1.0.0", "b"), entry("three@1.0.0", "c")], false)
+        .expect("added");
+    let component =
+        |content: &str| folder.path().join(format!("{}.wasm", Digest::of(content.as_bytes()).hex()));
+    for content in ["a", "b", "c", "of nobody"] {
+        fs::write(component(content), content).expect("written");
+    }
+    // What is still being written is no component.
+    fs::write(folder.path().join(".tmpX.wasm"), "half").expect("written");
+    assert_eq!(look(), Stocktaking { added: 3, components: 4, findings: vec![] });
+    fs::remove_file(component("a")).expect("removed");
+    fs::write(component("b"), "damaged").expect("written");
+    flip(&added, "three@1.0.0", 100);
+    let findings = look().findings;
+    let says = [
+        "three@1.0.0` in the store of plugins is damaged",
+        "`one@1.0.0` has no component",
+        "plugin `two@1.0.0` is damaged",
+    ];
+    assert_eq!(findings.len(), 4, "{findings:#?}");
+    assert!(findings[0].contains(&format!("{}.wasm is damaged", Digest::of(b"b").hex())), "{findings:#?}");
+    for text in says {
+        assert!(findings.iter().any(|finding| finding.contains(text)), "{text}: {findings:#?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! `yuanli:random`: random bytes of the machine.
+//! `yuanli:random`: random bytes of the machine, or of a rehearsal.
 
 use wasmtime::component::Linker;
 use yuanli_bindings::random::Error;
@@ -13,17 +13,17 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
     Interface::open(linker, "yuanli:random/random@0.1.0", declared)?.call(
         "bytes",
         Class::Read,
-        |_: &mut State, (length,): (u32,)| (bytes(length),),
+        |state: &mut State, (length,): (u32,)| (bytes(state, length),),
     )?;
     Ok(())
 }
 
-fn bytes(length: u32) -> Result<Vec<u8>, Error> {
+fn bytes(state: &mut State, length: u32) -> Result<Vec<u8>, Error> {
     if length > MAX_BYTES {
         return Err(Error::TooLarge(format!("{length} bytes were asked for; one call gives {MAX_BYTES}")));
     }
     let mut bytes = vec![0; length as usize];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::Unavailable(format!("this machine has no random numbers: {e}")))?;
+    let filled = state.machine.fill(&mut bytes);
+    filled.map_err(|e| Error::Unavailable(format!("this machine has no random numbers: {e}")))?;
     Ok(bytes)
 }

@@ -139,7 +139,7 @@ async fn rights_are_told_of_what_cannot_describe_itself_and_nothing_of_it_is_kep
         (mute(), "it cannot describe itself: it panicked or aborted"),
         (lies("0.1.0Does", "alphaDoes"), "`alpha` is no version of a plugin"),
         (renamed("Noop"), "is no name of a plugin"),
-        (lies("objecttitle", "obsecttitle"), "config schema of `noop` is wrong"),
+        (lies("Configobject", "Configobsect"), "config schema of `noop` is wrong"),
         (lies("Does nothing", "Does\nnothing"), "its summary is no line"),
     ] {
         let refused = add(&bench, &component, false).await.expect_err(says);

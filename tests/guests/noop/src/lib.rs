@@ -6,6 +6,7 @@ struct Noop;
 
 /// Nothing.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Config {}
 
 /// Nothing.
