@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use yuanli_executor::{Options, Retention};
@@ -33,6 +33,18 @@ pub(crate) enum Errand {
     /// Fills the journal of a store with so many bytes, and ends as if it was killed
     #[command(hide = true)]
     Fill { folder: PathBuf, bytes: u64 },
+    /// Tells the memory of instances that wait
+    #[command(hide = true)]
+    Live { how: How, folder: PathBuf },
+}
+
+/// What instances are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum How {
+    /// The component host.
+    Host,
+    /// wasmtime and nothing else.
+    Bare,
 }
 
 /// What opening a data directory came to.
@@ -65,8 +77,27 @@ impl Errand {
         match self {
             Self::Open { folder, abort } => open(&folder, abort).await,
             Self::Fill { folder, bytes } => fill(&folder, bytes).await,
+            Self::Live { how, folder } => {
+                println!("{}", crate::live::bytes(how, &folder).await?);
+                Ok(())
+            }
         }
     }
+}
+
+/// Instances that live at once when their memory is looked at.
+pub(crate) const LIVE: usize = 48;
+
+/// Bytes of memory of one instance that waits, looked at in a child.
+pub(crate) fn live(how: How) -> anyhow::Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let name = how.to_possible_value().context("a name")?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("live").arg(name.get_name()).arg(folder.path());
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{command:?} ended with {}", output.status);
+    let bytes = String::from_utf8_lossy(&output.stdout);
+    bytes.trim().parse().with_context(|| format!("{command:?} told `{}`", bytes.trim()))
 }
 
 /// Opens a data directory in a child.
