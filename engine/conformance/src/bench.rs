@@ -13,6 +13,7 @@ use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, Grant, LogL
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
+use yuanli_ports::records::NoRecords;
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Plugins};
 use yuanli_wasm::{Host, Options, Outside, Rehearsal};
@@ -57,6 +58,9 @@ pub(crate) struct Ended {
     pub(crate) workspace: PathBuf,
 }
 
+/// Nothing is kept from one attempt to the next, and nobody looks at what is.
+const NO_RECORDS: NoRecords = NoRecords("cases have no artifacts, state and events");
+
 impl Ended {
     /// The last lines of its log.
     pub(crate) fn last_lines(&self) -> Vec<String> {
@@ -80,6 +84,7 @@ impl Bench {
             clock: world.clone(),
             containers: world.docker.clone(),
             images: world.docker.clone(),
+            registries: world.docker.clone(),
             sources: world.clone(),
             secrets: world.clone(),
             http: world.clone(),
@@ -143,6 +148,8 @@ impl Bench {
             origin: Arc::new(self.origin()),
             workspace: Arc::new(Folder(workspace.clone())),
             log: log.clone(),
+            journal: Arc::new(NO_RECORDS),
+            records: Arc::new(NO_RECORDS),
             cancel,
         };
         let run = tokio::time::timeout(timeout.saturating_add(GRACE), self.host.run(attempt));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use yuanli_docker::fake::{Behaviour, BuildBehaviour, Call, FakeDocker};
 use yuanli_model::http::HttpScope;
-use yuanli_model::{RunId, SecretName, Stream, Timestamp};
+use yuanli_model::{RunId, SecretName, Stream, Timestamp, WorkflowName};
 use yuanli_ports::containers::{ContainerError, ContainerRequest};
 use yuanli_ports::http::{HttpError, HttpRequest, HttpResponse};
 use yuanli_ports::images::BuildRequest;
@@ -186,7 +186,7 @@ impl Clock for World {
 
 #[async_trait]
 impl Secrets for World {
-    async fn resolve(&self, name: &SecretName) -> Result<SecretValue, SecretError> {
+    async fn resolve(&self, name: &SecretName, _: &WorkflowName) -> Result<SecretValue, SecretError> {
         let found = self.state().secrets.get(name).cloned();
         found.ok_or_else(|| SecretError::Unknown(format!("the case has no secret `{name}`")))
     }
