@@ -1,6 +1,6 @@
 // `junit-report`: the stage. `describe` says what it is, `run` does its job; both are what the engine calls.
 
-import { start } from "yuanli:containers/containers@0.1.0";
+import { start } from "yuanli:containers/containers@0.1.1";
 import { write as log } from "yuanli:log/log@0.1.0";
 import { read, write } from "yuanli:workspace/workspace@0.1.0";
 

@@ -23,6 +23,7 @@ mod records;
 mod registry;
 mod reports;
 mod requests;
+mod rights;
 mod runs;
 mod secrets;
 mod serve;

@@ -24,7 +24,7 @@ fn echo(requests: usize) -> SocketAddr {
 }
 
 fn workflow(grant: &str, with: &str) -> String {
-    let others = "secrets, secrets-reveal, workspace, source, images, registries, containers, apps, traffic, metrics, backups, artifacts, state, events";
+    let others = "secrets, secrets-reveal, workspace, source, images, registries, containers, volumes, apps, traffic, metrics, backups, artifacts, state, events";
     format!(
         "name: w\ninputs: {{ key: {{ type: secret, default: hidden }} }}\nstages:\n  ask:\n    uses: ./probe.wasm\n    grants: [{others}, {grant}]\n    \
          with: {{ do: request, method: GET, {with} }}\n"

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the probe has to be granted where it did not come with the engine.
-pub(crate) const PROBE_GRANTS: &str = "[secrets, secrets-reveal, {http: {hosts: '127.0.0.1:1'}}, workspace, source, images, registries, containers, apps, traffic, metrics, backups, artifacts, state, events]";
+pub(crate) const PROBE_GRANTS: &str = "[secrets, secrets-reveal, {http: {hosts: '127.0.0.1:1'}}, workspace, source, images, registries, containers, volumes, apps, traffic, metrics, backups, artifacts, state, events]";
 
 /// A folder with workflows and a data directory.
 pub(crate) struct Place {

@@ -26,10 +26,12 @@ pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validat
 pub use explanation::Explanation;
 pub use list::List;
 pub use plan::{
-    HttpGrant, OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep, PlannedWorkflow,
+    ContainerGrant, HttpGrant, OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep,
+    PlannedWorkflow, VolumeGrant,
 };
 pub use plugin::{
-    AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginOrigin, Right,
+    AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginLimits, PluginOrigin,
+    Right,
 };
 pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue};
 pub use run::{

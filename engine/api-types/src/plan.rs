@@ -102,6 +102,36 @@ pub struct PlannedPlugin {
     /// The HTTP requests that it may send there; any of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpGrant>,
+    /// Whether it may read its workspace and not change it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workspace_read_only: bool,
+    /// What its containers may be beyond ordinary ones, if they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainerGrant>,
+    /// The volumes that it may use there; any of these. All of the engine when it has the right and this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeGrant>,
+}
+
+/// What containers of a plugin may be beyond ordinary ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerGrant {
+    /// Whether they may have all rights on the machine.
+    pub privileged: bool,
+    /// Whether they may be in the network of the machine.
+    pub host_network: bool,
+    /// The folders and files of the machine that they may have: `PATH`, or `PATH:rw`.
+    pub mounts: Vec<String>,
+}
+
+/// Volumes that a plugin may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeGrant {
+    /// Their names, or how they begin: `cache-*`; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Whether it may remove them.
+    pub remove: bool,
 }
 
 /// HTTP requests that a plugin may send.

@@ -85,6 +85,9 @@ pub struct PluginInspection {
     pub rights: Vec<Right>,
     /// The interfaces of WASI that it imports, which are linked to what is harmless and count as no right.
     pub wasi: Vec<String>,
+    /// What it says that it uses at most.
+    #[serde(default, skip_serializing_if = "PluginLimits::is_empty")]
+    pub limits: PluginLimits,
     /// JSON Schema of its config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Value>,
@@ -94,6 +97,38 @@ pub struct PluginInspection {
     /// Why what it says of itself cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What a plugin says that it uses at most, as far as it says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PluginLimits {
+    /// Wall-clock time of an attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processor time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// What it writes to the log itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
+    /// Its outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
+    /// Handles that it has open at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handles: Option<u32>,
+}
+
+impl PluginLimits {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A lock file.

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use yuanli_model::{App, VolumeName};
+use yuanli_model::{App, AppName, VolumeName};
 use yuanli_ports::Cancellation;
 use yuanli_ports::apps::{AppError, Asker, VolumeSnapshot};
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
@@ -150,7 +150,7 @@ impl Apps {
             tracing::info!(%volume, "a restore into it was cut off; it is begun anew");
             volumes.remove(engine, volume).await.map_err(of_containers)?;
         }
-        let is_new = volumes.ensure(engine, volume).await.map_err(of_containers)?;
+        let is_new = volumes.ensure(engine, volume, None).await.map_err(of_containers)?;
         let folder = self.folder(volume).await?;
         if !is_new && !is_empty(&folder) {
             return Err(AppError::Invalid(format!(
@@ -191,17 +191,21 @@ impl Apps {
     }
 
     fn require_unused(&self, volume: &VolumeName) -> Result<(), AppError> {
+        match self.declared_with(volume) {
+            Some(app) => Err(AppError::Invalid(format!(
+                "volume `{volume}` is used by app `{app}`; restore into a new one, and let the app use that"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The app that is declared with a volume.
+    pub(crate) fn declared_with(&self, volume: &VolumeName) -> Option<AppName> {
         let view = self.view();
         let uses = |app: &&std::sync::Arc<crate::AppView>| {
             app.status.app.spec.volumes.iter().any(|mount| mount.volume == *volume)
         };
-        match view.apps.values().find(uses) {
-            Some(app) => Err(AppError::Invalid(format!(
-                "volume `{volume}` is used by app `{}`; restore into a new one, and let the app use that",
-                app.status.app.name
-            ))),
-            None => Ok(()),
-        }
+        view.apps.values().find(uses).map(|app| app.status.app.name.clone())
     }
 
     async fn folder(&self, volume: &VolumeName) -> Result<PathBuf, AppError> {

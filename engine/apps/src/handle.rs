@@ -251,6 +251,10 @@ impl yuanli_ports::Apps for Apps {
         self.ask(|reply| Request::Abort { app, release, reason, reply }).await
     }
 
+    async fn user_of(&self, volume: &VolumeName) -> Option<AppName> {
+        self.declared_with(volume)
+    }
+
     async fn measure(&self, app: &AppName) -> Result<AppMeasure, AppError> {
         let measure = self.app(app)?.measure.clone();
         measure.ok_or_else(|| AppError::Unavailable(format!("app `{app}` has not been measured yet")))

@@ -194,7 +194,7 @@ impl Reconciler {
                 self.tasks.spawn(async move {
                     let started = async {
                         for volume in &request.volumes {
-                            volumes.ensure(engine, &volume.volume).await?;
+                            volumes.ensure(engine, &volume.volume, None).await?;
                         }
                         replicas.start(&request).await
                     };

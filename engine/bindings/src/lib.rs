@@ -20,7 +20,8 @@ mod generated {
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
                 import yuanli:registries/registries@0.1.0;
-                import yuanli:containers/containers@0.1.0;
+                import yuanli:containers/containers@0.1.1;
+                import yuanli:volumes/volumes@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
                 import yuanli:metrics/metrics@0.1.0;
@@ -44,6 +45,7 @@ mod generated {
             "../../wit/images",
             "../../wit/registries",
             "../../wit/containers",
+            "../../wit/volumes",
             "../../wit/apps",
             "../../wit/traffic",
             "../../wit/metrics",
@@ -79,12 +81,13 @@ pub use generated::yuanli::source::source;
 pub use generated::yuanli::stage::types as stage;
 pub use generated::yuanli::state::state;
 pub use generated::yuanli::traffic::traffic;
+pub use generated::yuanli::volumes::volumes;
 pub use generated::yuanli::workspace::workspace;
 /// A component for the stage world; `call_describe` and `call_run` are its exports.
 pub use generated::{Everything as Stage, EverythingPre as StagePre};
 
 /// The interfaces that the host offers, as `package/interface@version`.
-pub const INTERFACES: [&str; 19] = [
+pub const INTERFACES: [&str; 20] = [
     "yuanli:log/log@0.1.0",
     "yuanli:context/context@0.1.0",
     "yuanli:clock/clock@0.1.0",
@@ -96,7 +99,8 @@ pub const INTERFACES: [&str; 19] = [
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",
     "yuanli:registries/registries@0.1.0",
-    "yuanli:containers/containers@0.1.0",
+    "yuanli:containers/containers@0.1.1",
+    "yuanli:volumes/volumes@0.1.0",
     "yuanli:apps/apps@0.1.0",
     "yuanli:traffic/traffic@0.1.0",
     "yuanli:metrics/metrics@0.1.0",

@@ -6,11 +6,11 @@ use anyhow::Context;
 use yuanli_api_types::{
     Artifact, Emitted, List, LogLine, Run, RunSummary, StateCleared, StateOwner, StateValue,
 };
-use yuanli_server::{Engine, Locations, RunId, Selected, WantedArtifact};
+use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
 
 use crate::arguments::Global;
 use crate::client::Client;
-use crate::command::data;
+use crate::command::{data, locations};
 use crate::exit::Misuse;
 
 /// Where the runs are.
@@ -48,7 +48,7 @@ impl Access {
     pub(crate) async fn of(global: &Global) -> anyhow::Result<Self> {
         Ok(match client(global).await? {
             Some(client) => Self::There(client),
-            None => Self::Here(Box::new(Engine::open(&Locations { data: data(global)? }).await?)),
+            None => Self::Here(Box::new(Engine::open(&locations(global)?).await?)),
         })
     }
 

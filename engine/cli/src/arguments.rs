@@ -36,6 +36,9 @@ pub(crate) struct Global {
     /// The data directory [default: $XDG_DATA_HOME/yuanli, else ~/.local/share/yuanli]
     #[arg(long, global = true, env = "YUANLI_DATA", value_name = "FOLDER", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
+    /// The configuration of the engine [default: config.yaml in the data directory, where there is one]
+    #[arg(long, global = true, env = "YUANLI_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
     /// The engine to ask, instead of the one that owns the data directory, such as http://127.0.0.1:7100
     #[arg(long, global = true, env = "YUANLI_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use yuanli_server::InvalidConfiguration;
+
 use crate::output::{self, Closed};
 
 /// The exit codes of every command.
@@ -53,5 +55,6 @@ pub(crate) fn report(outcome: anyhow::Result<Exit>) -> Exit {
         return Exit::Done;
     }
     output::note(format_args!("error: {error:#}"));
-    if error.is::<Misuse>() { Exit::Usage } else { Exit::Unreachable }
+    let is_misuse = error.is::<Misuse>() || error.is::<InvalidConfiguration>();
+    if is_misuse { Exit::Usage } else { Exit::Unreachable }
 }

@@ -89,6 +89,9 @@ impl Containers for Docker {
 impl Docker {
     async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         let body = request::create_body(request)?;
+        for volume in request::volumes(request) {
+            self.require_volume(request.operation.engine, volume).await?;
+        }
         let name = request.operation.to_string();
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let client = self.client().await?;

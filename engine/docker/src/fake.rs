@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream};
+use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream, VolumeName};
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::{Cancellation, Containers, Images};
@@ -118,6 +118,7 @@ struct State {
 #[derive(Debug)]
 struct Container {
     operation: OperationId,
+    volumes: Vec<VolumeName>,
     lines: Vec<(Stream, String)>,
     exit: Option<Exit>,
 }
@@ -240,6 +241,8 @@ impl Containers for FakeDocker {
         let mut state = self.called(Some(Call::Start(request.clone())))?;
         // The same checks as for the real engine.
         request::create_body(request)?;
+        let volumes: Vec<VolumeName> = request::volumes(request).cloned().collect();
+        volumes.iter().try_for_each(|volume| state.require_volume(request.operation.engine, volume))?;
         state.image(&request.image)?;
         let name = request.operation.to_string();
         if state.containers.contains_key(&name) {
@@ -257,7 +260,7 @@ impl Containers for FakeDocker {
         };
         state
             .containers
-            .insert(name.clone(), Container { operation: request.operation.clone(), lines, exit });
+            .insert(name.clone(), Container { operation: request.operation.clone(), volumes, lines, exit });
         Ok(ContainerId(name))
     }
 

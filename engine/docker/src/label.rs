@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use yuanli_model::{AttemptId, EngineId, OperationId, ReleaseNumber, ReplicaId, VolumeName};
+use yuanli_model::{AttemptId, EngineId, OperationId, ReleaseNumber, ReplicaId, VolumeName, WorkflowName};
 
 /// The id of the engine that made it.
 pub const ENGINE: &str = "yuanli.engine";
@@ -27,6 +27,8 @@ pub const RELEASE: &str = "yuanli.release";
 pub const REPLICA: &str = "yuanli.replica";
 /// The name of a volume on its engine.
 pub const VOLUME: &str = "yuanli.volume";
+/// The workflow whose stage made a volume. It has no label of the run: what has one goes with it.
+pub const WORKFLOW: &str = "yuanli.workflow";
 
 /// All labels of what an operation makes.
 pub(crate) fn of(operation: &OperationId) -> HashMap<String, String> {
@@ -49,8 +51,14 @@ pub(crate) fn of_replica(engine: EngineId, replica: &ReplicaId) -> HashMap<Strin
 }
 
 /// All labels of a volume.
-pub(crate) fn of_volume(engine: EngineId, volume: &VolumeName) -> HashMap<String, String> {
-    labels([(ENGINE, engine.to_string()), (VOLUME, volume.to_string())])
+pub(crate) fn of_volume(
+    engine: EngineId,
+    volume: &VolumeName,
+    maker: Option<&WorkflowName>,
+) -> HashMap<String, String> {
+    let mut labels = labels([(ENGINE, engine.to_string()), (VOLUME, volume.to_string())]);
+    labels.extend(maker.map(|maker| (WORKFLOW.to_owned(), maker.to_string())));
+    labels
 }
 
 /// All labels of what an engine has once.

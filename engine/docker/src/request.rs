@@ -4,14 +4,15 @@
 //! that it is what the image's author tested. A program that installs no handler for SIGTERM therefore does not end
 //! by it, and is killed after the grace time of a stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType,
 };
-use yuanli_ports::containers::{ContainerError, ContainerRequest, Mount};
+use yuanli_model::{EngineId, VolumeName};
+use yuanli_ports::containers::{ContainerError, ContainerNetwork, ContainerRequest, Mount, MountSource};
 
-use crate::{label, reference};
+use crate::{label, reference, volume};
 
 /// Docker counts processor time in billionths, we in thousandths.
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -43,8 +44,13 @@ fn host_config(request: &ContainerRequest) -> HostConfig {
     HostConfig {
         auto_remove: Some(false),
         log_config: Some(log_config(UNLIMITED_LOG, "1")),
-        network_mode: (!request.has_network).then(|| "none".to_owned()),
-        mounts: Some(request.mounts.iter().map(bind).collect()),
+        network_mode: match request.network {
+            ContainerNetwork::None => Some("none".to_owned()),
+            ContainerNetwork::Own => None,
+            ContainerNetwork::Host => Some("host".to_owned()),
+        },
+        privileged: Some(request.is_privileged),
+        mounts: Some(request.mounts.iter().map(|mount| mounted(request.operation.engine, mount)).collect()),
         ..limits(request.memory_bytes, request.cpu_millis)
     }
 }
@@ -77,14 +83,26 @@ pub(crate) fn log_config(max_size: &str, max_file: &str) -> HostConfigLogConfig 
 
 /// A mount of the newer kind: unlike `Binds` it may hold colons, and a source that is not there is an error instead
 /// of a new folder that belongs to root.
-fn bind(mount: &Mount) -> DockerMount {
+fn mounted(engine: EngineId, mount: &Mount) -> DockerMount {
+    let (kind, source) = match &mount.source {
+        MountSource::Path(path) => (MountType::BIND, path.to_string_lossy().into_owned()),
+        MountSource::Volume(volume) => (MountType::VOLUME, volume::name(engine, volume)),
+    };
     DockerMount {
-        typ: Some(MountType::BIND),
-        source: Some(mount.host.to_string_lossy().into_owned()),
+        typ: Some(kind),
+        source: Some(source),
         target: Some(mount.target.clone()),
         read_only: Some(mount.is_read_only),
         ..DockerMount::default()
     }
+}
+
+/// The volumes that a container is to have.
+pub(crate) fn volumes(request: &ContainerRequest) -> impl Iterator<Item = &VolumeName> {
+    request.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume(volume) => Some(volume),
+        MountSource::Path(_) => None,
+    })
 }
 
 /// The environment as Docker takes it.
@@ -96,16 +114,41 @@ pub(crate) fn environment(variables: &[(String, String)]) -> Vec<String> {
 fn check(request: &ContainerRequest) -> Result<(), ContainerError> {
     reference::check(&request.image)?;
     check_environment(&request.environment)?;
-    for mount in &request.mounts {
-        if !mount.host.is_absolute() || mount.host.to_str().is_none() || !mount.target.starts_with('/') {
-            return Err(ContainerError::Invalid(format!(
-                "`{}` cannot be mounted at `{}`: both paths have to be absolute and valid UTF-8",
-                mount.host.display(),
-                mount.target
-            )));
-        }
-    }
+    request.mounts.iter().try_for_each(check_mount)?;
+    check_targets(request.mounts.iter().map(|mount| mount.target.as_str()))?;
     check_memory(request.memory_bytes)
+}
+
+fn check_mount(mount: &Mount) -> Result<(), ContainerError> {
+    let invalid = |what: String, why: &str| {
+        Err(ContainerError::Invalid(format!("{what} cannot be mounted at `{}`: {why}", mount.target)))
+    };
+    match &mount.source {
+        MountSource::Path(path)
+            if !path.is_absolute() || path.to_str().is_none() || !mount.target.starts_with('/') =>
+        {
+            invalid(format!("`{}`", path.display()), "both paths have to be absolute and valid UTF-8")
+        }
+        MountSource::Path(_) => Ok(()),
+        MountSource::Volume(volume) if !is_target(&mount.target) => {
+            invalid(format!("volume `{volume}`"), "give the absolute path of a folder below `/`")
+        }
+        MountSource::Volume(_) => Ok(()),
+    }
+}
+
+/// Whether a volume can be mounted there.
+pub(crate) fn is_target(path: &str) -> bool {
+    path.starts_with('/') && !path.trim_matches('/').is_empty() && !path.contains('\0')
+}
+
+/// Two mounts at one place hide each other; which one is seen is nobody's promise.
+fn check_targets<'a>(mut targets: impl Iterator<Item = &'a str>) -> Result<(), ContainerError> {
+    let mut seen = HashSet::new();
+    match targets.find(|target| !seen.insert(target.trim_end_matches('/'))) {
+        Some(twice) => Err(ContainerError::Invalid(format!("two things are to be mounted at `{twice}`"))),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn check_environment(variables: &[(String, String)]) -> Result<(), ContainerError> {

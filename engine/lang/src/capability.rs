@@ -1,42 +1,105 @@
-//! Rights: what a plugin imports against what the stage grants it.
+//! Rights: what a plugin imports against what the stage grants it, and that against what the engine allows.
 
-use yuanli_model::{Capability, Grant, PluginDescription};
+use yuanli_model::ceiling::{Beyond, Subject};
+use yuanli_model::{Capability, Ceiling, Grant, PluginDescription};
 
-use crate::diagnostic::{Code, Diagnostics};
+use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::stage::Draft;
 
-/// Reports rights that the plugin imports and the stage does not grant, and grants that it has no use for.
-pub(crate) fn check(
-    stage: &Draft<'_>,
-    defaults: &[Grant],
-    plugin: &PluginDescription,
-    diagnostics: &mut Diagnostics<'_>,
-) {
-    for (granted, span) in &stage.grants {
-        let right = granted.capability();
-        if !plugin.capabilities.contains(&right) {
-            let message = format!("plugin `{}` does not ask for the right `{right}`", plugin.name);
-            diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
+/// A plugin in a stage.
+pub(crate) struct Granted<'a> {
+    pub(crate) stage: &'a Draft<'a>,
+    /// What is granted to stages that do not say it themselves.
+    pub(crate) defaults: &'a [(Grant, Span)],
+    pub(crate) plugin: &'a PluginDescription,
+    /// What it is called.
+    pub(crate) uses: Span,
+    /// The name that it was found by, if it was found by a name.
+    pub(crate) name: Option<&'a str>,
+}
+
+impl Granted<'_> {
+    /// Reports rights that the plugin imports and the stage does not grant, grants that it has no use for, and what the
+    /// engine does not allow.
+    pub(crate) fn check(&self, ceiling: &Ceiling, diagnostics: &mut Diagnostics<'_>) {
+        self.check_use(diagnostics);
+        self.check_missing(diagnostics);
+        self.check_ceiling(ceiling, diagnostics);
+    }
+
+    /// The grants that hold, with their places.
+    fn grants(&self) -> &[(Grant, Span)] {
+        if self.stage.has_grants { &self.stage.grants } else { self.defaults }
+    }
+
+    fn check_use(&self, diagnostics: &mut Diagnostics<'_>) {
+        // What the defaults grant is for all stages: that one of them has no use for it says nothing.
+        for (granted, span) in &self.stage.grants {
+            if !has_use(self.plugin, granted) {
+                let right = granted.capability();
+                let message = format!("plugin `{}` does not ask for the right `{right}`", self.plugin.name);
+                diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
+            }
         }
     }
-    // What the defaults grant is for all stages: that one of them has no use for it says nothing.
-    let is_granted = |right: &Capability| match stage.has_grants {
-        true => stage.grants.iter().any(|(granted, _)| granted.capability() == *right),
-        false => defaults.iter().any(|granted| granted.capability() == *right),
-    };
-    let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
-    let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
-    let Some((_, span)) = stage.uses.as_ref().filter(|_| !plugin.is_builtin && !missing.is_empty()) else {
-        return;
-    };
-    let in_words =
-        missing.iter().map(|right| format!("{} (`{right}`)", right.in_words())).collect::<Vec<_>>();
-    let message =
-        format!("plugin `{}` was not granted the right to {}", plugin.name, in_words.join(", and to "));
-    diagnostics.error_with(Code::NotGranted, *span, message, || {
-        let names = needed.by_ref().map(Capability::as_granted).collect::<Vec<_>>().join(", ");
-        Some(format!("if you trust it with that, let stage `{}` have `grants: [{names}]`", stage.key))
-    });
+
+    fn check_missing(&self, diagnostics: &mut Diagnostics<'_>) {
+        let plugin = self.plugin;
+        let is_granted =
+            |right: &Capability| self.grants().iter().any(|(granted, _)| granted.capability() == *right);
+        let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
+        let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
+        if plugin.is_builtin || missing.is_empty() {
+            return;
+        }
+        let in_words =
+            missing.iter().map(|right| format!("{} (`{right}`)", right.in_words())).collect::<Vec<_>>();
+        let message =
+            format!("plugin `{}` was not granted the right to {}", plugin.name, in_words.join(", and to "));
+        diagnostics.error_with(Code::NotGranted, self.uses, message, || {
+            let names = needed.by_ref().map(Capability::as_granted).collect::<Vec<_>>().join(", ");
+            Some(format!(
+                "if you trust it with that, let stage `{}` have `grants: [{names}]`",
+                self.stage.key
+            ))
+        });
+    }
+
+    fn check_ceiling(&self, ceiling: &Ceiling, diagnostics: &mut Diagnostics<'_>) {
+        let subject = Subject { name: self.name, digest: self.plugin.digest };
+        let mut report = |beyond: &Beyond, span: Span| {
+            let message = format!("plugin `{}` cannot have {beyond} on this engine", self.plugin.name);
+            diagnostics.error_with(Code::NotAllowed, span, message, || Some(beyond.help()));
+        };
+        for (grant, span) in self.grants().iter().filter(|(grant, _)| has_use(self.plugin, grant)) {
+            if let Err(beyond) = ceiling.check(subject, grant) {
+                report(&beyond, *span);
+            }
+        }
+        if !self.plugin.is_builtin {
+            return;
+        }
+        let is_granted =
+            |right: &&Capability| self.grants().iter().any(|(grant, _)| grant.capability() == **right);
+        for right in self.plugin.capabilities.iter().filter(|right| !is_granted(right)) {
+            if let Err(beyond) = ceiling.check_own(subject, *right) {
+                report(&beyond, self.uses);
+            }
+        }
+    }
+}
+
+/// Whether a grant says something to the plugin.
+pub(crate) fn has_use(plugin: &PluginDescription, grant: &Grant) -> bool {
+    let imports = |right| plugin.capabilities.contains(&right);
+    imports(grant.capability())
+        || match grant {
+            // A volume that is there can be mounted by whoever runs containers.
+            Grant::Volumes(_) | Grant::Whole(Capability::Volumes) => imports(Capability::Containers),
+            // Files are also changed by way of these.
+            Grant::Workspace(_) => imports(Capability::Containers) || imports(Capability::Source),
+            _ => false,
+        }
 }
 
 /// Reports what a stage grants that runs no plugin.

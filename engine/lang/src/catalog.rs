@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{PluginDescription, PluginReference, Workflow};
+use yuanli_model::{Ceiling, PluginDescription, PluginReference, Workflow};
 
 /// Why a plugin cannot be used, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub trait Catalog {
     fn workflow(&self, reference: &WorkflowReference) -> Result<Option<Arc<Workflow>>, String> {
         let _ = reference;
         Ok(None)
+    }
+
+    /// What the engine that is meant allows; what engines allow by default when absent.
+    fn ceiling(&self) -> Option<&Ceiling> {
+        None
     }
 
     /// The names of all workflows, to find the one that somebody meant.

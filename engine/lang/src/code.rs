@@ -141,6 +141,8 @@ codes! {
     WrongType = 56,
     /// A part of a document does not act in this version.
     NotActing = 57,
+    /// A right is granted that the engine allows to nobody, or not to this plugin.
+    NotAllowed = 58,
 }
 
 impl fmt::Display for Code {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{PluginReference, Section, Workflow};
+use yuanli_model::{Ceiling, PluginReference, Section, Workflow};
 
-use crate::capability;
+use crate::capability::{self, Granted};
 use crate::catalog::Catalog;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::document::{self, Document};
@@ -88,6 +88,8 @@ fn find_targets(
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Target> {
     let mut plugins = Plugins::new(catalog);
+    let default = Ceiling::default();
+    let ceiling = catalog.ceiling().unwrap_or(&default);
     let mut targets = Vec::with_capacity(document.stages.len());
     for stage in &document.stages {
         targets.push(match &stage.uses {
@@ -95,7 +97,14 @@ fn find_targets(
             None => Target::Unknown,
             Some((Uses::Plugin(reference), span)) => match plugins.find(reference, *span, diagnostics) {
                 Some(plugin) => {
-                    capability::check(stage, &document.defaults.grants, &plugin.description, diagnostics);
+                    let granted = Granted {
+                        stage,
+                        defaults: &document.defaults.grants,
+                        plugin: &plugin.description,
+                        uses: *span,
+                        name: reference.name(),
+                    };
+                    granted.check(ceiling, diagnostics);
                     schema::check(stage, &plugin, diagnostics);
                     Target::Plugin(plugin)
                 }

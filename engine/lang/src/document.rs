@@ -39,7 +39,7 @@ pub(crate) struct Defaults {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: Option<Retry>,
     pub(crate) env: Vec<Variable>,
-    pub(crate) grants: Vec<Grant>,
+    pub(crate) grants: Vec<(Grant, Span)>,
     pub(crate) max_parallel: Option<NonZeroU32>,
     pub(crate) limits: Limits,
 }
@@ -105,7 +105,7 @@ fn read_defaults(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Defaults {
         timeout: given("timeout").and_then(|entry| key::duration_of(entry, diagnostics)),
         retry: given("retry").and_then(|entry| stage::read_retry(entry, diagnostics)),
         env: given("env").map(|entry| stage::read_variables(entry, diagnostics)).unwrap_or_default(),
-        grants: grants.into_iter().map(|(grant, _)| grant).collect(),
+        grants,
         max_parallel: given("max_parallel").and_then(|entry| stage::read_max_parallel(entry, diagnostics)),
         limits: given("limits").map(|entry| stage::read_limits(entry, diagnostics)).unwrap_or_default(),
     }

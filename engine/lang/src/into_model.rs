@@ -66,8 +66,8 @@ struct Shared {
 impl Shared {
     fn stage(&self, draft: Draft<'_>, target: &Target) -> Option<Stage> {
         let needs = draft.needs.iter().map(|(need, _)| need.parse().ok()).collect::<Option<Vec<_>>>()?;
-        let own = draft.grants.into_iter().map(|(grant, _)| grant).collect();
-        let grants = if draft.has_grants { own } else { self.defaults.grants.clone() };
+        let grants = if draft.has_grants { &draft.grants } else { &self.defaults.grants };
+        let grants = grants.iter().map(|(grant, _)| grant.clone()).collect();
         let is_gate = draft.is_gate;
         let env = self.variables(&draft.env);
         let work = match draft.uses {

@@ -77,10 +77,18 @@ pub(crate) const STAGE: Keys = Keys {
 };
 
 pub(crate) const LIMITS: Keys =
-    Keys { of: "`limits`", known: &["memory", "cpu", "log"], coming: &["outputs"] };
+    Keys { of: "`limits`", known: &["memory", "cpu", "log", "outputs", "handles"], coming: &[] };
 
 /// Those of the rights that have bounds.
-pub(crate) const GRANT: Keys = Keys { of: "a grant", known: &["http"], coming: &[] };
+pub(crate) const GRANT: Keys =
+    Keys { of: "a grant", known: &["http", "workspace", "containers", "volumes"], coming: &[] };
+
+pub(crate) const WORKSPACE_GRANT: Keys = Keys { of: "`workspace`", known: &["access"], coming: &[] };
+
+pub(crate) const CONTAINERS_GRANT: Keys =
+    Keys { of: "`containers`", known: &["privileged", "network", "mounts"], coming: &[] };
+
+pub(crate) const VOLUMES_GRANT: Keys = Keys { of: "`volumes`", known: &["names", "remove"], coming: &[] };
 
 pub(crate) const HTTP_GRANT: Keys =
     Keys { of: "`http`", known: &["hosts", "methods", "paths", "private"], coming: &[] };

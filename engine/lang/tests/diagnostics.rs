@@ -160,7 +160,7 @@ fn wf006_coming_key() {
     check(
         Code::ComingKey,
         &[
-            "name: shop\nlimits: { memory: 1GiB }\non: { webhook: { secret: key, provider: github } }\nstages:\n  a:\n    uses: script\n    limits: { outputs: 2MiB }\n",
+            "name: shop\nlimits: { memory: 1GiB }\non: { webhook: { secret: key, provider: github } }\nstages:\n  a:\n    uses: script\n",
         ],
     );
 }
@@ -742,12 +742,11 @@ fn a_grant_of_http_requests_says_which() {
     check("[containers, { http: { methods: [GET] } }]", &[(Code::MissingKey, which, how)]);
     check("[containers, { http: a }]", &[(Code::WrongKind, "`http` must be a map, not a text", how)]);
     check(
-        "[{ containers: {} }, { http: { hosts: a } }]",
-        &[(
-            Code::WrongKind,
-            "`containers` is granted as a whole",
-            "write its name alone: `grants: [containers]`",
-        )],
+        "[{ images: {} }, { http: { hosts: a } }, containers]",
+        &[
+            (Code::WrongKind, "`images` is granted as a whole", "write its name alone: `grants: [images]`"),
+            (Code::NeedlessGrant, "plugin `./notify.wasm` does not ask for the right `images`", "remove it"),
+        ],
     );
     check(
         "[containers, { http: { hosts: a, method: GET } }]",
@@ -789,4 +788,94 @@ fn a_grant_of_http_requests_says_which() {
         "[containers, { htpp: { hosts: a } }, { http: { hosts: a } }]",
         &[(Code::UnknownCapability, "`htpp` is no capability", "did you mean `http`?")],
     );
+}
+
+#[test]
+fn wf058_not_allowed() {
+    check(
+        Code::NotAllowed,
+        &[
+            &stages("  a: { uses: ./deploy.wasm, grants: [images, { containers: { privileged: true } }] }\n"),
+            &stages(
+                "  a:\n    uses: test\n    grants:\n      - containers: { mounts: [/srv/data] }\n    with: { image: x:1 }\n",
+            ),
+            "name: w\ndefaults: { grants: [images, { containers: { network: host } }] }\nstages: { a: { uses: ./deploy.wasm }, b: { uses: script } }\n",
+        ],
+    );
+}
+
+#[test]
+fn grants_of_files_containers_and_volumes_have_bounds() {
+    let check = |grants: &str, expect: &[(Code, &str, &str)]| {
+        let document = stages(&format!("  a: {{ uses: ./store.wasm, grants: {grants} }}\n"));
+        let found = compiled(&document).diagnostics;
+        let told: Vec<(Code, &str, &str)> = found
+            .iter()
+            .map(|found| (found.code, found.message.as_str(), found.help.as_deref().unwrap_or_default()))
+            .collect();
+        assert_eq!(told, expect, "{grants}");
+    };
+    check("[workspace, containers, volumes]", &[]);
+    check(
+        "{ workspace: { access: read }, containers: {}, volumes: { names: [a, \"b-*\"], remove: true } }",
+        &[],
+    );
+    check("[{ workspace: {} }, { containers: { privileged: false } }, { volumes: { names: a } }]", &[]);
+    check(
+        "[{ workspace: { acces: read } }, containers, volumes]",
+        &[(Code::UnknownKey, "`workspace` has no key `acces`", "did you mean `access`?")],
+    );
+    check(
+        "[{ workspace: { access: write } }, containers, volumes]",
+        &[(Code::UnknownWord, "`access` cannot be `write`", "it can be `read`, `read-write`")],
+    );
+    check(
+        "[{ workspace: read }, containers, volumes]",
+        &[(
+            Code::WrongKind,
+            "`workspace` must be a map, not a text",
+            "write `grants: [{ workspace: { access: read } }]`",
+        )],
+    );
+    check(
+        "[workspace, { containers: { privileged: 1, network: hosts, mounts: [srv, /a/../b, /c:x] } }, volumes]",
+        &[
+            (Code::WrongKind, "`privileged` must be `true` or `false`, not a number", ""),
+            (Code::UnknownWord, "`network` cannot be `hosts`", "did you mean `host`?"),
+            (
+                Code::InvalidPath,
+                "`srv` does not begin with `/`",
+                "write an absolute path, such as `/srv/data`, or `/srv/data:rw` where it may be written",
+            ),
+            (
+                Code::InvalidPath,
+                "`/a/../b` can be written more plainly, and what is granted is compared letter by letter",
+                "write it without `.`, `..`, and without a `/` that nothing follows",
+            ),
+            (
+                Code::InvalidPath,
+                "`/c:x` has a `:` that neither `ro` nor `rw` follows",
+                "write an absolute path, such as `/srv/data`, or `/srv/data:rw` where it may be written",
+            ),
+        ],
+    );
+    check(
+        "[workspace, { containers: { mounts: [] } }, { volumes: { names: [../x] } }]",
+        &[
+            (Code::WrongNumber, "`mounts` is empty, so nothing is granted", ""),
+            (
+                Code::InvalidName,
+                "`../x` can be no name of a volume",
+                "write a name such as `cache`, or how names begin, such as `cache-*`",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_bounds_containers_has_a_use_for_whoever_runs_some() {
+    for grant in ["{ volumes: { names: [cache] } }", "volumes", "{ workspace: { access: read } }"] {
+        let document = stages(&format!("  a: {{ uses: test, grants: [{grant}], with: {{ image: x:1 }} }}\n"));
+        assert_eq!(compiled(&document).diagnostics, [], "{grant}");
+    }
 }

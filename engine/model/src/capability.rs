@@ -30,6 +30,8 @@ pub enum Capability {
     Registries,
     /// Run containers.
     Containers,
+    /// Make, see and mount volumes.
+    Volumes,
     /// Deploy, scale and inspect apps.
     Apps,
     /// Release apps gradually.
@@ -53,7 +55,7 @@ pub struct UnknownCapability(pub String);
 
 impl Capability {
     /// All of them, in the order in which people read them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Log,
         Self::Context,
         Self::Clock,
@@ -66,6 +68,7 @@ impl Capability {
         Self::Images,
         Self::Registries,
         Self::Containers,
+        Self::Volumes,
         Self::Apps,
         Self::Traffic,
         Self::Metrics,
@@ -91,6 +94,7 @@ impl Capability {
             Self::Images => "images",
             Self::Registries => "registries",
             Self::Containers => "containers",
+            Self::Volumes => "volumes",
             Self::Apps => "apps",
             Self::Traffic => "traffic",
             Self::Metrics => "metrics",
@@ -117,6 +121,7 @@ impl Capability {
             Self::Images => "build, tag, inspect and remove container images",
             Self::Registries => "push container images to registries and pull them",
             Self::Containers => "run containers",
+            Self::Volumes => "make volumes, see them, and mount them in containers",
             Self::Apps => "deploy, scale and inspect apps",
             Self::Traffic => "release apps gradually, and end such a release",
             Self::Metrics => "read what apps are measured to do",

@@ -172,6 +172,37 @@ pub fn decide(scopes: &[HttpScope], target: &Target<'_>) -> Result<Permit, Denie
     })
 }
 
+impl HttpScope {
+    /// The first part of what is granted that this does not have, as a document has it. Patterns are compared by what they
+    /// are made of: where that does not show that all is within, it counts as beyond.
+    #[must_use]
+    pub fn excess(&self, granted: &Self) -> Option<String> {
+        if granted.is_private && !self.is_private {
+            return Some("private: true".to_owned());
+        }
+        let is_over = |host: &&HostPattern| !self.hosts.iter().any(|ceiling| ceiling.covers(host));
+        if let Some(host) = granted.hosts.iter().find(is_over) {
+            return Some(format!("hosts: [{}]", quoted(host.to_string())));
+        }
+        if let Some(method) = granted.methods.iter().find(|method| !self.methods.contains(method)) {
+            return Some(format!("methods: [{method}]"));
+        }
+        if self.paths.is_empty() {
+            return None;
+        }
+        if granted.paths.is_empty() {
+            return Some("all paths".to_owned());
+        }
+        let is_over = |path: &&PathPattern| !self.paths.iter().any(|ceiling| ceiling.covers(path));
+        granted.paths.iter().find(is_over).map(|path| format!("paths: [{:?}]", path.as_str()))
+    }
+}
+
+/// A host as YAML has it, which takes some of its signs for its own.
+fn quoted(host: String) -> String {
+    if host.contains(['*', '[', ':']) { format!("{host:?}") } else { host }
+}
+
 impl Permit {
     /// Whether an address of the host may be connected to.
     ///
@@ -227,7 +258,6 @@ impl fmt::Display for Host {
 impl fmt::Display for HttpScope {
     /// As a document has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |text: String| if text.contains(['*', '[', ':']) { format!("{text:?}") } else { text };
         let hosts: Vec<String> = self.hosts.iter().map(|host| quoted(host.to_string())).collect();
         write!(f, "{{ hosts: [{}], methods: [{}]", hosts.join(", "), self.methods.join(", "))?;
         if !self.paths.is_empty() {

@@ -6,6 +6,8 @@
 
 pub mod app;
 pub mod capability;
+pub mod ceiling;
+pub mod container;
 pub mod grant;
 pub mod graph;
 pub mod http;
@@ -14,6 +16,7 @@ pub mod input;
 pub mod log;
 pub mod matrix;
 pub mod plugin;
+pub mod rights;
 pub mod run;
 pub mod schedule;
 pub mod secret;
@@ -22,12 +25,14 @@ pub mod template;
 pub mod text;
 pub mod time;
 pub mod trigger;
+pub mod volume;
 pub mod workflow;
 pub mod workspace;
 
 pub use app::{App, Release, ReleaseNumber, ReplicaId};
 pub use capability::Capability;
-pub use grant::Grant;
+pub use ceiling::{Bounds, Ceiling};
+pub use grant::{Access, Grant};
 pub use graph::Graph;
 pub use id::{
     AppName, AttemptId, Digest, EngineId, InputName, OperationId, RunId, SecretName, StageName, VolumeName,
@@ -36,6 +41,7 @@ pub use id::{
 pub use input::{Input, InputType};
 pub use log::{Level, LogLine, Stream};
 pub use plugin::{PluginDescription, PluginReference};
+pub use rights::Rights;
 pub use run::{AttemptOutcome, Failure, FailureClass, Outcome, RunEvent, SkipReason};
 pub use schedule::Schedule;
 pub use secret::SecretHandle;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::id::MAX_NAME_LENGTH;
-use crate::{Capability, Digest};
+use crate::{Bounds, Capability, Digest};
 
 /// The name of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -312,6 +312,8 @@ pub struct PluginDescription {
     pub capabilities: Vec<Capability>,
     /// Whether it came with the engine; such a plugin is granted what it imports.
     pub is_builtin: bool,
+    /// What it says itself that it uses at most.
+    pub bounds: Bounds,
 }
 
 #[cfg(test)]
@@ -328,6 +330,7 @@ mod tests {
             outputs_schema: Value::Null,
             capabilities: Vec::new(),
             is_builtin: true,
+            bounds: Bounds::default(),
         }
     }
 

@@ -266,17 +266,23 @@ pub struct Limits {
     pub cpu: Option<Duration>,
     /// What the plugin itself writes to the log, in bytes; at most [`MAX_LOG_BYTES`].
     pub log_bytes: Option<u64>,
+    /// The outputs as JSON, in bytes; at most [`MAX_OUTPUT_BYTES`].
+    pub output_bytes: Option<u64>,
+    /// How many handles it has open at the same time: of containers, builds, secrets; at most [`MAX_HANDLES`].
+    pub handles: Option<u32>,
 }
 
 impl Limits {
     /// These, and the others where these say nothing.
     #[must_use]
     pub fn over(self, others: Self) -> Self {
-        let Self { memory_bytes, cpu, log_bytes } = self;
+        let Self { memory_bytes, cpu, log_bytes, output_bytes, handles } = self;
         Self {
             memory_bytes: memory_bytes.or(others.memory_bytes),
             cpu: cpu.or(others.cpu),
             log_bytes: log_bytes.or(others.log_bytes),
+            output_bytes: output_bytes.or(others.output_bytes),
+            handles: handles.or(others.handles),
         }
     }
 }
@@ -289,6 +295,12 @@ pub const MAX_CPU: Duration = Duration::from_secs(60 * 60);
 
 /// The most that the plugin of an attempt may ask to write to its log: 1 GiB, all that a log can have.
 pub const MAX_LOG_BYTES: u64 = 1 << 30;
+
+/// The most bytes of outputs, as the contract says: 1 MiB. They go through expressions and into the history.
+pub const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+
+/// The most handles that an attempt may have open: a plugin that needs more does not give them back.
+pub const MAX_HANDLES: u32 = 1024;
 
 /// When the outputs of an earlier run may stand for those of a stage: when its plugin, its config and these are the same.
 #[derive(Debug, Clone, Default, PartialEq)]

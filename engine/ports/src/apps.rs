@@ -267,6 +267,12 @@ pub trait Apps: Send + Sync + std::fmt::Debug {
     /// See [`AppError`].
     async fn measure(&self, app: &AppName) -> Result<AppMeasure, AppError>;
 
+    /// The app that is declared with a volume, if there is one.
+    async fn user_of(&self, volume: &VolumeName) -> Option<AppName> {
+        let _ = volume;
+        None
+    }
+
     /// Takes a snapshot of a volume, with the replicas that use it paused for at most `pause` (zero: not at all).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use yuanli_model::{AttemptId, EngineId, OperationId, Stream};
+use yuanli_model::{AttemptId, EngineId, OperationId, Stream, VolumeName};
 
 pub use crate::images::ContainerError;
 
@@ -25,25 +25,48 @@ pub struct ContainerRequest {
     pub working_folder: Option<String>,
     /// User, as `name`, `uid` or `uid:gid`; the image's own when absent.
     pub user: Option<String>,
-    /// Folders of the host to mount.
+    /// What is mounted in it.
     pub mounts: Vec<Mount>,
-    /// Whether it has a network at all.
-    pub has_network: bool,
+    /// The network that it is in.
+    pub network: ContainerNetwork,
+    /// Whether it has all rights of the machine's kernel and all its devices. Whoever asks has checked that it may.
+    pub is_privileged: bool,
     /// The most memory it may use, in bytes.
     pub memory_bytes: Option<u64>,
     /// How many processors it may use, in thousandths.
     pub cpu_millis: Option<u32>,
 }
 
-/// A folder of the host inside a container.
+/// Something of the outside in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it lies on the host.
-    pub host: PathBuf,
+    /// What it is.
+    pub source: MountSource,
     /// Where it appears in the container; absolute.
     pub target: String,
     /// Whether the container may not write to it.
     pub is_read_only: bool,
+}
+
+/// What is mounted in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// This folder or file of the machine, which has to be there.
+    Path(PathBuf),
+    /// A volume of the engine, which has to be there.
+    Volume(VolumeName),
+}
+
+/// The network of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerNetwork {
+    /// None but its own loopback.
+    #[default]
+    None,
+    /// One of its own, with a way out.
+    Own,
+    /// That of the machine.
+    Host,
 }
 
 /// A container that was started.

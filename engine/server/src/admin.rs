@@ -85,7 +85,7 @@ fn check_store(store: &Path, repair: Repair, checked: &mut api::Check) -> anyhow
 }
 
 async fn check_runs(data: &Path, repair: Repair, checked: &mut api::Check) -> anyhow::Result<()> {
-    let engine = Engine::open(&Locations { data: data.to_owned() }).await?;
+    let engine = Engine::open(&Locations::new(data)).await?;
     let found = engine.executor().check(repair == Repair::Do).await;
     engine.close().await;
     match found {
@@ -151,7 +151,7 @@ pub fn adopt(data: &Path) -> anyhow::Result<bool> {
 pub async fn usage(data: &Path) -> anyhow::Result<api::Usage> {
     must_be(data)?;
     let mut usage = sizes(data)?;
-    match Engine::open(&Locations { data: data.to_owned() }).await {
+    match Engine::open(&Locations::new(data)).await {
         Ok(engine) => {
             let workflows = engine.executor().history().workflows().await;
             let records = engine.record_usage().await;
@@ -216,7 +216,7 @@ fn sizes(data: &Path) -> anyhow::Result<api::Usage> {
 pub async fn compact(data: &Path) -> anyhow::Result<api::Compacted> {
     must_be(data)?;
     let before_bytes = sizes(data)?.size_bytes;
-    let engine = Engine::open(&Locations { data: data.to_owned() }).await?;
+    let engine = Engine::open(&Locations::new(data)).await?;
     let compacted = engine.compact().await;
     engine.close().await;
     compacted?;

@@ -11,7 +11,7 @@ use yuanli_executor::{Definition, Definitions};
 use yuanli_lang::{Catalog, Compilation, Lines, Refusal, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
+use yuanli_model::{Ceiling, Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::Origin;
 
@@ -75,6 +75,8 @@ pub(crate) struct Used {
     pub(crate) plugin_names: Vec<String>,
     pub(crate) plugins: HashMap<PluginReference, Result<Arc<PluginDescription>, Refusal>>,
     pub(crate) workflow_names: Vec<String>,
+    /// What may be granted on the engine.
+    pub(crate) ceiling: Arc<Ceiling>,
     /// Those included that these run.
     pub(crate) workflows: FoundWorkflows,
 }
@@ -139,6 +141,10 @@ impl Catalog for Used {
 
     fn workflow_names(&self) -> Vec<String> {
         self.workflow_names.clone()
+    }
+
+    fn ceiling(&self) -> Option<&Ceiling> {
+        Some(&self.ceiling)
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
+use yuanli_lang::Configuration;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::secrets::SecretError;
 use yuanli_ports::{Containers, Logs, Secrets};
@@ -23,6 +24,7 @@ use crate::document::{Document, Given, Refused, Runnable};
 use crate::file::File;
 use crate::library::{Library, NO_APPS, outside};
 use crate::secret::{GivenOrKept, GivenSecrets};
+use crate::settings;
 use crate::workflows::Source;
 
 /// Where an engine keeps what.
@@ -30,6 +32,15 @@ use crate::workflows::Source;
 pub struct Locations {
     /// The data directory.
     pub data: PathBuf,
+    /// The file of the engine's configuration; `config.yaml` in the data directory when absent.
+    pub configuration: Option<PathBuf>,
+}
+
+impl Locations {
+    /// A data directory with the configuration that lies in it.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into(), configuration: None }
+    }
 }
 
 /// Bytes of a log that are read at once.
@@ -53,16 +64,19 @@ pub(crate) struct Ground {
     pub(crate) store: Arc<Embedded>,
     pub(crate) docker: Arc<Docker>,
     pub(crate) clock: Arc<SystemClock>,
+    pub(crate) configuration: Configuration,
 }
 
 impl Ground {
     pub(crate) fn open(locations: &Locations) -> anyhow::Result<Self> {
+        // Before anything is made: a mistake in it leaves everything as it was.
+        let configuration = settings::configuration(locations)?;
         let clock = Arc::new(SystemClock::default());
         let mut directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
         let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
         directory.note_store()?;
         let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
-        Ok(Self { directory, store, docker, clock })
+        Ok(Self { directory, store, docker, clock, configuration })
     }
 
     /// What plugins reach, with these secrets and apps.
@@ -124,9 +138,9 @@ impl Engine {
 
     /// An engine on this ground that reaches these outsides.
     pub(crate) fn on(ground: Ground, outside: Outside) -> anyhow::Result<Self> {
-        let Ground { directory, store, docker, clock } = ground;
+        let Ground { directory, store, docker, clock, configuration } = ground;
         let secrets = Arc::clone(&outside.secrets);
-        let library = Library::with(directory.path(), outside)?;
+        let library = Library::with(directory.path(), outside, configuration)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let archive =
             FileArchive::open(&directory.history(), Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;

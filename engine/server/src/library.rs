@@ -8,8 +8,8 @@ use anyhow::Context;
 use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
-use yuanli_lang::DocumentKind;
-use yuanli_model::{Digest, EngineId, PluginDescription, PluginReference};
+use yuanli_lang::{Configuration, DocumentKind};
+use yuanli_model::{Ceiling, Digest, EngineId, PluginDescription, PluginReference};
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::secrets::NoSecrets;
@@ -18,7 +18,9 @@ use yuanli_source::SourceTrees;
 use yuanli_wasm::{Builtin, Host, Options, Outside};
 
 use crate::clock::SystemClock;
+use crate::engine::Locations;
 use crate::file::Pins;
+use crate::settings;
 
 /// The plugins that were compiled into this binary.
 static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
@@ -36,15 +38,18 @@ pub struct Library {
     pub(crate) plugins: Arc<Host>,
     /// Components that are tried out in the place of plugins, by name.
     pub(crate) tried: BTreeMap<String, Arc<PluginDescription>>,
+    /// What may be granted on the engine.
+    pub(crate) ceiling: Arc<Ceiling>,
 }
 
 impl Library {
-    /// The plugins of this binary, with compiled code and copies of components below `data`. Several processes may
-    /// use the same folder at once.
+    /// The plugins of this binary, with compiled code and copies of components in the data directory, and what the
+    /// configuration there allows. Several processes may use the same folder at once.
     ///
     /// # Errors
-    /// When this machine does not let the component host start.
-    pub fn open(data: &Path) -> anyhow::Result<Self> {
+    /// When this machine does not let the component host start; [`crate::InvalidConfiguration`].
+    pub fn open(locations: &Locations) -> anyhow::Result<Self> {
+        let configuration = settings::configuration(locations)?;
         // Nothing is run from a library alone, so no operation carries this id.
         let outside = outside(
             EngineId::from_u128(0),
@@ -53,13 +58,15 @@ impl Library {
             Arc::new(NoSecrets),
             Arc::new(NO_APPS),
         )?;
-        Self::with(data, outside)
+        Self::with(&locations.data, outside, configuration)
     }
 
-    pub(crate) fn with(data: &Path, outside: Outside) -> anyhow::Result<Self> {
-        let options = Options::new(data.join("plugins"), data.join("cache"), &BUILTINS);
+    pub(crate) fn with(data: &Path, outside: Outside, configuration: Configuration) -> anyhow::Result<Self> {
+        let Configuration { ceiling } = configuration;
+        let folders = Options::new(data.join("plugins"), data.join("cache"), &BUILTINS);
+        let options = Options { ceiling: ceiling.clone(), ..folders };
         let host = Host::new(options, outside).context("the component host")?;
-        Ok(Self { plugins: Arc::new(host), tried: BTreeMap::new() })
+        Ok(Self { plugins: Arc::new(host), tried: BTreeMap::new(), ceiling: Arc::new(ceiling) })
     }
 
     /// The components that plugins of a run are to be found by again, from what its document calls them. Those that come
@@ -108,6 +115,7 @@ pub(crate) fn outside(
         engine,
         clock,
         containers: docker.clone(),
+        volumes: docker.clone(),
         images: docker.clone(),
         registries: docker,
         sources: Arc::new(SourceTrees::default()),

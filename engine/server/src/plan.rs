@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_lang::plan::{Instances, Open, Outlook, Plan, PlannedStage, PlannedWork, Step, Why};
+use yuanli_model::container::ContainerScope;
+use yuanli_model::http::HttpScope;
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Digest, Grant, InputName, SecretHandle};
+use yuanli_model::volume::VolumeScope;
+use yuanli_model::{Access, Digest, InputName, Rights, SecretHandle};
 
 use crate::document::{Document, Given, Refused};
 use crate::engine::Locations;
@@ -117,14 +120,18 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
         }
     };
     let (plugin, workflow, with) = match &stage.work {
-        PlannedWork::Plugin { uses, name, version, digest, rights, scopes, with } => {
+        PlannedWork::Plugin { uses, name, version, digest, rights, grants, with } => {
+            let all = Rights::new(&[], false, grants);
             let plugin = api::PlannedPlugin {
                 uses: uses.clone(),
                 name: name.clone(),
                 version: version.clone(),
                 digest: digest.to_string(),
                 rights: rights.iter().map(ToString::to_string).collect(),
-                http: scopes.iter().filter_map(http).collect(),
+                http: all.http.iter().map(http).collect(),
+                workspace_read_only: all.workspace == Some(Access::Read),
+                containers: containers(&all.containers),
+                volumes: all.volumes.iter().map(volumes).collect(),
             };
             (Some(plugin), None, Some(with))
         }
@@ -158,14 +165,28 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
     }
 }
 
-fn http(grant: &Grant) -> Option<api::HttpGrant> {
-    let Grant::Http(scope) = grant else { return None };
-    Some(api::HttpGrant {
+fn http(scope: &HttpScope) -> api::HttpGrant {
+    api::HttpGrant {
         hosts: scope.hosts.iter().map(ToString::to_string).collect(),
         methods: scope.methods.iter().map(|method| (*method).to_owned()).collect(),
         paths: scope.paths.iter().map(|path| path.as_str().to_owned()).collect(),
         private: scope.is_private,
+    }
+}
+
+fn containers(scope: &ContainerScope) -> Option<api::ContainerGrant> {
+    (!scope.is_empty()).then(|| api::ContainerGrant {
+        privileged: scope.is_privileged,
+        host_network: scope.has_host_network,
+        mounts: scope.mounts.iter().map(ToString::to_string).collect(),
     })
+}
+
+fn volumes(scope: &VolumeScope) -> api::VolumeGrant {
+    api::VolumeGrant {
+        names: scope.names.iter().map(ToString::to_string).collect(),
+        remove: scope.may_remove,
+    }
 }
 
 fn open_value(open: &Open) -> api::OpenValue {

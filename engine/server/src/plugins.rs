@@ -5,10 +5,11 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use yuanli_api_types as api;
 use yuanli_model::plugin::{Name, Requirement, Version};
-use yuanli_model::{Capability, Digest, PluginDescription, PluginReference};
+use yuanli_model::{Bounds, Capability, Digest, PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
 use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Source};
@@ -238,6 +239,7 @@ fn inspection_body(inspection: Inspection) -> api::PluginInspection {
         claimed: is_claimed,
         rights: rights(&capabilities),
         wasi,
+        limits: said.map(|said| limits(&said.bounds)).unwrap_or_default(),
         config_schema: said.map(|said| said.config_schema.clone()),
         outputs_schema: said.map(|said| said.outputs_schema.clone()),
         error,
@@ -258,6 +260,19 @@ fn origin(source: Source) -> api::PluginOrigin {
         Source::Builtin => api::PluginOrigin::BuiltIn,
         Source::Added => api::PluginOrigin::Added,
         Source::File => api::PluginOrigin::File,
+    }
+}
+
+fn limits(bounds: &Bounds) -> api::PluginLimits {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let Bounds { timeout, limits } = bounds;
+    api::PluginLimits {
+        timeout_ms: timeout.map(millis),
+        memory_bytes: limits.memory_bytes,
+        cpu_ms: limits.cpu.map(millis),
+        log_bytes: limits.log_bytes,
+        output_bytes: limits.output_bytes,
+        handles: limits.handles,
     }
 }
 

@@ -82,7 +82,8 @@ impl<'a> Compiler<'a> {
             Box::pin(self.find(uses, &file.origin)).await?;
         }
         let plugins = &self.library.plugins;
-        let mut used = Used { plugin_names: plugins.names(), ..Used::default() };
+        let ceiling = Arc::clone(&self.library.ceiling);
+        let mut used = Used { plugin_names: plugins.names(), ceiling, ..Used::default() };
         let locked = self.lock_of(&file).await;
         for reference in yuanli_lang::references(&file.text) {
             let resolved = match self.plugin(&reference, &file, &locked).await {

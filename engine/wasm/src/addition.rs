@@ -11,6 +11,7 @@ use yuanli_ports::plugins::PluginError;
 use crate::added::{Entry, Outcome};
 use crate::catalog::on_thread;
 use crate::component;
+use crate::description::StoredBounds;
 use crate::host::{Host, about};
 use crate::inspection::Source;
 
@@ -152,6 +153,7 @@ impl Host {
             imports,
             config_schema: description.config_schema.clone(),
             outputs_schema: description.outputs_schema.clone(),
+            bounds: StoredBounds::of(&description.bounds),
         };
         Ok(Examined { candidate, entry, description })
     }

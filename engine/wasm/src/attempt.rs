@@ -7,9 +7,11 @@ use std::time::Duration;
 use jsonschema::Validator;
 use serde_json::Value;
 use tokio::time::timeout;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use yuanli_bindings::stage;
-use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription};
+use yuanli_model::stage::MAX_HANDLES;
+use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription, Rights};
 use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
@@ -18,7 +20,7 @@ use crate::guest::{Begun, Guest};
 use crate::host::Host;
 use crate::interface::log::finish_progress;
 use crate::journal::Broken;
-use crate::limits::{Exceeded, Limits};
+use crate::limits::{Bound, Bounded, By, Exceeded};
 use crate::logline::Lines;
 use crate::mask::Mask;
 use crate::secret::Held;
@@ -40,7 +42,7 @@ enum CutOff {
 }
 
 impl Host {
-    pub(crate) async fn run_attempt(&self, attempt: Attempt) -> Result<Value, Failure> {
+    pub(crate) async fn run_attempt(&self, mut attempt: Attempt) -> Result<Value, Failure> {
         let code = self.catalog.code(&attempt.component).await.map_err(of_plugin)?;
         check_rights(&code, &attempt)?;
         check("invalid-config", "with", &code.config, &attempt.config)?;
@@ -52,19 +54,23 @@ impl Host {
         };
         let held = Held::of(&attempt, &*self.outside.secrets).await?;
         let mask = Arc::clone(&held.mask);
+        let description = &code.description;
+        let asked = (attempt.timeout, &attempt.limits);
+        let bounds = Bounded::new(&self.limits, asked, &description.bounds, &self.ceiling);
+        attempt.timeout = bounds.timeout.most;
+        let rights = Rights::new(&description.capabilities, description.is_builtin, &attempt.grants);
         let attempt = Arc::new(attempt);
-        let limits = self.limits.with(attempt.limits);
         let (guest, begun, output) = Guest::new(
             Arc::clone(&attempt),
             Arc::clone(&code.description),
             Arc::clone(&self.outside),
             held,
-            &limits,
+            (rights, &bounds),
             self.rehearsal.as_ref(),
         );
         let called = {
             let _awake = self.ticker.keep_awake();
-            let call = self.call(guest, &code, &config, &limits);
+            let call = self.call(guest, &code, &config, &bounds);
             tokio::select! {
                 biased;
                 () = attempt.cancel.cancelled() => Err(CutOff::Cancelled),
@@ -74,12 +80,15 @@ impl Host {
         output.iter().for_each(crate::logline::ByteLines::finish);
         // What the engine itself writes.
         let (log, clock) = (Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
-        let lines = Lines::new(log, clock, Arc::clone(&mask), 0);
+        let none = Bound { most: 0, by: By::Default };
+        let lines = Lines::new(log, clock, Arc::clone(&mask), none);
         self.clean_up(&attempt, &begun, called.is_err(), &lines).await;
         let outputs = match called {
-            Ok(outcome) => self.outputs(outcome, &attempt, &code).map_err(|failure| shown(failure, &mask))?,
+            Ok(outcome) => {
+                outputs(outcome, &attempt, &code, &bounds).map_err(|failure| shown(failure, &mask))?
+            }
             Err(CutOff::Cancelled) => return Err(cancelled()),
-            Err(CutOff::TimedOut) => return Err(timed_out(attempt.timeout)),
+            Err(CutOff::TimedOut) => return Err(timed_out(bounds.timeout)),
         };
         // What is checked is what others get.
         let outputs = mask.json(outputs);
@@ -92,10 +101,10 @@ impl Host {
         guest: Guest,
         code: &Code,
         config: &str,
-        limits: &Limits,
+        bounds: &Bounded,
     ) -> wasmtime::Result<Result<String, stage::Failure>> {
         let mut store = Store::new(&self.engine, guest);
-        bound(&mut store, limits.cpu);
+        bound(&mut store, bounds.cpu.clone());
         let instance = code.instance.instantiate_async(&mut store).await?;
         let outcome = instance.call_run(&mut store, config).await;
         if let Some(state) = &mut store.data_mut().attempt {
@@ -105,29 +114,6 @@ impl Host {
             }
         }
         outcome
-    }
-
-    /// The outputs of a call that came to an end, or why there are none.
-    fn outputs(
-        &self,
-        outcome: wasmtime::Result<Result<String, stage::Failure>>,
-        attempt: &Attempt,
-        code: &Code,
-    ) -> Result<Value, Failure> {
-        let text = match outcome {
-            Ok(Ok(text)) => text,
-            Ok(Err(_)) if attempt.cancel.is_cancelled() => return Err(cancelled()),
-            Ok(Err(failure)) => return Err(of_guest(failure)),
-            Err(error) => return Err(of_trap(&code.description.name, &error)),
-        };
-        let limit = self.limits.output_bytes;
-        if text.len() > limit {
-            let message = format!("the outputs have {} bytes; at most {limit} are allowed", text.len());
-            return Err(Failure::permanent("output-limit", message));
-        }
-        serde_json::from_str(&text).map_err(|e| {
-            Failure::permanent("invalid-outputs", format!("the plugin's outputs are no JSON: {e}"))
-        })
     }
 
     /// Ends and removes what the attempt left outside. Nothing in here fails the attempt: what cannot be removed is
@@ -175,15 +161,36 @@ impl Host {
     }
 }
 
+/// The outputs of a call that came to an end, or why there are none.
+fn outputs(
+    outcome: wasmtime::Result<Result<String, stage::Failure>>,
+    attempt: &Attempt,
+    code: &Code,
+    bounds: &Bounded,
+) -> Result<Value, Failure> {
+    let text = match outcome {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) if attempt.cancel.is_cancelled() => return Err(cancelled()),
+        Ok(Err(failure)) => return Err(of_guest(failure)),
+        Err(error) => return Err(of_trap(&code.description.name, &error)),
+    };
+    if text.len() > bounds.output_bytes.most {
+        let exceeded = Exceeded::Outputs { found: text.len(), limit: bounds.output_bytes.clone() };
+        return Err(Failure::permanent(exceeded.kind(), exceeded.to_string()));
+    }
+    serde_json::from_str(&text)
+        .map_err(|e| Failure::permanent("invalid-outputs", format!("the plugin's outputs are no JSON: {e}")))
+}
+
 /// Bounds a store: memory by its limiter, processor time by ticks. Each tick also lets other tasks go on.
-pub(crate) fn bound(store: &mut Store<Guest>, cpu: Duration) {
+pub(crate) fn bound(store: &mut Store<Guest>, cpu: Bound<Duration>) {
     store.limiter(|guest| &mut guest.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut store| {
         let guest = store.data_mut();
         guest.ticks += 1;
         if guest.ticks > guest.max_ticks {
-            return Err(wasmtime::Error::new(Exceeded::Cpu { limit: cpu }));
+            return Err(wasmtime::Error::new(Exceeded::Cpu { limit: cpu.clone() }));
         }
         Ok(UpdateDeadline::Yield(1))
     });
@@ -236,9 +243,9 @@ fn cancelled() -> Failure {
     Failure::new(FailureClass::Cancelled, "cancelled", "the run was cancelled")
 }
 
-fn timed_out(limit: Duration) -> Failure {
-    let message = format!("it took longer than {limit:?}; give it more with `timeout:`");
-    Failure::transient("timeout", message)
+fn timed_out(limit: Bound<Duration>) -> Failure {
+    let exceeded = Exceeded::Time { limit };
+    Failure::transient(exceeded.kind(), exceeded.to_string())
 }
 
 fn of_plugin(error: PluginError) -> Failure {
@@ -273,19 +280,28 @@ fn of_trap(plugin: &str, error: &wasmtime::Error) -> Failure {
         return broken.failure(plugin);
     }
     let kind = match error.downcast_ref::<Exceeded>() {
-        Some(Exceeded::Memory { .. }) => "memory-limit",
-        Some(Exceeded::Cpu { .. }) => "cpu-limit",
-        Some(Exceeded::Log { .. }) => "log-limit",
+        Some(exceeded) => exceeded.kind(),
+        None if is_table_full(error) => "handle-limit",
         None => "trap",
     };
     let last_words = if kind == "trap" { "; its last words are in the log" } else { "" };
     Failure::permanent(kind, format!("plugin `{plugin}` was ended: {}{last_words}", in_words(error)))
 }
 
+/// Whether a guest has opened more of WASI than there can be.
+fn is_table_full(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+}
+
 /// What ended a guest, in one line and without a backtrace.
 pub(crate) fn in_words(error: &wasmtime::Error) -> String {
     if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
         return exceeded.to_string();
+    }
+    if is_table_full(error) {
+        return format!(
+            "it wanted to have more than {MAX_HANDLES} handles of WASI open at the same time, which is all there are"
+        );
     }
     if let Some(sealed) = error.downcast_ref::<Sealed>() {
         return sealed.to_string();

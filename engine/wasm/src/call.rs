@@ -94,7 +94,7 @@ impl<'a> Interface<'a> {
             state.note_unrecorded(declared);
             observe(state, declared, &parameters);
             let answer = function(state, parameters);
-            state.lines.check().map_err(wasmtime::Error::new)?;
+            state.check().map_err(wasmtime::Error::new)?;
             Ok(answer)
         })?;
         Ok(self)
@@ -122,6 +122,8 @@ impl<'a> Interface<'a> {
                     let answer = function(state, parameters).await;
                     // Time that went by in here is not the guest's: its next tick begins now.
                     store.as_context_mut().set_epoch_deadline(1);
+                    let attempt = store.data().attempt.as_ref();
+                    attempt.map_or(Ok(()), State::check).map_err(wasmtime::Error::new)?;
                     Ok(answer)
                 })
             },
@@ -160,9 +162,20 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
-    /// Declares a resource. Dropping its handle does nothing: the end of the attempt cleans up.
-    pub(crate) fn resource<T: 'static>(&mut self, name: &'static str) -> wasmtime::Result<&mut Self> {
-        self.instance.resource(name, ResourceType::host::<T>(), |_, _| Ok(()))?;
+    /// Declares a resource. Dropping its handle does nothing outside: the end of the attempt cleans up. `forget` gives the
+    /// handle back, so that it does not count any more.
+    pub(crate) fn owned<T: 'static>(
+        &mut self,
+        name: &'static str,
+        forget: impl Fn(&mut State, u32) + Send + Sync + 'static,
+    ) -> wasmtime::Result<&mut Self> {
+        let dropped = move |mut store: StoreContextMut<'_, Guest>, handle: u32| {
+            if let Some(state) = &mut store.data_mut().attempt {
+                forget(state, handle);
+            }
+            Ok(())
+        };
+        self.instance.resource(name, ResourceType::host::<T>(), dropped)?;
         Ok(self)
     }
 

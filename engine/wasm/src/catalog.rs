@@ -22,9 +22,9 @@ use crate::added::{Entry, files};
 use crate::attempt::{bound, in_words};
 use crate::cache::Cache;
 use crate::component;
-use crate::description::{self, validator};
+use crate::description::{self, StoredBounds, validator};
 use crate::guest::Guest;
-use crate::limits::Limits;
+use crate::limits::{Bounded, Limits};
 use crate::pack::Said;
 use crate::ticker::Ticker;
 
@@ -72,6 +72,8 @@ pub(crate) struct StoredDescription {
     pub(crate) summary: String,
     pub(crate) config_schema: Value,
     pub(crate) outputs_schema: Value,
+    #[serde(default)]
+    pub(crate) bounds: StoredBounds,
 }
 
 impl Catalog {
@@ -196,6 +198,7 @@ impl Catalog {
             outputs_schema: stored.outputs_schema,
             capabilities,
             is_builtin: self.is_builtin(digest),
+            bounds: stored.bounds.into_model(),
         }))
     }
 
@@ -256,8 +259,9 @@ impl Catalog {
         let invalid =
             |e: &wasmtime::Error| PluginError::Invalid(format!("it cannot describe itself: {}", in_words(e)));
         let instance = self.prepare(component)?;
-        let mut store = Store::new(&self.engine, Guest::sealed(&Limits::DESCRIBE));
-        bound(&mut store, Limits::DESCRIBE.cpu);
+        let bounds = Bounded::describe();
+        let mut store = Store::new(&self.engine, Guest::sealed(&bounds));
+        bound(&mut store, bounds.cpu);
         let _awake = self.ticker.keep_awake();
         let call = async {
             let stage = instance.instantiate_async(&mut store).await?;

@@ -9,7 +9,10 @@ use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use yuanli_model::app::ReleaseNumber;
-use yuanli_model::{AppName, Capability, OperationId, PluginDescription, SecretName, Stream, Timestamp};
+use yuanli_model::stage::MAX_HANDLES;
+use yuanli_model::{
+    AppName, Capability, OperationId, PluginDescription, Rights, SecretName, Stream, Timestamp,
+};
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
@@ -20,14 +23,11 @@ use crate::call::{Class, Function};
 use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
 use crate::journal::Calls;
-use crate::limits::{Limits, Memory};
+use crate::limits::{Bound, Bounded, Exceeded, Memory};
 use crate::logline::{ByteLines, Lines};
 use crate::rehearsal::{Machine, Rehearsal};
 use crate::secret::Held;
 use crate::wasi;
-
-/// Handles that an attempt may have open; a plugin that needs more does not give them back.
-pub(crate) const MAX_HANDLES: usize = 1024;
 
 /// The data of a store.
 pub(crate) struct Guest {
@@ -47,12 +47,16 @@ pub(crate) struct State {
     pub(crate) plugin: Arc<PluginDescription>,
     pub(crate) outside: Arc<Outside>,
     pub(crate) held: Held,
+    pub(crate) rights: Rights,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
     pub(crate) calls: Calls,
     /// The position of the last operation.
     position: u32,
     next_handle: u32,
+    max_handles: Bound<u32>,
+    /// A bound that a host function ran into, which ends the guest when it returns.
+    exceeded: Option<Exceeded>,
     pub(crate) containers: HashMap<u32, containers::Running>,
     pub(crate) builds: HashMap<u32, images::Running>,
     pub(crate) rollouts: HashMap<u32, Deployed>,
@@ -140,14 +144,14 @@ impl Guest {
         plugin: Arc<PluginDescription>,
         outside: Arc<Outside>,
         held: Held,
-        limits: &Limits,
+        (rights, bounds): (Rights, &Bounded),
         rehearsal: Option<&Rehearsal>,
     ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
         let lines = Lines::new(
             Arc::clone(&attempt.log),
             Arc::clone(&outside.clock),
             Arc::clone(&held.mask),
-            limits.log_bytes,
+            bounds.log_bytes.clone(),
         );
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
         let begun = Arc::new(Begun::default());
@@ -158,11 +162,14 @@ impl Guest {
             plugin,
             outside,
             held,
+            rights,
             lines,
             begun: Arc::clone(&begun),
             calls: Calls::default(),
             position: 0,
             next_handle: 0,
+            max_handles: bounds.handles.clone(),
+            exceeded: None,
             containers: HashMap::new(),
             builds: HashMap::new(),
             rollouts: HashMap::new(),
@@ -172,18 +179,21 @@ impl Guest {
             machine,
             rehearsal: rehearsal.cloned(),
         };
-        let guest = Self { wasi, attempt: Some(state), ..Self::sealed(limits) };
+        let guest = Self { wasi, attempt: Some(state), ..Self::sealed(bounds) };
         (guest, begun, output)
     }
 
     /// The store of a `describe`.
-    pub(crate) fn sealed(limits: &Limits) -> Self {
+    pub(crate) fn sealed(bounds: &Bounded) -> Self {
+        let mut table = ResourceTable::new();
+        // What the runtime of a language keeps open of WASI, which reaches nothing.
+        table.set_max_capacity(MAX_HANDLES as usize);
         Self {
-            memory: Memory::new(limits),
+            memory: Memory::new(bounds.memory_bytes.clone()),
             ticks: 0,
-            max_ticks: limits.cpu.as_millis().div_ceil(crate::ticker::TICK.as_millis()) as u64,
+            max_ticks: bounds.cpu.most.as_millis().div_ceil(crate::ticker::TICK.as_millis()) as u64,
             wasi: wasi::sealed(),
-            table: ResourceTable::new(),
+            table,
             attempt: None,
         }
     }
@@ -237,14 +247,22 @@ impl State {
         self.attempt.timeout.saturating_sub(self.outside.clock.now().since(self.attempt.started))
     }
 
-    /// A number for a new handle; from our own counter, so that it is the same in a replay.
+    /// Whether the guest has run into none of its bounds in a host function.
+    pub(crate) fn check(&self) -> Result<(), Exceeded> {
+        self.exceeded.clone().map_or(Ok(()), Err)?;
+        self.lines.check()
+    }
+
+    /// A number for a new handle; from our own counter, so that it is the same in a replay. Without one the guest is ended
+    /// when the host function returns.
     pub(crate) fn new_handle(&mut self) -> Option<u32> {
         let open = self.containers.len()
             + self.builds.len()
             + self.rollouts.len()
             + self.releases.len()
             + self.secrets.len();
-        if open >= MAX_HANDLES {
+        if open >= self.max_handles.most as usize {
+            self.exceeded = Some(Exceeded::Handles { limit: self.max_handles.clone() });
             return None;
         }
         self.next_handle += 1;

@@ -10,9 +10,11 @@ use serde_json::Value;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use yuanli_model::stage::MAX_MEMORY_BYTES;
-use yuanli_model::{Digest, EngineId, Failure, PluginDescription, PluginReference};
+use yuanli_model::{Ceiling, Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources};
+use yuanli_ports::{
+    Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes,
+};
 
 use crate::added::{Added, Found};
 use crate::call::Function;
@@ -32,6 +34,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// Runs containers.
     pub containers: Arc<dyn Containers>,
+    /// Keeps volumes.
+    pub volumes: Arc<dyn Volumes>,
     /// Builds images.
     pub images: Arc<dyn Images>,
     /// Pushes and pulls images.
@@ -57,10 +61,12 @@ pub struct Options {
     pub builtins: &'static [Builtin],
     /// How many instances may exist at once; more attempts wait. Default 64, at least 1.
     pub instances: u32,
-    /// Bounds of each instance.
+    /// Bounds of each instance where nobody says otherwise.
     pub limits: Limits,
     /// For those who try plugins out: what makes attempts repeatable, and visible call by call. Default none.
     pub rehearsal: Option<Rehearsal>,
+    /// What the engine allows; of it the bounds count in here, as whoever compiles a workflow asks it for rights.
+    pub ceiling: Ceiling,
 }
 
 impl Options {
@@ -71,7 +77,15 @@ impl Options {
         builtins: &'static [Builtin],
     ) -> Self {
         let (components, cache) = (components.into(), cache.into());
-        Self { components, cache, builtins, instances: 64, limits: Limits::default(), rehearsal: None }
+        Self {
+            components,
+            cache,
+            builtins,
+            instances: 64,
+            limits: Limits::default(),
+            rehearsal: None,
+            ceiling: Ceiling::default(),
+        }
     }
 }
 
@@ -84,6 +98,7 @@ pub struct Host {
     pub(crate) added: Arc<Added>,
     pub(crate) outside: Arc<Outside>,
     pub(crate) limits: Limits,
+    pub(crate) ceiling: Ceiling,
     /// One for each instance of the pool: an empty pool would be an error of the attempt, not a wait.
     pub(crate) slots: Slots,
     pub(crate) rehearsal: Option<Rehearsal>,
@@ -121,6 +136,7 @@ impl Host {
             added: Arc::new(Added::new(options.components.join("added"))),
             outside: Arc::new(outside),
             limits: options.limits,
+            ceiling: options.ceiling,
             slots,
             rehearsal: options.rehearsal,
             functions,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use yuanli_model::{Level, LogLine, Stream};
 use yuanli_ports::{AttemptLog, Clock};
 
-use crate::limits::Exceeded;
+use crate::limits::{Bound, Exceeded};
 use crate::mask::{Edges, Mask};
 
 /// Longest line of a plugin, in bytes, as the contract says; the rest is cut off.
@@ -30,7 +30,7 @@ pub(crate) struct Lines {
 
 #[derive(Debug)]
 struct Allowance {
-    limit: u64,
+    limit: Bound<u64>,
     used: AtomicU64,
 }
 
@@ -38,19 +38,27 @@ impl Allowance {
     /// Counts a line of the guest; it is written only within the limit.
     fn take(&self, bytes: usize) -> bool {
         let bytes = bytes as u64 + LINE_BYTES;
-        self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit
+        self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit.most
     }
 }
 
 impl Lines {
-    pub(crate) fn new(log: Arc<dyn AttemptLog>, clock: Arc<dyn Clock>, mask: Arc<Mask>, limit: u64) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn AttemptLog>,
+        clock: Arc<dyn Clock>,
+        mask: Arc<Mask>,
+        limit: Bound<u64>,
+    ) -> Self {
         Self { log, clock, mask, allowance: Arc::new(Allowance { limit, used: AtomicU64::new(0) }) }
     }
 
     /// Whether the guest has written more than it may. What goes beyond is not in the log.
     pub(crate) fn check(&self) -> Result<(), Exceeded> {
         let Allowance { limit, used } = &*self.allowance;
-        if used.load(Ordering::Relaxed) > *limit { Err(Exceeded::Log { limit: *limit }) } else { Ok(()) }
+        if used.load(Ordering::Relaxed) > limit.most {
+            return Err(Exceeded::Log { limit: limit.clone() });
+        }
+        Ok(())
     }
 
     /// One entry of the guest; a text of several lines becomes several.
@@ -175,6 +183,11 @@ mod tests {
     use yuanli_ports::logs::{LogError, StoredLog};
 
     use super::*;
+    use crate::limits::By;
+
+    fn most(bytes: u64) -> Bound<u64> {
+        Bound { most: bytes, by: By::Default }
+    }
 
     #[derive(Debug, Default)]
     struct Log(Mutex<Vec<String>>);
@@ -214,7 +227,7 @@ mod tests {
     fn lines_of(values: &[&str], write: impl FnOnce(&Lines)) -> Vec<String> {
         let log = Arc::new(Log::default());
         let mask = Mask::new(values.iter().map(|value| value.as_bytes())).expect("a mask");
-        write(&Lines::new(log.clone(), Arc::new(NoTime), Arc::new(mask), u64::MAX));
+        write(&Lines::new(log.clone(), Arc::new(NoTime), Arc::new(mask), most(u64::MAX)));
         std::mem::take(&mut log.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -256,12 +269,12 @@ mod tests {
     #[test]
     fn fields_are_counted_too() {
         let log = Arc::new(Log::default());
-        let lines = Lines::new(log.clone(), Arc::new(NoTime), Arc::new(Mask::default()), 1000);
+        let lines = Lines::new(log.clone(), Arc::new(NoTime), Arc::new(Mask::default()), most(1000));
         let write = |bytes| lines.write(Level::Info, "", vec![("key".to_owned(), "v".repeat(bytes))]);
         write(500);
         assert_eq!(lines.check(), Ok(()));
         write(500);
-        assert_eq!(lines.check(), Err(Exceeded::Log { limit: 1000 }));
+        assert_eq!(lines.check(), Err(Exceeded::Log { limit: most(1000) }));
         assert_eq!(
             log.0.lock().unwrap_or_else(PoisonError::into_inner).len(),
             1,

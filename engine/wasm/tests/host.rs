@@ -16,7 +16,7 @@ use yuanli_docker::fake::{Behaviour, Call};
 use yuanli_model::http::HttpScope;
 use yuanli_model::stage::Limits as StageLimits;
 use yuanli_model::{Capability, FailureClass, Grant, Level, PluginReference, Stream};
-use yuanli_ports::containers::ContainerError;
+use yuanli_ports::containers::{ContainerError, MountSource};
 use yuanli_ports::plugins::PluginError;
 use yuanli_ports::{Cancellation, Plugins};
 use yuanli_test_guests::{NOOP, PROBE};
@@ -68,7 +68,7 @@ async fn bad_guests_end_clearly_and_leave_the_host_as_it_was() {
     check(json!({ "do": "recurse" }), "trap", "calls itself too deeply").await;
     check(json!({ "do": "panic", "message": "oh" }), "trap", "panicked or aborted").await;
     check(json!({ "do": "exit" }), "trap", "").await;
-    check(json!({ "do": "large", "bytes": 2 << 20 }), "output-limit", "at most 1048576").await;
+    check(json!({ "do": "large", "bytes": 2 << 20 }), "output-limit", "have at most 1048576").await;
     let ended = bench.run(json!({ "do": "panic", "message": "last words" })).await;
     assert!(ended.texts().iter().any(|text| text.contains("last words")), "{:?}", ended.texts());
     // The host still works, and other guests went on meanwhile.
@@ -158,7 +158,7 @@ async fn a_container_gives_its_exit_code_and_its_output() {
         panic!("nothing was started");
     };
     assert_eq!(request.operation.position, 1);
-    assert_eq!(request.mounts[0].host, ended.workspace);
+    assert_eq!(request.mounts[0].source, MountSource::Path(ended.workspace));
 }
 
 #[tokio::test]
@@ -195,8 +195,16 @@ async fn handles_are_bounded() {
     let bench = Bench::new();
     bench.docker.add_image("tool");
     let ended = bench.run(json!({ "do": "handles", "image": "tool" })).await;
-    assert_eq!(ended.outputs()["held"], 1024);
+    let failure = ended.failure();
+    assert_eq!(failure.kind, "handle-limit", "{failure:?}");
+    assert!(
+        failure.message.contains("more than 1024 handles")
+            && failure.message.contains("`limits: { handles: … }`")
+    );
     assert_eq!(bench.docker.containers(), Vec::<String>::new());
+    // What is given back does not count.
+    let config = json!({ "do": "reopen", "key": handle("token"), "times": 5000 });
+    assert_eq!(*bench.run(config).await.outputs(), json!({ "times": 5000 }));
 }
 
 #[tokio::test]
@@ -568,7 +576,7 @@ async fn a_plugin_from_a_file_needs_its_grants() {
     let refused = bench.run_case(config.clone(), Case::default()).await;
     assert_eq!(refused.failure().kind, "not-granted");
     let says = [
-        "secrets, secrets-reveal, http, workspace, source, images, registries, containers, apps, traffic, metrics, backups",
+        "secrets, secrets-reveal, http, workspace, source, images, registries, containers, volumes, apps, traffic, metrics, backups",
         "grants: [secrets, secrets-reveal, { http: { hosts: [api.example.com] } }, workspace,",
     ];
     for text in says {
@@ -624,6 +632,7 @@ async fn every_function_of_the_contract_has_a_class() {
         assert_eq!(class(local), Some(Class::Local), "{local}");
     }
     assert_eq!(class("read-to-file"), Some(Class::Effect));
+    assert_eq!(class("measure"), Some(Class::Read));
 }
 
 #[tokio::test]

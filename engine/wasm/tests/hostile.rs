@@ -169,10 +169,10 @@ async fn handles_that_it_was_not_given_are_of_no_use() {
     let bench = Bench::with(LIMITS(), &BUILTINS);
     let check = async |run: &'static str| {
         let raw = Raw {
-            imports: &["yuanli:containers/containers@0.1.0"],
+            imports: &["yuanli:containers/containers@0.1.1"],
             declarations: r#"
-                (import "yuanli:containers/containers@0.1.0" "[method]container.wait" (func $wait (param i32 i32)))
-                (import "yuanli:containers/containers@0.1.0" "[resource-drop]container" (func $drop (param i32)))"#,
+                (import "yuanli:containers/containers@0.1.1" "[method]container.wait" (func $wait (param i32 i32)))
+                (import "yuanli:containers/containers@0.1.1" "[resource-drop]container" (func $drop (param i32)))"#,
             run,
             ..Raw::default()
         };
@@ -184,6 +184,25 @@ async fn handles_that_it_was_not_given_are_of_no_use() {
     check("(call $wait (i32.const -1) (i32.const 600)) (unreachable)").await;
     check("(call $drop (i32.const 1)) (unreachable)").await;
     assert!(bench.docker.calls().is_empty(), "nothing of it reached Docker");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_that_are_never_given_back_come_to_an_end() {
+    let bench = Bench::with(LIMITS(), &BUILTINS);
+    // Those of the contract are counted in `rights.rs`; these come with the runtime of a language, for nothing.
+    let hoard = Raw {
+        packages: &[
+            "package wasi:io@0.2.6; interface streams { resource output-stream; }",
+            "package wasi:cli@0.2.6; interface stdout { use wasi:io/streams@0.2.6.{output-stream}; get-stdout: func() -> \
+             output-stream; }",
+        ],
+        imports: &["wasi:cli/stdout@0.2.6"],
+        declarations: r#"(import "wasi:cli/stdout@0.2.6" "get-stdout" (func $get (result i32)))"#,
+        run: "(loop $for_ever (drop (call $get)) (br $for_ever)) (unreachable)",
+        ..Raw::default()
+    };
+    bench.fails(hoard, "handle-limit", "more than 1024 handles of WASI").await;
+    bench.works().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,10 +288,10 @@ fn make_the_seeds() {
     let declarations = r#"(import "yuanli:log/log@0.1.0" "end-group" (func $end))"#;
     keep("log", Raw { imports: &["yuanli:log/log@0.1.0"], declarations, ..Raw::default() });
     let declarations = r#"
-        (import "yuanli:containers/containers@0.1.0" "[method]container.wait" (func $wait (param i32 i32)))
-        (import "yuanli:containers/containers@0.1.0" "[resource-drop]container" (func $drop (param i32)))"#;
+        (import "yuanli:containers/containers@0.1.1" "[method]container.wait" (func $wait (param i32 i32)))
+        (import "yuanli:containers/containers@0.1.1" "[resource-drop]container" (func $drop (param i32)))"#;
     keep(
         "containers",
-        Raw { imports: &["yuanli:containers/containers@0.1.0"], declarations, ..Raw::default() },
+        Raw { imports: &["yuanli:containers/containers@0.1.1"], declarations, ..Raw::default() },
     );
 }

@@ -25,12 +25,49 @@ struct Config {
     /// Where the workspace appears in the container.
     #[serde(default = "workspace_folder")]
     workspace: String,
-    /// Whether it has a network.
+    /// Whether it may read the workspace and not change it.
     #[serde(default)]
-    network: bool,
+    read_only: bool,
+    /// Whether it has a network, or `host`: that of the machine, which has to be granted.
+    #[serde(default)]
+    network: Network,
+    /// Volumes that it has, `NAME:TARGET` or `NAME:TARGET:ro` each; one that is not there is made.
+    #[serde(default)]
+    volumes: Vec<String>,
+    /// Folders and files of the machine that it has, `PATH:TARGET` to be read or `PATH:TARGET:rw` each; they have to be
+    /// granted.
+    #[serde(default)]
+    mounts: Vec<String>,
+    /// Whether it has all rights on the machine, which has to be granted.
+    #[serde(default)]
+    privileged: bool,
     /// Exit codes that are no failure.
     #[serde(default = "zero")]
     success_codes: Vec<i64>,
+}
+
+/// The network of the container.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Network {
+    /// One of its own, or none.
+    Own(bool),
+    /// That of the machine.
+    Named(Named),
+}
+
+/// A network by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Named {
+    /// That of the machine.
+    Host,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::Own(false)
+    }
 }
 
 /// How it ended.
@@ -54,17 +91,23 @@ impl Stage for Command {
     const NAME: &str = "command";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs a command in a container";
-    const CAPABILITIES: &[(&str, &str)] = &[("containers", "to run the command")];
+    const CAPABILITIES: &[(&str, &str)] =
+        &[("containers", "to run the command"), ("volumes", "to make those that it has")];
 
     type Config = Config;
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
+        let options = options(&config)?;
         let request = containers::Request {
+            options,
             working_folder: Some(config.folder.unwrap_or_else(|| config.workspace.clone())),
             user: config.user,
-            workspace: Some(containers::WorkspaceMount { target: config.workspace, read_only: false }),
-            network: config.network,
+            workspace: Some(containers::WorkspaceMount {
+                target: config.workspace,
+                read_only: config.read_only,
+            }),
+            network: config.network == Network::Own(true),
             ..containers::request(&config.image, config.command)
         };
         let container = containers::start(&containers::with_variables(request, config.env))?;
@@ -83,6 +126,19 @@ impl Stage for Command {
         }
         Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms })
     }
+}
+
+/// What the container has beyond an ordinary one. Its volumes are there afterwards.
+fn options(config: &Config) -> Result<Vec<(String, String)>, Failure> {
+    for volume in &config.volumes {
+        volumes::create(volume.split(':').next().unwrap_or_default())?;
+    }
+    let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut options: Vec<_> = config.volumes.iter().map(|volume| option("volume", volume)).collect();
+    options.extend(config.mounts.iter().map(|mount| option("mount", mount)));
+    options.extend((config.network == Network::Named(Named::Host)).then(|| option("network", "host")));
+    options.extend(config.privileged.then(|| option("privileged", "true")));
+    Ok(options)
 }
 
 yuanli_sdk::export!(Command);
@@ -111,6 +167,42 @@ mod tests {
         assert_eq!(request.working_folder.as_deref(), Some("/workspace"));
         assert_eq!(request.environment, [("PLAIN".to_owned(), "text".to_owned())]);
         assert_eq!(request.options, [("secret-variable".to_owned(), "KEY=registry".to_owned())]);
+    }
+
+    #[test]
+    fn volumes_are_made_and_what_reaches_the_machine_is_asked_for() {
+        let mut mock = mock(Ran::with_code(0));
+        let config = json!({
+            "image": "tool:1",
+            "volumes": ["cache:/cache", "data:/data:ro"],
+            "mounts": ["/srv:/srv"],
+            "network": "host",
+            "privileged": true,
+        });
+        mock.volume("data").run::<Command>(config).expect("it succeeds");
+        assert_eq!(mock.volumes(), ["cache", "data"]);
+        let request = &mock.started()[0];
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let expected = [
+            option("volume", "cache:/cache"),
+            option("volume", "data:/data:ro"),
+            option("mount", "/srv:/srv"),
+            option("network", "host"),
+            option("privileged", "true"),
+        ];
+        assert_eq!((&request.options[..], request.network), (&expected[..], false));
+        let config = json!({ "image": "tool:1", "network": true, "read_only": true });
+        mock.run::<Command>(config).expect("it succeeds");
+        let request = &mock.started()[1];
+        assert!(request.network && request.options.is_empty());
+        assert!(request.workspace.as_ref().is_some_and(|workspace| workspace.read_only));
+        for wrong in
+            [json!({ "volumes": ["cache"] }), json!({ "volumes": ["../x:/x"] }), json!({ "network": "hots" })]
+        {
+            let mut config = wrong.clone();
+            config["image"] = json!("tool:1");
+            assert!(mock.run::<Command>(config).is_err(), "{wrong}");
+        }
     }
 
     #[test]

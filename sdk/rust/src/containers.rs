@@ -44,6 +44,72 @@ pub fn with_variables(
     request
 }
 
+/// What a container is to have beyond an ordinary one. All but volumes reach the machine, and have to be granted for
+/// themselves.
+///
+/// ```
+/// use yuanli_sdk::containers::{self, Access, Extras};
+///
+/// let extras = Extras::default().volume("cache-cargo", "/root/.cargo", Access::Write).mount("/srv/data", "/data", Access::Read);
+/// let request = extras.of(containers::request("rust:1", vec!["cargo".into(), "test".into()]));
+/// assert_eq!(request.options[1], ("mount".to_owned(), "/srv/data:/data:ro".to_owned()));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    options: Vec<(String, String)>,
+}
+
+/// What a container may do with what is mounted in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read it.
+    Read,
+    /// Read and write it.
+    Write,
+}
+
+impl Extras {
+    /// With a volume, which has to be there, at an absolute path.
+    #[must_use]
+    pub fn volume(self, name: &str, target: &str, access: Access) -> Self {
+        self.with("volume", mounted(name, target, access))
+    }
+
+    /// With a folder or file of the machine at an absolute path.
+    #[must_use]
+    pub fn mount(self, path: &str, target: &str, access: Access) -> Self {
+        self.with("mount", mounted(path, target, access))
+    }
+
+    /// In the network of the machine.
+    #[must_use]
+    pub fn host_network(self) -> Self {
+        self.with("network", "host".to_owned())
+    }
+
+    /// With all rights on the machine.
+    #[must_use]
+    pub fn privileged(self) -> Self {
+        self.with("privileged", "true".to_owned())
+    }
+
+    /// The request with these beside what it has.
+    #[must_use]
+    pub fn of(self, mut request: Request) -> Request {
+        request.options.extend(self.options);
+        request
+    }
+
+    fn with(mut self, key: &str, value: String) -> Self {
+        self.options.push((key.to_owned(), value));
+        self
+    }
+}
+
+fn mounted(what: &str, target: &str, access: Access) -> String {
+    format!("{what}:{target}:{}", if access == Access::Read { "ro" } else { "rw" })
+}
+
 /// A request with an image, a command and nothing else: no network, no workspace, no limits.
 #[must_use]
 pub fn request(image: &str, command: Vec<String>) -> Request {

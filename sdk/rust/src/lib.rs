@@ -63,6 +63,7 @@ pub mod stage;
 pub mod state;
 pub mod timespan;
 pub mod traffic;
+pub mod volumes;
 pub mod workspace;
 
 /// What the modules of this crate call: the host, or in a test a mock of it.
@@ -87,13 +88,14 @@ mod host {
     pub use crate::bindings::yuanli::source::source;
     pub use crate::bindings::yuanli::state::state;
     pub use crate::bindings::yuanli::traffic::traffic;
+    pub use crate::bindings::yuanli::volumes::volumes;
     pub use crate::bindings::yuanli::workspace::workspace;
 }
 #[cfg(not(target_family = "wasm"))]
 use mock::host;
 
 pub use failure::{Failure, FailureClass};
-pub use stage::Stage;
+pub use stage::{Limits, Stage};
 pub use timespan::Timespan;
 
 /// What most stages need.
@@ -106,7 +108,7 @@ pub mod prelude {
     pub use crate::timespan::Timespan;
     pub use crate::{
         apps, artifacts, backups, clock, containers, context, events, http, images, log, metrics, random,
-        registries, secrets, source, state, traffic, workspace,
+        registries, secrets, source, state, traffic, volumes, workspace,
     };
 }
 
@@ -140,7 +142,8 @@ pub mod bindings {
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
                 import yuanli:registries/registries@0.1.0;
-                import yuanli:containers/containers@0.1.0;
+                import yuanli:containers/containers@0.1.1;
+                import yuanli:volumes/volumes@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
                 import yuanli:metrics/metrics@0.1.0;
@@ -164,6 +167,7 @@ pub mod bindings {
             "../../wit/images",
             "../../wit/registries",
             "../../wit/containers",
+            "../../wit/volumes",
             "../../wit/apps",
             "../../wit/traffic",
             "../../wit/metrics",

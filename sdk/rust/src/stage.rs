@@ -20,6 +20,9 @@ pub trait Stage {
     /// Capabilities that it uses, each with what for; shown to whoever has to grant them.
     const CAPABILITIES: &[(&str, &str)] = &[];
 
+    /// The most that it ever uses; a workflow and the engine can leave it less. Nothing is said by default.
+    const LIMITS: Limits = Limits::NONE;
+
     /// What `with:` holds. Use `#[serde(deny_unknown_fields)]`, so that a misspelt key is found before a run.
     type Config: DeserializeOwned + JsonSchema;
     /// What later stages see as `stages.NAME.outputs`.
@@ -30,6 +33,54 @@ pub trait Stage {
     /// # Errors
     /// Whatever ends the attempt; see [`Failure`].
     fn run(config: Self::Config) -> Result<Self::Outputs, Failure>;
+}
+
+/// The most that a stage ever uses, as far as it says so. Whoever runs it sees that, and what is beyond is refused:
+///
+/// ```
+/// # use yuanli_sdk::Limits;
+/// const LIMITS: Limits = Limits { memory_bytes: Some(64 << 20), handles: Some(10), ..Limits::NONE };
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time of an attempt, in milliseconds, waiting for what it calls included.
+    pub timeout_ms: Option<u64>,
+    /// Memory of an instance, in bytes, containers not counted.
+    pub memory_bytes: Option<u64>,
+    /// Processor time of an instance, in milliseconds, waiting for what it calls not counted.
+    pub cpu_ms: Option<u64>,
+    /// What it writes to the log itself, in bytes.
+    pub log_bytes: Option<u64>,
+    /// Its outputs as JSON, in bytes.
+    pub output_bytes: Option<u64>,
+    /// Handles that it has open at the same time: of containers, builds, secrets and the like.
+    pub handles: Option<u32>,
+}
+
+impl Limits {
+    /// Nothing said.
+    pub const NONE: Self = Self {
+        timeout_ms: None,
+        memory_bytes: None,
+        cpu_ms: None,
+        log_bytes: None,
+        output_bytes: None,
+        handles: None,
+    };
+
+    /// As `describe` tells them.
+    fn details(self) -> Vec<(String, String)> {
+        let limits = [
+            ("limit-timeout-ms", self.timeout_ms),
+            ("limit-memory-bytes", self.memory_bytes),
+            ("limit-cpu-ms", self.cpu_ms),
+            ("limit-log-bytes", self.log_bytes),
+            ("limit-output-bytes", self.output_bytes),
+            ("limit-handles", self.handles.map(u64::from)),
+        ];
+        let said = |(key, limit): (&str, Option<u64>)| Some((key.to_owned(), limit?.to_string()));
+        limits.into_iter().filter_map(said).collect()
+    }
 }
 
 /// What [`crate::export!`] answers to the engine's `describe`.
@@ -47,7 +98,7 @@ pub fn describe<S: Stage>() -> bindings::Description {
             .iter()
             .map(|(name, why)| ((*name).to_owned(), (*why).to_owned()))
             .collect(),
-        details: Vec::new(),
+        details: S::LIMITS.details(),
     }
 }
 

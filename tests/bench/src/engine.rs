@@ -41,6 +41,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
         engine: EngineId::from_u128(1),
         clock: Arc::new(SystemClock::default()),
         containers: docker.clone(),
+        volumes: docker.clone(),
         images: docker.clone(),
         registries: docker,
         sources: Arc::new(SourceTrees::default()),

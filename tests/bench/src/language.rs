@@ -146,6 +146,7 @@ impl Catalog for One {
             outputs_schema,
             capabilities: Vec::new(),
             is_builtin: true,
+            bounds: yuanli_model::Bounds::default(),
         }))
     }
 

@@ -28,6 +28,7 @@ impl Catalog for Any {
             outputs_schema: json!({ "type": "object", "properties": { "x": { "type": "integer" } } }),
             capabilities: Vec::new(),
             is_builtin: true,
+            bounds: yuanli_model::Bounds::default(),
         }))
     }
 

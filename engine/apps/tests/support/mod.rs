@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use yuanli_apps::{Apps, Options, Ports, Reconciler};
 use yuanli_model::app::{App, Probe};
-use yuanli_model::{AppName, EngineId, ReplicaId, RunId, Timestamp, VolumeName};
+use yuanli_model::{AppName, EngineId, ReplicaId, RunId, Timestamp, VolumeName, WorkflowName};
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
 use yuanli_ports::images::{BuildRequest, ContainerError, Image};
 use yuanli_ports::replicas::{FoundReplica, Network, ReplicaRequest, ReplicaState, Usage};
@@ -22,6 +22,7 @@ use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError, Watch}
 use yuanli_ports::traffic::{
     LATENCY_BOUNDS_MICROS, Measurement, ReleaseCounts, ReplicaCounts, Table, TrafficError,
 };
+use yuanli_ports::volumes::{FoundVolume, VolumeUsage};
 use yuanli_ports::{Backups, Cancellation, Clock, Images, Prober, Replicas, Store, Traffic, Volumes};
 
 /// Requests that come in each second, to all apps together.
@@ -409,7 +410,12 @@ impl Prober for World {
 
 #[async_trait]
 impl Volumes for World {
-    async fn ensure(&self, _: EngineId, volume: &VolumeName) -> Result<bool, ContainerError> {
+    async fn ensure(
+        &self,
+        _: EngineId,
+        volume: &VolumeName,
+        _: Option<&WorkflowName>,
+    ) -> Result<bool, ContainerError> {
         let path = self.folder.path().join(volume.as_str());
         let is_new = !path.exists();
         std::fs::create_dir_all(path).expect("a folder");
@@ -420,7 +426,16 @@ impl Volumes for World {
         Ok(Some(self.folder.path().join(volume.as_str())).filter(|path| path.exists()))
     }
 
-    async fn list(&self, _: EngineId) -> Result<Vec<VolumeName>, ContainerError> {
+    async fn inspect(&self, _: EngineId, volume: &VolumeName) -> Result<Option<FoundVolume>, ContainerError> {
+        let found = FoundVolume { name: volume.clone(), maker: None };
+        Ok(Some(found).filter(|_| self.folder.path().join(volume.as_str()).exists()))
+    }
+
+    async fn usage(&self, _: EngineId, _: &VolumeName) -> Result<VolumeUsage, ContainerError> {
+        Ok(VolumeUsage { size_bytes: None, containers: 0 })
+    }
+
+    async fn list(&self, _: EngineId) -> Result<Vec<FoundVolume>, ContainerError> {
         Ok(Vec::new())
     }
 

@@ -85,6 +85,7 @@ const CONTRACT: &[File] = contract!(
     "stage/types.wit",
     "state/state.wit",
     "traffic/traffic.wit",
+    "volumes/volumes.wit",
     "workspace/workspace.wit",
 );
 

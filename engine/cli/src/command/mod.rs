@@ -20,7 +20,7 @@ pub(crate) mod workflow;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use yuanli_server::{Library, Unread};
+use yuanli_server::{Library, Locations, Unread};
 
 use crate::arguments::Global;
 use crate::exit::Misuse;
@@ -36,8 +36,14 @@ pub(crate) fn data(global: &Global) -> anyhow::Result<PathBuf> {
     Ok(home.join("yuanli"))
 }
 
+/// Where the engine keeps what. An empty name of the configuration in the environment is none, as that of a data directory.
+pub(crate) fn locations(global: &Global) -> anyhow::Result<Locations> {
+    let configuration = global.config.clone().filter(|file| !file.as_os_str().is_empty());
+    Ok(Locations { data: data(global)?, configuration })
+}
+
 fn library(global: &Global) -> anyhow::Result<Library> {
-    Library::open(&data(global)?)
+    Library::open(&locations(global)?)
 }
 
 /// A file that cannot be read is the caller's mistake, not the engine's.

@@ -5,7 +5,7 @@ mod keys;
 mod test;
 
 use serde_json::Value;
-use yuanli_api_types::{List, LockFile, LockedPlugin, PluginInspection, PluginOrigin, Right};
+use yuanli_api_types::{List, LockFile, LockedPlugin, PluginInspection, PluginLimits, PluginOrigin, Right};
 use yuanli_server::printable_line;
 
 use crate::arguments::{Global, Inspect, NamedPlugin, PluginCommand, PluginLock};
@@ -72,6 +72,9 @@ fn tell(found: &PluginInspection) -> anyhow::Result<()> {
     output::line(format_args!("origin  {}", origin(found.origin)))?;
     output::line(format_args!("digest  {}", found.digest))?;
     output::line(format_args!("size    {}", output::size(found.size_bytes)))?;
+    if !found.limits.is_empty() {
+        output::line(format_args!("at most {}", limits(&found.limits)))?;
+    }
     if !found.wasi.is_empty() {
         let interfaces = output::count(found.wasi.len(), "interface");
         output::line(format_args!("WASI    {interfaces}, linked to what is harmless: no right"))?;
@@ -85,6 +88,22 @@ fn tell(found: &PluginInspection) -> anyhow::Result<()> {
     }
     tell_keys("CONFIG", found.config_schema.as_ref())?;
     tell_keys("OUTPUTS", found.outputs_schema.as_ref())
+}
+
+/// What a plugin says that it uses at most.
+fn limits(limits: &PluginLimits) -> String {
+    let millis =
+        |what: &str, millis: Option<u64>| millis.map(|millis| format!("{what} {}", output::duration(millis)));
+    let bytes = |what: &str, bytes: Option<u64>| bytes.map(|bytes| format!("{what} {}", output::size(bytes)));
+    let said = [
+        millis("time", limits.timeout_ms),
+        bytes("memory", limits.memory_bytes),
+        millis("processor time", limits.cpu_ms),
+        bytes("log", limits.log_bytes),
+        bytes("outputs", limits.output_bytes),
+        limits.handles.map(|handles| format!("{handles} handles")),
+    ];
+    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn tell_keys(title: &str, schema: Option<&Value>) -> anyhow::Result<()> {

@@ -8,7 +8,6 @@ mod again;
 mod changes;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::pin::pin;
 
 use anyhow::{Context, bail};
@@ -63,7 +62,7 @@ async fn once(
     mut changes: Option<&mut Changes>,
 ) -> anyhow::Result<Once> {
     let tried = arguments.plugins.iter().map(|tried| (tried.name.clone(), tried.file.clone())).collect();
-    let prepare = prepare(super::data(global)?, secrets, arguments.file.clone(), tried);
+    let prepare = prepare(super::locations(global)?, secrets, arguments.file.clone(), tried);
     // On a thread of its own: a large store is opened, and plugins are compiled, without a look at signals.
     let runtime = tokio::runtime::Handle::current();
     let preparing = tokio::task::spawn_blocking(move || runtime.block_on(prepare));
@@ -110,12 +109,12 @@ fn read_secrets(places: Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
 /// Everything that comes before the run. Whoever drops out of this leaves nothing behind that the next start does not
 /// take up.
 async fn prepare(
-    data: PathBuf,
+    locations: Locations,
     secrets: GivenSecrets,
     file: String,
     tried: Vec<(Option<String>, PathBuf)>,
 ) -> anyhow::Result<(Engine, Document)> {
-    let engine = Engine::open_with(&Locations { data }, secrets).await?;
+    let engine = Engine::open_with(&locations, secrets).await?;
     for run in engine.recover().await? {
         output::note(format_args!(
             "run {run} was interrupted when its engine stopped; it is closed as failed"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use yuanli_server::{Cancellation, GatewayOptions, Locations, Service, ServiceOptions, serve_gateway};
+use yuanli_server::{Cancellation, GatewayOptions, Service, ServiceOptions, serve_gateway};
 
 use super::interrupt::Interrupts;
 use crate::arguments::{Gateway, Global, Serve};
@@ -17,7 +17,7 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
     let mut interrupts = Interrupts::listen()?;
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let options = ServiceOptions {
-        locations: Locations { data: super::data(global)? },
+        locations: super::locations(global)?,
         listen: (!arguments.no_listen).then_some(arguments.listen),
         gateway: arguments.gateway.clone(),
         program: (program, vec!["gateway".into()]),

@@ -13,7 +13,6 @@ use yuanli_ports::replicas::{FoundReplica, Network, ReplicaRequest, ReplicaState
 
 use super::{Behaviour, FakeDocker, KILLED, State, full_name};
 use crate::replica::{cut, not_running, request};
-use crate::volume;
 
 /// The network of every engine.
 const NETWORK: Network =
@@ -97,10 +96,12 @@ impl Fleet {
         self.changes.entry(engine).or_default().happened += 1;
     }
 
-    /// Whether there is a container, ended or not, that has a volume.
-    pub(super) fn uses(&self, engine: EngineId, volume: &VolumeName) -> bool {
-        let mut replicas = self.replicas.values().filter(|replica| replica.request.engine == engine);
-        replicas.any(|replica| replica.request.volumes.iter().any(|mounted| mounted.volume == *volume))
+    /// How many replicas, ended or not, have a volume.
+    pub(super) fn users(&self, engine: EngineId, volume: &VolumeName) -> usize {
+        let replicas = self.replicas.values().filter(|replica| replica.request.engine == engine);
+        let has =
+            |replica: &&Replica| replica.request.volumes.iter().any(|mounted| mounted.volume == *volume);
+        replicas.filter(has).count()
     }
 
     fn set(&mut self, engine: EngineId, id: &ReplicaId, wanted: ReplicaState) -> Result<(), ContainerError> {
@@ -118,10 +119,7 @@ impl State {
         // The same checks as for the real engine.
         request::create_body(wanted)?;
         for mounted in &wanted.volumes {
-            let key = (wanted.engine, mounted.volume.clone());
-            if !self.shelf.volumes.contains_key(&key) {
-                return Err(volume::missing(&mounted.volume));
-            }
+            self.require_volume(wanted.engine, &mounted.volume)?;
         }
         let key = (wanted.engine, wanted.replica.clone());
         if self.fleet.replicas.get(&key).is_some_and(Replica::runs) {

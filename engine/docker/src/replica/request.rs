@@ -14,7 +14,7 @@ use yuanli_ports::containers::{ContainerError, ContainerId};
 use yuanli_ports::replicas::{ReplicaRequest, ReplicaVolume};
 
 use crate::replica::network;
-use crate::request::{check_environment, check_memory, environment, limits, log_config};
+use crate::request::{check_environment, check_memory, environment, is_target, limits, log_config};
 use crate::{label, reference, volume};
 
 /// How much of a replica's output is kept: 30 MB. It runs for months, and nobody reads its first line then.
@@ -78,7 +78,7 @@ fn check(request: &ReplicaRequest) -> Result<(), ContainerError> {
     check_memory(request.memory_bytes)?;
     let mut targets = HashSet::new();
     for ReplicaVolume { volume, target, .. } in &request.volumes {
-        if !target.starts_with('/') || target.trim_matches('/').is_empty() || target.contains('\0') {
+        if !is_target(target) {
             return Err(ContainerError::Invalid(format!(
                 "volume `{volume}` cannot be mounted at `{target}`: give the absolute path of a folder below `/`"
             )));

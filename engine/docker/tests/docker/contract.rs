@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use yuanli_docker::Docker;
 use yuanli_docker::fake::{Behaviour, FakeDocker};
-use yuanli_model::{AttemptId, EngineId, Stream};
-use yuanli_ports::containers::{ContainerError, ContainerId, Exit};
+use yuanli_model::{AttemptId, EngineId, Stream, VolumeName, WorkflowName};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Exit, Mount, MountSource,
+};
+use yuanli_ports::volumes::FoundVolume;
 use yuanli_ports::{Cancellation, Containers, Images, Replicas, Volumes};
 
 use crate::support::{self, BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
@@ -80,11 +83,7 @@ impl Subject for FakeDocker {
     }
 }
 
-fn request(
-    subject: &dyn Subject,
-    engine: EngineId,
-    behaviour: &Behaviour,
-) -> yuanli_ports::containers::ContainerRequest {
+fn request(subject: &dyn Subject, engine: EngineId, behaviour: &Behaviour) -> ContainerRequest {
     let command = subject.command(behaviour);
     support::request(engine, BUSYBOX, &command.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -101,6 +100,8 @@ async fn check(subject: &dyn Subject) {
     a_name_is_given_once(subject, engine).await;
     stopping_and_removing_can_be_repeated(subject, engine).await;
     everything_of_an_attempt_is_removed_and_no_more(subject, engine).await;
+    containers_can_be_more_than_ordinary(subject, engine).await;
+    volumes_are_mounted_and_outlive_their_containers(subject, engine).await;
     images_are_named_and_unnamed(subject).await;
     builds_can_be_refused_and_cancelled(subject).await;
 }
@@ -170,6 +171,84 @@ async fn everything_of_an_attempt_is_removed_and_no_more(subject: &dyn Subject, 
     assert_eq!(remove(engine, Some(&attempts[0])).await, Ok(0));
     assert_eq!(remove(engine, None).await, Ok(1));
     assert_eq!(remove(other_engine, None).await, Ok(1));
+}
+
+async fn containers_can_be_more_than_ordinary(subject: &dyn Subject, engine: EngineId) {
+    let ended = Behaviour::Ends { lines: Vec::new(), code: 0 };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = |target: &str| Mount {
+        source: MountSource::Path(folder.path().to_owned()),
+        target: target.to_owned(),
+        is_read_only: true,
+    };
+    let more = ContainerRequest {
+        is_privileged: support::can_be_privileged(),
+        network: ContainerNetwork::Host,
+        mounts: vec![mount("/a"), mount("/b")],
+        ..request(subject, engine, &ended)
+    };
+    let container = subject.containers().start(&more).await.expect("a container");
+    let exit = follow(subject.containers(), &container).await.expect("an end").1;
+    assert_eq!(exit.code, 0);
+    subject.containers().remove(&container).await.expect("removed");
+    let twice =
+        ContainerRequest { mounts: vec![mount("/a"), mount("/a/")], ..request(subject, engine, &ended) };
+    let refused = subject.containers().start(&twice).await;
+    assert!(matches!(&refused, Err(ContainerError::Invalid(text)) if text.contains("`/a/`")), "{refused:?}");
+}
+
+async fn volumes_are_mounted_and_outlive_their_containers(subject: &dyn Subject, engine: EngineId) {
+    let (volumes, containers) = (subject.volumes(), subject.containers());
+    let name: VolumeName = "cache".parse().expect("a name");
+    let maker: WorkflowName = "shop".parse().expect("a name");
+    let found = FoundVolume { name: name.clone(), maker: Some(maker.clone()) };
+    let running = Behaviour::RunsUntilStopped { lines: Vec::new() };
+    let with = |target: &str| {
+        let mount = Mount {
+            source: MountSource::Volume(name.clone()),
+            target: target.to_owned(),
+            is_read_only: false,
+        };
+        ContainerRequest { mounts: vec![mount], ..request(subject, engine, &running) }
+    };
+    let missing = containers.start(&with("/cache")).await;
+    assert!(
+        matches!(&missing, Err(ContainerError::NotFound(text)) if text.contains("`cache`")),
+        "{missing:?}"
+    );
+    assert_eq!(volumes.inspect(engine, &name).await, Ok(None), "no volume is made along the way");
+    assert!(matches!(volumes.usage(engine, &name).await, Err(ContainerError::NotFound(_))));
+
+    assert_eq!(volumes.ensure(engine, &name, Some(&maker)).await, Ok(true));
+    let another: WorkflowName = "other".parse().expect("a name");
+    assert_eq!(volumes.ensure(engine, &name, Some(&another)).await, Ok(false));
+    assert_eq!(volumes.inspect(engine, &name).await, Ok(Some(found.clone())), "who made it stays");
+    assert_eq!(volumes.inspect(fresh_engine(), &name).await, Ok(None));
+    for target in ["/", "relative", ""] {
+        let refused = containers.start(&with(target)).await;
+        assert!(matches!(refused, Err(ContainerError::Invalid(_))), "{target}: {refused:?}");
+    }
+    let container = containers.start(&with("/cache")).await.expect("a container");
+    let usage = volumes.usage(engine, &name).await.expect("a volume");
+    assert_eq!((usage.size_bytes, usage.containers), (Some(0), 1));
+    let used = volumes.remove(engine, &name).await;
+    assert!(
+        matches!(&used, Err(ContainerError::Invalid(text)) if text.contains("containers use it")),
+        "{used:?}"
+    );
+    // Cleaning up after runs leaves volumes, whoever made them.
+    assert_eq!(containers.remove_all(engine, None).await, Ok(1));
+    containers.remove(&container).await.expect("removed");
+    assert_eq!(volumes.list(engine).await, Ok(vec![found]));
+    let folder = volumes.folder(engine, &name).await.expect("a folder").expect("a folder");
+    std::fs::create_dir(folder.join("sub")).expect("a folder");
+    std::fs::write(folder.join("sub/a"), "12345").expect("a file");
+    std::fs::hard_link(folder.join("sub/a"), folder.join("b")).expect("another name");
+    std::os::unix::fs::symlink("/", folder.join("c")).expect("a link");
+    let usage = volumes.usage(engine, &name).await.expect("a volume");
+    assert_eq!((usage.size_bytes, usage.containers), (Some(6), 0), "five bytes, and where the link leads");
+    volumes.remove(engine, &name).await.expect("removed");
+    volumes.remove(engine, &name).await.expect("it is gone");
 }
 
 async fn images_are_named_and_unnamed(subject: &dyn Subject) {

@@ -29,7 +29,7 @@ impl Bench {
         ReplicaRequest {
             engine: self.engine,
             replica: replica(1),
-            image_id: self.docker.inspect(BUSYBOX).await.expect("the image").id,
+            image_id: Images::inspect(&self.docker, BUSYBOX).await.expect("the image").id,
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             environment: Vec::new(),
             address: self.network().await.first,
@@ -68,7 +68,7 @@ impl Bench {
 
     async fn volume(&self) -> (VolumeName, std::path::PathBuf) {
         let name: VolumeName = "data".parse().expect("a name");
-        self.docker.ensure(self.engine, &name).await.expect("a volume");
+        self.docker.ensure(self.engine, &name, None).await.expect("a volume");
         let folder = self.docker.folder(self.engine, &name).await.expect("a folder").expect("a folder");
         (name, folder)
     }
@@ -275,7 +275,8 @@ async fn what_a_replica_uses_is_measured() {
         let script = "x=$(yes | tr -d '\\n' | head -c 20000000); echo up; while :; do :; done";
         bench.start(&bench.replica(script).await).await;
         bench.said().await;
-        let usage = async || bench.docker.usage(bench.engine, &replica(1)).await.expect("a measurement");
+        let usage =
+            async || Replicas::usage(&bench.docker, bench.engine, &replica(1)).await.expect("a measurement");
         let first = usage().await;
         assert!(first.memory_bytes > 10_000_000 && first.memory_bytes < 1_000_000_000, "{first:?}");
         until("it uses the processor", async || usage().await.cpu > first.cpu + Duration::from_millis(50))

@@ -8,6 +8,7 @@ use yuanli_docker::fake::{Behaviour, FakeDocker};
 use yuanli_model::{EngineId, ReleaseNumber, ReplicaId, Stream, VolumeName};
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::replicas::{FoundReplica, ReplicaRequest, ReplicaState, ReplicaVolume};
+use yuanli_ports::volumes::FoundVolume;
 
 use crate::contract::{Real, Subject};
 use crate::support::{self, BUSYBOX, with_docker};
@@ -28,6 +29,11 @@ struct Ground<'a> {
 
 pub(crate) fn replica(number: u64) -> ReplicaId {
     ReplicaId { app: "shop".parse().expect("a name"), release: ReleaseNumber(3), number }
+}
+
+/// A volume that an app made.
+fn found(name: &VolumeName) -> FoundVolume {
+    FoundVolume { name: name.clone(), maker: None }
 }
 
 fn volume(name: &str) -> VolumeName {
@@ -319,13 +325,13 @@ async fn volumes_are_kept_until_they_are_removed(ground: &Ground<'_>) {
     let (volumes, engine) = (ground.subject.volumes(), ground.engine);
     let (data, other) = (volume("shop-data"), volume("a_cache"));
     assert_eq!(volumes.folder(engine, &data).await, Ok(None));
-    assert_eq!(volumes.ensure(engine, &data).await, Ok(true));
+    assert_eq!(volumes.ensure(engine, &data, None).await, Ok(true));
     let folder = volumes.folder(engine, &data).await.expect("a folder").expect("a folder");
     std::fs::write(folder.join("x"), "kept").expect("a file");
-    assert_eq!(volumes.ensure(engine, &data).await, Ok(false));
+    assert_eq!(volumes.ensure(engine, &data, None).await, Ok(false));
     assert_eq!(std::fs::read_to_string(folder.join("x")).expect("the file"), "kept");
-    assert_eq!(volumes.ensure(engine, &other).await, Ok(true));
-    assert_eq!(volumes.list(engine).await, Ok(vec![other.clone(), data.clone()]));
+    assert_eq!(volumes.ensure(engine, &other, None).await, Ok(true));
+    assert_eq!(volumes.list(engine).await, Ok(vec![found(&other), found(&data)]));
     for name in [&data, &other, &data] {
         volumes.remove(engine, name).await.expect("removed");
     }
@@ -336,7 +342,7 @@ async fn volumes_are_kept_until_they_are_removed(ground: &Ground<'_>) {
 
 async fn a_volume_in_use_is_not_removed(ground: &Ground<'_>) {
     let (volumes, engine, data) = (ground.subject.volumes(), ground.engine, volume("data"));
-    volumes.ensure(engine, &data).await.expect("a volume");
+    volumes.ensure(engine, &data, None).await.expect("a volume");
     let mounted = ReplicaVolume { volume: data.clone(), target: "/data".to_owned(), is_read_only: true };
     for behaviour in [runs(), ends(0)] {
         let request = ReplicaRequest { volumes: vec![mounted.clone()], ..ground.request(1, &behaviour) };
@@ -345,7 +351,7 @@ async fn a_volume_in_use_is_not_removed(ground: &Ground<'_>) {
         assert!(matches!(&kept, Err(ContainerError::Invalid(text)) if text.contains("`data`")), "{kept:?}");
         ground.remove(1).await;
     }
-    assert_eq!(volumes.list(engine).await, Ok(vec![data.clone()]), "it outlives its replicas");
+    assert_eq!(volumes.list(engine).await, Ok(vec![found(&data)]), "it outlives its replicas");
     volumes.remove(engine, &data).await.expect("removed");
 }
 
@@ -353,7 +359,7 @@ async fn engines_do_not_see_each_other(ground: &Ground<'_>) {
     ground.start(1, &runs()).await;
     let (replicas, volumes, other) =
         (ground.subject.replicas(), ground.subject.volumes(), support::fresh_engine());
-    volumes.ensure(ground.engine, &volume("data")).await.expect("a volume");
+    volumes.ensure(ground.engine, &volume("data"), None).await.expect("a volume");
     assert_eq!(replicas.list(other).await, Ok(Vec::new()));
     assert_eq!(volumes.list(other).await, Ok(Vec::new()));
     replicas.remove(other, &replica(1), Duration::ZERO).await.expect("nothing to remove");
@@ -361,7 +367,7 @@ async fn engines_do_not_see_each_other(ground: &Ground<'_>) {
     let paused = replicas.pause(other, &replica(1)).await;
     assert!(matches!(paused, Err(ContainerError::NotFound(_))), "{paused:?}");
     assert_eq!(ground.states().await, [(1, ReplicaState::Running)]);
-    assert_eq!(volumes.list(ground.engine).await, Ok(vec![volume("data")]));
+    assert_eq!(volumes.list(ground.engine).await, Ok(vec![found(&volume("data"))]));
     ground.remove(1).await;
     volumes.remove(ground.engine, &volume("data")).await.expect("removed");
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use yuanli_model::Stream;
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerRequest, Mount};
+use yuanli_ports::containers::{ContainerError, ContainerNetwork, ContainerRequest, Mount, MountSource};
 
-use crate::support::{BUSYBOX, Bench, follow, with_docker};
+use crate::support::{self, BUSYBOX, Bench, follow, with_docker};
 
 fn texts(lines: &[(Stream, String)], stream: Stream) -> Vec<&str> {
     lines.iter().filter(|(from, _)| *from == stream).map(|(_, text)| text.as_str()).collect()
@@ -81,7 +81,7 @@ async fn the_request_reaches_the_container() {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("a mode");
         std::fs::write(folder.path().join("in"), "from the host\n").expect("a file");
         let mount = |target: &str, is_read_only| Mount {
-            host: folder.path().to_owned(),
+            source: MountSource::Path(folder.path().to_owned()),
             target: target.to_owned(),
             is_read_only,
         };
@@ -108,6 +108,77 @@ async fn the_request_reaches_the_container() {
         assert!(texts(&lines, Stream::Stderr)[0].contains("Read-only file system"), "{lines:?}");
         assert_eq!(std::fs::read_to_string(folder.path().join("out")).expect("a file"), "out\n");
         assert_eq!((host.memory, host.nano_cpus), (Some(64 << 20), Some(500_000_000)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_is_no_more_than_it_was_asked_to_be() {
+    with_docker(|bench| async move {
+        let of = |network, is_privileged| ContainerRequest {
+            network,
+            is_privileged,
+            ..bench.script("cat /proc/self/status; echo --; ls /sys/class/net")
+        };
+        for (network, is_privileged) in [
+            (ContainerNetwork::None, false),
+            (ContainerNetwork::Own, false),
+            (ContainerNetwork::Host, false),
+            (ContainerNetwork::None, true),
+        ] {
+            let before = interfaces();
+            let ran = bench.run(&of(network, is_privileged)).await;
+            if is_privileged && !support::can_be_privileged() {
+                let error = ran.expect_err("a right that this machine does not have itself");
+                assert!(error.to_string().contains("unable to apply caps"), "{error}");
+                continue;
+            }
+            let (lines, exit) = ran.expect("a run");
+            assert_eq!(exit.code, 0, "{lines:?}");
+            let lines = texts(&lines, Stream::Stdout);
+            let rights =
+                lines.iter().find_map(|line| line.strip_prefix("CapEff:")).expect("rights of a process");
+            // Bit 21 is the right to administer the system.
+            let rights = u64::from_str_radix(rights.trim(), 16).expect("bits");
+            assert_eq!(rights & 1 << 21 != 0, is_privileged, "{lines:?}");
+            let found: Vec<&str> = lines.iter().rev().take_while(|line| **line != "--").copied().collect();
+            match network {
+                ContainerNetwork::None => assert_eq!(found, ["lo"]),
+                ContainerNetwork::Own => assert_eq!(found, ["lo", "eth0"]),
+                // Others come and go with the containers of other tests.
+                ContainerNetwork::Host => {
+                    let after = interfaces();
+                    let mut stayed = before.iter().filter(|name| after.contains(name));
+                    assert!(stayed.all(|name| found.contains(&name.as_str())), "{before:?} {found:?}");
+                    assert!(before.len() > 1, "a machine with a network: {before:?}");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// The interfaces of this machine's network.
+fn interfaces() -> Vec<String> {
+    let found = std::fs::read_dir("/sys/class/net").expect("interfaces");
+    found.map(|entry| entry.expect("an interface").file_name().into_string().expect("a name")).collect()
+}
+
+#[tokio::test]
+async fn what_a_container_writes_into_a_volume_is_there_for_the_next() {
+    with_docker(|bench| async move {
+        let name: yuanli_model::VolumeName = "cache".parse().expect("a name");
+        yuanli_ports::Volumes::ensure(&bench.docker, bench.engine, &name, None).await.expect("a volume");
+        let with = |script: &str, is_read_only| {
+            let source = MountSource::Volume(name.clone());
+            let mount = Mount { source, target: "/cache".to_owned(), is_read_only };
+            ContainerRequest { mounts: vec![mount], ..bench.script(script) }
+        };
+        bench.run(&with("echo kept > /cache/x", false)).await.expect("a run");
+        let (lines, _) = bench.run(&with("cat /cache/x; touch /cache/y", true)).await.expect("a run");
+        yuanli_ports::Volumes::remove(&bench.docker, bench.engine, &name).await.expect("removed");
+        assert_eq!(texts(&lines, Stream::Stdout), ["kept"]);
+        assert!(texts(&lines, Stream::Stderr)[0].contains("Read-only file system"), "{lines:?}");
     })
     .await;
 }
@@ -228,7 +299,11 @@ async fn what_cannot_start_is_the_users_mistake_and_named() {
             matches!(&error, ContainerError::Invalid(text) if text.contains("says no command")),
             "{error:?}"
         );
-        let mount = Mount { host: "/nonexistent/x".into(), target: "/x".to_owned(), is_read_only: false };
+        let mount = Mount {
+            source: MountSource::Path("/nonexistent/x".into()),
+            target: "/x".to_owned(),
+            is_read_only: false,
+        };
         let error =
             refused(&bench, &ContainerRequest { mounts: vec![mount], ..bench.request(&["sh"]) }).await;
         assert!(

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use tokio::sync::OnceCell;
 use yuanli_docker::{Docker, Options, label};
 use yuanli_model::{AttemptId, EngineId, OperationId, RunId, Stream};
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit};
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Exit};
 use yuanli_ports::images::BuildRequest;
 use yuanli_ports::{Cancellation, Containers, Images};
 
@@ -207,10 +207,21 @@ pub(crate) fn request(engine: EngineId, image: &str, command: &[&str]) -> Contai
         working_folder: None,
         user: None,
         mounts: Vec::new(),
-        has_network: false,
+        network: ContainerNetwork::None,
+        is_privileged: false,
         memory_bytes: None,
         cpu_millis: None,
     }
+}
+
+/// Whether this machine can give containers all rights: it has to have them itself, which a machine inside of another often
+/// does not.
+pub(crate) fn can_be_privileged() -> bool {
+    let number = |text: &str, base| u64::from_str_radix(text.trim(), base).expect("a number");
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status of a process");
+    let own = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).map(|bits| number(bits, 16));
+    let last = number(&std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("a number"), 10);
+    own == Some((1 << (last + 1)) - 1)
 }
 
 /// A folder to build from.

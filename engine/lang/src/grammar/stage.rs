@@ -134,12 +134,100 @@ static GRANT: Map = Map {
     name: "grant",
     about: "Rights with what they hold for.",
     keys: Some(&key::GRANT),
-    fields: &[required(
-        "http",
-        Shape::Map(&HTTP_GRANT),
-        "{ hosts: [api.example.com] }",
-        "Send HTTP requests, to these hosts.",
+    fields: &[
+        optional(
+            "http",
+            Shape::Map(&HTTP_GRANT),
+            "{ hosts: [api.example.com] }",
+            "Send HTTP requests, to these hosts.",
+        ),
+        optional(
+            "workspace",
+            Shape::Map(&WORKSPACE_GRANT),
+            "{ access: read }",
+            "Read the files of its workspace, and write them or not.",
+        ),
+        optional(
+            "containers",
+            Shape::Map(&CONTAINERS_GRANT),
+            "{ mounts: [/srv/data] }",
+            "Run containers, and such as can reach the machine. The engine has to allow that too.",
+        ),
+        optional(
+            "volumes",
+            Shape::Map(&VOLUMES_GRANT),
+            "{ names: [cache] }",
+            "Make, see and mount volumes, and remove them or not.",
+        ),
+    ],
+    one_of: &["http", "workspace", "containers", "volumes"],
+    others: None,
+};
+
+static WORKSPACE_GRANT: Map = Map {
+    name: "workspace-grant",
+    about: "What a plugin may do in its workspace.",
+    keys: Some(&key::WORKSPACE_GRANT),
+    fields: &[optional(
+        "access",
+        Shape::Words(
+            &[("read", "It reads files."), ("read-write", "It reads, writes and removes files.")],
+            super::all,
+        ),
+        "read",
+        "What it may do there. Default `read-write`.",
     )],
+    one_of: &[],
+    others: None,
+};
+
+static CONTAINERS_GRANT: Map = Map {
+    name: "containers-grant",
+    about: "What the containers of a plugin may be beyond ordinary ones.",
+    keys: Some(&key::CONTAINERS_GRANT),
+    fields: &[
+        optional(
+            "privileged",
+            Shape::Boolean,
+            "true",
+            "Whether they may have all rights on the machine. Default `false`.",
+        ),
+        optional(
+            "network",
+            Shape::Words(&[("host", "That of the machine.")], super::all),
+            "host",
+            "The network that they may be in beside one of their own. Default none.",
+        ),
+        optional(
+            "mounts",
+            TEXTS,
+            "[/srv/data, \"/srv/out:rw\"]",
+            "Folders and files of the machine that they may have, with all that is below them; to be written with `:rw`. \
+             Default none.",
+        ),
+    ],
+    one_of: &[],
+    others: None,
+};
+
+static VOLUMES_GRANT: Map = Map {
+    name: "volumes-grant",
+    about: "The volumes that a plugin may use.",
+    keys: Some(&key::VOLUMES_GRANT),
+    fields: &[
+        optional(
+            "names",
+            TEXTS,
+            "[data, \"cache-*\"]",
+            "Their names; `*` at the end stands for any text. Default all.",
+        ),
+        optional(
+            "remove",
+            Shape::Boolean,
+            "true",
+            "Whether it may remove those that workflows made. Default `false`.",
+        ),
+    ],
     one_of: &[],
     others: None,
 };
@@ -208,6 +296,13 @@ pub(super) static LIMITS: Map = Map {
             Shape::Memory,
             "256MiB",
             "What it writes to the log itself, from 1KiB to 1GiB. Default `64MiB`.",
+        ),
+        optional("outputs", Shape::Memory, "64KiB", "Its outputs as JSON, from 64B to 1MiB. Default `1MiB`."),
+        optional(
+            "handles",
+            Shape::Whole(0, 1024),
+            "100",
+            "What it has open at the same time: containers, builds, secrets. Default 1024.",
         ),
     ],
     one_of: &[],

@@ -127,6 +127,7 @@ fn scale() -> PluginDescription {
         outputs_schema: json!({}),
         capabilities: vec![Capability::Apps],
         is_builtin: true,
+        bounds: yuanli_model::Bounds::default(),
     }
 }
 
@@ -228,6 +229,19 @@ fn the_schema_takes_expressions_in_place_of_values_and_refuses_what_is_wrong() {
             None,
         ),
         (stage("{ uses: ./x.wasm, grants: { http: { hosts: a.b, paths: /v1/** } } }"), None),
+        (
+            stage(
+                "{ uses: ./x.wasm, grants: [{ workspace: { access: read } }, { containers: { mounts: /a, network: host } }] }",
+            ),
+            None,
+        ),
+        (stage("{ uses: ./x.wasm, grants: { volumes: { names: [a] } }, limits: { handles: 3 } }"), None),
+        (stage("{ uses: ./x.wasm, grants: [{ workspace: { access: rw } }] }"), Some("/stages/a/grants")),
+        (
+            stage("{ uses: ./x.wasm, grants: [{ containers: { privilege: true } }] }"),
+            Some("/stages/a/grants"),
+        ),
+        (stage("{ uses: ./x.wasm, grants: [{}] }"), Some("/stages/a/grants")),
         (stage("{ uses: ./x.wasm, grants: [http] }"), Some("/stages/a/grants")),
         (stage("{ uses: ./x.wasm, grants: [{ http: { methods: [GET] } }] }"), Some("/stages/a/grants")),
         (

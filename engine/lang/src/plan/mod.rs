@@ -100,8 +100,8 @@ pub enum PlannedWork {
         digest: Digest,
         /// What it may reach.
         rights: Vec<Capability>,
-        /// The bounds of those rights that have some.
-        scopes: Vec<Grant>,
+        /// What of that the stage grants itself, with its bounds.
+        grants: Vec<Grant>,
         /// Its config.
         with: Planned,
     },
@@ -203,15 +203,14 @@ fn work(
             let plugin = plugin(uses)?;
             let has_grant = |right| stage.grants.iter().any(|grant| grant.capability() == right);
             let is_granted = |right: &Capability| plugin.is_builtin || right.is_free() || has_grant(*right);
-            let is_asked = |grant: &&Grant| plugin.capabilities.contains(&grant.capability());
-            let scopes = stage.grants.iter().filter(|grant| matches!(grant, Grant::Http(_)));
+            let is_asked = |grant: &&Grant| crate::capability::has_use(&plugin, grant);
             PlannedWork::Plugin {
                 uses: uses.to_string(),
                 name: plugin.name.clone(),
                 version: plugin.version.clone(),
                 digest: plugin.digest,
                 rights: plugin.capabilities.iter().copied().filter(is_granted).collect(),
-                scopes: scopes.filter(is_asked).cloned().collect(),
+                grants: stage.grants.iter().filter(is_asked).cloned().collect(),
                 with: known.plan(with),
             }
         }

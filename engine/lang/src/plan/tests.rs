@@ -31,6 +31,7 @@ fn plugin() -> Arc<PluginDescription> {
         outputs_schema: Value::Null,
         capabilities: vec![Capability::Log, Capability::Images],
         is_builtin: true,
+        bounds: yuanli_model::Bounds::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! A plan as a tree, for people.
 
 use serde_json::Value;
+use yuanli_model::Grant;
 
 use super::{Instances, Open, Outlook, Plan, Planned, PlannedStage, PlannedWork, Why};
 use crate::duration;
@@ -132,20 +133,37 @@ fn stage(stage: &PlannedStage) -> Node {
         node.children.push(Node::new(format!("at most {}", duration::written(timeout))));
     }
     match &stage.work {
-        PlannedWork::Plugin { rights, scopes, with, .. } => {
+        PlannedWork::Plugin { rights, grants, with, .. } => {
             let rights: Vec<&str> =
                 rights.iter().filter(|right| !right.is_free()).map(|right| right.name()).collect();
             if !rights.is_empty() {
                 node.children.push(Node::new(format!("may reach {}", rights.join(", "))));
             }
-            let scopes = scopes.iter().map(|scope| Node::new(format!("only within {scope}")));
-            node.children.extend(scopes);
+            let bounds = grants.iter().filter_map(|grant| bounds(grant, grants));
+            node.children.extend(bounds.map(Node::new));
             node.children.extend(config(with));
         }
         PlannedWork::Workflow { with, .. } => node.children.extend(config(with)),
         PlannedWork::Gate => {}
     }
     node
+}
+
+/// What a grant says beyond the name of its right; nothing when another one gives all of it.
+fn bounds(grant: &Grant, all: &[Grant]) -> Option<String> {
+    match grant {
+        Grant::Whole(_) => None,
+        // That is more than the name alone gives.
+        Grant::Containers(_) => Some(format!("with {grant}")),
+        Grant::Http(_) | Grant::Workspace(_) | Grant::Volumes(_) => {
+            let has_whole = all.contains(&Grant::Whole(grant.capability()));
+            let may_remove = matches!(grant, Grant::Volumes(scope) if scope.may_remove);
+            match has_whole {
+                true => may_remove.then(|| format!("with {grant}")),
+                false => Some(format!("only within {grant}")),
+            }
+        }
+    }
 }
 
 fn what(work: &PlannedWork) -> String {

@@ -1,20 +1,22 @@
-//! `grants`: the names of rights, and for `http` what it holds for: `{http: {hosts, methods, paths, private}}`.
+//! `grants`: the names of rights, and for those that have bounds what they hold for: `{http: {hosts, methods, …}}`,
+//! `{workspace: {access}}`, `{containers: {privileged, network, mounts}}`, `{volumes: {names, remove}}`.
+
+mod container;
+mod http;
+mod volume;
 
 use std::str::FromStr;
 
 use yuanli_expr::nearest;
-use yuanli_model::http::{HttpScope, InvalidPattern, METHODS, USUAL_METHODS};
-use yuanli_model::{Capability, Grant};
+use yuanli_model::http::InvalidPattern;
+use yuanli_model::{Access, Capability, Grant};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::key;
 use crate::node::{Entry, Kind, Node};
 
-/// Most hosts, methods or paths of one grant: each request is compared with all of them.
+/// Most hosts, paths or names of one grant: each request is compared with all of them.
 const MAX_LISTED: usize = 64;
-
-/// How to grant what has no whole.
-const HTTP_EXAMPLE: &str = "write `grants: [{ http: { hosts: [api.example.com] } }]`";
 
 /// Rights, each name once.
 pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(Grant, Span)> {
@@ -55,8 +57,7 @@ pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(Gra
 fn named(name: &str, span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<(Grant, Span)> {
     match capability(name, span, diagnostics)? {
         Capability::Http => {
-            let message = "`http` does not say which hosts it is for: nobody may ask all of them";
-            diagnostics.error_with(Code::MissingKey, span, message, || Some(HTTP_EXAMPLE.to_owned()));
+            diagnostics.error_with(Code::MissingKey, span, http::NO_HOSTS, || Some(http::EXAMPLE.to_owned()));
             // It was meant to be granted: that it is not need not be told too.
             Some((Grant::Whole(Capability::Http), span))
         }
@@ -64,7 +65,8 @@ fn named(name: &str, span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<(G
     }
 }
 
-fn capability(name: &str, span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<Capability> {
+/// The right of a name.
+pub(crate) fn capability(name: &str, span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<Capability> {
     let parsed = name.parse::<Capability>();
     parsed
         .map_err(|error| {
@@ -81,48 +83,53 @@ fn capability(name: &str, span: Span, diagnostics: &mut Diagnostics<'_>) -> Opti
 
 /// A right with what it holds for.
 fn scoped(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<(Grant, Span)> {
-    match capability(&entry.key, entry.key_span, diagnostics)? {
-        Capability::Http => {
-            let scope = http(entry, diagnostics).map(Grant::Http);
-            Some((scope.unwrap_or(Grant::Whole(Capability::Http)), entry.key_span))
-        }
+    let right = capability(&entry.key, entry.key_span, diagnostics)?;
+    // What cannot be read was told; that the right is missing need not be told too.
+    let grant = bounded(right, entry, diagnostics).unwrap_or(Grant::Whole(right));
+    Some((grant, entry.key_span))
+}
+
+/// What a right is to hold for. Everything that is wrong with it is told.
+pub(crate) fn bounded(right: Capability, entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Grant> {
+    match right {
+        Capability::Http => http::read(entry, diagnostics).map(Grant::Http),
+        Capability::Workspace => workspace(entry, diagnostics).map(Grant::Workspace),
+        Capability::Containers => container::read(entry, diagnostics).map(Grant::Containers),
+        Capability::Volumes => volume::read(entry, diagnostics).map(Grant::Volumes),
         whole => {
             let message = format!("`{whole}` is granted as a whole");
             let help = || Some(format!("write its name alone: `grants: [{whole}]`"));
             diagnostics.error_with(Code::WrongKind, entry.key_span, message, help);
-            Some((Grant::Whole(whole), entry.key_span))
+            None
         }
     }
 }
 
-/// What `http` is for. Everything that is wrong with it is told.
-fn http(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<HttpScope> {
+/// What may be done in the workspace.
+fn workspace(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Access> {
+    const EXAMPLE: &str = "write `grants: [{ workspace: { access: read } }]`";
+    let entries = bounds_of(entry, EXAMPLE, &key::WORKSPACE_GRANT, diagnostics)?;
+    let words = Access::ALL.map(|access| (access.name(), access));
+    match key::given(entries, "access") {
+        Some(access) => key::word_of(access, &words, diagnostics),
+        None => Some(Access::ReadWrite),
+    }
+}
+
+/// The map of bounds that an entry must have; keys that it may not have are told.
+fn bounds_of<'a>(
+    entry: &'a Entry,
+    example: &str,
+    keys: &key::Keys,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<&'a [Entry]> {
     let Kind::Map(entries) = &entry.value.kind else {
-        let message = format!("`http` must be a map, not {}", entry.value.what());
-        diagnostics
-            .error_with(Code::WrongKind, entry.value_span(), message, || Some(HTTP_EXAMPLE.to_owned()));
+        let message = format!("`{}` must be a map, not {}", entry.key, entry.value.what());
+        diagnostics.error_with(Code::WrongKind, entry.value_span(), message, || Some(example.to_owned()));
         return None;
     };
-    key::check(entries, &key::HTTP_GRANT, diagnostics);
-    let given = |key| key::given(entries, key);
-    let hosts = given("hosts").map(|hosts| patterns(hosts, "a host", Code::InvalidUrl, diagnostics));
-    if hosts.is_none() {
-        let message = "`http` does not say which hosts it is for: nobody may ask all of them";
-        diagnostics.error_with(Code::MissingKey, entry.key_span, message, || Some(HTTP_EXAMPLE.to_owned()));
-    }
-    let methods = match given("methods") {
-        None => Some(USUAL_METHODS.to_vec()),
-        Some(methods) => read_methods(methods, diagnostics),
-    };
-    let paths = match given("paths") {
-        None => Some(Vec::new()),
-        Some(paths) => patterns(paths, "a path", Code::InvalidPath, diagnostics),
-    };
-    let is_private = match given("private") {
-        None => Some(false),
-        Some(flag) => key::boolean_of(flag, diagnostics),
-    };
-    Some(HttpScope { hosts: hosts??, methods: methods?, paths: paths?, is_private: is_private? })
+    key::check(entries, keys, diagnostics);
+    Some(entries)
 }
 
 /// The patterns of a list; `None` when one of them is none, or there are none.
@@ -143,27 +150,6 @@ fn patterns<T: FromStr<Err = InvalidPattern>>(
     };
     let patterns: Vec<T> = texts.into_iter().filter_map(read).collect();
     (patterns.len() == count).then_some(patterns)
-}
-
-fn read_methods(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Vec<&'static str>> {
-    let texts = texts(entry, "a method", diagnostics)?;
-    let count = texts.len();
-    let read = |(text, span): (&str, Span)| {
-        let found = METHODS.into_iter().find(|method| *method == text);
-        if found.is_none() {
-            let message = format!("`{text}` is no method that can be granted");
-            // Written small it is clear which one is meant.
-            let near = METHODS.into_iter().find(|method| method.eq_ignore_ascii_case(text));
-            match near {
-                Some(near) => diagnostics
-                    .error_with(Code::UnknownWord, span, message, || Some(format!("did you mean `{near}`?"))),
-                None => key::unknown_word(text, span, message, METHODS.into_iter(), diagnostics),
-            }
-        }
-        found
-    };
-    let methods: Vec<&str> = texts.into_iter().filter_map(read).collect();
-    (methods.len() == count).then_some(methods)
 }
 
 /// The texts of a list that has some, and not too many.

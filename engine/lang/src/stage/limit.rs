@@ -1,9 +1,9 @@
-//! `limits`: `{memory, cpu, log}`.
+//! `limits`: `{memory, cpu, log, outputs, handles}`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use yuanli_model::stage::{Limits, MAX_CPU, MAX_LOG_BYTES, MAX_MEMORY_BYTES};
+use yuanli_model::stage::{Limits, MAX_CPU, MAX_HANDLES, MAX_LOG_BYTES, MAX_MEMORY_BYTES, MAX_OUTPUT_BYTES};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::duration;
@@ -17,6 +17,12 @@ const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=MAX_MEMORY_BYTES;
 /// Room for a few words.
 const LOG_BYTES: RangeInclusive<u64> = 1 << 10..=MAX_LOG_BYTES;
 
+/// Room for `{}` and a few values.
+const OUTPUT_BYTES: RangeInclusive<u64> = 64..=MAX_OUTPUT_BYTES;
+
+/// A plugin that opens nothing can have none.
+const HANDLES: RangeInclusive<u32> = 0..=MAX_HANDLES;
+
 /// Processor time is looked at as often.
 const LEAST_CPU: Duration = Duration::from_millis(10);
 
@@ -24,6 +30,11 @@ pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
     let entries =
         key::entries_of(&entry.value, entry.value_span(), "`limits`", diagnostics).unwrap_or_default();
     key::check(entries, &key::LIMITS, diagnostics);
+    read_known(entries, diagnostics)
+}
+
+/// The limits among these entries.
+pub(crate) fn read_known(entries: &[Entry], diagnostics: &mut Diagnostics<'_>) -> Limits {
     let given = |key| key::given(entries, key);
     let cpu = given("cpu").and_then(|cpu| {
         let found = key::duration_of(cpu, diagnostics)?;
@@ -49,6 +60,10 @@ pub(crate) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Limits {
         }),
         log_bytes: given("log")
             .and_then(|log| quantity::bytes_within(log, "log", "a plugin", LOG_BYTES, diagnostics)),
+        output_bytes: given("outputs").and_then(|outputs| {
+            quantity::bytes_within(outputs, "outputs", "a plugin", OUTPUT_BYTES, diagnostics)
+        }),
+        handles: given("handles").and_then(|handles| key::number_of(handles, HANDLES, diagnostics)),
         cpu,
     }
 }

@@ -11,7 +11,7 @@ use yuanli_model::{Capability, Digest, PluginDescription, PluginReference, Workf
 /// The name of the file in all tests.
 pub(crate) const FILE: &str = "shop.yaml";
 
-/// The plugins `build`, `test` and `script`, and three files.
+/// The plugins `build`, `test` and `script`, and some files.
 #[derive(Debug)]
 pub(crate) struct Plugins;
 
@@ -41,6 +41,12 @@ impl Catalog for Plugins {
                 vec![Capability::Log, Capability::Http, Capability::Containers],
                 false,
             ),
+            "./store.wasm" => (
+                json!({ "type": "object" }),
+                json!({ "type": "object" }),
+                vec![Capability::Log, Capability::Workspace, Capability::Containers, Capability::Volumes],
+                false,
+            ),
             "./broken.wasm" => (json!({ "type": "no such type" }), json!({}), vec![], false),
             "./gone.wasm" => return unknown("there is no file `gone.wasm` beside the workflow".to_owned()),
             name => return unknown(format!("there is no plugin `{name}`")),
@@ -54,6 +60,7 @@ impl Catalog for Plugins {
             outputs_schema: outputs,
             capabilities,
             is_builtin,
+            bounds: yuanli_model::Bounds::default(),
         }))
     }
 
@@ -86,6 +93,7 @@ fn command_config() -> Value {
             "env": { "type": "object", "additionalProperties": { "type": "string" }, "default": {} },
             "folder": { "type": ["string", "null"] },
             "network": { "type": "boolean", "default": false },
+            "volumes": { "type": "array", "items": { "type": "string" }, "default": [] },
             "success_codes": { "type": "array", "items": { "type": "integer" }, "default": [0] },
         },
         "required": ["image"],

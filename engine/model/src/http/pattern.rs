@@ -59,6 +59,20 @@ impl HostPattern {
         }
     }
 
+    /// Whether it matches whatever the other one does.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        // Without a port it depends on the scheme, so that none is as good as one.
+        self.port == other.port
+            && match (&self.kind, &other.kind) {
+                (Kind::Host(host), Kind::Host(other)) => host == other,
+                (Kind::Below(end), Kind::Host(Host::Name(name))) => {
+                    name.len() > end.len() && name.ends_with(end.as_str())
+                }
+                (Kind::Below(end), Kind::Below(other)) => other.ends_with(end.as_str()),
+                (Kind::Host(_), Kind::Below(_)) | (Kind::Below(_), Kind::Host(Host::Address(_))) => false,
+            }
+    }
+
     /// Whether it names one address.
     #[must_use]
     pub const fn is_address(&self) -> bool {
@@ -160,6 +174,14 @@ impl PathPattern {
         let (pattern, path): (Vec<&str>, Vec<&str>) =
             (self.0.split('/').collect(), path.split('/').collect());
         matches(&pattern, &path, |part| *part == "**", |part, found| matches_part(part, found))
+    }
+
+    /// Whether it is plain to see that it matches whatever the other one does: they are the same, or the other one begins
+    /// with all that is before `**` at the end of this one.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let begins = other.0.split('*').next().unwrap_or_default();
+        let below = self.0.strip_suffix("**").filter(|below| below.ends_with('/') && !below.contains('*'));
+        self == other || below.is_some_and(|below| begins.starts_with(below))
     }
 
     /// As it was written.

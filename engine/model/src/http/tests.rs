@@ -225,3 +225,41 @@ proptest! {
         let _ = text.parse::<PathPattern>();
     }
 }
+
+#[test]
+fn what_is_granted_beyond_a_ceiling_is_named() {
+    let check = |ceiling: &HttpScope, granted: &HttpScope, expect: Option<&str>| {
+        assert_eq!(ceiling.excess(granted).as_deref(), expect, "{granted}");
+    };
+    let wide = scope(&["*.example.org", "10.0.0.1:80"], &["GET", "POST"], &[]);
+    check(&wide, &wide, None);
+    check(&wide, &scope(&["a.example.org", "*.b.example.org"], &["POST"], &["/v1/**"]), None);
+    check(&wide, &scope(&["example.org"], &["GET"], &[]), Some("hosts: [example.org]"));
+    check(&wide, &scope(&["a.example.org:8443"], &["GET"], &[]), Some("hosts: [\"a.example.org:8443\"]"));
+    check(&wide, &scope(&["10.0.0.1"], &["GET"], &[]), Some("hosts: [10.0.0.1]"));
+    check(&wide, &scope(&["a.example.org"], &["DELETE"], &[]), Some("methods: [DELETE]"));
+    check(&scope(&["a.b"], &["GET"], &[]), &scope(&["*.a.b"], &["GET"], &[]), Some("hosts: [\"*.a.b\"]"));
+    let private = HttpScope { is_private: true, ..scope(&["a.b"], &["GET"], &[]) };
+    check(&scope(&["a.b"], &["GET"], &[]), &private, Some("private: true"));
+    check(&private, &private, None);
+    let narrow = scope(&["a.b"], &["GET"], &["/v1/**", "/items/*"]);
+    check(&narrow, &scope(&["a.b"], &["GET"], &["/v1/*/x", "/items/*"]), None);
+    check(&narrow, &scope(&["a.b"], &["GET"], &["/v1*"]), Some("paths: [\"/v1*\"]"));
+    check(&narrow, &scope(&["a.b"], &["GET"], &[]), Some("all paths"));
+}
+
+proptest! {
+    /// Whatever is granted within a ceiling is nothing that the ceiling itself would not allow.
+    #[test]
+    fn a_grant_within_a_ceiling_allows_nothing_beyond_it(
+        ceiling in "(\\*\\.)?[ab]\\.[ab](:80)?", granted in "(\\*\\.)?([ab]\\.)?[ab]\\.[ab](:80)?",
+        over in "(/([ab]|\\*|\\*\\*)){1,3}", under in "(/([ab]|\\*|\\*\\*)){1,3}",
+        to in "([ab]\\.){1,3}[ab]", path in "(/[ab]{0,2}){1,4}",
+    ) {
+        let (ceiling, granted) = (scope(&[&ceiling], &["GET"], &[&over]), scope(&[&granted], &["GET"], &[&under]));
+        let may = |scope: &HttpScope| ask(std::slice::from_ref(scope), "GET", Scheme::Http, &to, 80, &path).is_ok();
+        if ceiling.excess(&granted).is_none() && may(&granted) {
+            prop_assert!(may(&ceiling), "{} within {}", granted, ceiling);
+        }
+    }
+}

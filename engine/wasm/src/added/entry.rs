@@ -7,6 +7,7 @@ use yuanli_model::plugin::NamedVersion;
 use yuanli_model::{Digest, PluginDescription};
 
 use crate::component::{self, Unusable};
+use crate::description::StoredBounds;
 
 /// How every file of the store begins.
 const KIND: &str = "yuanli-plugin";
@@ -28,6 +29,9 @@ pub(crate) struct Entry {
     pub(crate) imports: Vec<String>,
     pub(crate) config_schema: Value,
     pub(crate) outputs_schema: Value,
+    /// What it says that it uses at most; entries of older engines have none.
+    #[serde(default, skip_serializing_if = "StoredBounds::is_empty")]
+    pub(crate) bounds: StoredBounds,
 }
 
 /// Why a stored file cannot be read. Ends a sentence about it.
@@ -54,6 +58,7 @@ impl Entry {
             outputs_schema: self.outputs_schema.clone(),
             capabilities: component::capabilities_of(&self.imports)?,
             is_builtin: false,
+            bounds: self.bounds.into_model(),
         })
     }
 }

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use serde_json::json;
 use tempfile::TempDir;
-use yuanli_model::Digest;
+use yuanli_model::{Bounds, Digest};
 
 use super::*;
+use crate::description::StoredBounds;
 
 fn entry(key: &str, component: &str) -> Entry {
     Entry {
@@ -13,6 +16,7 @@ fn entry(key: &str, component: &str) -> Entry {
         imports: vec!["yuanli:log/log@0.1.0".to_owned(), "wasi:cli/stdout@0.2.6".to_owned()],
         config_schema: json!({ "type": "object", "properties": { "b": {}, "a": {} } }),
         outputs_schema: json!({ "type": "object" }),
+        bounds: StoredBounds::of(&Bounds { timeout: Some(Duration::from_secs(3)), ..Bounds::default() }),
     }
 }
 

@@ -10,11 +10,11 @@ use yuanli_model::app::ReleaseNumber;
 use yuanli_ports::apps::{self as port, AppError, Deployed, RolloutOutcome};
 
 use crate::call::{Answer, Class, Function, Interface};
-use crate::guest::{Guest, MAX_HANDLES, State};
+use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:apps/apps@0.1.0", declared)?
-        .resource::<Rollout>("rollout")?
+        .owned::<Rollout>("rollout", |state, handle| drop(state.rollouts.remove(&handle)))?
         .call_async("deploy", Class::Local, deploy)?
         .call("[method]rollout.release", Class::Silent, release)?
         .call("[method]rollout.previous", Class::Silent, previous)?
@@ -152,7 +152,8 @@ fn status(status: port::AppStatus) -> Status {
 }
 
 fn too_many() -> Error {
-    Error::Other(format!("the attempt has {MAX_HANDLES} handles already, which is all it may have"))
+    // The attempt ends with the limit's own words before it could be read.
+    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: AppError) -> Error {

@@ -1,5 +1,7 @@
 //! `yuanli:containers`: containers that run to their end.
 
+mod option;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,18 +12,17 @@ use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::containers::{Container, Error, Exit, Request};
 use yuanli_model::Stream;
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Mount};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Mount, MountSource,
+};
 
+use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface};
-use crate::guest::{Guest, Left, MAX_HANDLES, State};
-use crate::secret::Held;
+use crate::guest::{Guest, Left, State};
 
 /// Lines that `tail` can give, and how long each may be, as the contract says.
 const MAX_TAIL_LINES: usize = 100;
 const MAX_TAIL_LINE_BYTES: usize = 4096;
-
-/// The option that gives a container the value of a secret.
-const SECRET_VARIABLE: &str = "secret-variable";
 
 /// How a container ended, once it has and all its output is in the log.
 pub(crate) type Ended = watch::Receiver<Option<Result<Exit, Error>>>;
@@ -35,8 +36,8 @@ pub(crate) struct Running {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:containers/containers@0.1.0", declared)?
-        .resource::<Container>("container")?
+    Interface::open(linker, "yuanli:containers/containers@0.1.1", declared)?
+        .owned::<Container>("container", |state, handle| drop(state.containers.remove(&handle)))?
         .call_async("start", Class::Effect, start)?
         .call_async("[method]container.wait", Class::Read, wait)?
         .call("[method]container.tail", Class::Read, tail)?
@@ -60,18 +61,22 @@ async fn begin(state: &mut State, request: Request) -> Result<Resource<Container
 }
 
 async fn translate(state: &State, request: Request) -> Result<ContainerRequest, Error> {
+    let extras = option::read(state, request.options).await?;
     let mut environment = request.environment;
-    for (key, value) in request.options {
-        match key.as_str() {
-            SECRET_VARIABLE => environment.push(secret_variable(state, &value)?),
-            _ => return Err(Error::Invalid(format!("this engine knows no container option `{key}`"))),
-        }
-    }
+    environment.extend(extras.variables);
     let mut mounts = Vec::new();
     if let Some(workspace) = request.workspace {
-        let host = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
-        mounts.push(Mount { host, target: workspace.target, is_read_only: workspace.read_only });
+        if !workspace.read_only && !state.rights.may_write_workspace() {
+            return Err(Error::Invalid(format!("{READ_ONLY}, or `read-only` of the container's mount")));
+        }
+        let folder = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
+        mounts.push(Mount {
+            source: MountSource::Path(folder),
+            target: workspace.target,
+            is_read_only: workspace.read_only,
+        });
     }
+    mounts.extend(extras.mounts);
     Ok(ContainerRequest {
         operation: state.operation(),
         image: request.image,
@@ -81,23 +86,15 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
         working_folder: request.working_folder,
         user: request.user,
         mounts,
-        has_network: request.network,
+        network: match (extras.has_host_network, request.network) {
+            (true, _) => ContainerNetwork::Host,
+            (false, true) => ContainerNetwork::Own,
+            (false, false) => ContainerNetwork::None,
+        },
+        is_privileged: extras.is_privileged,
         memory_bytes: request.memory_bytes,
         cpu_millis: request.cpu_millis,
     })
-}
-
-/// The environment variable that `NAME=SECRET` asks for, with the value of that secret.
-fn secret_variable(state: &State, option: &str) -> Result<(String, String), Error> {
-    let (variable, name) = option.split_once('=').ok_or_else(|| {
-        Error::Invalid(format!("`{SECRET_VARIABLE}` takes `VARIABLE=SECRET`, not `{option}`"))
-    })?;
-    let (name, value) = state.held.get(name).ok_or_else(|| Error::Invalid(Held::denied(name)))?;
-    let value = value.map_err(|error| Error::NotFound(error.to_string()))?;
-    match std::str::from_utf8(value.expose()) {
-        Ok(text) if !text.contains('\0') => Ok((variable.to_owned(), text.to_owned())),
-        _ => Err(Error::Invalid(format!("the secret `{name}` is no text, so it cannot be a variable"))),
-    }
 }
 
 /// Hands the container's output to the log, whether or not the guest waits for it.
@@ -174,7 +171,8 @@ fn no_such_container() -> Error {
 }
 
 fn too_many() -> Error {
-    Error::Other(format!("the attempt has {MAX_HANDLES} handles already, which is all it may have"))
+    // The attempt ends with the limit's own words before it could be read.
+    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: ContainerError) -> Error {

@@ -8,8 +8,6 @@ use futures::FutureExt;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::http::{Error, HeaderValue, Part, Request, Response};
 use yuanli_bindings::secrets::Secret;
-use yuanli_model::Grant;
-use yuanli_model::http::HttpScope;
 use yuanli_ports::http::{Header, HttpError, HttpRequest, HttpResponse};
 
 use crate::call::{Answer, Class, Function, Interface};
@@ -33,21 +31,13 @@ fn send(state: &mut State, (request, secrets): Parameters) -> Answer<'_, (Result
     async move {
         let sent = async {
             let request = translate(state, request, &secrets)?;
-            let scopes: Vec<HttpScope> = state.attempt.grants.iter().filter_map(scope).collect();
             let mask = &state.held.mask;
-            let sent = state.outside.http.send(request, &scopes).await;
+            let sent = state.outside.http.send(request, &state.rights.http).await;
             sent.map(|response| shown(response, mask)).map_err(|error| of_port(error, mask))
         };
         (sent.await,)
     }
     .boxed()
-}
-
-fn scope(grant: &Grant) -> Option<HttpScope> {
-    match grant {
-        Grant::Http(scope) => Some(scope.clone()),
-        Grant::Whole(_) => None,
-    }
 }
 
 fn translate(state: &State, request: Request, secrets: &[Resource<Secret>]) -> Result<HttpRequest, Error> {

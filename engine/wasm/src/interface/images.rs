@@ -10,14 +10,14 @@ use yuanli_ports::images as port;
 
 use super::path;
 use crate::call::{Answer, Class, Function, Interface};
-use crate::guest::{Guest, MAX_HANDLES, State};
+use crate::guest::{Guest, State};
 
 /// A build that was started; holds its outcome once there is one.
 pub(crate) type Running = watch::Receiver<Option<Result<Image, Error>>>;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:images/images@0.1.0", declared)?
-        .resource::<Build>("build")?
+        .owned::<Build>("build", |state, handle| drop(state.builds.remove(&handle)))?
         .call_async("start-build", Class::Effect, start_build)?
         .call_async("[method]build.wait", Class::Read, wait)?
         .call_async("inspect", Class::Read, inspect)?
@@ -93,7 +93,8 @@ fn image(image: port::Image) -> Image {
 }
 
 fn too_many() -> Error {
-    Error::Other(format!("the attempt has {MAX_HANDLES} handles already, which is all it may have"))
+    // The attempt ends with the limit's own words before it could be read.
+    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: ContainerError) -> Error {

@@ -19,6 +19,7 @@ mod secrets;
 mod source;
 mod state;
 pub(crate) mod traffic;
+mod volumes;
 mod workspace;
 
 use wasmtime::component::Linker;
@@ -40,6 +41,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<Vec<Function>
     images::link(linker, &mut declared)?;
     registries::link(linker, &mut declared)?;
     containers::link(linker, &mut declared)?;
+    volumes::link(linker, &mut declared)?;
     apps::link(linker, &mut declared)?;
     traffic::link(linker, &mut declared)?;
     metrics::link(linker, &mut declared)?;

@@ -7,6 +7,7 @@ use yuanli_model::Stream;
 use yuanli_ports::source::{self as port, FolderRequest, SourceError};
 
 use super::path;
+use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
 
@@ -50,6 +51,9 @@ fn folder(state: &mut State, (path, into): (String, String)) -> Answer<'_, (Resu
 
 /// The folder of the workspace to fetch into.
 async fn target(state: &State, into: &str) -> Result<std::path::PathBuf, Error> {
+    if !state.rights.may_write_workspace() {
+        return Err(Error::Invalid(READ_ONLY.to_owned()));
+    }
     let folder = state.folder().await.map_err(|e| Error::Local(e.to_string()))?;
     let target = path::below(&folder, into).map_err(|e| Error::Invalid(e.to_string()))?;
     let made = tokio::fs::create_dir_all(&target).await;

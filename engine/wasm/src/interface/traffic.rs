@@ -10,7 +10,7 @@ use yuanli_model::app::ReleaseNumber;
 use yuanli_ports::apps::{self as port, AppError, GrayPlan, GrayStep};
 
 use crate::call::{Answer, Class, Function, Interface};
-use crate::guest::{Guest, MAX_HANDLES, State};
+use crate::guest::{Guest, State};
 
 /// A gray release that the guest has a handle of.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Watched {
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:traffic/traffic@0.1.0", declared)?
-        .resource::<GrayRelease>("gray-release")?
+        .owned::<GrayRelease>("gray-release", |state, handle| drop(state.releases.remove(&handle)))?
         .call_async("begin", Class::Local, begin)?
         .call("[method]gray-release.release", Class::Silent, release)?
         .call_async("[method]gray-release.next", Class::Read, next)?
@@ -112,7 +112,8 @@ fn happening(happening: port::Happening) -> Happening {
 }
 
 fn too_many() -> Error {
-    Error::Other(format!("the attempt has {MAX_HANDLES} handles already, which is all it may have"))
+    // The attempt ends with the limit's own words before it could be read.
+    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: AppError) -> Error {

@@ -17,6 +17,9 @@ use crate::guest::{Guest, State};
 
 /// Largest file that passes through the contract at once, as it says.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Why a workspace is not changed that was granted to be read.
+pub(super) const READ_ONLY: &str =
+    "the stage may read its workspace, not change it; that would take `grants: [workspace]`";
 /// Most entries of an answer, as the contract says.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -26,10 +29,10 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
             on_files(state, move |dir| read(dir, &path))
         })?
         .call_async("write", Class::Effect, |state, (path, content): (String, Vec<u8>)| {
-            on_files(state, move |dir| write(dir, &path, &content))
+            on_writable(state, move |dir| write(dir, &path, &content))
         })?
         .call_async("remove", Class::Effect, |state, (path,): (String,)| {
-            on_files(state, move |dir| remove(dir, &path))
+            on_writable(state, move |dir| remove(dir, &path))
         })?
         .call_async("inspect", Class::Read, |state, (path,): (String,)| {
             on_files(state, move |dir| inspect(dir, &path))
@@ -41,6 +44,17 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
             on_files(state, move |dir| glob(dir, &pattern))
         })?;
     Ok(())
+}
+
+/// Does `work` on the workspace when the stage may change it.
+fn on_writable(
+    state: &mut State,
+    work: impl FnOnce(&Dir) -> Result<(), Error> + Send + 'static,
+) -> Answer<'_, (Result<(), Error>,)> {
+    if !state.rights.may_write_workspace() {
+        return std::future::ready((Err(Error::Other(READ_ONLY.to_owned())),)).boxed();
+    }
+    on_files(state, work)
 }
 
 /// Does `work` on the workspace, on a thread where waiting for a disk disturbs nobody.

@@ -151,6 +151,10 @@ impl Apps for FakeApps {
         })
     }
 
+    async fn user_of(&self, volume: &VolumeName) -> Option<AppName> {
+        (volume.as_str() == "declared").then(|| "shop".parse().expect("a name"))
+    }
+
     async fn back_up(
         &self,
         asker: &Asker,

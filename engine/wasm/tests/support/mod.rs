@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
 use yuanli_executor::{History, Records};
 use yuanli_model::{
-    AttemptId, Digest, EngineId, Failure, Grant, LogLine, PluginReference, RunId, SecretName, Stage,
+    AttemptId, Ceiling, Digest, EngineId, Failure, Grant, LogLine, PluginReference, RunId, SecretName, Stage,
     Timestamp, Workflow, WorkflowName,
 };
 use yuanli_outgoing::HttpClient;
@@ -118,6 +118,16 @@ impl Bench {
     }
 
     pub(crate) fn with_cache(limits: Limits, builtins: &'static [Builtin], cache: PathBuf) -> Self {
+        Self::with_ceiling(limits, builtins, cache, Ceiling::default())
+    }
+
+    /// One that gives no more than this.
+    pub(crate) fn under(ceiling: Ceiling) -> Self {
+        let cache = std::env::temp_dir().join("yuanli-wasm-tests-cache");
+        Self::with_ceiling(Limits::default(), &BUILTINS, cache, ceiling)
+    }
+
+    fn with_ceiling(limits: Limits, builtins: &'static [Builtin], cache: PathBuf, ceiling: Ceiling) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let docker = Arc::new(FakeDocker::default());
         let apps = Arc::new(FakeApps::default());
@@ -125,6 +135,7 @@ impl Bench {
             engine: EngineId::from_u128(7),
             clock: Arc::new(FixedClock::default()),
             containers: docker.clone(),
+            volumes: docker.clone(),
             images: docker.clone(),
             registries: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
@@ -132,7 +143,8 @@ impl Bench {
             http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).expect("a client")),
             apps: apps.clone(),
         };
-        let options = Options { limits, ..Options::new(folder.path().join("plugins"), cache, builtins) };
+        let options =
+            Options { limits, ceiling, ..Options::new(folder.path().join("plugins"), cache, builtins) };
         let host = Arc::new(Host::new(options, outside).expect("a host"));
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
         let records = records(folder.path());

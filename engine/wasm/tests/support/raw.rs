@@ -14,8 +14,12 @@ pub(crate) struct Raw {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) config_schema: &'static str,
+    /// The details of its description.
+    pub(crate) details: &'static [(&'static str, &'static str)],
     /// The interfaces that its world imports, such as `yuanli:log/log@0.1.0`.
     pub(crate) imports: &'static [&'static str],
+    /// Packages that these are of and that are not in `wit/`.
+    pub(crate) packages: &'static [&'static str],
     /// Imports of the module.
     pub(crate) declarations: &'static str,
     /// What it does before `describe` answers.
@@ -35,7 +39,9 @@ impl Default for Raw {
             name: "raw",
             version: "1.0.0",
             config_schema: r#"{"type":"object"}"#,
+            details: &[],
             imports: &[],
+            packages: &[],
             declarations: "",
             describe: "",
             run: GIVE,
@@ -57,16 +63,22 @@ impl Raw {
     pub(crate) fn module(&self) -> Vec<u8> {
         let schema = r#"{"type":"object"}"#;
         let texts = [self.name, self.version, "Made by hand", self.config_schema, schema];
-        // Name, version, summary, two schemas, then three empty lists: an address and a length each.
+        // Name, version, summary, two schemas, then three lists, of which the last has something: an address and a length
+        // each. Behind them the entries of that list, and then the texts.
         let mut record = Vec::new();
-        let mut at = DESCRIPTION + 64;
-        for text in texts {
-            record.extend((at as u32).to_le_bytes());
-            record.extend((text.len() as u32).to_le_bytes());
+        let details: Vec<&str> = self.details.iter().flat_map(|(key, value)| [*key, *value]).collect();
+        let mut at = DESCRIPTION + 64 + details.len() * 8;
+        let mut place = |text: &str| {
+            let place = [(at as u32).to_le_bytes(), (text.len() as u32).to_le_bytes()].concat();
             at += text.len();
-        }
-        record.resize(64, 0);
+            place
+        };
+        texts.iter().for_each(|text| record.extend(place(text)));
+        record.resize(56, 0);
+        record.extend([(DESCRIPTION + 64) as u32, self.details.len() as u32].map(u32::to_le_bytes).concat());
+        details.iter().for_each(|text| record.extend(place(text)));
         record.extend(texts.concat().bytes());
+        record.extend(details.concat().bytes());
         let record: String = record.iter().map(|byte| format!("\\{byte:02x}")).collect();
         let Self { declarations, describe, run, run_as, more, .. } = self;
         let text = format!(
@@ -103,6 +115,9 @@ impl Raw {
         folders.sort_by_key(|folder| (!folder.ends_with("secrets"), folder.clone()));
         for folder in folders {
             resolve.push_dir(folder).unwrap();
+        }
+        for package in self.packages {
+            resolve.push_str("other.wit", package).unwrap();
         }
         let imports: String = self.imports.iter().map(|import| format!("import {import};\n")).collect();
         let world = format!("package test:raw;\nworld raw {{ {imports} {exports} }}");

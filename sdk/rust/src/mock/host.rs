@@ -31,12 +31,12 @@ pub mod log {
 /// `yuanli:context`
 pub mod context {
     pub use crate::bindings::yuanli::context::context::Attempt;
-    use crate::mock::{BEGIN, TIMEOUT, with};
+    use crate::mock::{BEGIN, TIMEOUT, WORKFLOW, with};
 
     pub fn current() -> Attempt {
         Attempt {
             run: "01m80000000000000000000000".to_owned(),
-            workflow: "mock".to_owned(),
+            workflow: WORKFLOW.to_owned(),
             stage: "mock".to_owned(),
             instance: 0,
             attempt: 1,
@@ -155,6 +155,63 @@ pub mod containers {
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn stop(&self, _: u32) -> Result<(), Error> {
             effect(|_| Ok(()))
+        }
+    }
+}
+
+/// `yuanli:volumes`
+pub mod volumes {
+    pub use crate::bindings::yuanli::volumes::volumes::{Error, Usage, Volume};
+    use crate::mock::{WORKFLOW, effect, with};
+
+    pub fn create(name: &str) -> Result<bool, Error> {
+        let name = checked(name)?;
+        effect(|mock| {
+            let is_new = !mock.volumes.contains_key(name);
+            mock.volumes.entry(name.to_owned()).or_insert_with(|| Some(WORKFLOW.to_owned()));
+            Ok(is_new)
+        })
+    }
+
+    pub fn inspect(name: &str) -> Result<Option<Volume>, Error> {
+        let name = checked(name)?;
+        Ok(with(|mock| mock.volumes.get_key_value(name).map(told)))
+    }
+
+    pub fn list() -> Result<Vec<Volume>, Error> {
+        Ok(with(|mock| mock.volumes.iter().map(told).collect()))
+    }
+
+    /// Nothing is in the volumes of a mock, and its containers have ended.
+    pub fn measure(name: &str) -> Result<Usage, Error> {
+        match inspect(name)? {
+            Some(_) => Ok(Usage { size_bytes: Some(0), containers: 0, details: Vec::new() }),
+            None => Err(Error::NotFound(format!("the mock has no volume `{name}`"))),
+        }
+    }
+
+    pub fn remove(name: &str) -> Result<(), Error> {
+        let name = checked(name)?;
+        effect(|mock| match mock.volumes.get(name) {
+            Some(None) => Err(Error::InUse(format!("volume `{name}` was made by an app, not by a stage"))),
+            Some(Some(_)) | None => {
+                mock.volumes.remove(name);
+                Ok(())
+            }
+        })
+    }
+
+    fn told((name, maker): (&String, &Option<String>)) -> Volume {
+        Volume { name: name.clone(), workflow: maker.clone(), details: Vec::new() }
+    }
+
+    fn checked(name: &str) -> Result<&str, Error> {
+        let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let begins_well = name.starts_with(|first: char| first.is_ascii_lowercase());
+        if begins_well && name.len() <= 63 && name.bytes().all(is_known) {
+            Ok(name)
+        } else {
+            Err(Error::Invalid(format!("`{name}` is no name of a volume")))
         }
     }
 }

@@ -40,7 +40,7 @@
 //! assert_eq!(mock.log()[0].text, "it ended with 1");
 //! ```
 //!
-//! Log, context, clock, random numbers, workspace, state, artifacts, events, secrets and containers are kept by the mock itself; what else a stage
+//! Log, context, clock, random numbers, workspace, state, artifacts, events, secrets, containers and volumes are kept by the mock itself; what else a stage
 //! calls is answered by the test, see [`Answers`]. A call that nobody answers ends the test with its name.
 
 mod answers;
@@ -73,6 +73,9 @@ use workspace::Files;
 const BEGIN: Duration = Duration::from_secs(1_767_268_800);
 /// How long an attempt may take, as the context tells it.
 const TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// The workflow that a mock runs its stages in.
+pub(crate) const WORKFLOW: &str = "mock";
 
 thread_local! {
     /// The mock whose stage runs on this thread.
@@ -136,6 +139,8 @@ pub(crate) struct State {
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
     /// The secrets whose handles are in the config.
     pub(crate) handles: BTreeSet<String>,
+    /// The workflow that made each volume; `None` for those that an app or a restore made.
+    pub(crate) volumes: BTreeMap<String, Option<String>>,
     containers: BTreeMap<String, Behaviour>,
     started: Vec<Request>,
     answers: Option<Box<dyn Answers>>,
@@ -162,6 +167,7 @@ impl Default for State {
             random: 1,
             secrets: BTreeMap::new(),
             handles: BTreeSet::new(),
+            volumes: BTreeMap::new(),
             containers: BTreeMap::new(),
             started: Vec::new(),
             answers: None,
@@ -211,20 +217,28 @@ pub(crate) fn run_container(request: &Request) -> Result<Ran, ContainerError> {
 }
 
 impl State {
-    /// As the host does: what it does not know is wrong, and a secret has to be the stage's own.
+    /// As the host does: what it does not know is wrong, a secret has to be the stage's own, and a volume has to be there.
+    /// What a workflow grants is not asked: a test has none.
     fn check_option(&self, key: &str, value: &str) -> Result<(), ContainerError> {
-        let name = match (key, value.split_once('=')) {
-            ("secret-variable", Some((_, name))) => name,
-            _ => {
-                return Err(ContainerError::Invalid(format!(
-                    "no container has the option `{key}` like this"
-                )));
+        let parts: Vec<&str> = value.split(':').collect();
+        let is_mount = matches!(parts[..], [what, target] | [what, target, "ro" | "rw"] if !what.is_empty() && target.starts_with('/'));
+        match (key, value.split_once('=')) {
+            ("secret-variable", Some((_, name))) if self.handles.contains(name) => Ok(()),
+            ("secret-variable", Some((_, name))) => {
+                Err(ContainerError::Invalid(format!("the config has no handle of the secret `{name}`")))
             }
-        };
-        if self.handles.contains(name) {
-            return Ok(());
+            ("volume", _) if is_mount && self.volumes.contains_key(parts[0]) => Ok(()),
+            ("volume", _) if is_mount => {
+                Err(ContainerError::NotFound(format!("the mock has no volume `{}`", parts[0])))
+            }
+            ("mount", _) if is_mount && value.starts_with('/') => Ok(()),
+            ("network", _) if value == "host" => Ok(()),
+            ("privileged", _) if value == "true" => Ok(()),
+            _ => {
+                let message = format!("no container has the option `{key}` like this: `{value}`");
+                Err(ContainerError::Invalid(message))
+            }
         }
-        Err(ContainerError::Invalid(format!("the config has no handle of the secret `{name}`")))
     }
 }
 
@@ -282,6 +296,19 @@ impl Mock {
     pub fn secret(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.state().secrets.insert(name.to_owned(), value.as_ref().to_vec());
         self
+    }
+
+    /// Lets a volume be there that an app made.
+    pub fn volume(&mut self, name: &str) -> &mut Self {
+        self.state().volumes.insert(name.to_owned(), None);
+        self
+    }
+
+    /// The volumes that are there, sorted.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<&str> {
+        let state = self.state.as_ref();
+        state.map_or_else(Vec::new, |state| state.volumes.keys().map(String::as_str).collect())
     }
 
     /// Says what containers of an image do.

@@ -1,5 +1,6 @@
 //! Does nothing: what is left is the cost of the host.
 
+use yuanli_sdk::Limits;
 use yuanli_sdk::prelude::*;
 
 struct Noop;
@@ -17,6 +18,7 @@ impl Stage for Noop {
     const NAME: &str = "noop";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Does nothing";
+    const LIMITS: Limits = Limits { memory_bytes: Some(64 << 20), handles: Some(0), ..Limits::NONE };
 
     type Config = Config;
     type Outputs = Outputs;

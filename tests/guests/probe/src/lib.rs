@@ -73,8 +73,14 @@ enum Config {
     Write { path: String, text: String },
     /// Starts a container and waits for it, or does not.
     Container { image: String, command: Vec<String>, wait: bool },
+    /// Runs a container with these options.
+    Special { image: String, command: Vec<String>, options: Vec<(String, String)> },
     /// Starts containers until it is refused.
     Handles { image: String },
+    /// Gets a secret as often as it is told, and gives the handle back each time.
+    Reopen { key: secrets::Handle, times: u32 },
+    /// Makes a volume, uses it in a container, and removes it, or does one of that.
+    Volume { name: String, image: Option<String>, only: Option<String> },
     /// Builds an image.
     Build { image: String },
     /// Pushes an image, looks for it, pulls it.
@@ -208,7 +214,16 @@ impl Stage for Probe {
                 json!({})
             }
             Config::Container { image, command, wait } => container(&image, command, wait)?,
+            Config::Special { image, command, options } => special(&image, command, options)?,
             Config::Handles { image } => handles(&image),
+            Config::Reopen { key, times } => {
+                for _ in 0..times {
+                    drop(key.get()?);
+                }
+                json!({ "times": times })
+            }
+            Config::Volume { name, image, only: None } => volume(&name, image.as_deref())?,
+            Config::Volume { name, only: Some(only), .. } => one_of_volume(&name, &only)?,
             Config::Build { image } => build(image)?,
             Config::Publish { image, login } => publish(&image, login.as_ref())?,
             Config::Folder { path } => json!({ "files": source::folder(&path, "")?.files }),
@@ -367,6 +382,52 @@ fn container(image: &str, command: Vec<String>, wait: bool) -> Result<Value, Fai
     }
     let exit = container.wait()?;
     Ok(json!({ "code": exit.code, "again": container.wait()?.code, "tail": container.tail(2) }))
+}
+
+fn special(image: &str, command: Vec<String>, options: Vec<(String, String)>) -> Result<Value, Failure> {
+    let container =
+        containers::start(&containers::Request { options, ..containers::request(image, command) })?;
+    let exit = container.wait()?;
+    Ok(json!({ "code": exit.code, "tail": container.tail(20) }))
+}
+
+fn volume(name: &str, image: Option<&str>) -> Result<Value, Failure> {
+    let made = [volumes::create(name)?, volumes::create(name)?];
+    let maker = volumes::inspect(name)?.and_then(|volume| volume.workflow);
+    let listed: Vec<String> = volumes::list()?.into_iter().map(|volume| volume.name).collect();
+    let mut tail = Vec::new();
+    if let Some(image) = image {
+        for script in ["echo kept > /cache/x", "cat /cache/x"] {
+            let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+            let extras = containers::Extras::default().volume(name, "/cache", containers::Access::Write);
+            let container = containers::start(&extras.of(containers::request(image, command)))?;
+            container.wait()?;
+            tail = container.tail(1);
+        }
+    }
+    let usage = volumes::measure(name)?;
+    Ok(json!({
+        "made": made,
+        "maker": maker,
+        "listed": listed,
+        "tail": tail,
+        "size": usage.size_bytes,
+        "containers": usage.containers,
+    }))
+}
+
+fn one_of_volume(name: &str, only: &str) -> Result<Value, Failure> {
+    Ok(match only {
+        "create" => json!({ "made": volumes::create(name)? }),
+        "inspect" => json!({ "there": volumes::inspect(name)?.is_some() }),
+        "list" => {
+            json!({ "listed": volumes::list()?.into_iter().map(|volume| volume.name).collect::<Vec<_>>() })
+        }
+        _ => {
+            volumes::remove(name)?;
+            json!({ "there": volumes::inspect(name)?.is_some() })
+        }
+    })
 }
 
 fn handles(image: &str) -> Value {

@@ -1,0 +1,90 @@
+//! The configuration of an engine: a file in its data directory, or one that is named.
+
+use std::path::{Path, PathBuf};
+
+use yuanli_lang::{Configuration, RenderOptions, Severity, read_configuration};
+
+use crate::document::WIDTH;
+use crate::engine::Locations;
+
+/// What the file is called in a data directory.
+const FILE: &str = "config.yaml";
+
+/// Why a configuration cannot be used, for whoever keeps the engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfiguration {
+    /// It cannot be read.
+    #[error("the configuration `{file}` cannot be read: {why}")]
+    Unread {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        why: String,
+    },
+    /// It has errors.
+    #[error("the configuration `{file}` cannot be used:\n{told}")]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// Each mistake, with an excerpt.
+        told: String,
+    },
+}
+
+/// The configuration of the engine of these locations. A file that is named has to be there, the one in the data directory
+/// may be absent: then everything is as by default.
+///
+/// # Errors
+/// [`InvalidConfiguration`].
+pub(crate) fn configuration(locations: &Locations) -> Result<Configuration, InvalidConfiguration> {
+    let file = locations.configuration.clone().unwrap_or_else(|| locations.data.join(FILE));
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && locations.configuration.is_none() => {
+            String::new()
+        }
+        Err(error) => return Err(InvalidConfiguration::Unread { file, why: error.to_string() }),
+    };
+    let (read, found) = read_configuration(&text);
+    let shown = file.display().to_string();
+    let told = yuanli_lang::render(
+        &shown,
+        &text,
+        &found,
+        RenderOptions { color: false, unicode: true, width: WIDTH },
+    );
+    if found.iter().any(|found| found.severity == Severity::Warning) && read.is_some() {
+        tracing::warn!("{told}");
+    }
+    let mut read = read.ok_or_else(|| InvalidConfiguration::Wrong { file: file.clone(), told })?;
+    read.ceiling.file = absolute(&file);
+    Ok(read)
+}
+
+/// The file as those can find it who are told of it elsewhere.
+fn absolute(file: &Path) -> String {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_named_has_to_be_there_and_the_usual_one_need_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let of = |name: Option<&str>| {
+            let named = name.map(|name| folder.path().join(name));
+            configuration(&Locations { data: folder.path().to_owned(), configuration: named })
+        };
+        let usual = folder.path().join(FILE).display().to_string();
+        let read = of(None).expect("the default");
+        assert_eq!((read.ceiling.file.as_str(), read.ceiling.grants.len()), (usual.as_str(), 0));
+        assert!(matches!(of(Some("none.yaml")), Err(InvalidConfiguration::Unread { .. })));
+        std::fs::write(&usual, "grants: { apps: false }").expect("a file");
+        assert_eq!(of(None).expect("a configuration").ceiling.grants.len(), 1);
+        std::fs::write(folder.path().join("other.yaml"), "grants: { aps: false }").expect("a file");
+        let wrong = of(Some("other.yaml")).expect_err("a mistake").to_string();
+        assert!(wrong.contains("`aps` is no capability") && wrong.contains("other.yaml:1:11"), "{wrong}");
+    }
+}
