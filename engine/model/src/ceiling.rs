@@ -84,7 +84,7 @@ impl Ceiling {
     ///
     /// # Errors
     /// What is too much of it, and who decided that.
-    pub fn check(&self, plugin: Subject<'_>, grant: &Grant) -> Result<(), Beyond> {
+    pub fn check(&self, plugin: Subject<'_>, grant: &Grant) -> Result<(), Box<Beyond>> {
         let right = grant.capability();
         let default = [Grant::Whole(right)];
         let (allowed, by) = match (self.own(plugin, right), self.grants.get(&right)) {
@@ -95,7 +95,7 @@ impl Ceiling {
         excess(allowed, grant).map_err(|excess| {
             let key =
                 plugin.name.map_or(PluginKey::Digest(plugin.digest), |name| PluginKey::Name(name.to_owned()));
-            Beyond { right, excess, by, key, file: self.file.clone() }
+            Box::new(Beyond { right, excess, by, key, file: self.file.clone() })
         })
     }
 
@@ -104,7 +104,7 @@ impl Ceiling {
     ///
     /// # Errors
     /// What is too much of it, and who decided that.
-    pub fn check_own(&self, plugin: Subject<'_>, right: Capability) -> Result<(), Beyond> {
+    pub fn check_own(&self, plugin: Subject<'_>, right: Capability) -> Result<(), Box<Beyond>> {
         match self.own(plugin, right) {
             Some(_) => self.check(plugin, &Grant::Whole(right)),
             None => Ok(()),
