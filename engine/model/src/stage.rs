@@ -268,7 +268,8 @@ pub struct Limits {
     pub log_bytes: Option<u64>,
     /// The outputs as JSON, in bytes; at most [`MAX_OUTPUT_BYTES`].
     pub output_bytes: Option<u64>,
-    /// How many handles it has open at the same time: of containers, builds, secrets; at most [`MAX_HANDLES`].
+    /// How many handles it has at the same time: of containers and builds, which are there until the attempt ends, of
+    /// secrets; at most [`MAX_HANDLES`].
     pub handles: Option<u32>,
 }
 
@@ -299,7 +300,7 @@ pub const MAX_LOG_BYTES: u64 = 1 << 30;
 /// The most bytes of outputs, as the contract says: 1 MiB. They go through expressions and into the history.
 pub const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
-/// The most handles that an attempt may have open: a plugin that needs more does not give them back.
+/// The most handles that an attempt may have: each can be a container.
 pub const MAX_HANDLES: u32 = 1024;
 
 /// When the outputs of an earlier run may stand for those of a stage: when its plugin, its config and these are the same.

@@ -155,6 +155,8 @@ impl<'a> Interface<'a> {
                     let shown = show(&parameters);
                     let answer = journal::perform(state, declared, (&parameters, shown), decide).await;
                     store.as_context_mut().set_epoch_deadline(1);
+                    let attempt = store.data().attempt.as_ref();
+                    attempt.map_or(Ok(()), State::check).map_err(wasmtime::Error::new)?;
                     answer.map_err(wasmtime::Error::new)
                 })
             },
@@ -162,8 +164,13 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
-    /// Declares a resource. Dropping its handle does nothing outside: the end of the attempt cleans up. `forget` gives the
-    /// handle back, so that it does not count any more.
+    /// Declares a resource of something that is there until the attempt ends. Dropping its handle does nothing: the end of
+    /// the attempt cleans up, and until then it counts.
+    pub(crate) fn resource<T: 'static>(&mut self, name: &'static str) -> wasmtime::Result<&mut Self> {
+        self.owned::<T>(name, |_, _| ())
+    }
+
+    /// Declares a resource that is nothing beyond its handle; `forget` gives that back, so that it does not count any more.
     pub(crate) fn owned<T: 'static>(
         &mut self,
         name: &'static str,

@@ -180,7 +180,7 @@ pub(crate) enum Exceeded {
     #[error("it wrote more than {} bytes to its log, {}", .limit.most, .limit.by.in_words("log"))]
     Log { limit: Bound<u64> },
     #[error(
-        "it wanted to have more than {} handles open at the same time, of containers, builds, secrets and the like, {}",
+        "it wanted to have more than {} handles at the same time, of containers, builds, secrets and the like, {}",
         .limit.most, .limit.by.in_words("handles")
     )]
     Handles { limit: Bound<u32> },

@@ -53,7 +53,7 @@ pub struct Limits {
     pub log_bytes: Option<u64>,
     /// Its outputs as JSON, in bytes.
     pub output_bytes: Option<u64>,
-    /// Handles that it has open at the same time: of containers, builds, secrets and the like.
+    /// Handles at the same time: of containers and builds, which count until the attempt ends, of secrets and the like.
     pub handles: Option<u32>,
 }
 

@@ -302,7 +302,7 @@ pub(super) static LIMITS: Map = Map {
             "handles",
             Shape::Whole(0, 1024),
             "100",
-            "What it has open at the same time: containers, builds, secrets. Default 1024.",
+            "Containers, builds and the like that it begins, and secrets that it has open. Default 1024.",
         ),
     ],
     one_of: &[],

@@ -180,7 +180,7 @@ impl PathPattern {
     /// with all that is before `**` at the end of this one.
     pub(super) fn covers(&self, other: &Self) -> bool {
         let begins = other.0.split('*').next().unwrap_or_default();
-        let below = self.0.strip_suffix("**").filter(|below| below.ends_with('/') && !below.contains('*'));
+        let below = self.0.strip_suffix("**").filter(|below| !below.contains('*'));
         self == other || below.is_some_and(|below| begins.starts_with(below))
     }
 

@@ -14,7 +14,7 @@ use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:apps/apps@0.1.0", declared)?
-        .owned::<Rollout>("rollout", |state, handle| drop(state.rollouts.remove(&handle)))?
+        .resource::<Rollout>("rollout")?
         .call_async("deploy", Class::Local, deploy)?
         .call("[method]rollout.release", Class::Silent, release)?
         .call("[method]rollout.previous", Class::Silent, previous)?

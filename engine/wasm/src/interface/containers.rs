@@ -37,7 +37,7 @@ pub(crate) struct Running {
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:containers/containers@0.1.1", declared)?
-        .owned::<Container>("container", |state, handle| drop(state.containers.remove(&handle)))?
+        .resource::<Container>("container")?
         .call_async("start", Class::Effect, start)?
         .call_async("[method]container.wait", Class::Read, wait)?
         .call("[method]container.tail", Class::Read, tail)?

@@ -17,7 +17,7 @@ pub(crate) type Running = watch::Receiver<Option<Result<Image, Error>>>;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:images/images@0.1.0", declared)?
-        .owned::<Build>("build", |state, handle| drop(state.builds.remove(&handle)))?
+        .resource::<Build>("build")?
         .call_async("start-build", Class::Effect, start_build)?
         .call_async("[method]build.wait", Class::Read, wait)?
         .call_async("inspect", Class::Read, inspect)?

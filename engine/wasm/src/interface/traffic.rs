@@ -23,7 +23,7 @@ pub(crate) struct Watched {
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:traffic/traffic@0.1.0", declared)?
-        .owned::<GrayRelease>("gray-release", |state, handle| drop(state.releases.remove(&handle)))?
+        .resource::<GrayRelease>("gray-release")?
         .call_async("begin", Class::Local, begin)?
         .call("[method]gray-release.release", Class::Silent, release)?
         .call_async("[method]gray-release.next", Class::Read, next)?

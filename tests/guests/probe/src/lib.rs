@@ -76,7 +76,12 @@ enum Config {
     /// Runs a container with these options.
     Special { image: String, command: Vec<String>, options: Vec<(String, String)> },
     /// Starts containers until it is refused.
-    Handles { image: String },
+    Handles {
+        image: String,
+        /// Gives each handle back at once.
+        #[serde(default)]
+        give_back: bool,
+    },
     /// Gets a secret as often as it is told, and gives the handle back each time.
     Reopen { key: secrets::Handle, times: u32 },
     /// Makes a volume, uses it in a container, and removes it, or does one of that.
@@ -215,7 +220,7 @@ impl Stage for Probe {
             }
             Config::Container { image, command, wait } => container(&image, command, wait)?,
             Config::Special { image, command, options } => special(&image, command, options)?,
-            Config::Handles { image } => handles(&image),
+            Config::Handles { image, give_back } => handles(&image, give_back),
             Config::Reopen { key, times } => {
                 for _ in 0..times {
                     drop(key.get()?);
@@ -430,10 +435,11 @@ fn one_of_volume(name: &str, only: &str) -> Result<Value, Failure> {
     })
 }
 
-fn handles(image: &str) -> Value {
+fn handles(image: &str, give_back: bool) -> Value {
     let mut held = Vec::new();
     loop {
         match containers::start(&containers::request(image, Vec::new())) {
+            Ok(container) if give_back => drop(container),
             Ok(container) => held.push(container),
             Err(error) => return json!({ "held": held.len(), "error": format!("{error:?}") }),
         }
