@@ -148,6 +148,12 @@ fn privileges_and_the_network_of_the_machine_are_granted_for_themselves() {
     let says = ["no grant lets containers be privileged", "`grants: [{ containers: { privileged: true } }]`"];
     run(&place, "{containers: {network: host}}", &privileged).expect(1, &says);
     let ended = run(&place, "{containers: {privileged: true}}", &privileged);
+    let plan = place.json(&["workflow", "plan", "w.yaml"]);
+    let planned = &plan["steps"][0]["stages"][0]["plugin"];
+    let expected = json!({ "privileged": true, "host_network": false, "mounts": [] });
+    assert_eq!(planned["containers"], expected, "{planned}");
+    let drawn = place.yuanli(&["workflow", "plan", "w.yaml"]).out;
+    assert!(drawn.contains("with { containers: { privileged: true } }"), "{drawn}");
     // A machine inside of another may not have all rights itself: Docker was asked for them all the same.
     assert!(ended.code == 0 || ended.err.contains("unable to apply caps"), "{ended:?}");
 }
@@ -184,6 +190,11 @@ fn volumes_are_kept_by_name_and_removed_by_who_may() {
         (&json!([true, false]), &json!(["kept"]), &json!(5)),
         "{seen}"
     );
+    let plan = place.json(&["workflow", "plan", "w.yaml"]);
+    let planned = &plan["steps"][0]["stages"][0]["plugin"];
+    assert_eq!(planned["volumes"], json!([{ "names": ["cache-*"], "remove": false }]), "{planned}");
+    let drawn = place.yuanli(&["workflow", "plan", "w.yaml"]).out;
+    assert!(drawn.contains("only within { volumes: { names: [\"cache-*\"] } }"), "{drawn}");
     let engine = place.engine();
     let volumes =
         || docker::run(&["volume", "ls", "-q", "--filter", &format!("label=yuanli.engine={engine}")]);

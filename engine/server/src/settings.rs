@@ -40,9 +40,7 @@ pub(crate) fn configuration(locations: &Locations) -> Result<Configuration, Inva
     let file = locations.configuration.clone().unwrap_or_else(|| locations.data.join(FILE));
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && locations.configuration.is_none() => {
-            String::new()
-        }
+        Err(error) if is_absent(&error) && locations.configuration.is_none() => String::new(),
         Err(error) => return Err(InvalidConfiguration::Unread { file, why: error.to_string() }),
     };
     let (read, found) = read_configuration(&text);
@@ -59,6 +57,12 @@ pub(crate) fn configuration(locations: &Locations) -> Result<Configuration, Inva
     let mut read = read.ok_or_else(|| InvalidConfiguration::Wrong { file: file.clone(), told })?;
     read.ceiling.file = absolute(&file);
     Ok(read)
+}
+
+/// Whether nothing is there, be it that the data directory is none: whoever opens that says so.
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// The file as those can find it who are told of it elsewhere.
@@ -80,6 +84,12 @@ mod tests {
         let usual = folder.path().join(FILE).display().to_string();
         let read = of(None).expect("the default");
         assert_eq!((read.ceiling.file.as_str(), read.ceiling.grants.len()), (usual.as_str(), 0));
+        let no_folder = folder.path().join("file");
+        std::fs::write(&no_folder, "").expect("a file");
+        assert!(
+            configuration(&Locations::new(no_folder)).is_ok(),
+            "whoever opens the directory says that it is none"
+        );
         assert!(matches!(of(Some("none.yaml")), Err(InvalidConfiguration::Unread { .. })));
         std::fs::write(&usual, "grants: { apps: false }").expect("a file");
         assert_eq!(of(None).expect("a configuration").ceiling.grants.len(), 1);

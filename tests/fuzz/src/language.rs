@@ -57,6 +57,8 @@ pub fn document(case: &[u8]) {
     }
     let options = RenderOptions { color: false, unicode: true, width: 80 };
     let _ = render("fuzz.yaml", &text, &compilation.diagnostics, options);
+    let (configuration, mistakes) = yuanli_lang::read_configuration(&text);
+    assert!(configuration.is_some() || !mistakes.is_empty(), "why it is no configuration is not told");
     let (plugins, workflows) = (references(&text), workflow_references(&text));
     let Some(workflow) = compilation.workflow else { return };
     for stage in workflow.stages() {
