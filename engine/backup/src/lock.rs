@@ -23,7 +23,16 @@ const STALE: Duration = Duration::from_secs(30 * 60);
 
 /// The right to write into a repository, until it is dropped. The system gives it back however the process ends.
 #[derive(Debug)]
-pub(crate) struct Lock(#[allow(dead_code, reason = "holds the lock by being open")] File);
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// A process that is being started has this file open until its program begins: closing alone would leave the lock
+    /// with it for that long.
+    fn drop(&mut self) {
+        // Whoever takes it next is told what is wrong.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl Lock {
     /// Becomes the writer of the repository in a folder, which is made when it is not there, and clears away what a

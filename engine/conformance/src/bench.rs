@@ -83,6 +83,7 @@ impl Bench {
             engine: EngineId::from_u128(1),
             clock: world.clone(),
             containers: world.docker.clone(),
+            volumes: world.docker.clone(),
             images: world.docker.clone(),
             registries: world.docker.clone(),
             sources: world.clone(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use yuanli_model::Failure;
-use yuanli_ports::containers::ContainerRequest;
+use yuanli_ports::containers::{ContainerNetwork, ContainerRequest};
 
 use crate::bench::Ended;
 use crate::case::{Case, Expectation, ExpectedContainer, ExpectedFailure};
@@ -176,7 +176,7 @@ fn compare_containers(expected: &[ExpectedContainer], got: &[ContainerRequest], 
         };
         check("image", image.clone().map(Value::from), got.image.clone().into());
         check("command", command.clone().map(Value::from), got.command.clone().into());
-        check("network", network.map(Value::from), got.has_network.into());
+        check("network", network.map(Value::from), (got.network != ContainerNetwork::None).into());
         for (name, expected) in environment {
             let value = got.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
             check(&format!("environment.{name}"), Some(expected.clone().into()), value.into());

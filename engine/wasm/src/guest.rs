@@ -10,15 +10,12 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use yuanli_model::app::ReleaseNumber;
 use yuanli_model::stage::MAX_HANDLES;
-use yuanli_model::{
-    AppName, Capability, OperationId, PluginDescription, Rights, SecretName, Stream, Timestamp,
-};
+use yuanli_model::{AppName, OperationId, PluginDescription, Rights, SecretName, Stream, Timestamp};
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
 
-use crate::attempt::is_granted;
 use crate::call::{Class, Function};
 use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
@@ -216,11 +213,6 @@ impl State {
         if matches!(function.class, Class::Read | Class::Secret | Class::Effect) {
             self.calls.note_unrecorded(function);
         }
-    }
-
-    /// Whether the plugin has a right, for functions that need another one beside their own.
-    pub(crate) fn may(&self, capability: Capability) -> bool {
-        is_granted(capability, &self.plugin, &self.attempt.grants)
     }
 
     /// The id of the operation that began last.

@@ -12,9 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{Ceiling, Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{
-    Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes,
-};
+use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes};
 
 use crate::added::{Added, Found};
 use crate::call::Function;

@@ -138,7 +138,7 @@ fn claimed(digest: &Digest, binary: &[u8]) -> Result<PluginDescription, PluginEr
     let said = claim.ok_or_else(|| {
         PluginError::Invalid("it claims nothing of itself; `yuanli plugin pack` writes it in".to_owned())
     })?;
-    let StoredDescription { name, version, summary, config_schema, outputs_schema } =
+    let StoredDescription { name, version, summary, config_schema, outputs_schema, bounds } =
         description::read(said)?;
     let capabilities = component::inspect(binary).map_err(|e| PluginError::Invalid(e.to_string()))?;
     let (digest, is_builtin) = (*digest, false);
@@ -150,6 +150,7 @@ fn claimed(digest: &Digest, binary: &[u8]) -> Result<PluginDescription, PluginEr
         config_schema,
         outputs_schema,
         capabilities,
+        bounds: bounds.into_model(),
         is_builtin,
     })
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use yuanli_model::{Digest, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin};
 use yuanli_ports::{Cancellation, Plugins};
-use yuanli_server::Library;
+use yuanli_server::{Library, Locations};
 use yuanli_test_guests::NOOP;
 use yuanli_wasm::Host;
 
@@ -169,7 +169,7 @@ fn live() -> anyhow::Result<[Row; 3]> {
 
 /// The first start of an engine: everything that comes with it is compiled.
 async fn embedded(bench: &Bench) -> anyhow::Result<Row> {
-    let library = Library::open(&bench.fresh("first")?)?;
+    let library = Library::open(&Locations::new(bench.fresh("first")?))?;
     let begun = now();
     let plugins = library.list().await?.plugins.len();
     let time = millis(begun.elapsed());

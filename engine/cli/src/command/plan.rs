@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use yuanli_server::{GivenSecrets, Locations, Refused};
+use yuanli_server::{GivenSecrets, Refused};
 
 use super::run::{refuse_doubles, tell};
 use crate::arguments::{Global, Plan, PlanFormat};
@@ -37,7 +37,7 @@ pub(crate) async fn plan(
         }
         Err(Refused::Secrets(missing)) => return Ok(refuse(&missing)),
     };
-    let locations = Locations { data: super::data(global)? };
+    let locations = super::locations(global)?;
     let missing = secrets.map(|given| planned.missing_secrets(given, &locations)).unwrap_or_default();
     if !missing.is_empty() {
         return Ok(refuse(&missing));

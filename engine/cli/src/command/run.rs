@@ -8,6 +8,7 @@ mod again;
 mod changes;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::pin::pin;
 
 use anyhow::{Context, bail};

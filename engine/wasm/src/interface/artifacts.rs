@@ -9,12 +9,13 @@ use futures::FutureExt;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Linker;
 use yuanli_bindings::artifacts::{Artifact, Error};
-use yuanli_model::{Capability, Digest};
+use yuanli_model::Digest;
 use yuanli_ports::blobs::Hold;
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{self as port, ARTIFACT_PART_BYTES, NewArtifact, Part, RecordError};
 
 use super::path;
+use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
 use crate::journal::shown;
@@ -207,6 +208,9 @@ fn read_to_file(
 ) -> Answer<'_, (Result<u64, Error>,)> {
     let work = async move {
         let found = find(state, &stage, instance, &name).await?;
+        if !state.rights.may_write_workspace() {
+            return Err(Error::Denied(READ_ONLY.to_owned()));
+        }
         let mut file = on_files(state, &path, create).await?;
         for part in &found.content.parts {
             let bytes = state.attempt.records.part(*part).await.map_err(of_port)?;
@@ -238,7 +242,7 @@ async fn on_files<T: Send + 'static>(
     path: &str,
     work: impl FnOnce(&Dir, &std::path::Path) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    if !state.may(Capability::Workspace) {
+    if state.rights.workspace.is_none() {
         return Err(Error::Denied(
             "files of the workspace need `workspace` among the grants of the stage".to_owned(),
         ));
