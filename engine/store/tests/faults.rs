@@ -356,16 +356,19 @@ async fn a_disk_that_turns_slow_holds_up_the_thread_of_a_caller_once() {
 
 #[tokio::test]
 async fn what_needs_a_new_segment_is_not_done_on_the_thread_of_a_caller() {
-    let (_disk, _folder, fixture) = Fixture::simulated();
+    let (disk, _folder, fixture) = Fixture::simulated();
     let large = || {
         let mut batch = Batch::default();
         batch.put(key(0), vec![0; 1024 * 1024]);
         fixture.store().commit(batch)
     };
-    for _ in 0..10 {
+    for _ in 0..5 {
         fixture.store().commit(Batch::default()).await.unwrap();
         let mut commit = large();
+        // Else the writer's thread could be done with it before this one has looked.
+        disk.set_faults(Faults { sync_delay: Duration::from_millis(300), ..Faults::default() });
         assert!(commit.as_mut().now_or_never().is_none(), "no segment of this test has room for it");
+        disk.set_faults(Faults::default());
         commit.await.unwrap();
     }
 }
