@@ -85,6 +85,17 @@ impl Credentials {
         }
     }
 
+    /// A text of the registry, which may repeat what it was sent, without what proves who asks. Those that a stage named are
+    /// masked with all that it writes.
+    pub(crate) fn hidden(&self, text: &str) -> String {
+        match self {
+            Self::OfUser(
+                DockerCredential::UsernamePassword(_, secret) | DockerCredential::IdentityToken(secret),
+            ) if !secret.is_empty() => text.replace(secret.as_str(), "***"),
+            _ => text.to_owned(),
+        }
+    }
+
     /// What to say of them where a registry refuses.
     pub(crate) fn in_words(&self, host: &str) -> String {
         match self {
@@ -115,6 +126,7 @@ mod tests {
             Credentials::OfUser(DockerCredential::UsernamePassword("ci".to_owned(), "s3cret".to_owned()));
         assert_eq!(user.in_words("r"), " (as `ci`, by the settings of the docker program)");
         assert_eq!(user.for_docker("r").password.as_deref(), Some("s3cret"));
+        assert_eq!(user.hidden("you said s3cret"), "you said ***");
         let token = Credentials::OfUser(DockerCredential::IdentityToken("t0ken".to_owned()));
         assert!(!token.in_words("r").contains("t0ken"));
         assert_eq!(token.for_docker("r").identitytoken.as_deref(), Some("t0ken"));

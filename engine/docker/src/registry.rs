@@ -191,10 +191,11 @@ impl Layers {
 /// What a registry's refusal means. The codes (`unauthorized`, `toomanyrequests`, …) are those of the distribution
 /// specification of the Open Container Initiative, which the engine passes on in front of the message.
 fn explain(message: &str, doing: &str, host: &str, credentials: &Credentials) -> RegistryError {
-    let text = message.to_ascii_lowercase();
+    let text = without_names(message, doing, host).to_ascii_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let message = &credentials.hidden(message);
     let said = |more: &str| format!("cannot {doing}: {host} says: {message}{more}");
-    if has(&["toomanyrequests", "too many requests", "429"]) {
+    if has(&["toomanyrequests", "too many requests", "status: 429"]) {
         return RegistryError::Throttled { message: said(""), after: None };
     }
     if has(&["unauthorized", "no basic auth credentials", "authentication required", "denied", "forbidden"]) {
@@ -226,6 +227,22 @@ fn explain(message: &str, doing: &str, host: &str, credentials: &Credentials) ->
         ));
     }
     RegistryError::Failed(said(""))
+}
+
+/// The text without what somebody chose: the name of a host or an image may have any word in it.
+fn without_names(message: &str, doing: &str, host: &str) -> String {
+    static DIGESTS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new("sha256:[0-9a-f]{64}").expect("a pattern that is tested below"));
+    let image = doing.split('`').nth(1).unwrap_or_default();
+    let path = image.strip_prefix(host).unwrap_or(image).trim_start_matches('/');
+    let bare = path.split(['@', ':']).next().unwrap_or_default();
+    let names = [image, path, host, bare].into_iter().filter(|name| !name.is_empty());
+    let text = DIGESTS.replace_all(message, "").into_owned();
+    names.fold(text, |text, name| {
+        // As a word: an image may be called `x`.
+        let word = Regex::new(&format!("(^|[^A-Za-z0-9]){}($|[^A-Za-z0-9])", regex::escape(name)));
+        word.map_or_else(|_| text.clone(), |word| word.replace_all(&text, "$1$2").into_owned())
+    })
 }
 
 pub(crate) fn of_engine(error: ContainerError) -> RegistryError {
@@ -267,6 +284,20 @@ mod tests {
             ("received unexpected HTTP status: 500 Internal Server Error", "Failed"),
         ] {
             assert_eq!(kind(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_chose_is_not_what_a_registry_says() {
+        let host = "geoffrey.example.com";
+        let digest = format!("sha256:{}", "429".repeat(22)[..64].to_owned());
+        for (name, message) in [
+            ("denied-svc:1", format!("received unexpected HTTP status: 500 ({host}/denied-svc:1)")),
+            ("x:1.429", format!("manifest {host}/x:1.429@{digest} failed")),
+        ] {
+            let doing = format!("push `{host}/{name}`");
+            let why = explain(&message, &doing, host, &Credentials::Nobody(None));
+            assert!(matches!(why, RegistryError::Failed(_)), "{why:?}");
         }
     }
 

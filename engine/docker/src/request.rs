@@ -50,6 +50,8 @@ fn host_config(request: &ContainerRequest) -> HostConfig {
             ContainerNetwork::Host => Some("host".to_owned()),
         },
         privileged: Some(request.is_privileged),
+        // A device that it makes in a folder of the engine would be one for the engine.
+        cap_drop: (!request.is_privileged).then(|| vec!["MKNOD".to_owned()]),
         mounts: Some(request.mounts.iter().map(|mount| mounted(request.operation.engine, mount)).collect()),
         ..limits(request.memory_bytes, request.cpu_millis)
     }

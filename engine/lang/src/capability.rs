@@ -76,6 +76,7 @@ impl Granted<'_> {
                 report(&beyond, *span);
             }
         }
+        self.check_files(ceiling, &mut report);
         if !self.plugin.is_builtin {
             return;
         }
@@ -83,6 +84,27 @@ impl Granted<'_> {
             |right: &&Capability| self.grants().iter().any(|(grant, _)| grant.capability() == **right);
         for right in self.plugin.capabilities.iter().filter(|right| !is_granted(right)) {
             if let Err(beyond) = ceiling.check_own(subject, *right) {
+                report(&beyond, self.uses);
+            }
+        }
+    }
+}
+
+impl Granted<'_> {
+    /// Whoever runs containers or fetches sources changes the workspace by way of them, unless a grant says otherwise.
+    fn check_files(&self, ceiling: &Ceiling, report: &mut impl FnMut(&Beyond, Span)) {
+        let reaches = |right| self.plugin.capabilities.contains(&right);
+        let is_said = self.grants().iter().any(|(grant, _)| grant.capability() == Capability::Workspace);
+        if is_said || reaches(Capability::Workspace) {
+            return;
+        }
+        if reaches(Capability::Containers) || reaches(Capability::Source) {
+            let subject = Subject { name: self.name, digest: self.plugin.digest };
+            let checked = match self.plugin.is_builtin {
+                true => ceiling.check_own(subject, Capability::Workspace),
+                false => ceiling.check(subject, &Grant::Whole(Capability::Workspace)),
+            };
+            if let Err(beyond) = checked {
                 report(&beyond, self.uses);
             }
         }

@@ -75,8 +75,11 @@ pub(crate) async fn fetch(http: &dyn Http, url: &str, pin: Option<&Digest>) -> R
 /// Follows a URL to what is there, and says where that is.
 async fn follow(http: &dyn Http, text: &str, is_pinned: bool) -> Result<(Url, Vec<u8>), String> {
     let mut url = Url::parse(text).map_err(|e| format!("`{text}` is no URL: {e}"))?;
+    let typed = url.host_str().map(str::to_owned);
     for _ in 0..=MAX_REDIRECTS {
-        let scope = scope_of(&url, is_pinned)?;
+        // Whoever types it reaches what this machine reaches; where a server sends him, he has not said that.
+        let is_private = url.host_str().map(str::to_owned) == typed;
+        let scope = HttpScope { is_private, ..scope_of(&url, is_pinned)? };
         let request = HttpRequest {
             method: "GET".to_owned(),
             url: url.to_string(),

@@ -164,8 +164,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     let mode = std::fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode());
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// What somebody named: by name, a whole version being that one; everything else is a file.

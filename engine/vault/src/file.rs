@@ -129,11 +129,6 @@ impl Entry {
     pub(crate) fn is_for(&self, workflow: &WorkflowName) -> bool {
         scope::are_for(&self.workflows, workflow)
     }
-
-    pub(crate) fn workflows_in_words(&self) -> String {
-        let scopes: Vec<String> = self.workflows.iter().map(|scope| format!("`{scope}`")).collect();
-        scopes.join(", ")
-    }
 }
 
 /// What is bound to a value. Each part says its length, so that no two of them read alike.
@@ -143,12 +138,22 @@ fn beside(name: &str, workflows: &[Scope], changed_ms: u64) -> Vec<u8> {
     parts.flat_map(|part| format!("{}:{part},", part.len()).into_bytes()).collect()
 }
 
-/// Writes a file for its owner alone: it is there with all its content, or as it was.
+/// Writes a file for its owner alone: it is there with all its content, or as it was. Where the path is a link, what it leads
+/// to is written.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    fs::rename(&new, &path)?;
+    // It is there from now on, whatever comes of this: a power cut alone could still bring back the one before.
+    let _ = File::open(parent(&path)).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// The folder that a file is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

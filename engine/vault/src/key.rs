@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::VaultError;
-use crate::file::write_whole;
+use crate::file::{parent, write_whole};
 
 const KEY_BYTES: usize = 32;
 const ID_BYTES: usize = 8;
@@ -72,14 +72,26 @@ impl Key {
     pub(crate) fn make(place: &KeyPlace) -> Result<(Self, Origin), VaultError> {
         match place {
             KeyPlace::File(path) => {
+                let _alone = alone(path)?;
                 let key = Self(Zeroizing::new(<[u8; KEY_BYTES]>::generate()));
                 let id = hex(&<[u8; ID_BYTES]>::generate());
                 let mut lines = read(path)?.unwrap_or_default();
+                // Somebody may have brought it back without its last line end.
+                if !lines.is_empty() && !lines.ends_with('\n') {
+                    lines.push('\n');
+                }
                 lines.push_str(&id);
                 lines.push(' ');
                 lines.push_str(&Zeroizing::new(hex(key.bytes())));
                 lines.push('\n');
                 write(path, &lines)?;
+                // Nothing is sealed by a key that could not be found again.
+                if in_file(path, &id)?.bytes() != key.bytes() {
+                    return Err(damaged(&format!(
+                        "`{}` does not hold what was written to it",
+                        path.display()
+                    )));
+                }
                 Ok((key, Origin::File { id }))
             }
             KeyPlace::Passphrase(passphrase) => {
@@ -129,6 +141,7 @@ impl KeyPlace {
     /// Removes a key from its file.
     pub(crate) fn forget(&self, id: &str) -> Result<(), VaultError> {
         let Self::File(path) = self else { return Ok(()) };
+        let _alone = alone(path)?;
         let Some(lines) = read(path)? else { return Ok(()) };
         let rest = lines.lines().filter(|line| line.split(' ').next() != Some(id));
         let rest: Zeroizing<String> = Zeroizing::new(rest.map(|line| format!("{line}\n")).collect());
@@ -179,6 +192,13 @@ fn derive(
     Ok(Key(bytes))
 }
 
+/// Keeps others from changing the file of keys meanwhile: several engines may have one.
+fn alone(path: &Path) -> Result<File, VaultError> {
+    let folder = parent(path);
+    let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    locked.map_err(|error| io_error(folder, "locked", error))
+}
+
 /// The file of keys, a line for each; `None` when it is not there.
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>, VaultError> {
     let file = match File::open(path) {
@@ -191,8 +211,14 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, VaultError> {
         return Err(VaultError::Open(path.to_owned()));
     }
     let mut text = Zeroizing::new(String::new());
-    let read = file.take(MOST_FILE_BYTES).read_to_string(&mut text);
+    let read = file.take(MOST_FILE_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| io_error(path, "read", error))?;
+    if text.len() as u64 > MOST_FILE_BYTES {
+        let path = path.display();
+        return Err(damaged(&format!(
+            "`{path}` has more than {MOST_FILE_BYTES} bytes, which is no file of keys"
+        )));
+    }
     Ok(Some(text))
 }
 

@@ -156,9 +156,7 @@ impl Vault {
         };
         if !entry.is_for(workflow) {
             return Err(SecretError::Unknown(format!(
-                "the secret `{name}` is not for the workflow `{workflow}` but for {}: `yuanli secret set {name} --for \
-                 {workflow}` keeps it anew",
-                entry.workflows_in_words()
+                "the secret `{name}` is not for the workflow `{workflow}`: `yuanli secret list` says whom it is for"
             )));
         }
         let bytes = entry.open(key, name.as_str()).map_err(|()| {
@@ -226,7 +224,8 @@ impl Vault {
         let count = new.secrets.len();
         let last = state.opened.replace((key, new));
         if let Some((_, Sealed { key: Origin::File { id }, .. })) = last {
-            retired.forget(&id)?;
+            // Left behind it seals nothing; what was sealed anew is.
+            let _ = retired.forget(&id);
         }
         Ok(count)
     }

@@ -199,11 +199,9 @@ impl Broken {
     /// What it is for the workflow.
     pub(crate) fn failure(&self, plugin: &str) -> Failure {
         let (class, kind) = match self {
-            // What it did between cannot be known, and the next attempt begins with nothing recorded.
-            Self::Nondeterministic { unrecorded: Some(_), .. } => {
-                (FailureClass::Interrupted, "nondeterministic-plugin")
-            }
-            Self::Nondeterministic { .. } => (FailureClass::Permanent, "nondeterministic-plugin"),
+            // What it did between cannot be known, and the next attempt begins with nothing recorded. Clocks and random
+            // numbers of a language are not seen here, so this is not only so where a function can be named.
+            Self::Nondeterministic { .. } => (FailureClass::Interrupted, "nondeterministic-plugin"),
             Self::TooMany | Self::TooLarge => (FailureClass::Permanent, "journal-limit"),
             Self::Unkept(_) => (FailureClass::Transient, "engine"),
         };

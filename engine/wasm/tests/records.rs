@@ -133,7 +133,7 @@ async fn an_attempt_that_calls_something_else_is_ended_with_both_calls() {
         let failure = ended.failure();
         assert_eq!(
             (failure.kind.as_str(), &failure.class),
-            ("nondeterministic-plugin", &FailureClass::Permanent)
+            ("nondeterministic-plugin", &FailureClass::Interrupted)
         );
         assert!(
             failure.message.starts_with("plugin `probe` was ended: nondeterministic plugin: "),

@@ -76,14 +76,17 @@ impl Stage for Push {
         };
         let login = config.login.map(|login| login.get()).transpose()?;
         let image = images::inspect(&config.image)?;
-        let mut digest = String::new();
+        let mut digests = Vec::new();
         for name in &names {
-            let name = Named::give(&image, name)?;
-            digest = push(name.name, login.as_ref(), config.attempts)?;
-            log::info(format!("{} is {digest}", name.name));
-            name.take_back()?;
+            let named = Named::give(&image, name)?;
+            let pushed = push(name, login.as_ref(), config.attempts);
+            named.take_back();
+            let digest = pushed?;
+            log::info(format!("{name} is {digest}"));
+            digests.push(digest);
         }
         let image = names.first().cloned().unwrap_or_default();
+        let digest = digests.into_iter().next().unwrap_or_default();
         Ok(Outputs { reference: format!("{}@{digest}", repository(&image)), image, digest, pushed: names })
     }
 }
@@ -91,24 +94,44 @@ impl Stage for Push {
 /// A name that an image has for as long as it is pushed.
 struct Named<'a> {
     name: &'a str,
-    /// Whether it is taken away again: the image had others before, and not this one.
-    is_lent: bool,
+    /// What becomes of it then.
+    after: After,
+}
+
+enum After {
+    /// It stays: the image had it before, or has no other.
+    Stays,
+    /// It goes.
+    Goes,
+    /// It goes back to the image that had it.
+    GoesBack(String),
 }
 
 impl<'a> Named<'a> {
     fn give(image: &images::Image, name: &'a str) -> Result<Self, Failure> {
-        let is_own = image.tags.contains(&full_name(name));
-        if !is_own {
+        let after = match images::inspect(name) {
+            Ok(found) if found.id == image.id => After::Stays,
+            Ok(other) => After::GoesBack(other.id),
+            Err(images::Error::NotFound(_)) if image.tags.is_empty() => After::Stays,
+            Err(images::Error::NotFound(_)) => After::Goes,
+            Err(error) => return Err(error.into()),
+        };
+        if !image.tags.contains(&full_name(name)) {
             images::tag(&image.id, name)?;
         }
-        Ok(Self { name, is_lent: !is_own && !image.tags.is_empty() })
+        Ok(Self { name, after })
     }
 
-    fn take_back(self) -> Result<(), Failure> {
-        if self.is_lent {
-            images::remove(self.name)?;
+    /// What was pushed is there; a name too many is worth a line.
+    fn take_back(self) {
+        let done = match self.after {
+            After::Stays => Ok(()),
+            After::Goes => images::remove(self.name),
+            After::GoesBack(id) => images::tag(&id, self.name),
+        };
+        if let Err(error) = done {
+            log::warn(format!("the name {} stays: {}", self.name, Failure::from(error).message));
         }
-        Ok(())
     }
 }
 
@@ -169,9 +192,12 @@ mod tests {
 
     impl Answers for Registry {
         fn inspect_image(&mut self, image: &str) -> Result<images::Image, images::Error> {
-            assert_eq!(image, "shop:dev");
-            let tags = vec!["shop:dev".to_owned()];
-            Ok(images::Image { id: "sha256:id".to_owned(), tags, size: 1, labels: Vec::new() })
+            let (id, tag) = match image {
+                "shop:dev" => ("sha256:id", "shop:dev"),
+                "taken:1" => ("sha256:other", "taken:1"),
+                _ => return Err(images::Error::NotFound(image.to_owned())),
+            };
+            Ok(images::Image { id: id.to_owned(), tags: vec![tag.to_owned()], size: 1, labels: Vec::new() })
         }
 
         fn tag(&mut self, image: &str, name: &str) -> Result<(), images::Error> {
@@ -227,6 +253,17 @@ mod tests {
             })
             .collect();
         assert_eq!(calls, expected);
+    }
+
+    #[test]
+    fn a_name_of_another_image_goes_back_to_it_also_after_a_failure() {
+        let denied = || vec![registries::Error::Denied("who are you?".to_owned())];
+        for answers in [Vec::new(), denied()] {
+            let (_, calls) = run(json!({ "image": "shop:dev", "to": "taken:1" }), answers);
+            assert_eq!(calls, ["tag sha256:id taken:1", "push taken:1 as None", "tag sha256:other taken:1"]);
+        }
+        let (_, calls) = run(json!({ "image": "shop:dev", "to": "free:1" }), denied());
+        assert_eq!(calls.last().unwrap(), "remove free:1");
     }
 
     #[test]

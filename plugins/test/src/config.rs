@@ -125,7 +125,8 @@ impl Config {
             let found = report::read(&workspace::read_text(path)?).map_err(|why| unreadable(path, &why))?;
             report::add(&mut cases, found);
         }
-        Ok((!files.is_empty()).then_some(cases))
+        // A report of no test at all is as good as none.
+        Ok((!cases.is_empty()).then_some(cases))
     }
 
     /// What was covered, which has to be enough; `None` where nobody asked.
@@ -166,7 +167,9 @@ fn files<'a>(patterns: impl IntoIterator<Item = &'a String>) -> Result<Vec<Strin
 /// The failure of tests that did not report.
 pub(crate) fn missing(what: &str, patterns: &[String]) -> Failure {
     let patterns = patterns.join("`, `");
-    let message = format!("the tests have written no {what}: no file of the workspace matches `{patterns}`");
+    let message = format!(
+        "the tests have written no {what}: no file of the workspace that matches `{patterns}` has any"
+    );
     Failure::permanent("no-report", message)
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     pub(crate) fn new(covered: u64, lines: u64) -> Self {
-        let permille = (covered * 1000).checked_div(lines).unwrap_or(1000);
+        let permille = u128::from(covered.min(lines)) * 1000 / u128::from(lines.max(1));
         Self { covered, lines, percent: permille as f64 / 10.0 }
     }
 
@@ -28,30 +28,50 @@ impl Coverage {
 
     /// Both together.
     pub(crate) fn and(self, other: Self) -> Self {
-        Self::new(self.covered + other.covered, self.lines + other.lines)
+        Self::new(self.covered.saturating_add(other.covered), self.lines.saturating_add(other.lines))
     }
 }
 
-/// Reads a file of lcov (`DA:`, `LF:`, `LH:`) or Cobertura.
+/// Reads a file of lcov (`LF:` and `LH:`, or `DA:` where they are missing) or Cobertura. One without lines says nothing.
 pub(crate) fn read(text: &str) -> Result<Coverage, Unreadable> {
-    if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
-        cobertura(text)
-    } else {
-        lcov(text)
+    let is_xml = text.trim_start_matches('\u{feff}').trim_start().starts_with('<');
+    let coverage = if is_xml { cobertura(text)? } else { lcov(text)? };
+    if coverage.lines == 0 {
+        return Err(Unreadable("it has no line that could be covered".to_owned()));
     }
+    Ok(coverage)
 }
 
-/// The counts that each file's record ends with.
+/// The counts that each file's record ends with, or its lines.
 fn lcov(text: &str) -> Result<Coverage, Unreadable> {
-    let count =
-        |line: &str, key: &str| line.strip_prefix(key).and_then(|count| count.trim().parse::<u64>().ok());
-    let sum = |key: &str| text.lines().filter_map(|line| count(line, key)).sum();
-    if !text.lines().any(|line| line.trim() == "end_of_record") {
+    let (mut covered, mut lines) = (0_u64, 0_u64);
+    let mut records = text.split("end_of_record").peekable();
+    let mut has_record = false;
+    while let Some(record) = records.next() {
+        // What follows the last end is no record.
+        if records.peek().is_none() {
+            break;
+        }
+        has_record = true;
+        let count =
+            |key: &str| record.lines().find_map(|line| line.trim().strip_prefix(key)?.trim().parse().ok());
+        let (hit, all) = match (count("LH:"), count("LF:")) {
+            (Some(hit), Some(all)) => (hit, all),
+            _ => {
+                let hits =
+                    record.lines().filter_map(|line| line.trim().strip_prefix("DA:")?.split(',').nth(1));
+                let hits: Vec<bool> = hits.map(|hits| hits.trim() != "0").collect();
+                (hits.iter().filter(|is_hit| **is_hit).count() as u64, hits.len() as u64)
+            }
+        };
+        (covered, lines) = (covered.saturating_add(hit), lines.saturating_add(all));
+    }
+    if !has_record {
         return Err(Unreadable(
             "it is neither XML nor has it a record of lcov, which ends with `end_of_record`".to_owned(),
         ));
     }
-    Ok(Coverage::new(sum("LH:"), sum("LF:")))
+    Ok(Coverage::new(covered, lines))
 }
 
 /// Each line of each class once; the sums at the top are missing or wrong in what some tools write.
@@ -106,8 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_cover_is_all_of_it_and_almost_all_is_not() {
-        assert_eq!(Coverage::new(0, 0).percent(), 100.0);
+    fn what_says_nothing_is_told_and_almost_all_is_not_all() {
+        for text in [
+            "TN:\nend_of_record\n",
+            "<coverage><class><lines/></class></coverage>",
+            "SF:a\nLF:0\nLH:0\nend_of_record",
+        ] {
+            assert!(read(text).unwrap_err().0.contains("no line"), "{text}");
+        }
+        assert_eq!(
+            read("SF:a\nDA:1,0\nDA:2,7\nend_of_record\n").unwrap(),
+            Coverage::new(1, 2),
+            "of its lines"
+        );
+        let hostile = "LF:18446744073709551615\nLH:18446744073709551615\nend_of_record\n";
+        assert_eq!(read(&hostile.repeat(2)).unwrap().percent(), 100.0);
         assert_eq!(Coverage::new(99_999, 100_000).percent(), 99.9);
         assert_eq!(Coverage::new(1, 4).and(Coverage::new(1, 4)).percent(), 25.0);
     }

@@ -92,6 +92,13 @@ fn what_passes_when_it_is_run_again_is_flaky() {
     assert!(started[1].environment.contains(&("YUANLI_FAILED_TESTS".to_owned(), "b".to_owned())));
     let (ended, started) = run(config(rerun.clone()), &[(1, failed), (1, failed), (1, failed)]);
     assert_eq!((ended.unwrap_err().kind.as_str(), started.len()), ("tests-failed", 3));
+    // A suite beside it that broke is not explained by a flaky test.
+    let two = json!({ "image": "shop", "suites": { "a": ["a"], "b": ["b"] }, "reports": ["reports/*.xml"], "rerun": rerun["rerun"] });
+    let (ended, _) = run(two, &[(1, failed), (1, &[]), (0, passed)]);
+    assert!(ended.unwrap_err().message.contains("2 of 2 test suites failed"));
+    // Half of a report does not hide why the suite ended.
+    let (ended, _) = run(config(json!({})), &[(137, &[("reports/new.xml", "<testsuite>")])]);
+    assert!(ended.unwrap_err().message.contains("exit code 137"));
     // One that is killed has failed, whatever passes later.
     let (ended, _) = run(config(rerun), &[(137, failed), (0, passed)]);
     assert!(ended.unwrap_err().message.contains("exit code 137"));

@@ -9,6 +9,8 @@ use crate::suite::Suite;
 
 /// Failed tests that a message names with their reasons; more are counted.
 const NAMED: usize = 5;
+/// Most bytes of the names of tests that are run again: Linux takes 128 KiB in one variable.
+const MOST_NAMES_BYTES: usize = 64 * 1024;
 /// Failed tests whose names are in the details of a failure.
 const LISTED: usize = 100;
 
@@ -26,7 +28,14 @@ impl Verdict {
     /// Of the first run.
     pub(crate) fn of(config: &Config, suites: &[Suite]) -> Result<Self, Failure> {
         let has_reports = !config.reports.is_empty();
-        let found = if has_reports { config.cases()? } else { None };
+        let found = match config.cases() {
+            // Half of a report is what a suite leaves that ended badly, and why it did says more.
+            Err(failure) if suites.iter().any(|suite| suite.why().is_some()) => {
+                log::warn(failure.message);
+                None
+            }
+            found => found?,
+        };
         if has_reports && found.is_none() && suites.iter().all(|suite| suite.why().is_none()) {
             return Err(missing("report", &config.reports));
         }
@@ -52,10 +61,23 @@ impl Verdict {
             let (count, times) = (failed.len(), rerun.times);
             config.remove_reports()?;
             let title = format!("running {count} failed tests again ({time} of {times})");
-            let exit = log::group(&title, || containers::start(&config.rerun(rerun, &failed))?.wait())?;
-            let Some(again) = config.cases()? else {
-                log::warn(format!("they wrote no report (exit code {})", exit.code));
+            if failed.iter().map(|name| name.len() + 1).sum::<usize>() > MOST_NAMES_BYTES {
+                log::warn(format!("{count} failed tests are too many to be run again by their names"));
                 return Ok(());
+            }
+            let run = || containers::start(&config.rerun(rerun, &failed))?.wait();
+            let ended = log::group(&title, run).map_err(Failure::from);
+            // Whatever becomes of it, that tests have failed is what this stage is to say.
+            let again = match ended.and_then(|exit| Ok((exit, config.cases()?))) {
+                Ok((_, Some(again))) => again,
+                Ok((exit, None)) => {
+                    log::warn(format!("they wrote no report (exit code {})", exit.code));
+                    return Ok(());
+                }
+                Err(failure) => {
+                    log::warn(format!("they could not be run again: {}", failure.message));
+                    return Ok(());
+                }
             };
             for name in failed {
                 if again.get(&name).is_some_and(|case| case.outcome == Outcome::Passed) {
@@ -74,7 +96,9 @@ impl Verdict {
         if !failed.is_empty() {
             return Err(self.failure(&failed));
         }
-        let is_explained = |suite: &Suite| self.had_failed && suite.has_ended_itself();
+        // Of several that failed nobody knows which tests were whose.
+        let is_one = suites.iter().filter(|suite| suite.why().is_some()).count() == 1;
+        let is_explained = |suite: &Suite| self.had_failed && is_one && suite.has_ended_itself();
         let bad: Vec<String> = suites
             .iter()
             .filter(|suite| !is_explained(suite))
@@ -97,9 +121,9 @@ impl Verdict {
         let more = if more == 0 { String::new() } else { format!(", and {more} more") };
         let (count, all) = (failed.len(), self.cases.len());
         let message = format!("{count} of {all} tests failed: {}{more}", named.join(", "));
-        let listed = &failed[..failed.len().min(LISTED)];
+        let listed = |names: &[String]| json!(names[..names.len().min(LISTED)]).to_string();
         Failure::permanent("tests-failed", message)
-            .with("failed", json!(listed).to_string())
-            .with("flaky", json!(self.flaky).to_string())
+            .with("failed", listed(failed))
+            .with("flaky", listed(&self.flaky))
     }
 }

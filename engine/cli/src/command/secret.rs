@@ -71,7 +71,8 @@ fn read_secret(file: Option<&Path>) -> anyhow::Result<String> {
             std::io::stdin().read_to_string(&mut value)?;
         }
     }
-    value.truncate(value.trim_end_matches(['\r', '\n']).len());
+    let end = value.strip_suffix('\n').map(|value| value.strip_suffix('\r').unwrap_or(value).len());
+    value.truncate(end.unwrap_or(value.len()));
     if value.is_empty() {
         let place = file.map_or("on standard input".to_owned(), |file| format!("in `{}`", file.display()));
         return Err(Misuse(format!("the secret is empty: give it {place}")).into());

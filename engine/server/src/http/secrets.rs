@@ -37,7 +37,10 @@ pub(super) async fn set(
     let scopes = scopes.map_err(|error| Refusal::Invalid(error.to_string()))?;
     let value = Value::new(&name, secret.value.into_bytes());
     let value = value.map_err(|error| Refusal::Invalid(error.to_string()))?;
-    shared.secrets.set(&name, &value, scopes, shared.clock.now()).map_err(refusal)?;
+    let (vault, now) = (shared.secrets.clone(), shared.clock.now());
+    // The first one makes a key, and each is synced.
+    let kept = tokio::task::spawn_blocking(move || vault.set(&name, &value, scopes, now)).await;
+    kept.map_err(anyhow::Error::from)?.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

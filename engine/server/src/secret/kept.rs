@@ -75,14 +75,19 @@ fn seal_open_ones(vault: &Vault, folder: &Path, now: Timestamp) -> anyhow::Resul
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()?.parse::<SecretName>().ok());
-        // What is no name is half of a file that was never kept.
-        if let Some(name) = name {
-            vault.set(&name, &SecretValue::new(&name, fs::read(&path)?)?, Vec::new(), now)?;
-            tracing::info!(secret = %name, "is sealed now");
-        }
+        let value = name.as_ref().and_then(|name| SecretValue::new(name, fs::read(&path).ok()?).ok());
+        let (Some(name), Some(value)) = (name, value) else {
+            tracing::warn!(path = %path.display(), "is no secret and stays as it is");
+            continue;
+        };
+        vault.set(&name, &value, Vec::new(), now)?;
         fs::remove_file(&path)?;
+        tracing::info!(secret = %name, "is sealed now");
     }
-    Ok(fs::remove_dir(folder)?)
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Secrets that a run was given, and else those that the data directory keeps.

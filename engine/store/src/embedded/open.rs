@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +34,21 @@ pub(crate) struct Opened {
 
 /// Opens the store of a folder.
 pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreError> {
+    // sled panics where it meets what it does not expect; an index that cannot be written to is made again.
+    let opening = AssertUnwindSafe(|| open_with(layout, options, true));
+    match catch_unwind(opening) {
+        Ok(Ok(Some(opened))) => return Ok(opened),
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(None)) => {}
+        Err(_) => tracing::warn!("the index failed with a panic and is made again"),
+    }
+    keep_only(layout, None)?;
+    let opened = open_with(layout, options, false)?;
+    opened.ok_or_else(|| StoreError::Unavailable("the index cannot be made".to_owned()))
+}
+
+/// The same; `None` where what the journal has cannot be written to the index on the way.
+fn open_with(layout: &Layout, options: &Options, may_flush: bool) -> Result<Option<Opened>, StoreError> {
     let disk = &*options.disk;
     for folder in [layout.folder().to_owned(), layout.journal(), layout.exports()] {
         disk.make_folder(&folder).map_err(|e| Fault::io(&folder, "made", &e))?;
@@ -47,7 +63,8 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     let lower = home.map_or(Lower::Nothing, |home| Lower::Index(home.index));
     let table = Arc::new(Table::new(lower, base));
     let mut flusher = Flusher::new(Arc::clone(&table), layout, options, index);
-    let mut most = options.memory_bytes.saturating_mul(FULL);
+    let mut most = if may_flush { options.memory_bytes.saturating_mul(FULL) } else { usize::MAX };
+    let mut is_lost = false;
     let mut ready: Vec<(Revision, Vec<Write>)> = Vec::new();
     let replayed = journal::replay(disk, &layout.journal(), base, &mut |revision, writes| {
         ready.push((Revision(revision), writes));
@@ -58,10 +75,15 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
         if table.active_bytes() >= most
             && let Err(error) = flusher.flush()
         {
+            // Without room nothing was begun, and memory holds it.
+            is_lost = !matches!(error, StoreError::Exhausted(_));
             tracing::warn!(%error, "what the journal has stays in memory for now");
             most = usize::MAX;
         }
     })?;
+    if is_lost {
+        return Ok(None);
+    }
     table.apply(ready);
     let files =
         Files::new(Arc::clone(&options.disk), &layout.journal(), options.segment_bytes, replayed.segments);
@@ -71,7 +93,7 @@ pub(crate) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
         tracing::warn!(%error, "segments of the journal that are not needed any more cannot be removed");
     }
     let journal = Journal::open(Arc::clone(&files), replayed.next, replayed.tail)?;
-    Ok(Opened { flusher, journal, files, export })
+    Ok(Some(Opened { flusher, journal, files, export }))
 }
 
 /// The state of a store that has an index which can be believed, for comparing; nothing is changed but sled's own

@@ -14,8 +14,8 @@ use yuanli_ports::blobs::Hold;
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{self as port, ARTIFACT_PART_BYTES, NewArtifact, Part, RecordError};
 
-use super::path;
 use super::workspace::READ_ONLY;
+use super::{file, path};
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
 use crate::journal::shown;
@@ -109,8 +109,14 @@ fn decided(outcome: Result<(Artifact, Staged), Error>) -> ((Result<Artifact, Err
     }
 }
 
-fn or_octets(media_type: &str) -> &str {
-    if media_type.is_empty() { OCTETS } else { media_type }
+/// The media type, where neither it nor the name has a secret in it: both are shown to whoever asks.
+fn named<'a>(state: &State, name: &str, media_type: &'a str) -> Result<&'a str, Error> {
+    if [name, media_type].iter().any(|text| state.held.mask.is_in(text.as_bytes())) {
+        return Err(Error::Invalid(
+            "the name or the media type of the artifact has a secret in it".to_owned(),
+        ));
+    }
+    Ok(if media_type.is_empty() { OCTETS } else { media_type })
 }
 
 fn put<'s>(
@@ -118,7 +124,7 @@ fn put<'s>(
     (name, media_type, content): &'s Put<Vec<u8>>,
 ) -> Answer<'s, ((Result<Artifact, Error>,), Staged)> {
     let work = async move {
-        let media_type = or_octets(media_type);
+        let media_type = named(state, name, media_type)?;
         let length = content.len();
         if length > MAX_PUT_BYTES {
             return Err(Error::TooLarge(format!(
@@ -144,8 +150,8 @@ fn put_file<'s>(
     (name, media_type, path): &'s Put<String>,
 ) -> Answer<'s, ((Result<Artifact, Error>,), Staged)> {
     let work = async move {
-        let media_type = or_octets(media_type);
-        let (mut file, size) = on_files(state, path, open).await?;
+        let media_type = named(state, name, media_type)?;
+        let (mut file, size) = on_files(state, path, file::open).await?;
         state.attempt.records.room_for(name, media_type, size).await.map_err(of_port)?;
         let mut kept = Kept::default();
         let mut left = size;
@@ -211,7 +217,7 @@ fn read_to_file(
         if !state.rights.may_write_workspace() {
             return Err(Error::Denied(READ_ONLY.to_owned()));
         }
-        let mut file = on_files(state, &path, create).await?;
+        let mut file = on_files(state, &path, file::create).await?;
         for part in &found.content.parts {
             let bytes = state.attempt.records.part(*part).await.map_err(of_port)?;
             let write = move || file.write_all(&bytes).map(|()| file);
@@ -263,21 +269,6 @@ async fn on_thread<T: Send + 'static>(
         Ok(outcome) => outcome.map_err(|error| of_io(path, &error)),
         Err(_) => Err(Error::Unavailable("the engine is shutting down".to_owned())),
     }
-}
-
-fn open(dir: &Dir, path: &std::path::Path) -> io::Result<(File, u64)> {
-    let found = dir.metadata(path)?;
-    if !found.is_file() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok((dir.open(path)?, found.len()))
-}
-
-fn create(dir: &Dir, path: &std::path::Path) -> io::Result<File> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        dir.create_dir_all(parent)?;
-    }
-    dir.create(path)
 }
 
 fn read_part(file: File, wanted: u64) -> io::Result<(Bytes, File)> {

@@ -8,6 +8,7 @@ mod clock;
 pub(crate) mod containers;
 mod context;
 mod events;
+mod file;
 mod http;
 pub(crate) mod images;
 pub(crate) mod log;

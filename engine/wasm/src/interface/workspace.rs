@@ -1,6 +1,6 @@
 //! `yuanli:workspace`: the attempt's files, through a folder handle that cannot be left by any path or link.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use cap_std::ambient_authority;
@@ -11,7 +11,7 @@ use wasmtime::component::Linker;
 use yuanli_bindings::workspace::{Entry, Error, Kind};
 use yuanli_ports::workspaces::WorkspaceError;
 
-use super::path;
+use super::{file, path};
 use crate::call::{Answer, Class, Function, Interface};
 use crate::guest::{Guest, State};
 
@@ -83,16 +83,19 @@ fn read(dir: &Dir, path: &str) -> Result<Vec<u8>, Error> {
         return Err(Error::WrongKind(format!("`{path}` is no file")));
     }
     check_size(path, entry.len())?;
-    dir.read(path::normal(path).map_err(outside)?).map_err(|e| of_io(path, &e))
+    let (file, _) = file::open(dir, &path::normal(path).map_err(outside)?).map_err(|e| of_io(path, &e))?;
+    let mut content = Vec::new();
+    // Somebody may write to it meanwhile.
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(|e| of_io(path, &e))?;
+    check_size(path, content.len() as u64)?;
+    Ok(content)
 }
 
 fn write(dir: &Dir, path: &str, content: &[u8]) -> Result<(), Error> {
     check_size(path, content.len() as u64)?;
     let normal = path::normal(path).map_err(outside)?;
-    if let Some(parent) = normal.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        dir.create_dir_all(parent).map_err(|e| of_io(path, &e))?;
-    }
-    dir.write(normal, content).map_err(|e| of_io(path, &e))
+    let written = file::create(dir, &normal).and_then(|mut file| file.write_all(content));
+    written.map_err(|e| of_io(path, &e))
 }
 
 fn remove(dir: &Dir, path: &str) -> Result<(), Error> {

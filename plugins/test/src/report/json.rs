@@ -34,6 +34,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
     let mut cases = Vec::new();
     // What each test of go has printed; only at its end does it say how it went.
     let mut printed: HashMap<String, String> = HashMap::new();
+    // Packages of go that have failed, and tests of Rust that were said to run for long.
+    let (mut packages, mut slow) = (Vec::new(), Vec::new());
     // Lines between, which compilers and tests print, are none of ours.
     for text in text.lines().filter(|line| line.starts_with('{')) {
         let line: Line = match serde_json::from_str(text) {
@@ -41,20 +43,50 @@ pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
             Err(error) => return Err(Unreadable(format!("a line is no JSON: {error}"))),
         };
         match (&line.r#type, &line.action) {
-            (Some(kind), _) if kind == "test" => cases.extend(of_libtest(line)),
-            (None, Some(_)) => cases.extend(of_go(line, &mut printed)),
+            (Some(kind), _) if kind == "test" => {
+                slow.extend(line.name.clone().filter(|_| line.event.as_deref() == Some("timeout")));
+                cases.extend(of_libtest(line));
+            }
+            (None, Some(action)) => {
+                let has_failed = action == "fail" && line.test.is_none();
+                packages.extend(line.package.clone().filter(|_| has_failed));
+                cases.extend(of_go(line, &mut printed));
+            }
             _ => {}
         }
     }
+    cases.extend(unended(&cases, slow, "it was still running when the report ended"));
+    cases.extend(unexplained(&cases, packages));
     Ok(cases)
+}
+
+/// Tests that were said to run for long, and never to have ended.
+fn unended(cases: &[Case], slow: Vec<String>, reason: &str) -> Vec<Case> {
+    let is_open = |name: &String| !cases.iter().any(|case| case.name == *name);
+    let failed = |name| Case { name, outcome: Outcome::Failed(reason.to_owned()), duration_ms: 0 };
+    slow.into_iter().filter(is_open).map(failed).collect()
+}
+
+/// Packages that failed without a failed test: what does not compile, or ends before its tests do.
+fn unexplained(cases: &[Case], packages: Vec<String>) -> Vec<Case> {
+    let is_explained = |package: &String| {
+        let is_its =
+            |case: &Case| case.name.strip_prefix(package.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        cases.iter().any(|case| is_its(case) && matches!(case.outcome, Outcome::Failed(_)))
+    };
+    let failed = |name| {
+        let outcome = Outcome::Failed("it failed outside of its tests".to_owned());
+        Case { name, outcome, duration_ms: 0 }
+    };
+    packages.into_iter().filter(|package| !is_explained(package)).map(failed).collect()
 }
 
 fn of_libtest(read: Line) -> Option<Case> {
     let outcome = match read.event.as_deref()? {
         "ok" => Outcome::Passed,
-        "failed" | "timeout" => Outcome::Failed(reason(&read.stdout.or(read.message).unwrap_or_default())),
+        "failed" => Outcome::Failed(reason(&read.stdout.or(read.message).unwrap_or_default())),
         "ignored" => Outcome::Skipped,
-        // It has begun.
+        // It has begun, or (`timeout`) runs for more than a minute.
         _ => return None,
     };
     Some(Case { name: read.name?, outcome, duration_ms: millis(read.exec_time.unwrap_or_default()) })
@@ -144,6 +176,18 @@ mod tests {
                 case("shop.TestNet", Outcome::Skipped, 0),
             ]
         );
+    }
+
+    #[test]
+    fn a_slow_test_is_what_it_ends_as_and_a_package_can_fail_without_one() {
+        let rust = "{\"type\":\"test\",\"event\":\"timeout\",\"name\":\"slow\"}\n\
+                    {\"type\":\"test\",\"event\":\"ok\",\"name\":\"slow\",\"exec_time\":61.0}\n\
+                    {\"type\":\"test\",\"event\":\"timeout\",\"name\":\"hangs\"}\n";
+        let hangs = failed("it was still running when the report ended");
+        assert_eq!(read(rust).unwrap(), [case("slow", Outcome::Passed, 61_000), case("hangs", hangs, 0)]);
+        let go = "{\"Action\":\"pass\",\"Package\":\"a\",\"Test\":\"T\"}\n{\"Action\":\"fail\",\"Package\":\"b\"}\n";
+        let broken = failed("it failed outside of its tests");
+        assert_eq!(read(go).unwrap(), [case("a.T", Outcome::Passed, 0), case("b", broken, 0)]);
     }
 
     #[test]

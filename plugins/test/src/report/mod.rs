@@ -46,6 +46,8 @@ pub(crate) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
 /// Adds tests to those of the same run.
 pub(crate) fn add(cases: &mut Cases, more: Vec<Case>) {
     for case in more {
+        // Names become arguments, and lines of a variable.
+        let case = Case { name: line(&case.name.replace(char::is_control, " ")), ..case };
         let is_worse = |old: &Case| matches!(old.outcome, Outcome::Failed(_));
         if !cases.get(&case.name).is_some_and(is_worse) {
             cases.insert(case.name.clone(), case);
