@@ -10,8 +10,9 @@ use super::table::Table;
 /// How far memory may fill beyond what starts a flush, while one is under way, as a multiple. Then commits wait.
 pub(super) const FULL: usize = 4;
 
-/// What part of a layer has come during a flush when commits are said to come fast.
-const RISING: usize = 4;
+/// What part of a layer has come during a flush when commits are said to come fast: as many runs as two cores do come to a
+/// quarter.
+const RISING: usize = 2;
 
 /// What one wants of the other.
 #[derive(Debug)]

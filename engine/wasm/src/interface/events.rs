@@ -55,7 +55,9 @@ fn masked(mask: &Mask, data: &str) -> String {
     match serde_json::from_str::<serde_json::Value>(data) {
         Ok(value) => {
             let shown = mask.json(value.clone());
-            if shown == value { data.to_owned() } else { shown.to_string() }
+            // Of two equal keys the value has the last alone, and the text both.
+            let is_clean = shown == value && !mask.is_in(data.as_bytes());
+            if is_clean { data.to_owned() } else { shown.to_string() }
         }
         Err(_) => data.to_owned(),
     }
