@@ -720,17 +720,20 @@ fn nothing_of_a_text_can_give_orders_to_a_terminal() {
     }
 }
 
+/// What is told of a stage that grants this to a plugin.
+fn check_grants(plugin: &str, grants: &str, expect: &[(Code, &str, &str)]) {
+    let document = stages(&format!("  a: {{ uses: ./{plugin}.wasm, grants: {grants} }}\n"));
+    let found = compiled(&document).diagnostics;
+    let told: Vec<(Code, &str, &str)> = found
+        .iter()
+        .map(|found| (found.code, found.message.as_str(), found.help.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(told, expect, "{grants}");
+}
+
 #[test]
 fn a_grant_of_http_requests_says_which() {
-    let check = |grants: &str, expect: &[(Code, &str, &str)]| {
-        let document = stages(&format!("  a: {{ uses: ./notify.wasm, grants: {grants} }}\n"));
-        let found = compiled(&document).diagnostics;
-        let told: Vec<(Code, &str, &str)> = found
-            .iter()
-            .map(|found| (found.code, found.message.as_str(), found.help.as_deref().unwrap_or_default()))
-            .collect();
-        assert_eq!(told, expect, "{grants}");
-    };
+    let check = |grants: &str, expect: &[(Code, &str, &str)]| check_grants("notify", grants, expect);
     check("[containers, { http: { hosts: [api.example.com, \"*.example.org\"] } }]", &[]);
     check(
         "[{ http: { hosts: \"[::1]:8080\", methods: DELETE, paths: /v1/**, private: true } }, containers]",
@@ -806,15 +809,7 @@ fn wf058_not_allowed() {
 
 #[test]
 fn grants_of_files_containers_and_volumes_have_bounds() {
-    let check = |grants: &str, expect: &[(Code, &str, &str)]| {
-        let document = stages(&format!("  a: {{ uses: ./store.wasm, grants: {grants} }}\n"));
-        let found = compiled(&document).diagnostics;
-        let told: Vec<(Code, &str, &str)> = found
-            .iter()
-            .map(|found| (found.code, found.message.as_str(), found.help.as_deref().unwrap_or_default()))
-            .collect();
-        assert_eq!(told, expect, "{grants}");
-    };
+    let check = |grants: &str, expect: &[(Code, &str, &str)]| check_grants("store", grants, expect);
     check("[workspace, containers, volumes]", &[]);
     check(
         "{ workspace: { access: read }, containers: {}, volumes: { names: [a, \"b-*\"], remove: true } }",

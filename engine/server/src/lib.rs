@@ -29,6 +29,7 @@ mod settings;
 mod socket;
 pub mod source;
 mod trial;
+mod whole;
 mod workflows;
 
 pub use body::rfc3339;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File as Handle};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use yuanli_api_types as api;
@@ -12,6 +12,7 @@ use yuanli_model::plugin::NamedVersion;
 use crate::document::{Document, Unread};
 use crate::file::{self, File};
 use crate::library::Library;
+use crate::whole;
 use crate::workflows::{Compiler, Source};
 
 /// Largest lock file, in bytes: thousands of plugins.
@@ -173,18 +174,12 @@ fn changed(path: &Path, is_whole: bool, found: Vec<LockedPlugin>) -> Result<Lock
     Ok(lock)
 }
 
-/// Writes a file so that it is there whole, or as it was before.
+/// Writes the file, unless it says so already: its time is that of the last change.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
-    let temporary = path.with_extension(format!("lock.{}", std::process::id()));
-    let mut file = Handle::create(&temporary)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        // Whatever is left of it is no lock file.
-        let _ = fs::remove_file(&temporary);
-    })
+    whole::write(path, text.as_bytes())
 }
 
 fn body(locked: &LockedPlugin) -> api::LockedPlugin {

@@ -1,9 +1,6 @@
 //! The store of plugins, for commands: inspecting, adding, listing, removing. [`yuanli_wasm`] does it; this is the way
 //! from names that people type, and to the bodies that they get.
 
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +14,7 @@ use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Source};
 use crate::document::Unread;
 use crate::fetch::{self, Fetched};
 use crate::library::Library;
+use crate::whole;
 
 /// How the files of components end that are looked for in a folder.
 const ENDING: &str = "wasm";
@@ -79,7 +77,7 @@ impl Library {
         let binary = self.plugins.component(&reference, &origin).await.map_err(unread)?;
         let packed = self.plugins.pack(binary).await.map_err(unread)?;
         let cannot = |e: std::io::Error| Unread::File(format!("`{}` cannot be written: {e}", out.display()));
-        write_whole(out, &packed.component).map_err(cannot)?;
+        whole::write(out, &packed.component).map_err(cannot)?;
         Ok(api::PackedPlugin {
             component: out.display().to_string(),
             digest: packed.digest.to_string(),
@@ -155,18 +153,6 @@ impl Library {
             ),
         }))
     }
-}
-
-/// Writes a file so that it is there whole, or as it was before, with the rights of others that it had.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    let mode = std::fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode());
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 /// What somebody named: by name, a whole version being that one; everything else is a file.

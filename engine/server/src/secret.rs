@@ -4,12 +4,14 @@
 mod given;
 mod kept;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+
+use crate::whole;
 
 pub use given::{GivenSecrets, SecretPlace};
 pub(crate) use kept::{GivenOrKept, keep, kept_for, key_place};
@@ -38,7 +40,8 @@ pub(crate) fn own(path: &Path) -> anyhow::Result<String> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let fresh = fresh()?;
-            write(path, fresh.as_bytes()).with_context(|| format!("`{name}` cannot be written"))?;
+            whole::write_own(path, fresh.as_bytes())
+                .with_context(|| format!("`{name}` cannot be written"))?;
             Ok(fresh)
         }
         Err(error) => Err(error).with_context(|| format!("`{name}` cannot be read")),
@@ -49,14 +52,4 @@ fn fresh() -> io::Result<String> {
     let mut bytes = [0; FRESH_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Writes a file as a whole: it is there with all its content, or as it was.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -14,6 +14,7 @@ use yuanli_model::{AppName, OperationId, PluginDescription, Rights, SecretName, 
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
+use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::call::{Class, Function};
@@ -213,6 +214,11 @@ impl State {
         if matches!(function.class, Class::Read | Class::Secret | Class::Effect) {
             self.calls.note_unrecorded(function);
         }
+    }
+
+    /// The secret that a handle stands for, with its value or why there is none; `None` where it is no handle of a secret.
+    pub(crate) fn secret(&self, handle: u32) -> Option<(&SecretName, Result<&SecretValue, &SecretError>)> {
+        self.held.get(self.secrets.get(&handle)?.as_str())
     }
 
     /// The id of the operation that began last.

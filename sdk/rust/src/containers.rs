@@ -50,7 +50,7 @@ pub fn with_variables(
 /// ```
 /// use yuanli_sdk::containers::{self, Access, Extras};
 ///
-/// let extras = Extras::default().volume("cache-cargo", "/root/.cargo", Access::Write).mount("/srv/data", "/data", Access::Read);
+/// let extras = Extras::default().volume("cache-cargo", "/usr/local/cargo/registry", Access::Write).mount("/srv/data", "/data", Access::Read);
 /// let request = extras.of(containers::request("rust:1", vec!["cargo".into(), "test".into()]));
 /// assert_eq!(request.options[1], ("mount".to_owned(), "/srv/data:/data:ro".to_owned()));
 /// ```

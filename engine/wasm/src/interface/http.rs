@@ -104,8 +104,7 @@ fn join(state: &State, parts: &[Part], secrets: &[Resource<Secret>]) -> Result<(
 fn value_of<'s>(state: &'s State, place: u32, secrets: &[Resource<Secret>]) -> Result<&'s [u8], Error> {
     let missing = || Error::Invalid(format!("the request is given no secret at place {place}"));
     let secret = secrets.get(place as usize).ok_or_else(missing)?;
-    let name = state.secrets.get(&secret.rep()).ok_or_else(missing)?;
-    match state.held.get(name.as_str()) {
+    match state.secret(secret.rep()) {
         Some((_, Ok(value))) => Ok(value.expose()),
         Some((_, Err(error))) => Err(Error::Invalid(error.to_string())),
         None => Err(missing()),

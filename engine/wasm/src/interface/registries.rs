@@ -95,12 +95,11 @@ fn login(
         (Some(username), Some(password)) => (username, password),
         _ => return Err(invalid("a login is a user and a secret; one of them is missing")),
     };
-    let name = state.secrets.get(&password.rep()).ok_or_else(|| invalid("no such secret"))?;
-    match state.held.get(name.as_str()) {
+    match state.secret(password.rep()) {
         Some((_, Ok(value))) if std::str::from_utf8(value.expose()).is_ok() => {
             Ok(Some(Login { username, password: value.clone() }))
         }
-        Some((_, Ok(_))) => {
+        Some((name, Ok(_))) => {
             Err(Error::Invalid(format!("the secret `{name}` is no text, so it is no password")))
         }
         Some((_, Err(error))) => Err(Error::Invalid(error.to_string())),

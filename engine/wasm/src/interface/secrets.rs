@@ -41,8 +41,7 @@ fn name(state: &mut State, (secret,): (Resource<Secret>,)) -> (String,) {
 }
 
 fn reveal(state: &State, secret: &Resource<Secret>) -> Result<Vec<u8>, RevealError> {
-    let name = state.secrets.get(&secret.rep()).and_then(|name| state.held.get(name.as_str()));
-    match name {
+    match state.secret(secret.rep()) {
         Some((_, Ok(value))) => Ok(value.expose().to_vec()),
         Some((_, Err(error))) => Err(RevealError::NotFound(error.to_string())),
         None => Err(RevealError::NotFound("no such secret".to_owned())),

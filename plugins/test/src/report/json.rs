@@ -55,15 +55,15 @@ pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
             _ => {}
         }
     }
-    cases.extend(unended(&cases, slow, "it was still running when the report ended"));
+    cases.extend(unended(&cases, slow));
     cases.extend(unexplained(&cases, packages));
     Ok(cases)
 }
 
 /// Tests that were said to run for long, and never to have ended.
-fn unended(cases: &[Case], slow: Vec<String>, reason: &str) -> Vec<Case> {
+fn unended(cases: &[Case], slow: Vec<String>) -> Vec<Case> {
     let is_open = |name: &String| !cases.iter().any(|case| case.name == *name);
-    let failed = |name| Case { name, outcome: Outcome::Failed(reason.to_owned()), duration_ms: 0 };
+    let failed = |name| failed(name, "it was still running when the report ended");
     slow.into_iter().filter(is_open).map(failed).collect()
 }
 
@@ -74,11 +74,12 @@ fn unexplained(cases: &[Case], packages: Vec<String>) -> Vec<Case> {
             |case: &Case| case.name.strip_prefix(package.as_str()).is_some_and(|rest| rest.starts_with('.'));
         cases.iter().any(|case| is_its(case) && matches!(case.outcome, Outcome::Failed(_)))
     };
-    let failed = |name| {
-        let outcome = Outcome::Failed("it failed outside of its tests".to_owned());
-        Case { name, outcome, duration_ms: 0 }
-    };
+    let failed = |name| failed(name, "it failed outside of its tests");
     packages.into_iter().filter(|package| !is_explained(package)).map(failed).collect()
+}
+
+fn failed(name: String, reason: &str) -> Case {
+    Case { name, outcome: Outcome::Failed(reason.to_owned()), duration_ms: 0 }
 }
 
 fn of_libtest(read: Line) -> Option<Case> {
