@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use yuanli_model::{AttemptId, Digest, RunId, WorkflowName};
 use yuanli_ports::logs::StoredLog;
-use yuanli_ports::store::{Batch, Entry, Key, Range};
+use yuanli_ports::store::{Batch, Entry, Key, Range, scan_all};
 
 use crate::executor::{Error, Shared};
 use crate::history::{Summary, row};
-use crate::record::v2::{Archived, Kept, Records, Start, Tally};
+use crate::record::legible::legible;
+use crate::record::v2::{Archived, Kept, Need, Records, Start, Tally};
 use crate::record::v3::Open;
-use crate::record::{envelope, key, v1};
+use crate::record::{Broken, envelope, key, v1};
 
 /// Most findings that are told; one more says how many there were.
 const MAX_FINDINGS: usize = 100;
@@ -44,8 +45,10 @@ impl Check {
 }
 
 /// What is known of a run while its parts are looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Seen {
+    /// Its row or its events cannot be read, so that nothing of it is known to be too much.
+    is_unread: bool,
     is_archived: bool,
     is_in_archive: bool,
 }
@@ -58,14 +61,23 @@ struct Checker<'a> {
     versions: BTreeMap<Digest, u64>,
     /// The attempts that have not ended.
     running: HashSet<AttemptId>,
+    /// Whether all rows could be read, so that what they name can be counted.
+    are_rows_read: bool,
     /// What mends the store.
     batch: Batch,
 }
 
 pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Error> {
     let (check, runs, batch) = (Check::default(), HashMap::new(), Batch::default());
-    let mut checker =
-        Checker { shared, check, runs, versions: BTreeMap::new(), running: HashSet::new(), batch };
+    let mut checker = Checker {
+        shared,
+        check,
+        runs,
+        versions: BTreeMap::new(),
+        running: HashSet::new(),
+        are_rows_read: true,
+        batch,
+    };
     checker.rows().await?;
     checker.marks(&key::OPEN, "open").await?;
     checker.marks(&key::ENDED, "ended").await?;
@@ -85,19 +97,16 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
 }
 
 impl Checker<'_> {
-    /// Goes over the entries of a prefix.
-    async fn each(&self, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, Error> {
-        let mut all = Vec::new();
-        let mut range = Range::prefix(prefix, PAGE);
-        loop {
-            let page = self.shared.ports.store.scan(range.clone()).await?;
-            let is_last = page.len() < PAGE;
-            all.extend(page);
-            match all.last() {
-                Some((last, _)) if !is_last => range = range.after(last.clone()),
-                _ => return Ok(all),
-            }
-        }
+    /// The entries of a prefix that can be read; of the others is told. Whether all could be.
+    async fn read<T>(
+        &mut self,
+        prefix: &[u8],
+        read: impl Fn(&Key, &Entry) -> Result<T, Broken>,
+    ) -> Result<(Vec<(Key, T)>, bool), Error> {
+        let read = legible(&*self.shared.ports.store, prefix, read).await?;
+        let is_whole = read.is_whole();
+        read.broken.iter().for_each(|error| self.check.find(error.to_string()));
+        Ok((read.entries, is_whole))
     }
 
     async fn rows(&mut self) -> Result<(), Error> {
@@ -105,15 +114,27 @@ impl Checker<'_> {
         loop {
             let page = self.shared.ports.store.scan(range.clone()).await?;
             for (key, entry) in &page {
-                let run = key::parse_run(key)?;
+                let run = match key::parse_run(key) {
+                    Ok(run) => run,
+                    Err(error) => {
+                        self.are_rows_read = false;
+                        self.check.find(error.to_string());
+                        continue;
+                    }
+                };
                 self.check.runs += 1;
                 match row(run, &entry.value) {
                     Ok((summary, place)) => {
-                        self.runs.insert(run, Seen { is_archived: place.is_some(), is_in_archive: false });
+                        let is_archived = place.is_some();
+                        self.runs.insert(run, Seen { is_archived, ..Seen::default() });
                         *self.versions.entry(summary.version).or_default() += u64::from(place.is_some());
                         self.run(&summary, place.is_some()).await?;
                     }
-                    Err(error) => self.check.find(format!("run {run}: {error}")),
+                    Err(error) => {
+                        self.are_rows_read = false;
+                        self.runs.insert(run, Seen { is_unread: true, ..Seen::default() });
+                        self.check.find(format!("run {run}: {error}"));
+                    }
                 }
             }
             match page.last() {
@@ -155,9 +176,12 @@ impl Checker<'_> {
                     self.check.find(format!("run {run} ended otherwise than its row says"));
                 }
             }
-            Err(error) => self.check.find(format!("run {run}: {error}")),
+            Err(error) => {
+                self.runs.entry(run).and_modify(|seen| seen.is_unread = true);
+                self.check.find(format!("run {run}: {error}"));
+            }
         }
-        for (key, entry) in self.each(key::logs(run).as_bytes()).await? {
+        for (key, entry) in scan_all(&**store, key::logs(run).as_bytes()).await? {
             self.log(run, key::in_run(&key), &entry.value).await;
         }
         Ok(())
@@ -183,8 +207,8 @@ impl Checker<'_> {
 
     /// That marks are of runs that there are.
     async fn marks(&mut self, prefix: &[u8], what: &str) -> Result<(), Error> {
-        for (key, entry) in self.each(prefix).await? {
-            let run = key::parse_run(&key)?;
+        let marked = |key: &Key, entry: &Entry| Ok((key::parse_run(key)?, entry.clone()));
+        for (key, (run, entry)) in self.read(prefix, marked).await?.0 {
             if *prefix == key::OPEN && !entry.value.is_empty() {
                 match envelope::open::<Open>(&entry.value) {
                     Ok(mark) => self.workflows_of(run, &mark).await?,
@@ -212,30 +236,37 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// That what is kept is of runs that there are; what it comes to by workflow.
-    async fn kept(&mut self) -> Result<BTreeMap<WorkflowName, Tally>, Error> {
+    /// That what is kept is of runs that there are; what it comes to by workflow, if all of it could be read.
+    async fn kept(&mut self) -> Result<Option<BTreeMap<WorkflowName, Tally>>, Error> {
         let mut tallies: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
-        for (key, entry) in self.each(&key::KEPT).await? {
-            let (workflow, run) = (key::parse_kept_workflow(&key)?, key::parse_kept(&key)?);
-            if self.runs.get(&run).is_none_or(|seen| !seen.is_archived) {
+        let read = |key: &Key, entry: &Entry| {
+            let (workflow, run) = (key::parse_kept_workflow(key)?, key::parse_kept(key)?);
+            Ok((workflow, run, envelope::open::<Kept>(&entry.value)?))
+        };
+        let (entries, is_whole) = self.read(&key::KEPT, read).await?;
+        for (key, (workflow, run, kept)) in entries {
+            if self.runs.get(&run).is_none_or(|seen| !seen.is_archived && !seen.is_unread) {
                 self.check.find(format!("run {run} is kept and is not in the archive"));
                 self.check.mended.push(format!("the mark of run {run} is removed"));
                 self.batch.delete(key);
                 continue;
             }
-            let kept: Kept = envelope::open(&entry.value)?;
             let tally = tallies.entry(workflow).or_default();
             *tally = Tally { runs: tally.runs + 1, bytes: tally.bytes + kept.bytes };
         }
-        Ok(tallies)
+        Ok(is_whole.then_some(tallies))
     }
 
-    async fn tallies(&mut self, mut counted: BTreeMap<WorkflowName, Tally>) -> Result<(), Error> {
-        for (key, entry) in self.each(&key::TALLIES).await? {
-            let workflow = key::parse_tally(&key)?;
+    async fn tallies(&mut self, counted: Option<BTreeMap<WorkflowName, Tally>>) -> Result<(), Error> {
+        let read = |key: &Key, entry: &Entry| Ok((key::parse_tally(key)?, entry.clone()));
+        let (tallies, _) = self.read(&key::TALLIES, read).await?;
+        let Some(mut counted) = counted else { return Ok(()) };
+        for (_, (workflow, entry)) in tallies {
             let right = counted.remove(&workflow).unwrap_or_default();
-            if envelope::open::<Tally>(&entry.value)? != right {
-                self.wrong_tally(&workflow, right);
+            match envelope::open::<Tally>(&entry.value) {
+                Ok(tally) if tally == right => {}
+                Err(error @ Broken::Newer { .. }) => self.check.find(error.to_string()),
+                Ok(_) | Err(Broken::Damaged { .. }) => self.wrong_tally(&workflow, right),
             }
         }
         counted.into_iter().for_each(|(workflow, right)| self.wrong_tally(&workflow, right));
@@ -270,9 +301,14 @@ impl Checker<'_> {
             }
             self.check.archived += alive;
             let entry = self.shared.ports.store.get(&key::segment(segment.number)).await?;
-            let records =
-                entry.map(|entry| envelope::open::<Records>(&entry.value)).transpose()?.unwrap_or_default();
-            if records.alive != alive {
+            let records = match entry.map(|entry| envelope::open::<Records>(&entry.value)).transpose() {
+                Ok(records) => records.unwrap_or_default(),
+                Err(error) => {
+                    self.check.find(format!("segment {}: {error}", segment.number));
+                    continue;
+                }
+            };
+            if records.alive != alive && self.are_rows_read {
                 self.check.find(format!("the records of segment {} are not counted right", segment.number));
                 self.check.mended.push(format!("segment {} has {alive} records", segment.number));
                 self.batch.put(key::segment(segment.number), envelope::seal(&Records { alive, ..records }));
@@ -321,8 +357,7 @@ impl Checker<'_> {
     async fn needs(&mut self) -> Result<(), Error> {
         let store = &self.shared.ports.store;
         let mut read: Option<Digest> = None;
-        for (key, _) in self.each(&key::NEEDED).await? {
-            let (run, blob) = key::parse_needed(&key)?;
+        for (key, (run, blob)) in self.read(&key::NEEDED, |key, _| key::parse_needed(key)).await?.0 {
             if !self.runs.contains_key(&run) || store.get(&key::need(run, &blob)).await?.is_none() {
                 self.check.find(format!("blob {blob} is needed by run {run}, which does not know of it"));
                 self.check.mended.push(format!("blob {blob} is not needed by run {run} any more"));
@@ -336,8 +371,12 @@ impl Checker<'_> {
                 self.check.find(format!("run {run}: {error}"));
             }
         }
-        for (key, _) in self.each(&key::NEEDS).await? {
-            let (run, blob) = key::parse_need(&key)?;
+        let need =
+            |key: &Key, entry: &Entry| Ok((key::parse_need(key)?, envelope::open::<Need>(&entry.value)));
+        for (key, ((run, blob), need)) in self.read(&key::NEEDS, need).await?.0 {
+            if let Err(error) = need {
+                self.check.find(format!("run {run}: {error}"));
+            }
             if !self.runs.contains_key(&run) {
                 self.check.find(format!("there are needs of run {run}, which there is not"));
                 self.check.mended.push(format!("what run {run} has needed is forgotten"));
@@ -369,10 +408,11 @@ impl Checker<'_> {
     /// That the text of every run's workflow is there, and that the runs of each version are counted right.
     async fn versions(&mut self) -> Result<(), Error> {
         let versions = std::mem::take(&mut self.versions);
-        let mut counted: BTreeMap<Digest, Tally> = BTreeMap::new();
-        for (key, entry) in self.each(&key::USES).await? {
-            counted.insert(key::parse_version(&key)?, envelope::open(&entry.value)?);
-        }
+        let used =
+            |key: &Key, entry: &Entry| Ok((key::parse_version(key)?, envelope::open::<Tally>(&entry.value)?));
+        let (uses, are_uses_read) = self.read(&key::USES, used).await?;
+        let are_counted = are_uses_read && self.are_rows_read;
+        let mut counted: BTreeMap<Digest, Tally> = uses.into_iter().map(|(_, uses)| uses).collect();
         for (version, archived) in &versions {
             match self.shared.history.workflow(version).await {
                 Ok(Some(text)) if Digest::of(text.as_bytes()) == *version => {}
@@ -381,12 +421,12 @@ impl Checker<'_> {
                 Err(error) => self.check.find(format!("workflow version {version}: {error}")),
             }
             let right = Tally { runs: *archived, bytes: 0 };
-            if counted.remove(version).unwrap_or_default() != right {
+            if counted.remove(version).unwrap_or_default() != right && are_counted {
                 self.wrong_uses(version, right);
             }
         }
         for (version, uses) in counted {
-            if uses.runs > 0 {
+            if uses.runs > 0 && are_counted {
                 self.wrong_uses(&version, Tally::default());
             }
         }
@@ -401,22 +441,17 @@ impl Checker<'_> {
 
     /// That what is known of causes is of runs that there are.
     async fn starts(&mut self) -> Result<(), Error> {
-        for (key, entry) in self.each(&key::STARTS).await? {
-            match envelope::open::<Start>(&entry.value) {
-                // Removed with the next start of an engine.
-                Ok(_) => {}
-                Err(error) => {
-                    self.check.find(format!("{}: {error}", String::from_utf8_lossy(key.as_bytes())))
-                }
-            }
-        }
+        // One of a run that is gone is removed with the next start of an engine.
+        self.read(&key::STARTS, |_, entry| envelope::open::<Start>(&entry.value)).await?;
         Ok(())
     }
 
     /// That what plugins keep belongs together, and to runs that there are.
     async fn records(&mut self) -> Result<(), Error> {
         let is_run = |run| self.runs.contains_key(&run);
-        let found = self.shared.records.check(is_run, &self.running, &mut self.batch).await?;
+        let is_unread = |run| self.runs.get(&run).is_some_and(|seen| seen.is_unread);
+        let is_running = |attempt: &AttemptId| self.running.contains(attempt) || is_unread(attempt.run);
+        let found = self.shared.records.check(is_run, is_running, &mut self.batch).await?;
         found.findings.into_iter().for_each(|finding| self.check.find(finding));
         self.check.mended.extend(found.mended);
         Ok(())

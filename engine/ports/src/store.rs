@@ -240,3 +240,25 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Forgotten`], and see [`StoreError`].
     async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError>;
 }
+
+/// Entries that [`scan_all`] asks for at once.
+const PAGE: usize = 256;
+
+/// All entries that begin with `prefix`, ascending, read page by page: what changes meanwhile is seen or not. They are held
+/// together, so this is for what is few or has to be held anyway.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn scan_all(store: &dyn Store, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, StoreError> {
+    let mut found = Vec::new();
+    let mut range = Range::prefix(prefix, PAGE);
+    loop {
+        let page = store.scan(range.clone()).await?;
+        let is_last = page.len() < PAGE;
+        found.extend(page);
+        match found.last() {
+            Some((last, _)) if !is_last => range = range.after(last.clone()),
+            _ => return Ok(found),
+        }
+    }
+}

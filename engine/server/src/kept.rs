@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
-use yuanli_ports::store::{Batch, Key, Range};
+use yuanli_ports::store::{Batch, Key, scan_all};
 use yuanli_triggers::{Firing, Slot, StartId, Timetable};
 
 use crate::document::Document;
@@ -23,8 +23,6 @@ use crate::file::{File, Pins};
 const WORKFLOWS: [u8; 1] = [48];
 const MARKS: [u8; 1] = [49];
 const VERSION: u8 = 1;
-/// Entries read from the store at once.
-const PAGE: usize = 256;
 
 /// A workflow that is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,15 +79,15 @@ struct Inner {
 impl Registry {
     pub(crate) async fn open(store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let mut inner = Inner::default();
-        for (_, value) in all(&*store, &WORKFLOWS).await? {
-            let kept: Row = unseal(&value)?;
+        for (_, entry) in scan_all(&*store, &WORKFLOWS).await? {
+            let kept: Row = unseal(&entry.value)?;
             let kept = Arc::new(kept.into_kept()?);
             inner.workflows.insert(kept.name.clone(), kept);
         }
-        let marks: BTreeMap<Key, Timestamp> = all(&*store, &MARKS)
+        let marks: BTreeMap<Key, Timestamp> = scan_all(&*store, &MARKS)
             .await?
             .into_iter()
-            .map(|(key, value)| Ok((key, Timestamp::from_millis(unseal::<u64>(&value)?))))
+            .map(|(key, mark)| Ok((key, Timestamp::from_millis(unseal::<u64>(&mark.value)?))))
             .collect::<anyhow::Result<_>>()?;
         for kept in inner.workflows.values() {
             for (slot, schedule) in slots(kept) {
@@ -212,20 +210,6 @@ impl Registry {
 fn slots(kept: &Kept) -> impl Iterator<Item = (Slot, &Schedule)> {
     let slot = |index| Slot { workflow: kept.name.clone(), index };
     (0..).zip(&kept.schedules).map(move |(index, schedule)| (slot(index), schedule))
-}
-
-async fn all(store: &dyn Store, prefix: &[u8]) -> anyhow::Result<Vec<(Key, Bytes)>> {
-    let mut found = Vec::new();
-    let mut range = Range::prefix(prefix, PAGE);
-    loop {
-        let page = store.scan(range.clone()).await?;
-        let next = page.last().filter(|_| page.len() == PAGE).map(|(last, _)| last.clone());
-        found.extend(page.into_iter().map(|(key, entry)| (key, entry.value)));
-        match next {
-            Some(last) => range = range.after(last),
-            None => return Ok(found),
-        }
-    }
 }
 
 fn key(name: &WorkflowName) -> Key {

@@ -8,7 +8,7 @@ use yuanli_model::{Digest, RunId, WorkflowName};
 use yuanli_ports::archive::{MAX_RECORD_BYTES, Place};
 use yuanli_ports::blobs::{Hold, MAX_BLOB_BYTES};
 use yuanli_ports::logs::StoredLog;
-use yuanli_ports::store::{Batch, Entry, Key, Range, Revision};
+use yuanli_ports::store::{Batch, Entry, Key, Revision, scan_all};
 
 use super::{BATCH_RUNS, Keeper};
 use crate::executor::Error;
@@ -19,8 +19,6 @@ use crate::record::{envelope, key, v1, v2};
 
 /// Most entries that one commit takes away, unless a single run has more: bounds the size of a frame of the journal.
 const BATCH_ENTRIES: usize = 4096;
-/// Entries of a run that are read at once.
-const PAGE: usize = 256;
 
 /// An ended run as the store holds it.
 struct Moving {
@@ -99,8 +97,8 @@ impl Keeper {
             batch.delete(key::ended(run));
             return Ok(None);
         }
-        let events = self.all(Range::prefix(key::events(run).as_bytes(), PAGE)).await?;
-        let logs = self.all(Range::prefix(key::logs(run).as_bytes(), PAGE)).await?;
+        let events = self.all(key::events(run).as_bytes()).await?;
+        let logs = self.all(key::logs(run).as_bytes()).await?;
         let mut stored = Entries::default();
         let mut keys = Vec::with_capacity(events.len() + logs.len());
         for (key, entry) in events {
@@ -147,17 +145,8 @@ impl Keeper {
         Ok((record, bytes, holds))
     }
 
-    pub(super) async fn all(&self, mut range: Range) -> Result<Vec<(Key, Entry)>, Error> {
-        let mut found = Vec::new();
-        loop {
-            let page = self.shared.ports.store.scan(range.clone()).await?;
-            let is_last = page.len() < PAGE;
-            found.extend(page);
-            match found.last() {
-                Some((last, _)) if !is_last => range = range.after(last.clone()),
-                _ => return Ok(found),
-            }
-        }
+    pub(super) async fn all(&self, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, Error> {
+        Ok(scan_all(&*self.shared.ports.store, prefix).await?)
     }
 
     /// Counts records that are new in their segments. Only the keeper changes these counts.

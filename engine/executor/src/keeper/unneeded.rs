@@ -50,7 +50,7 @@ impl Keeper {
                 continue;
             }
             let mut batch = Batch::default();
-            for (key, _) in self.all(Range::prefix(&key::workflow_parts(&version), PAGE)).await? {
+            for (key, _) in self.all(&key::workflow_parts(&version)).await? {
                 batch.delete(key);
             }
             batch.delete(key::uses(&version));
@@ -65,7 +65,7 @@ impl Keeper {
     async fn are_uses_right(&self) -> Result<bool, Error> {
         let (mut uses, mut runs) = (0, 0);
         for (sum, prefix) in [(&mut uses, key::USES), (&mut runs, key::TALLIES)] {
-            for (_, entry) in self.all(Range::prefix(&prefix, PAGE)).await? {
+            for (_, entry) in self.all(&prefix).await? {
                 *sum += envelope::open::<Tally>(&entry.value)?.runs;
             }
         }
@@ -89,7 +89,7 @@ impl Keeper {
             }
         }
         let mut batch = Batch::default();
-        for (key, _) in self.all(Range::prefix(&key::USES, PAGE)).await? {
+        for (key, _) in self.all(&key::USES).await? {
             batch.delete(key);
         }
         for (version, runs) in counted {
@@ -118,7 +118,7 @@ impl Keeper {
     async fn live_versions(&self) -> Result<HashSet<Digest>, Error> {
         let mut live = HashSet::new();
         for marks in [key::OPEN, key::ENDED] {
-            for (mark, entry) in self.all(Range::prefix(&marks, PAGE)).await? {
+            for (mark, entry) in self.all(&marks).await? {
                 let run = key::parse_run(&mark)?;
                 if marks == key::OPEN && !entry.value.is_empty() {
                     live.extend(envelope::open::<Open>(&entry.value)?.versions());

@@ -28,6 +28,7 @@
 
 pub(crate) mod envelope;
 pub(crate) mod key;
+pub(crate) mod legible;
 pub(crate) mod long;
 pub(crate) mod v1;
 pub(crate) mod v2;

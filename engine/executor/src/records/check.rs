@@ -1,14 +1,15 @@
 //! Does what plugins keep belong together?
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use yuanli_model::{AttemptId, RunId};
-use yuanli_ports::store::{Batch, Key};
+use yuanli_ports::store::{Batch, Entry, Key};
 
 use super::{Records, StateOwner, artifact, state};
 use crate::executor::Error;
-use crate::record::v4::{Call, Emitted, Gathered, Ordinal, Scope};
-use crate::record::{envelope, key};
+use crate::record::legible::{Legible, legible};
+use crate::record::v4::{Call, Emitted, Gathered, Next, Ordinal, Scope};
+use crate::record::{Broken, envelope, key};
 
 /// What was found, and what mends it.
 #[derive(Debug, Default)]
@@ -18,6 +19,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// What could be read; of the rest is told. Nothing is counted anew then: `is_whole` says whether that may be.
+    fn read<T>(&mut self, read: Legible<T>) -> (Vec<(Key, T)>, bool) {
+        let is_whole = read.is_whole();
+        self.findings.extend(read.broken.iter().map(Broken::to_string));
+        (read.entries, is_whole)
+    }
+
     fn mend(&mut self, finding: String, mended: String) {
         self.findings.push(finding);
         self.mended.push(mended);
@@ -29,30 +37,40 @@ impl Records {
     pub(crate) async fn check(
         &self,
         is_run: impl Fn(RunId) -> bool,
-        running: &HashSet<AttemptId>,
+        is_running: impl Fn(&AttemptId) -> bool,
         batch: &mut Batch,
     ) -> Result<Found, Error> {
         let mut found = Found::default();
-        self.check_calls(running, batch, &mut found).await?;
+        self.check_calls(is_running, batch, &mut found).await?;
         let mut counted = BTreeMap::new();
-        self.check_artifacts(&is_run, batch, &mut counted, &mut found).await?;
-        self.check_events(&is_run, batch, &mut counted, &mut found).await?;
+        let are_artifacts_read = self.check_artifacts(&is_run, batch, &mut counted, &mut found).await?;
+        let are_events_read = self.check_events(&is_run, batch, &mut counted, &mut found).await?;
+        let counted = (are_artifacts_read && are_events_read).then_some(counted);
         self.check_gathered(&is_run, batch, counted, &mut found).await?;
         self.check_state(batch, &mut found).await?;
         Ok(found)
     }
 
+    async fn legible<T>(
+        &self,
+        prefix: &[u8],
+        read: impl Fn(&Key, &Entry) -> Result<T, Broken>,
+    ) -> Result<Legible<T>, Error> {
+        Ok(legible(&*self.store, prefix, read).await?)
+    }
+
     /// Calls are of attempts that run.
     async fn check_calls(
         &self,
-        running: &HashSet<AttemptId>,
+        is_running: impl Fn(&AttemptId) -> bool,
         batch: &mut Batch,
         found: &mut Found,
     ) -> Result<(), Error> {
         let mut left: BTreeMap<AttemptId, u32> = BTreeMap::new();
-        for (key, entry) in self.all(&key::CALLS).await? {
-            let (attempt, _) = key::parse_call(&key)?;
-            if !running.contains(&attempt) {
+        let calls =
+            self.legible(&key::CALLS, |key, entry| Ok((key::parse_call(key)?.0, entry.clone()))).await?;
+        for (key, (attempt, entry)) in found.read(calls).0 {
+            if !is_running(&attempt) {
                 *left.entry(attempt).or_default() += 1;
                 batch.delete(key);
             } else if let Err(error) = envelope::open::<Call>(&entry.value) {
@@ -68,16 +86,17 @@ impl Records {
         Ok(())
     }
 
-    /// Artifacts are of runs that there are, and their parts are needed by these.
+    /// Artifacts are of runs that there are, and their parts are needed by these. Whether all could be read.
     async fn check_artifacts(
         &self,
         is_run: &impl Fn(RunId) -> bool,
         batch: &mut Batch,
         counted: &mut BTreeMap<RunId, Gathered>,
         found: &mut Found,
-    ) -> Result<(), Error> {
-        for (key, entry) in self.all(&key::ARTIFACTS).await? {
-            let (attempt, name) = key::parse_artifact(&key)?;
+    ) -> Result<bool, Error> {
+        let named = |key: &Key, entry: &Entry| Ok((key::parse_artifact(key)?, entry.clone()));
+        let (artifacts, mut is_whole) = found.read(self.legible(&key::ARTIFACTS, named).await?);
+        for (key, ((attempt, name), entry)) in artifacts {
             if !is_run(attempt.run) {
                 found.mend(
                     format!("there is artifact `{name}` of run {}, which there is not", attempt.run),
@@ -90,6 +109,7 @@ impl Records {
                 Ok(read) => read,
                 Err(error) => {
                     found.findings.push(format!("artifact `{name}` of attempt {attempt}: {error}"));
+                    is_whole = false;
                     continue;
                 }
             };
@@ -105,26 +125,35 @@ impl Records {
             of_run.artifacts += 1;
             of_run.artifact_bytes += read.content.size();
         }
-        Ok(())
+        Ok(is_whole)
     }
 
-    /// Events are of runs that there are, both ways round, and numbered below the next one.
+    /// Events are of runs that there are, both ways round, and numbered below the next one. Whether all could be read.
     async fn check_events(
         &self,
         is_run: &impl Fn(RunId) -> bool,
         batch: &mut Batch,
         counted: &mut BTreeMap<RunId, Gathered>,
         found: &mut Found,
-    ) -> Result<(), Error> {
-        let next = self.counted::<crate::record::v4::Next>(&key::next_emitted()).await?.0.number;
+    ) -> Result<bool, Error> {
+        let next = match self.counted::<Next>(&key::next_emitted()).await {
+            Ok((next, _)) => Some(next.number),
+            Err(Error::Broken(error)) => {
+                found.findings.push(error.to_string());
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let mut last = 0;
-        for (key, entry) in self.all(&key::EMITTED).await? {
-            let number = key::parse_emitted(&key)?;
+        let numbered = |key: &Key, entry: &Entry| Ok((key::parse_emitted(key)?, entry.clone()));
+        let (events, mut is_whole) = found.read(self.legible(&key::EMITTED, numbered).await?);
+        for (key, (number, entry)) in events {
             last = number;
             let Emitted { run, stage, instance, attempt, .. } = match envelope::open(&entry.value) {
                 Ok(event) => event,
                 Err(error) => {
                     found.findings.push(format!("event {number}: {error}"));
+                    is_whole = false;
                     continue;
                 }
             };
@@ -149,12 +178,14 @@ impl Records {
                 found.findings.push(format!("run {run} does not know of its event {number}"));
             }
         }
-        if last > 0 && last >= next {
+        if let Some(next) = next.filter(|next| last > 0 && last >= *next) {
             found.findings.push(format!("event {last} is there, and the next one would be {next}"));
         }
-        for (key, entry) in self.all(&key::EMITTED_BY).await? {
-            let (attempt, number) = key::parse_emitted_by(&key)?;
+        let by_attempt = |key: &Key, entry: &Entry| {
             envelope::open::<Ordinal>(&entry.value)?;
+            key::parse_emitted_by(key)
+        };
+        for (key, (attempt, number)) in found.read(self.legible(&key::EMITTED_BY, by_attempt).await?).0 {
             if self.store.get(&key::emitted(number)).await?.is_none() {
                 found.mend(
                     format!("attempt {attempt} has emitted event {number}, which there is not"),
@@ -163,68 +194,91 @@ impl Records {
                 batch.delete(key);
             }
         }
-        Ok(())
+        Ok(is_whole)
     }
 
-    /// Counts of runs are right. Replaced artifacts count, so that there can be fewer than counted.
+    /// Counts of runs are right, if it is known what there is. Replaced artifacts count, so that there can be fewer than counted.
     async fn check_gathered(
         &self,
         is_run: &impl Fn(RunId) -> bool,
         batch: &mut Batch,
-        mut counted: BTreeMap<RunId, Gathered>,
+        mut counted: Option<BTreeMap<RunId, Gathered>>,
         found: &mut Found,
     ) -> Result<(), Error> {
-        for (key, entry) in self.all(&key::GATHERED).await? {
-            let run = key::parse_gathered(&key)?;
-            let right = counted.remove(&run).unwrap_or_default();
-            let stored: Gathered = envelope::open(&entry.value)?;
-            let is_right = stored.artifacts >= right.artifacts
-                && stored.artifact_bytes >= right.artifact_bytes
-                && (stored.events, stored.event_bytes) == (right.events, right.event_bytes);
+        let of_run = |key: &Key, entry: &Entry| {
+            Ok((key::parse_gathered(key)?, envelope::open::<Gathered>(&entry.value)))
+        };
+        for (key, (run, stored)) in found.read(self.legible(&key::GATHERED, of_run).await?).0 {
+            let right = counted.as_mut().map(|counted| counted.remove(&run).unwrap_or_default());
             if !is_run(run) {
                 found.mend(
                     format!("artifacts and events of run {run} are counted, which there is not"),
                     format!("the count of run {run} is removed"),
                 );
                 batch.delete(key);
-            } else if !is_right {
-                wrong_count(run, right, batch, found);
+                continue;
+            }
+            let is_right = |right: &Gathered, stored: &Gathered| {
+                stored.artifacts >= right.artifacts
+                    && stored.artifact_bytes >= right.artifact_bytes
+                    && (stored.events, stored.event_bytes) == (right.events, right.event_bytes)
+            };
+            match (stored, right) {
+                (Ok(stored), Some(right)) if !is_right(&right, &stored) => {
+                    wrong_count(run, right, batch, found)
+                }
+                (Err(Broken::Damaged { .. }), Some(right)) => wrong_count(run, right, batch, found),
+                (Err(error), _) => found.findings.push(format!("run {run}: {error}")),
+                (Ok(_), _) => {}
             }
         }
-        counted.into_iter().for_each(|(run, right)| wrong_count(run, right, batch, found));
+        let uncounted = counted.into_iter().flatten();
+        uncounted.for_each(|(run, right)| wrong_count(run, right, batch, found));
         Ok(())
     }
 
     /// Values are counted right.
     async fn check_state(&self, batch: &mut Batch, found: &mut Found) -> Result<(), Error> {
         let mut counted: BTreeMap<StateOwner, Scope> = BTreeMap::new();
-        for (key, entry) in self.all(&key::STATES).await? {
-            let (workflow, plugin, _) = key::parse_state(&key)?;
+        let named = |key: &Key, entry: &Entry| {
+            let (workflow, plugin, _) = key::parse_state(key)?;
+            Ok((StateOwner { workflow, plugin }, entry.clone()))
+        };
+        let (values, mut is_whole) = found.read(self.legible(&key::STATES, named).await?);
+        for (key, (owner, entry)) in values {
             let entry = match state::read(&key, &entry.value) {
                 Ok(entry) => entry,
                 Err(error) => {
+                    let StateOwner { workflow, plugin } = &owner;
                     found.findings.push(format!("plugin `{plugin}` in workflow `{workflow}`: {error}"));
+                    is_whole = false;
                     continue;
                 }
             };
-            let scope = counted.entry(StateOwner { workflow, plugin }).or_default();
+            let scope = counted.entry(owner).or_default();
             scope.keys += 1;
             scope.bytes += state::size(&entry.key, &entry.value);
             scope.revision = scope.revision.max(entry.revision);
         }
-        for (key, entry) in self.all(&key::SCOPES).await? {
-            let (workflow, plugin) = key::parse_scope(&key)?;
-            let stored: Scope = envelope::open(&entry.value)?;
-            let owner = StateOwner { workflow, plugin };
+        let of_scope = |key: &Key, entry: &Entry| {
+            let (workflow, plugin) = key::parse_scope(key)?;
+            Ok((StateOwner { workflow, plugin }, envelope::open::<Scope>(&entry.value)?))
+        };
+        let (scopes, are_scopes_read) = found.read(self.legible(&key::SCOPES, of_scope).await?);
+        for (key, (owner, stored)) in scopes {
             let right = counted.remove(&owner).unwrap_or_default();
-            if (stored.keys, stored.bytes) != (right.keys, right.bytes) || stored.revision < right.revision {
+            let is_right = (stored.keys, stored.bytes) == (right.keys, right.bytes);
+            if is_whole && (!is_right || stored.revision < right.revision) {
                 let right = Scope { revision: stored.revision.max(right.revision), ..right };
                 wrong_scope(&owner, key, right, batch, found);
             }
         }
-        for (owner, right) in counted {
-            let key = key::scope(&owner.workflow, &owner.plugin);
-            wrong_scope(&owner, key, right, batch, found);
+        // One that cannot be read is not made anew: its last revision would be lost with it.
+        if is_whole && are_scopes_read {
+            for (owner, right) in counted {
+                let key = key::scope(&owner.workflow, &owner.plugin);
+                wrong_scope(&owner, key, right, batch, found);
+            }
         }
         Ok(())
     }

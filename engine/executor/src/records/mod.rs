@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use yuanli_model::{AttemptId, RunId, Workflow};
 use yuanli_ports::journal::Turn;
 use yuanli_ports::records::RecordError;
-use yuanli_ports::store::{Entry, Key, Precondition, Range};
+use yuanli_ports::store::{Entry, Key, Precondition, scan_all};
 use yuanli_ports::{AttemptJournal, AttemptRecords, Blobs, Clock, Store};
 
 pub use artifact::RunArtifact;
@@ -37,8 +37,6 @@ use crate::record::envelope::{self, Stored};
 use crate::record::v4::Gathered;
 use crate::record::{Broken, key};
 
-/// Entries that are read at once.
-const PAGE: usize = 256;
 /// Those who want to change different things rarely wait for each other.
 const TURNS: usize = 64;
 
@@ -151,17 +149,7 @@ impl Records {
 
     /// All entries of a prefix.
     async fn all(&self, prefix: &[u8]) -> Result<Vec<(Key, Entry)>, Error> {
-        let mut found = Vec::new();
-        let mut range = Range::prefix(prefix, PAGE);
-        loop {
-            let page = self.store.scan(range.clone()).await?;
-            let is_last = page.len() < PAGE;
-            found.extend(page);
-            match found.last() {
-                Some((last, _)) if !is_last => range = range.after(last.clone()),
-                _ => return Ok(found),
-            }
-        }
+        Ok(scan_all(&*self.store, prefix).await?)
     }
 }
 

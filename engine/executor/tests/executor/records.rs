@@ -271,6 +271,38 @@ async fn a_check_finds_what_does_not_belong_together_and_mends_it() {
     assert_eq!(count(&bench).await.as_deref(), Some("1"));
 }
 
+/// Whatever single entry cannot be read, the check goes on to the end, tells of it, and takes away nothing that belongs to what
+/// it could not read.
+#[tokio::test]
+async fn a_check_that_cannot_read_an_entry_tells_so_and_removes_nothing_because_of_it() {
+    for is_archived in [false, true] {
+        let bench = Bench::new(&[("a", Act::Keep(Then::End))]);
+        bench.run(&["a"]).await;
+        if is_archived {
+            bench.executor.tidy_history().await.unwrap();
+        }
+        let keys = entries(&bench, 1..=21).await;
+        for damaged in keys.clone() {
+            let value = bench.store.get(&damaged).await.unwrap().unwrap().value;
+            if value.is_empty() {
+                continue;
+            }
+            let put = async |value: Vec<u8>| {
+                let mut batch = Batch::default();
+                batch.put(damaged.clone(), value);
+                bench.store.commit(batch).await.unwrap();
+            };
+            // A version that was never written.
+            put(vec![0; 3]).await;
+            let found = bench.executor.check(true).await.unwrap();
+            assert!(!found.findings.is_empty(), "{damaged:?} is damaged");
+            assert_eq!(entries(&bench, 1..=21).await, keys, "{damaged:?}: {found:#?}");
+            put(value.to_vec()).await;
+            assert_eq!(findings(&bench).await, [""; 0], "{damaged:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn two_who_change_the_same_thing_do_so_one_after_the_other() {
     let stages: Vec<String> = (0..40).map(|number| format!("s{number}")).collect();
