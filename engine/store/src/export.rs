@@ -6,6 +6,8 @@
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ const ENTRIES: u32 = 1;
 /// Entries are collected to about this many bytes before they are packed.
 const BLOCK_BYTES: usize = 256 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Blocks that wait, unpacked, for whoever takes them: enough that neither side waits for long.
+const BLOCKS_AHEAD: usize = 4;
 
 /// An entry as it is stored, version 1.
 #[derive(Serialize, Deserialize)]
@@ -42,11 +46,11 @@ pub(crate) fn add(block: Vec<u8>, key: &Key, entry: &Entry) -> Vec<u8> {
     encode::append(block, &stored)
 }
 
-/// The entries of a block.
-pub(crate) fn entries(block: &[u8]) -> Option<Vec<(Key, Entry)>> {
+/// The entries of a block, to be passed on: each keeps the block in memory.
+pub(crate) fn entries(block: &Bytes) -> Option<Vec<(Key, Entry)>> {
     let entry = |stored: Stored<'_>| {
-        let value = Bytes::copy_from_slice(stored.value);
-        (Key::new(stored.key.to_vec()), Entry { value, revision: Revision(stored.revision) })
+        let value = block.slice_ref(stored.value);
+        (Key::new(block.slice_ref(stored.key)), Entry { value, revision: Revision(stored.revision) })
     };
     stored(block).map(|stored| stored.map(entry)).collect()
 }
@@ -216,12 +220,13 @@ impl Export {
     }
 
     /// What the next block gives, which gives something where it holds entries; `None` after the last.
-    fn block<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
+    fn block<T>(&mut self, read: impl FnOnce(&Bytes) -> Option<T>) -> Result<Option<T>, Fault> {
         let offset = self.blocks.offset();
         let damage = |reason: &str| Damage { path: self.path.clone(), offset, reason: reason.to_owned() };
         match self.blocks.next().map_err(|e| fault(&self.path, offset, &e))? {
             Some((ENTRIES, block)) => {
-                let found = read(&block).ok_or_else(|| damage("a block is whole and holds no entries"))?;
+                let found = read(&Bytes::from(block))
+                    .ok_or_else(|| damage("a block is whole and holds no entries"))?;
                 Ok(Some(found))
             }
             Some((kind, _)) => Err(damage(&format!("a block is of the unknown kind {kind}")).into()),
@@ -248,6 +253,54 @@ impl Iterator for Export {
                 Err(fault) => {
                     self.is_over = true;
                     return Some(Err(fault));
+                }
+            }
+        }
+    }
+}
+
+/// The entries of an export, which a thread of their own reads and unpacks ahead of whoever takes them.
+pub(crate) struct Ahead {
+    blocks: Receiver<Result<Vec<(Key, Entry)>, Fault>>,
+    ready: std::vec::IntoIter<(Key, Entry)>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Export {
+    /// The same entries, read ahead.
+    pub(crate) fn ahead(mut self) -> io::Result<Ahead> {
+        let (sender, blocks) = mpsc::sync_channel(BLOCKS_AHEAD);
+        let read = move || {
+            while let Some(block) = self.block(entries).transpose() {
+                let is_over = block.is_err();
+                // Nobody takes it any more where the other side is gone.
+                if sender.send(block).is_err() || is_over {
+                    return;
+                }
+            }
+        };
+        let reader = thread::Builder::new().name("export-reader".to_owned()).spawn(read)?;
+        Ok(Ahead { blocks, ready: Vec::new().into_iter(), reader: Some(reader) })
+    }
+}
+
+/// The entries by key. After an error there is nothing more.
+impl Iterator for Ahead {
+    type Item = Result<(Key, Entry), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.next() {
+                return Some(Ok(entry));
+            }
+            match self.blocks.recv() {
+                Ok(Ok(found)) => self.ready = found.into_iter(),
+                Ok(Err(fault)) => return Some(Err(fault.into())),
+                // A reader that panicked has not come to the end.
+                Err(_) => {
+                    let is_cut = self.reader.take()?.join().is_err();
+                    let cut = StoreError::Unavailable("the export could not be read to its end".to_owned());
+                    return is_cut.then_some(Err(cut));
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use yuanli_model::EngineId;
 use yuanli_ports::store::{Entry, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreError};
@@ -261,7 +262,8 @@ impl Taker<'_> {
                 Ok(())
             }
             ENTRIES => {
-                let entries = export::entries(content).ok_or_else(|| damaged("a block holds no entries"))?;
+                let entries = export::entries(&Bytes::copy_from_slice(content))
+                    .ok_or_else(|| damaged("a block holds no entries"))?;
                 for (key, entry) in entries {
                     self.check(&key, &entry).map_err(damaged)?;
                     let store =

@@ -28,6 +28,15 @@ async fn a_start_goes_on_without_an_index_that_panics_and_has_everything() {
     assert_eq!(count(&store).await, COMMITS);
     fail::remove("index-written");
     drop(store);
+    let store = Embedded::open(folder.path(), options.clone()).expect("it opens");
+    assert_eq!(count(&store).await, COMMITS);
+
+    // The same while an index is made of an export, beside the journal that is read.
+    store.compact().await.expect("it is exported");
+    drop(store);
+    std::fs::remove_file(folder.path().join("index.json")).expect("what says that the index can be believed");
+    fail::cfg("index-made", "1*panic(the export is not what it was)").expect("a fail point");
     let store = Embedded::open(folder.path(), options).expect("it opens");
+    fail::remove("index-made");
     assert_eq!(count(&store).await, COMMITS);
 }

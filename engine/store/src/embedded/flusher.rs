@@ -40,6 +40,12 @@ impl Flusher {
         Self { table, layout: layout.clone(), options: options.clone(), index, frozen: None }
     }
 
+    /// Takes an index that was made meanwhile and holds all up to a commit.
+    pub(crate) fn adopt(&mut self, Home { index, number }: Home, revision: u64) {
+        self.index = Some((number, revision));
+        self.table.set_lower(Lower::Index(index));
+    }
+
     /// Writes what is in memory to the index.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         if self.frozen.is_none() {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 use yuanli_ports::store::{Revision, StoreError, Write};
 
@@ -18,7 +19,7 @@ use super::table::{Lower, Table};
 use crate::disk::{Disk, TEMPORARY};
 use crate::export::{self, Export};
 use crate::fault::Fault;
-use crate::journal::{self, Files, Journal};
+use crate::journal::{self, Files, Journal, Replayed};
 
 /// Commits that are made readable at once while the journal is read.
 const APPLIED_AT_ONCE: usize = 64;
@@ -58,33 +59,16 @@ fn open_with(layout: &Layout, options: &Options, may_flush: bool) -> Result<Opti
     }
     let export = export::list(disk, &layout.exports())?.last().copied();
     let exported = export.map_or(0, |(revision, _)| revision);
-    let (home, base) = lower(layout, options, exported)?;
-    let index = home.as_ref().map(|home| (home.number, base));
-    let lower = home.map_or(Lower::Nothing, |home| Lower::Index(home.index));
-    let table = Arc::new(Table::new(lower, base));
-    let mut flusher = Flusher::new(Arc::clone(&table), layout, options, index);
-    let mut most = if may_flush { options.memory_bytes.saturating_mul(FULL) } else { usize::MAX };
-    let mut is_lost = false;
-    let mut ready: Vec<(Revision, Vec<Write>)> = Vec::new();
-    let replayed = journal::replay(disk, &layout.journal(), base, &mut |revision, writes| {
-        ready.push((Revision(revision), writes));
-        if ready.len() < APPLIED_AT_ONCE {
-            return;
-        }
-        table.apply(ready.drain(..));
-        if table.active_bytes() >= most
-            && let Err(error) = flusher.flush()
-        {
-            // Without room nothing was begun, and memory holds it.
-            is_lost = !matches!(error, StoreError::Exhausted(_));
-            tracing::warn!(%error, "what the journal has stays in memory for now");
-            most = usize::MAX;
-        }
+    let found = find(layout, options, exported)?;
+    let read = thread::scope(|scope| {
+        let base = found.as_ref().map_or(exported, |(_, revision)| *revision);
+        // Both take long after a power cut, and neither needs the other.
+        let is_made = found.is_none() && exported > 0;
+        let making = is_made.then(|| scope.spawn(|| make_of_export(layout, options, exported)));
+        let start = Start { found: found.map(|(home, _)| home), making, base, may_flush };
+        read_journal(layout, options, start)
     })?;
-    if is_lost {
-        return Ok(None);
-    }
-    table.apply(ready);
+    let Some((flusher, replayed)) = read else { return Ok(None) };
     let files =
         Files::new(Arc::clone(&options.disk), &layout.journal(), options.segment_bytes, replayed.segments);
     let files = Arc::new(files);
@@ -94,6 +78,65 @@ fn open_with(layout: &Layout, options: &Options, may_flush: bool) -> Result<Opti
     }
     let journal = Journal::open(Arc::clone(&files), replayed.next, replayed.tail)?;
     Ok(Some(Opened { flusher, journal, files, export }))
+}
+
+/// What the journal is read onto.
+struct Start<'s> {
+    /// The index that was found,
+    found: Option<Home>,
+    /// or the one that a thread makes meanwhile; neither where there is no export.
+    making: Option<ScopedJoinHandle<'s, Result<Home, StoreError>>>,
+    /// The last commit that it holds.
+    base: u64,
+    /// Whether what the journal has may be written to it on the way.
+    may_flush: bool,
+}
+
+/// Reads the journal, and waits for the index, at the latest when memory is full; `None` where the index is lost.
+fn read_journal(
+    layout: &Layout,
+    options: &Options,
+    start: Start<'_>,
+) -> Result<Option<(Flusher, Replayed)>, StoreError> {
+    let Start { found, mut making, base, may_flush } = start;
+    let index = found.as_ref().map(|home| (home.number, base));
+    let lower = found.map_or(Lower::Nothing, |home| Lower::Index(home.index));
+    let table = Arc::new(Table::new(lower, base));
+    let mut flusher = Flusher::new(Arc::clone(&table), layout, options, index);
+    let mut adopt = |flusher: &mut Flusher| match making.take() {
+        // A panic of sled's is the caller's to catch.
+        Some(making) => {
+            making.join().unwrap_or_else(|panic| resume_unwind(panic)).map(|home| flusher.adopt(home, base))
+        }
+        None => Ok(()),
+    };
+    let mut most = if may_flush { options.memory_bytes.saturating_mul(FULL) } else { usize::MAX };
+    let (mut is_made, mut is_lost) = (Ok(()), false);
+    let mut ready: Vec<(Revision, Vec<Write>)> = Vec::new();
+    let replayed = journal::replay(&*options.disk, &layout.journal(), base, &mut |revision, writes| {
+        ready.push((Revision(revision), writes));
+        if ready.len() < APPLIED_AT_ONCE {
+            return;
+        }
+        table.apply(ready.drain(..));
+        if table.active_bytes() < most {
+            return;
+        }
+        is_made = adopt(&mut flusher);
+        if is_made.is_err() {
+            most = usize::MAX;
+        } else if let Err(error) = flusher.flush() {
+            // Without room nothing was begun, and memory holds it.
+            is_lost = !matches!(error, StoreError::Exhausted(_));
+            tracing::warn!(%error, "what the journal has stays in memory for now");
+            most = usize::MAX;
+        }
+    });
+    // What is wrong with the export is told first: it comes before the journal.
+    is_made.and_then(|()| adopt(&mut flusher))?;
+    let replayed = replayed?;
+    table.apply(ready);
+    Ok((!is_lost).then_some((flusher, replayed)))
 }
 
 /// The state of a store that has an index which can be believed, for comparing; nothing is changed but sled's own
@@ -128,30 +171,32 @@ fn sweep(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The index if it can be believed, else a new one of the newest export; with the last commit that it holds.
-fn lower(layout: &Layout, options: &Options, exported: u64) -> Result<(Option<Home>, u64), StoreError> {
+/// The index with the last commit that it holds, if it can be believed; else it is removed.
+fn find(layout: &Layout, options: &Options, exported: u64) -> Result<Option<(Home, u64)>, StoreError> {
     let believed = believed(layout, exported);
     keep_only(layout, believed.as_ref().map(|checkpoint| checkpoint.number))?;
-    if let Some(Checkpoint { number, revision, .. }) = believed {
-        match Index::open(&layout.index(number), options.cache_bytes) {
-            Ok(index) if index.revision()? == Some(revision) => {
-                note(layout, number, revision)?;
-                return Ok((Some(Home { index, number }), revision));
-            }
-            Ok(index) => {
-                let found = index.revision()?;
-                tracing::warn!(?found, expected = revision, "the index is behind and is made again");
-            }
-            Err(error) => tracing::warn!(%error, "the index cannot be opened and is made again"),
+    let Some(Checkpoint { number, revision, .. }) = believed else { return Ok(None) };
+    match Index::open(&layout.index(number), options.cache_bytes) {
+        Ok(index) if index.revision()? == Some(revision) => {
+            note(layout, number, revision)?;
+            return Ok(Some((Home { index, number }, revision)));
         }
-        keep_only(layout, None)?;
+        Ok(index) => {
+            let found = index.revision()?;
+            tracing::warn!(?found, expected = revision, "the index is behind and is made again");
+        }
+        Err(error) => tracing::warn!(%error, "the index cannot be opened and is made again"),
     }
-    if exported == 0 {
-        return Ok((None, 0));
-    }
+    keep_only(layout, None)?;
+    Ok(None)
+}
+
+/// An index of the newest export, which can be believed from now on.
+fn make_of_export(layout: &Layout, options: &Options, exported: u64) -> Result<Home, StoreError> {
     let home = fill(layout, options, exported, 0)?;
+    fail::fail_point!("index-made");
     note(layout, home.number, exported)?;
-    Ok((Some(home), exported))
+    Ok(home)
 }
 
 /// An index and the number of its folder.
@@ -225,7 +270,8 @@ fn fill_from_export(
         return Ok(());
     }
     let export = Export::open(&*options.disk, &layout.exports(), exported)?;
-    index.fill(export.map(|entry| entry.map_err(StoreError::from)), exported)
+    let ahead = export.ahead().map_err(|e| Fault::io(&layout.exports(), "read", &e))?;
+    index.fill(ahead, exported)
 }
 
 /// Makes an index of another one, as of its last commit.

@@ -30,7 +30,7 @@ use mark::Mark;
 use segment::Id;
 
 pub(crate) use repair::cut;
-pub(crate) use replay::{Tail, replay};
+pub(crate) use replay::{Replayed, Tail, replay};
 
 /// Size of the first segment. Small, as most data directories never need another.
 const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
