@@ -25,6 +25,7 @@ mod reports;
 mod requests;
 mod rights;
 mod runs;
+mod schedules;
 mod secrets;
 mod serve;
 mod served;

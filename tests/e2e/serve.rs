@@ -15,7 +15,7 @@ const HELLO: &str = "name: hello\ninputs: { who: { type: string, default: nobody
     on: { webhook: { secret: hook-key, inputs: { who: \"${{ trigger.body.who }}\" } } }\n\
     stages:\n  greet:\n    uses: script\n    with: { print: [\"Hello, ${{ inputs.who }}!\"] }\n";
 
-fn signature(key: &str, body: &str) -> String {
+pub(crate) fn signature(key: &str, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     let bytes = mac.finalize().into_bytes();

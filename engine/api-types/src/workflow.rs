@@ -33,6 +33,9 @@ pub struct Workflow {
     pub folder: String,
     /// When it runs by itself.
     pub schedules: Vec<Schedule>,
+    /// Since when nothing starts it but people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<String>,
     /// The path that a signed request goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
@@ -48,9 +51,17 @@ pub struct Schedule {
     pub cron: String,
     /// Its time zone.
     pub timezone: String,
-    /// When it is due next; absent when it never is.
+    /// When it is due next; absent when it never is, and while the workflow is paused. A run starts up to the jitter later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<String>,
+    /// What happens at a due time when a run that it has started has not ended.
+    pub overlap: String,
+    /// The run that it has started last, as far as that matters and until it was seen to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// The due times that wait for its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// A run that is to be started.

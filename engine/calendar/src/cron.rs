@@ -2,14 +2,16 @@
 //!
 //! As crontab(5) has it: minute, hour, day of the month, month, day of the week; `*`, numbers, names of months and days,
 //! ranges, steps, lists. When both days are given, one of them is enough; a day field that begins with `*` is not given.
-//! Of a crate that reads cron we would use little: those there are take more than these five fields, say what is wrong
-//! in words for programmers, and have rules of their own for changes of the clock.
+//! Beside that, what other schedulers have added: seconds before the minutes, and special days (`day.rs`).
+//! Of a crate that reads cron we would use little: they say what is wrong in words for programmers, and have rules of their
+//! own for changes of the clock.
 
 use std::ops::Range;
 
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, Timelike as _};
 
-use crate::field::{KINDS, Set};
+use crate::day::Days;
+use crate::field::{Fault, KINDS, Set};
 use crate::{Invalid, Part};
 
 /// Longest expression, in bytes: room for every minute of an hour, one by one.
@@ -31,34 +33,37 @@ const SHORT: [(&str, &str); 6] = [
 /// A cron expression that is due some time.
 #[derive(Debug, Clone)]
 pub(crate) struct Cron {
+    seconds: Set,
     minutes: Set,
     hours: Set,
-    days: Set,
     months: Set,
-    weekdays: Set,
-    /// Whether a day has to be in `days` and in `weekdays`, not just in one of them.
-    needs_both_days: bool,
+    days: Days,
 }
 
 impl Cron {
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
-        let fields = fields(text)?;
-        let mut sets = [Set::EMPTY; 5];
-        for ((set, (field, at)), kind) in sets.iter_mut().zip(&fields).zip(&KINDS) {
-            *set = Set::parse(field, kind).map_err(|(message, help)| Invalid {
-                part: Part::Cron,
-                message,
-                at: at.clone(),
-                help,
-            })?;
-        }
-        let [minutes, hours, days, months, weekdays] = sets;
-        let needs_both_days = fields[2].0.starts_with('*') || fields[4].0.starts_with('*');
-        let cron = Self { minutes, hours, days, months, weekdays: weekdays.week(), needs_both_days };
+        let (second, fields) = fields(text)?;
+        let invalid = |at: &Range<usize>, (message, help): Fault| Invalid {
+            part: Part::Cron,
+            message,
+            at: at.clone(),
+            help,
+        };
+        let numbers = |(field, at): &Field<'_>, kind| {
+            Set::parse(field, kind, |_| Ok(false)).map_err(|fault| invalid(at, fault))
+        };
+        let [minute, hour, day, month, weekday] = &fields;
+        let [of_seconds, of_minutes, of_hours, _, of_months, _] = &KINDS;
+        let seconds = second.map_or(Ok(Set::of(0)), |second| numbers(&second, of_seconds))?;
+        let (minutes, hours, months) =
+            (numbers(minute, of_minutes)?, numbers(hour, of_hours)?, numbers(month, of_months)?);
+        let days = Days::parse(day.0, weekday.0);
+        let days = days.map_err(|(which, fault)| invalid([&day.1, &weekday.1][which], fault))?;
+        let cron = Self { seconds, minutes, hours, months, days };
         if cron.is_never() {
             let help = Some("its months have no such day".to_owned());
             let message = "this date never comes".to_owned();
-            return Err(Invalid { part: Part::Cron, message, at: fields[2].1.start..fields[3].1.end, help });
+            return Err(Invalid { part: Part::Cron, message, at: day.1.start..month.1.end, help });
         }
         Ok(cron)
     }
@@ -72,22 +77,28 @@ impl Cron {
     pub(crate) fn next_after(&self, clock: NaiveDateTime) -> Option<NaiveDateTime> {
         let today = clock.date();
         if self.has_day(today)
-            && let Some((hour, minute)) = self.time_after(clock.hour(), clock.minute())
+            && let Some((hour, minute, second)) = self.time_after(clock)
         {
-            return today.and_hms_opt(hour, minute, 0);
+            return today.and_hms_opt(hour, minute, second);
         }
         let day = self.day_from(today.succ_opt()?)?;
-        day.and_hms_opt(self.hours.at_least(0)?, self.minutes.at_least(0)?, 0)
+        day.and_hms_opt(self.hours.at_least(0)?, self.minutes.at_least(0)?, self.seconds.at_least(0)?)
     }
 
-    /// The first time of day after that minute.
-    fn time_after(&self, hour: u32, minute: u32) -> Option<(u32, u32)> {
-        if self.hours.has(hour)
-            && let Some(minute) = self.minutes.at_least(minute + 1)
-        {
-            return Some((hour, minute));
+    /// The first time of day after that one: hour, minute, second.
+    fn time_after(&self, clock: NaiveDateTime) -> Option<(u32, u32, u32)> {
+        let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
+        if self.hours.has(hour) {
+            if self.minutes.has(minute)
+                && let Some(second) = self.seconds.at_least(second + 1)
+            {
+                return Some((hour, minute, second));
+            }
+            if let Some(minute) = self.minutes.at_least(minute + 1) {
+                return Some((hour, minute, self.seconds.at_least(0)?));
+            }
         }
-        Some((self.hours.at_least(hour + 1)?, self.minutes.at_least(0)?))
+        Some((self.hours.at_least(hour + 1)?, self.minutes.at_least(0)?, self.seconds.at_least(0)?))
     }
 
     /// The first of its days that is `day` or later.
@@ -106,23 +117,23 @@ impl Cron {
     }
 
     fn has_day(&self, day: NaiveDate) -> bool {
-        let in_month = self.days.has(day.day());
-        let in_week = self.weekdays.has(day.weekday().num_days_from_sunday());
-        self.months.has(day.month())
-            && if self.needs_both_days { in_month && in_week } else { in_month || in_week }
+        self.months.has(day.month()) && self.days.has(day)
     }
 
-    /// Whether none of its months has any of its days, and no day of the week stands in for them.
+    /// Whether its days never come. Days of the week come on each date within 28 years, and within 40 where a year in between is
+    /// no leap year.
     fn is_never(&self) -> bool {
-        const LONGEST: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        let first = self.days.at_least(1).unwrap_or(1);
-        let fits = |month: u32, days: u32| self.months.has(month) && first <= days;
-        self.needs_both_days && !(1..).zip(LONGEST).any(|(month, days)| fits(month, days))
+        const YEARS: std::ops::Range<i32> = 2000..2040;
+        let first = NaiveDate::from_ymd_opt(YEARS.start, 1, 1);
+        first.and_then(|first| self.day_from(first)).is_none_or(|day| !YEARS.contains(&day.year()))
     }
 }
 
-/// The five fields and where they stand.
-fn fields(text: &str) -> Result<[(&str, Range<usize>); 5], Invalid> {
+/// A field and where it stands.
+type Field<'t> = (&'t str, Range<usize>);
+
+/// The seconds, if there are any, and the five other fields.
+fn fields(text: &str) -> Result<(Option<Field<'_>>, [Field<'_>; 5]), Invalid> {
     let refuse = |message: String, help: Option<&str>| Invalid {
         part: Part::Cron,
         message,
@@ -136,15 +147,17 @@ fn fields(text: &str) -> Result<[(&str, Range<usize>); 5], Invalid> {
         return Err(refuse(format!("`{short}` is not known here"), Some(&format!("write `{long}`"))));
     }
     let place = |field: &str| field.as_ptr() as usize - text.as_ptr() as usize;
-    let fields: Vec<_> = text
+    let mut fields: Vec<_> = text
         .split_ascii_whitespace()
         .map(|field| (field, place(field)..place(field) + field.len()))
         .collect();
     let count = fields.len();
-    fields.try_into().map_err(|_| {
+    let second = (count == 6).then(|| fields.remove(0));
+    let five = fields.try_into().map_err(|_| {
         refuse(
-            format!("a cron expression has 5 fields, not {count}"),
+            format!("a cron expression has 5 fields, or 6 with seconds before them, not {count}"),
             Some("they are minute, hour, day of the month, month, day of the week: `30 3 * * 1-5`"),
         )
-    })
+    })?;
+    Ok((second, five))
 }

@@ -11,7 +11,8 @@ pub(crate) struct Kind {
     names: &'static [&'static str],
 }
 
-pub(crate) const KINDS: [Kind; 5] = [
+pub(crate) const KINDS: [Kind; 6] = [
+    Kind { name: "second", least: 0, most: 59, names: &[] },
     Kind { name: "minute", least: 0, most: 59, names: &[] },
     Kind { name: "hour", least: 0, most: 23, names: &[] },
     Kind { name: "day of the month", least: 1, most: 31, names: &[] },
@@ -45,14 +46,22 @@ pub(crate) struct Set(u64);
 pub(crate) type Fault = (String, Option<String>);
 
 impl Set {
-    /// No number.
-    pub(crate) const EMPTY: Self = Self(0);
+    /// The set of one number.
+    pub(crate) const fn of(number: u32) -> Self {
+        Self(1 << number)
+    }
 
-    /// The set that `text` stands for: items with commas between.
-    pub(crate) fn parse(text: &str, kind: &Kind) -> Result<Self, Fault> {
+    /// The set that `text` stands for: items with commas between. `special` takes those that are no set of numbers.
+    pub(crate) fn parse(
+        text: &str,
+        kind: &Kind,
+        mut special: impl FnMut(&str) -> Result<bool, Fault>,
+    ) -> Result<Self, Fault> {
         let mut bits = 0;
         for item in text.split(',') {
-            bits |= read_item(item, kind)?;
+            if !special(item)? {
+                bits |= read_item(item, kind)?;
+            }
         }
         Ok(Self(bits))
     }
@@ -115,7 +124,7 @@ fn read_range(range: &str, first: &str, last: &str, kind: &Kind) -> Result<(u32,
     Ok((from, until))
 }
 
-fn read_number(text: &str, kind: &Kind) -> Result<u32, Fault> {
+pub(crate) fn read_number(text: &str, kind: &Kind) -> Result<u32, Fault> {
     let named = kind.names.iter().position(|name| name.eq_ignore_ascii_case(text));
     let number = match named.and_then(|index| u32::try_from(index).ok()) {
         Some(index) => Some(kind.least + index),
@@ -152,6 +161,7 @@ fn read_step(step: &str, item: &str, width: u32, kind: &Kind) -> Result<usize, F
 /// In what a field counts.
 fn scope(kind: &Kind) -> &'static str {
     match kind.name {
+        "second" => "minute",
         "minute" => "hour",
         "hour" => "day",
         "day of the month" => "month",

@@ -1,7 +1,7 @@
 //! When a cron expression in a time zone is due.
 //!
-//! Pure: time comes in, due times go out. The expression is the one of crontab(5): five fields, and nothing that other
-//! schedulers added to it (`cron.rs`). A [`Calendar`] is made once from a [`Schedule`] and then asked; its answers
+//! Pure: time comes in, due times go out. The expression is the one of crontab(5), five fields, with seconds before them where
+//! somebody wants them, and the special days `L`, `W` and `#` (`cron.rs`, `day.rs`). A [`Calendar`] is made once from a [`Schedule`] and then asked; its answers
 //! grow strictly, and take microseconds also where years lie between two of them.
 //!
 //! Where a clock is put forward or back, crontab(8) is followed:
@@ -11,6 +11,7 @@
 //!   comes twice, and has nothing to make up for an hour that does not come.
 
 mod cron;
+mod day;
 mod field;
 mod zone;
 
@@ -49,6 +50,15 @@ pub struct Invalid {
     pub at: Range<usize>,
     /// How to mend it, when that is known.
     pub help: Option<String>,
+}
+
+/// The moment that a text names: `2026-12-01`, `2026-12-01T08:00` or `2026-12-01T08:00:30` on the clock of a time zone, or RFC 3339
+/// with an offset, `2026-12-01T08:00:00+08:00`. A time of day that a clock jumps over stands for the jump. `None` where it names
+/// none, or one before 1970.
+#[must_use]
+pub fn moment(text: &str, timezone: &str) -> Option<Timestamp> {
+    let second = Zone::parse(timezone).ok()?.read(text)?;
+    u64::try_from(second).ok()?.checked_mul(1000).map(Timestamp::from_millis)
 }
 
 impl Calendar {
@@ -114,7 +124,7 @@ impl Calendar {
         match self.zone.set_back(second, ahead)? {
             None => ahead,
             Some(change) => {
-                // The minute before, as the one that the clock goes back to may itself be due.
+                // The second before, as the one that the clock goes back to may itself be due.
                 let again = self.zone.clock(change)?.checked_sub_signed(chrono::TimeDelta::seconds(1))?;
                 let again = self.next_shown(again, change - 1);
                 ahead.into_iter().chain(again).min()

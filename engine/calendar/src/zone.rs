@@ -1,12 +1,15 @@
 //! A time zone: from what its clock shows to moments, and back. Moments are seconds since the epoch.
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeZone as _};
+use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, Offset as _, TimeZone as _};
 use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
 
 use crate::{Invalid, Part};
 
 /// How far ahead a change of the clock can matter, in seconds: what it shows again, it has shown in the day before.
 const REACH: i64 = 25 * 3600;
+
+/// How a date and a time of day are written.
+const FORMATS: [&str; 2] = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
 
 /// A time zone of the IANA database.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +44,16 @@ impl Zone {
         match self.shown(clock)[0] {
             Some(moment) => Some(moment),
             None => Some(GapInfo::new(&clock, &self.0)?.end?.timestamp()),
+        }
+    }
+
+    /// The moment of a date, which is its first one, or of a date and a time of day.
+    pub(crate) fn read(self, text: &str) -> Option<i64> {
+        let date = |text: &str| text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0);
+        let clock = || FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+        match DateTime::parse_from_rfc3339(text) {
+            Ok(moment) => Some(moment.timestamp()),
+            Err(_) => self.moment(date(text).or_else(clock)?),
         }
     }
 

@@ -206,10 +206,62 @@ fn of_what_was_missed_the_latest_is_due() {
 }
 
 #[test]
+fn special_days_follow_from_the_month() {
+    // March 2026 begins with a Sunday and ends with a Tuesday; February has 28 days and ends with a Saturday.
+    for (cron, days) in [
+        ("0 0 L * *", ["2026-02-28", "2026-03-31", "2026-04-30"]),
+        ("0 0 L-3 * *", ["2026-02-25", "2026-03-28", "2026-04-27"]),
+        ("0 0 LW * *", ["2026-02-27", "2026-03-31", "2026-04-30"]),
+        // Saturday 14 February and Sunday 1 March, which may not become one of February.
+        ("0 0 14w * *", ["2026-02-13", "2026-03-13", "2026-04-14"]),
+        ("0 0 1W * *", ["2026-02-02", "2026-03-02", "2026-04-01"]),
+        ("0 0 28W * *", ["2026-02-27", "2026-03-27", "2026-04-28"]),
+        ("0 0 * * fri#2", ["2026-02-13", "2026-03-13", "2026-04-10"]),
+        ("0 0 * * 7#1", ["2026-02-01", "2026-03-01", "2026-04-05"]),
+        ("0 0 * * 5L", ["2026-02-27", "2026-03-27", "2026-04-24"]),
+        ("0 0 * * sunL", ["2026-02-22", "2026-03-29", "2026-04-26"]),
+        // Both are given: one is enough.
+        ("0 0 L * mon#1", ["2026-02-02", "2026-02-28", "2026-03-02"]),
+        ("0 0 1,L * *", ["2026-02-01", "2026-02-28", "2026-03-01"]),
+    ] {
+        let calendar = calendar(cron, "UTC");
+        let mut now = at("2026-01-31T12:00:00Z");
+        for day in days {
+            now = calendar.next_after(now).expect("it comes");
+            assert_eq!(now, at(&format!("{day}T00:00:00Z")), "{cron}");
+        }
+    }
+}
+
+#[test]
+fn a_sixth_field_in_front_counts_seconds() {
+    let every_twenty = calendar("*/20 59 23 * * *", "UTC");
+    let mut now = at("2026-01-31T12:00:00Z");
+    for due in
+        ["2026-01-31T23:59:00Z", "2026-01-31T23:59:20Z", "2026-01-31T23:59:40Z", "2026-02-01T23:59:00Z"]
+    {
+        now = every_twenty.next_after(now).expect("it comes");
+        assert_eq!(now, at(due));
+    }
+    let each = calendar("* * * * * *", "Europe/Berlin");
+    assert_eq!(
+        each.next_after(at("2026-10-25T00:59:59Z")),
+        Some(at("2026-10-25T01:00:00Z")),
+        "an hour that comes again"
+    );
+}
+
+#[test]
 fn what_is_no_schedule_is_refused_with_its_place_and_the_way_to_mend_it() {
     for (cron, at, message, help) in [
-        ("", "", "a cron expression has 5 fields, not 0", "minute, hour"),
-        ("0 0 3 * * *", "0 0 3 * * *", "a cron expression has 5 fields, not 6", "minute, hour"),
+        ("", "", "a cron expression has 5 fields, or 6 with seconds before them, not 0", "minute, hour"),
+        (
+            "0 0 3 * * * 2027",
+            "0 0 3 * * * 2027",
+            "a cron expression has 5 fields, or 6 with seconds before them, not 7",
+            "minute, hour",
+        ),
+        ("60 0 3 * * *", "60", "`60` is no second", "0 to 59"),
         ("@daily", "@daily", "`@daily` is not known here", "write `0 0 * * *`"),
         ("60 * * * *", "60", "`60` is no minute", "a number from 0 to 59"),
         ("0 24 * * *", "24", "`24` is no hour", "0 to 23"),
@@ -218,7 +270,11 @@ fn what_is_no_schedule_is_refused_with_its_place_and_the_way_to_mend_it() {
         ("0 0 * * 8", "8", "`8` is no day of the week", "0 to 7"),
         ("mon 0 * * *", "mon", "`mon` is no minute", "0 to 59"),
         ("1jan * * * *", "1jan", "`1jan` is no minute", "0 to 59"),
-        ("0 0 L * *", "L", "`L` is no day of the month", "1 to 31"),
+        ("0 0 L-28 * *", "L-28", "`L-28` is no day of the month", "from 1 to 27"),
+        ("0 0 32W * *", "32W", "`32` is no day of the month", "1 to 31"),
+        ("0 0 * * fri#6", "fri#6", "`fri#6` is no day of the week", "fri#2"),
+        ("0 0 * * L", "L", "`L` is no day of the week", "0 to 7"),
+        ("0 0 31W 4 *", "31W 4", "this date never comes", "no such day"),
         ("0 22-2 * * *", "22-2", "`22-2` goes backwards", "write `22-23,0-2`"),
         ("0 0 * * fri-mon", "fri-mon", "`fri-mon` goes backwards", "write `5-6,0-1`"),
         ("*/90 * * * *", "*/90", "the step of `*/90` leaves its range at once", "within its hour"),

@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
+use croner::parser::{CronParser, Seconds};
 use proptest::prelude::*;
 use yuanli_calendar::{Calendar, zones};
 use yuanli_model::{Schedule, Timestamp};
@@ -31,6 +32,26 @@ fn day(least: u32, most: u32) -> impl Strategy<Value = String> {
 fn cron() -> impl Strategy<Value = String> {
     (field(0, 59), field(0, 23), day(1, 31), field(1, 12), day(0, 6))
         .prop_map(|(minute, hour, day, month, weekday)| format!("{minute} {hour} {day} {month} {weekday}"))
+}
+
+/// One with seconds and special days.
+fn extended() -> impl Strategy<Value = String> {
+    let of_month = prop_oneof![
+        Just("L".to_owned()),
+        Just("LW".to_owned()),
+        (1..29_u32).prop_map(|day| format!("{day}W")),
+        day(1, 31)
+    ];
+    let of_week = prop_oneof![
+        (0..7_u32, 1..6_u32).prop_map(|(day, number)| format!("{day}#{number}")),
+        (0..7_u32).prop_map(|day| format!("{day}L")),
+        day(0, 6)
+    ];
+    (field(0, 59), field(0, 59), field(0, 23), of_month, field(1, 12), of_week).prop_map(
+        |(second, minute, hour, day, month, weekday)| {
+            format!("{second} {minute} {hour} {day} {month} {weekday}")
+        },
+    )
 }
 
 /// An expression that is due on most days, so that changes of the clock matter to it.
@@ -143,10 +164,13 @@ proptest! {
     }
 
     #[test]
-    fn fields_mean_what_another_reader_of_cron_takes_them_for(cron in cron(), moment in moment()) {
+    fn fields_mean_what_another_reader_of_cron_takes_them_for(
+        cron in prop_oneof![cron(), extended()], moment in moment(),
+    ) {
         let Some(calendar) = calendar(&cron, "UTC") else { return Ok(()) };
         let from: DateTime<Utc> = DateTime::from_timestamp(moment, 0).expect("a time");
-        let expect = Cron::from_str(&cron).expect("croner reads it").find_next_occurrence(&from, false).expect("it comes");
+        let parser = CronParser::builder().seconds(Seconds::Optional).build();
+        let expect = parser.parse(&cron).expect("croner reads it").find_next_occurrence(&from, false).expect("it comes");
         let next = calendar.next_after(millis(moment)).expect("it comes");
         prop_assert_eq!(next, millis(expect.timestamp()), "{}", cron);
     }
@@ -170,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(cron in "[0-9a-z*,/ -]{0,20}", zone in "\\PC{0,12}") {
+    fn no_text_makes_it_panic(cron in "[0-9a-zLW*,/# -]{0,20}", zone in "\\PC{0,12}") {
         let _ = calendar(&cron, &zone);
         let _ = calendar("0 0 * * *", &zone);
     }

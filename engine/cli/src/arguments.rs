@@ -149,6 +149,10 @@ pub(crate) enum WorkflowCommand {
     List,
     /// A workflow's text, and what starts it
     Show(Named),
+    /// Let schedules and webhooks start nothing of a workflow; people may, and its runs go on
+    Pause(Named),
+    /// Let what starts a paused workflow start it again; what was due meanwhile is not made up for
+    Resume(Named),
     /// Forget a workflow; its runs stay
     Delete(Named),
 }

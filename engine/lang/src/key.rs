@@ -127,8 +127,11 @@ pub(crate) const INPUT: Keys = Keys {
 pub(crate) const TRIGGERS: Keys =
     Keys { of: "`on`", known: &["schedule", "webhook", "metric", "event"], coming: &[] };
 
-pub(crate) const SCHEDULE: Keys =
-    Keys { of: "a schedule", known: &["cron", "timezone"], coming: &["inputs", "dialect"] };
+pub(crate) const SCHEDULE: Keys = Keys {
+    of: "a schedule",
+    known: &["cron", "timezone", "from", "until", "jitter", "missed", "missed_limit", "overlap", "inputs"],
+    coming: &["dialect"],
+};
 
 pub(crate) const WEBHOOK: Keys =
     Keys { of: "a webhook", known: &["secret", "inputs"], coming: &["provider", "events"] };

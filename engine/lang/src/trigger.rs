@@ -5,25 +5,26 @@
 mod event;
 mod given;
 mod metric;
+mod schedule;
 
+use yuanli_model::trigger::ScheduleTrigger;
 use yuanli_model::trigger::{EventTrigger, MetricTrigger, Webhook};
-use yuanli_model::{Schedule, SecretName, Triggers, WorkflowName};
+use yuanli_model::{SecretName, Triggers, WorkflowName};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::input::Inputs;
 use crate::key;
 use crate::node::{Entry, Kind, Node};
-use crate::schedule;
 use crate::stage;
 use crate::value::Use;
 use given::Given;
 
+pub(crate) use schedule::MAX_MISSED;
+
 /// The triggers of a document. What could not be read is reported, and missing here.
 #[derive(Debug, Default)]
 pub(crate) struct Draft<'a> {
-    schedules: Vec<Schedule>,
-    /// Where schedules are asked for, right ones or not.
-    scheduled: Option<Span>,
+    schedules: Vec<(Option<ScheduleTrigger>, Given<'a>)>,
     webhook: Option<Hook<'a>>,
     metrics: Vec<(Option<MetricTrigger>, Given<'a>)>,
     events: Vec<(Option<EventTrigger>, Given<'a>)>,
@@ -43,9 +44,10 @@ pub(crate) fn read<'a>(
     let mut draft = Draft::default();
     let entries = key::entries_of(&entry.value, entry.value_span(), "`on`", diagnostics).unwrap_or_default();
     key::check(entries, &key::TRIGGERS, diagnostics);
-    if let Some(schedule) = key::find(entries, "schedule") {
-        draft.scheduled = Some(schedule.key_span);
-        draft.schedules = read_schedules(schedule, diagnostics);
+    if let Some(entry) = key::find(entries, "schedule") {
+        let example = "`schedule: { cron: \"0 3 * * *\", timezone: Asia/Shanghai }`";
+        let found = each(entry, "a schedule", example, diagnostics);
+        draft.schedules = schedule::read(&found, entry.key_span, diagnostics);
     }
     draft.webhook = key::find(entries, "webhook").and_then(|entry| read_webhook(entry, diagnostics));
     for kind in ["metric", "event"] {
@@ -91,24 +93,6 @@ fn each<'a>(
     found
 }
 
-/// One schedule, or a list of them.
-fn read_schedules(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<Schedule> {
-    let example = "`schedule: { cron: \"0 3 * * *\", timezone: Asia/Shanghai }`";
-    let schedules = each(entry, "a schedule", example, diagnostics);
-    schedules.into_iter().filter_map(|(entries, span)| read_schedule(entries, span, diagnostics)).collect()
-}
-
-fn read_schedule(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<Schedule> {
-    key::check(entries, &key::SCHEDULE, diagnostics);
-    let Some(cron) = key::find(entries, "cron") else {
-        diagnostics.error_with(Code::MissingKey, span, "the schedule does not say when", || {
-            Some("add `cron:` with five fields, such as `cron: \"0 3 * * *\"`".to_owned())
-        });
-        return None;
-    };
-    schedule::read(cron, key::find(entries, "timezone"), diagnostics)
-}
-
 fn read_webhook<'a>(entry: &'a Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Hook<'a>> {
     let entries = key::entries_of(&entry.value, entry.value_span(), "`webhook`", diagnostics)?;
     key::check(entries, &key::WEBHOOK, diagnostics);
@@ -143,22 +127,16 @@ fn read_secret(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Secre
 impl<'a> Draft<'a> {
     /// Reports what its triggers cannot give to the inputs of a run.
     pub(crate) fn check(&self, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
-        if let Some(span) = self.scheduled {
-            for input in inputs.required() {
-                let message = format!("a schedule gives no inputs, and `{input}` has no default");
-                let help = || Some(format!("give `{input}` a default"));
-                diagnostics.error_with(Code::InputNotGiven, span, message, help);
-            }
-        }
         for given in self.given() {
             given.check(inputs, diagnostics);
         }
     }
 
     fn given(&self) -> impl Iterator<Item = &Given<'a>> {
+        let schedules = self.schedules.iter().map(|(_, given)| given);
         let hook = self.webhook.iter().map(|hook| &hook.given);
         let metrics = self.metrics.iter().map(|(_, given)| given);
-        hook.chain(metrics).chain(self.events.iter().map(|(_, given)| given))
+        schedules.chain(hook).chain(metrics).chain(self.events.iter().map(|(_, given)| given))
     }
 
     /// The expressions in it.
@@ -179,6 +157,14 @@ impl<'a> Draft<'a> {
             .events
             .into_iter()
             .filter_map(|(event, given)| Some(EventTrigger { inputs: given.into_template(), ..event? }));
-        Triggers { schedules: self.schedules, webhook, metrics: metrics.collect(), events: events.collect() }
+        let schedules = self.schedules.into_iter().filter_map(|(schedule, given)| {
+            Some(ScheduleTrigger { inputs: given.into_template(), ..schedule? })
+        });
+        Triggers {
+            schedules: schedules.collect(),
+            webhook,
+            metrics: metrics.collect(),
+            events: events.collect(),
+        }
     }
 }

@@ -457,6 +457,7 @@ fn wf030_invalid_schedule() {
             &on_alone(
                 "\n  schedule:\n    - cron: 0 3 * * *\n    - { cron: 0 3 32 * *, timezone: Asia/Shangai }",
             ),
+            &on_alone("{ schedule: { cron: 0 3 * * *, from: tomorrow, until: 2026-12-01T25:00 } }"),
         ],
     );
 }

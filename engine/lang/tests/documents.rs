@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use yuanli_lang::{Code, Severity, references};
 use yuanli_model::stage::{FanOut, Growth, RetryOn};
+use yuanli_model::trigger::{Missed, Overlap, SchedulePolicy, ScheduleTrigger};
 use yuanli_model::workflow::Older;
 use yuanli_model::{
     Expression, InputType, PluginReference, Schedule, Section, Segment, Template, Triggers, Work, Workflow,
@@ -225,14 +226,34 @@ fn triggers_are_read_in_each_of_their_forms() {
         assert_eq!(compilation.diagnostics, [], "{on}");
         compilation.workflow.expect("a workflow").triggers().clone()
     };
-    let schedule =
-        |cron: &str, timezone: &str| Schedule { cron: cron.to_owned(), timezone: timezone.to_owned() };
+    let schedule = |cron: &str, timezone: &str| ScheduleTrigger {
+        schedule: Schedule { cron: cron.to_owned(), timezone: timezone.to_owned() },
+        policy: SchedulePolicy::default(),
+        inputs: None,
+    };
     assert_eq!(triggers(""), Triggers::default());
     assert_eq!(triggers("{ schedule: { cron: 0 3 * * * } }").schedules, [schedule("0 3 * * *", "UTC")]);
     assert_eq!(
         triggers("\n  schedule:\n    - { cron: '*/5 * * * *' }\n    - cron: 0 8 * * mon-fri\n      timezone: Asia/Shanghai").schedules,
         [schedule("*/5 * * * *", "UTC"), schedule("0 8 * * mon-fri", "Asia/Shanghai")]
     );
+    let bounded = triggers(
+        "{ schedule: { cron: 0 8 * * *, timezone: Asia/Shanghai, from: 2026-12-01, until: 2026-12-24T18:00, jitter: 10m, \
+         missed: all, missed_limit: 24, overlap: queue-one, inputs: { tag: \"${{ trigger.body.due }}\" } } }",
+    );
+    let [bounded] = bounded.schedules.try_into().expect("one schedule");
+    let at = |text: &str| yuanli_calendar::moment(text, "UTC");
+    assert_eq!(
+        bounded.policy,
+        SchedulePolicy {
+            from: at("2026-11-30T16:00"),
+            until: at("2026-12-24T10:00"),
+            jitter: Duration::from_secs(600),
+            missed: Missed::All(NonZeroU32::new(24).expect("not 0")),
+            overlap: Overlap::QueueOne,
+        }
+    );
+    assert!(matches!(bounded.inputs, Some(Template::Map(_))));
     let webhook = triggers("{ webhook: { secret: hook-key } }").webhook.expect("a webhook");
     assert_eq!((webhook.secret.as_str(), webhook.inputs), ("hook-key", None));
     let webhook = triggers(

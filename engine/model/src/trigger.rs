@@ -1,22 +1,80 @@
 //! What starts a run of a workflow without a person, as a workflow declares it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::schedule::Schedule;
-use crate::{AppName, Outcome, SecretName, Template, WorkflowName};
+use crate::{AppName, Outcome, SecretName, Template, Timestamp, WorkflowName};
 
 /// The triggers of a workflow, its `on:`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Triggers {
-    /// At these times. A time that was missed while no engine ran is made up for once.
-    pub schedules: Vec<Schedule>,
+    /// At these times.
+    pub schedules: Vec<ScheduleTrigger>,
     /// By a signed HTTP request.
     pub webhook: Option<Webhook>,
     /// When something that is measured crosses a threshold.
     pub metrics: Vec<MetricTrigger>,
     /// When something happens in the engine.
     pub events: Vec<EventTrigger>,
+}
+
+/// Times at which a run starts. No two of a workflow have the same [`Schedule`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleTrigger {
+    /// When.
+    pub schedule: Schedule,
+    /// What bounds it, and what happens when it cannot be kept.
+    pub policy: SchedulePolicy,
+    /// Inputs of the run: a map; `trigger.body` is `{due}`.
+    pub inputs: Option<Template>,
+}
+
+/// What bounds a schedule, and what happens when it cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SchedulePolicy {
+    /// Due times before this one are none.
+    pub from: Option<Timestamp>,
+    /// Due times after this one are none.
+    pub until: Option<Timestamp>,
+    /// A run starts up to this much after its due time, always the same for the same one: so that not everything begins at
+    /// the full hour.
+    pub jitter: Duration,
+    /// What becomes of times that went by while no engine ran.
+    pub missed: Missed,
+    /// What happens when a run that the schedule has started has not ended.
+    pub overlap: Overlap,
+}
+
+/// What becomes of due times that went by unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missed {
+    /// Nothing.
+    Skip,
+    /// One run starts, for the latest of them.
+    #[default]
+    Once,
+    /// A run starts for each of the latest ones, at most this many.
+    All(NonZeroU32),
+}
+
+/// What happens at a due time when a run that the same schedule has started has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overlap {
+    /// Another one starts beside it.
+    #[default]
+    Allow,
+    /// The time is skipped.
+    Skip,
+    /// The next one waits for its end; of several that wait only the latest stays.
+    QueueOne,
+    /// Each waits for the end of the one before.
+    Queue,
+    /// It is cancelled, and the next one starts when it has ended, with its `finally`.
+    CancelRunning,
+    /// It is cancelled with its `finally`, and the next one starts when it has ended.
+    TerminateRunning,
 }
 
 /// A signed request to `/hooks/NAME` starts a run; NAME is the workflow's.

@@ -1,28 +1,32 @@
 //! Workflows that the engine keeps, so that others can start them: by name, by a schedule, by a signed request.
 //!
-//! Each is a row of the store: its text, and where its file lies. Each of its schedules has a mark beside it, the time
-//! that was last seen to (see [`Timetable`]); both change in one commit.
+//! Each is a row of the store: its text, and where its file lies. Each of its schedules has a mark beside it: the time
+//! that was last seen to (see [`Timetable`]) and what waits for the end of a run (see [`Line`]); both change in one commit.
+
+mod row;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use yuanli_model::trigger::SchedulePolicy;
 use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, Key, scan_all};
-use yuanli_triggers::{Firing, Slot, StartId, Timetable};
+use yuanli_triggers::{Firing, Line, Slot, StartId, Timetable};
 
 use crate::document::Document;
 use crate::file::{File, Pins};
+use row::{MarkRow, Row, seal, unseal};
 
 /// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them.
 const WORKFLOWS: [u8; 1] = [48];
 const MARKS: [u8; 1] = [49];
-const VERSION: u8 = 1;
+
+/// A schedule, and what bounds it.
+pub(crate) type Timing = (Schedule, SchedulePolicy);
 
 /// A workflow that is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +36,9 @@ pub(crate) struct Kept {
     pub(crate) text: String,
     pub(crate) origin: Origin,
     pub(crate) applied: Timestamp,
-    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) schedules: Vec<Timing>,
+    /// Since when nothing starts it but people.
+    pub(crate) paused: Option<Timestamp>,
     /// What its webhook is signed with, if it has one.
     pub(crate) secret: Option<SecretName>,
     /// The components of the plugins in it that were added by name: it runs with those that it was applied with.
@@ -42,10 +48,13 @@ pub(crate) struct Kept {
 impl Kept {
     /// The schedule that a firing is of; `None` when it has been taken out or changed since. Its place in the list may be
     /// another one by now, its id is the same.
-    pub(crate) fn schedule_of(&self, firing: &Firing) -> Option<&Schedule> {
-        let is_it =
-            |schedule: &&Schedule| StartId::of_schedule(&self.name, schedule, firing.due) == firing.id;
+    pub(crate) fn timing_of(&self, firing: &Firing) -> Option<&Timing> {
+        let is_it = |timing: &&Timing| StartId::of_schedule(&self.name, &timing.0, firing.due) == firing.id;
         self.schedules.iter().find(is_it)
+    }
+
+    fn has(&self, schedule: &Schedule) -> bool {
+        self.schedules.iter().any(|(own, _)| own == schedule)
     }
 
     /// The file that it came from.
@@ -74,6 +83,15 @@ pub(crate) struct Registry {
 struct Inner {
     workflows: BTreeMap<WorkflowName, Arc<Kept>>,
     timetable: Timetable,
+    marks: BTreeMap<(WorkflowName, Schedule), Mark>,
+}
+
+/// What is remembered of a schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mark {
+    /// The due time that was last seen to; before the first, when the schedule was asked for.
+    pub(crate) seen: Timestamp,
+    pub(crate) line: Line,
 }
 
 impl Registry {
@@ -84,18 +102,14 @@ impl Registry {
             let kept = Arc::new(kept.into_kept()?);
             inner.workflows.insert(kept.name.clone(), kept);
         }
-        let marks: BTreeMap<Key, Timestamp> = scan_all(&*store, &MARKS)
-            .await?
-            .into_iter()
-            .map(|(key, mark)| Ok((key, Timestamp::from_millis(unseal::<u64>(&mark.value)?))))
-            .collect::<anyhow::Result<_>>()?;
-        for kept in inner.workflows.values() {
-            for (slot, schedule) in slots(kept) {
-                let last = marks.get(&mark(&kept.name, schedule)).copied().unwrap_or(kept.applied);
-                if let Err(error) = inner.timetable.set(slot, schedule.clone(), last) {
-                    tracing::error!(workflow = %kept.name, %error, "a schedule is not followed");
-                }
+        for kept in inner.workflows.clone().values() {
+            for (schedule, _) in &kept.schedules {
+                let stored = store.get(&mark(&kept.name, schedule)).await?;
+                let mark = stored.map(|entry| unseal::<MarkRow>(&entry.value)).transpose()?;
+                let mark = mark.map_or(Ok(Mark::begun(kept.applied)), MarkRow::into_mark)?;
+                inner.marks.insert((kept.name.clone(), schedule.clone()), mark);
             }
+            inner.follow(kept);
         }
         Ok(Self {
             store,
@@ -114,45 +128,82 @@ impl Registry {
     }
 
     /// Keeps a document that has no errors, in place of the workflow of its name. Schedules that it had before go on from
-    /// where they were, new ones begin now.
+    /// where they were, new ones begin now. One that is paused stays so.
     pub(crate) async fn apply(&self, document: &Document, now: Timestamp) -> anyhow::Result<Arc<Kept>> {
         let workflow = document.workflow().context("the document has errors")?;
-        let kept = Arc::new(Kept {
+        let _writer = self.writer.lock().await;
+        let before = self.get(workflow.name());
+        let triggers = workflow.triggers();
+        let kept = Kept {
             name: workflow.name().clone(),
             file: document.name().to_owned(),
             text: document.text().to_owned(),
             origin: document.origin.clone(),
             applied: now,
-            schedules: workflow.triggers().schedules.clone(),
-            secret: workflow.triggers().webhook.as_ref().map(|webhook| webhook.secret.clone()),
+            schedules: triggers.schedules.iter().map(|own| (own.schedule.clone(), own.policy)).collect(),
+            paused: before.as_ref().and_then(|before| before.paused),
+            secret: triggers.webhook.as_ref().map(|webhook| webhook.secret.clone()),
             pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
-        });
-        let _writer = self.writer.lock().await;
-        let before = self.get(&kept.name);
-        let had = before.as_ref().map_or(&[][..], |before| &before.schedules);
-        let mut batch = Batch::default();
-        batch.put(key(&kept.name), seal(&Row::of(&kept)));
-        for schedule in kept.schedules.iter().filter(|schedule| !had.contains(schedule)) {
-            batch.put(mark(&kept.name, schedule), seal(&now.as_millis()));
+        };
+        let is_new = |schedule: &Schedule| before.as_ref().is_none_or(|before| !before.has(schedule));
+        let mut marks = BTreeMap::new();
+        for (schedule, _) in kept.schedules.iter().filter(|(schedule, _)| is_new(schedule)) {
+            marks.insert(schedule.clone(), Some(Mark::begun(now)));
         }
-        for schedule in had.iter().filter(|schedule| !kept.schedules.contains(schedule)) {
-            batch.delete(mark(&kept.name, schedule));
-        }
-        self.store.commit(batch).await?;
-        let mut lasts = Vec::new();
-        for (slot, schedule) in slots(&kept) {
-            let stored = self.store.get(&mark(&kept.name, schedule)).await?;
-            let last = stored.map(|entry| unseal::<u64>(&entry.value)).transpose()?;
-            lasts.push((slot, schedule.clone(), last.map_or(now, Timestamp::from_millis)));
-        }
-        let mut inner = self.lock();
-        inner.timetable.remove_workflow(&kept.name);
-        for (slot, schedule, last) in lasts {
-            // `lang` has checked it.
-            if let Err(error) = inner.timetable.set(slot, schedule, last) {
-                tracing::error!(workflow = %kept.name, %error, "a schedule is not followed");
+        for (schedule, _) in before.iter().flat_map(|before| &before.schedules) {
+            if !kept.has(schedule) {
+                marks.insert(schedule.clone(), None);
             }
         }
+        self.change(kept, marks).await
+    }
+
+    /// Stops what starts a workflow without a person, or lets it go on: then with what is due from now on.
+    pub(crate) async fn pause(
+        &self,
+        name: &WorkflowName,
+        is_paused: bool,
+        now: Timestamp,
+    ) -> anyhow::Result<Option<Arc<Kept>>> {
+        let _writer = self.writer.lock().await;
+        let Some(before) = self.get(name) else { return Ok(None) };
+        if before.paused.is_some() == is_paused {
+            return Ok(Some(before));
+        }
+        let mut marks = BTreeMap::new();
+        for (schedule, _) in &before.schedules {
+            // What waits was due before. The run that goes on is remembered.
+            let mut mark = self.mark_of(name, schedule);
+            mark.line.waiting.clear();
+            mark.seen = mark.seen.max(now);
+            marks.insert(schedule.clone(), Some(mark));
+        }
+        let kept = Kept { paused: is_paused.then_some(now), ..(*before).clone() };
+        self.change(kept, marks).await.map(Some)
+    }
+
+    /// Stores a workflow and what is to be remembered of its schedules, `None` where that is to be forgotten; then it is so.
+    async fn change(&self, kept: Kept, marks: BTreeMap<Schedule, Option<Mark>>) -> anyhow::Result<Arc<Kept>> {
+        let kept = Arc::new(kept);
+        let mut batch = Batch::default();
+        batch.put(key(&kept.name), seal(&Row::of(&kept)));
+        for (schedule, new) in &marks {
+            let key = mark(&kept.name, schedule);
+            match new {
+                Some(mark) => batch.put(key, seal(&MarkRow::of(mark))),
+                None => batch.delete(key),
+            };
+        }
+        self.store.commit(batch).await?;
+        let mut inner = self.lock();
+        for (schedule, new) in marks {
+            let of = (kept.name.clone(), schedule);
+            match new {
+                Some(mark) => inner.marks.insert(of, mark),
+                None => inner.marks.remove(&of),
+            };
+        }
+        inner.follow(&kept);
         inner.workflows.insert(kept.name.clone(), Arc::clone(&kept));
         drop(inner);
         self.changed.notify_one();
@@ -165,29 +216,60 @@ impl Registry {
         let Some(kept) = self.get(name) else { return Ok(false) };
         let mut batch = Batch::default();
         batch.delete(key(name));
-        for schedule in &kept.schedules {
+        for (schedule, _) in &kept.schedules {
             batch.delete(mark(name, schedule));
         }
         self.store.commit(batch).await?;
         let mut inner = self.lock();
         inner.timetable.remove_workflow(name);
+        inner.marks.retain(|(of, _), _| of != name);
         inner.workflows.remove(name);
         Ok(true)
     }
 
-    /// Notes that the run of a firing was started: not before it is durable.
-    pub(crate) async fn fired(&self, firing: &Firing) -> anyhow::Result<()> {
+    /// What is remembered of a schedule.
+    pub(crate) fn mark_of(&self, name: &WorkflowName, schedule: &Schedule) -> Mark {
+        self.lock()
+            .marks
+            .get(&(name.clone(), schedule.clone()))
+            .cloned()
+            .unwrap_or(Mark::begun(Timestamp::from_millis(0)))
+    }
+
+    /// The schedules of which something waits for the end of a run.
+    pub(crate) fn waiting(&self) -> Vec<(WorkflowName, Schedule)> {
+        let inner = self.lock();
+        let waiting = inner.marks.iter().filter(|(_, mark)| !mark.line.waiting.is_empty());
+        waiting.map(|(of, _)| of.clone()).collect()
+    }
+
+    /// Notes what is to be remembered of a schedule, unless there is none of that kind any more. That a run was started is
+    /// noted when that is durable.
+    pub(crate) async fn note(
+        &self,
+        name: &WorkflowName,
+        schedule: &Schedule,
+        new: Mark,
+    ) -> anyhow::Result<()> {
         let _writer = self.writer.lock().await;
-        let kept = self.get(&firing.slot.workflow);
-        let schedule = kept.as_ref().and_then(|kept| kept.schedule_of(firing));
-        let Some(schedule) = schedule else { return Ok(()) };
+        if self.get(name).is_none_or(|kept| !kept.has(schedule)) {
+            return Ok(());
+        }
         let mut batch = Batch::default();
-        batch.put(mark(&firing.slot.workflow, schedule), seal(&firing.due.as_millis()));
+        batch.put(mark(name, schedule), seal(&MarkRow::of(&new)));
         self.store.commit(batch).await?;
+        self.lock().marks.insert((name.clone(), schedule.clone()), new);
         Ok(())
     }
 
-    /// What is due now; each at most once.
+    /// When a schedule is due next.
+    pub(crate) fn due_of(&self, name: &WorkflowName, schedule: &Schedule) -> Option<Timestamp> {
+        let kept = self.get(name)?;
+        let (slot, _) = slots(&kept).find(|(_, (own, _))| own == schedule)?;
+        self.lock().timetable.due_of(&slot)
+    }
+
+    /// What is due now, once.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<Firing> {
         self.lock().timetable.due(now)
     }
@@ -207,9 +289,34 @@ impl Registry {
     }
 }
 
-fn slots(kept: &Kept) -> impl Iterator<Item = (Slot, &Schedule)> {
+impl Inner {
+    /// Follows the schedules of a workflow from where they were seen to, in place of those that it had; none where it is paused.
+    fn follow(&mut self, kept: &Kept) {
+        self.timetable.remove_workflow(&kept.name);
+        if kept.paused.is_some() {
+            return;
+        }
+        for (slot, timing) in slots(kept) {
+            let mark = self.marks.get(&(kept.name.clone(), timing.0.clone()));
+            let seen = mark.map_or(kept.applied, |mark| mark.seen);
+            // `lang` has checked it.
+            if let Err(error) = self.timetable.set(slot, timing.clone(), seen) {
+                tracing::error!(workflow = %kept.name, %error, "a schedule is not followed");
+            }
+        }
+    }
+}
+
+impl Mark {
+    /// Of a schedule that somebody asked for at that time.
+    fn begun(seen: Timestamp) -> Self {
+        Self { seen, line: Line::default() }
+    }
+}
+
+fn slots(kept: &Kept) -> impl Iterator<Item = (Slot, &Timing)> {
     let slot = |index| Slot { workflow: kept.name.clone(), index };
-    (0..).zip(&kept.schedules).map(move |(index, schedule)| (slot(index), schedule))
+    (0..).zip(&kept.schedules).map(move |(index, timing)| (slot(index), timing))
 }
 
 fn key(name: &WorkflowName) -> Key {
@@ -220,70 +327,4 @@ fn key(name: &WorkflowName) -> Key {
 fn mark(name: &WorkflowName, schedule: &Schedule) -> Key {
     let text = format!("{}\0{}\0{}", name, schedule.cron, schedule.timezone);
     Key::new([&MARKS[..], Digest::of(text.as_bytes()).as_bytes()].concat())
-}
-
-fn seal<T: Serialize>(value: &T) -> Bytes {
-    let mut bytes = vec![VERSION];
-    // Texts, numbers and lists of them are always JSON.
-    serde_json::to_writer(&mut bytes, value).expect("a row can be encoded");
-    bytes.into()
-}
-
-fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
-    match bytes.split_first() {
-        Some((&VERSION, body)) => serde_json::from_slice(body).context("a stored workflow cannot be read"),
-        Some((&version, _)) if version > VERSION => {
-            anyhow::bail!(
-                "a stored workflow has version {version}; this engine reads up to {VERSION}: use the newer one"
-            )
-        }
-        _ => anyhow::bail!("a stored workflow has no version"),
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Row {
-    name: String,
-    file: String,
-    text: String,
-    folder: String,
-    root: String,
-    applied_ms: u64,
-    /// Cron expression and time zone.
-    schedules: Vec<(String, String)>,
-    secret: Option<String>,
-    /// Plugins and the components that they are pinned to.
-    #[serde(default)]
-    pins: Vec<(String, String)>,
-}
-
-impl Row {
-    fn of(kept: &Kept) -> Self {
-        Self {
-            name: kept.name.to_string(),
-            file: kept.file.clone(),
-            text: kept.text.clone(),
-            folder: kept.origin.folder.display().to_string(),
-            root: kept.origin.root.display().to_string(),
-            applied_ms: kept.applied.as_millis(),
-            schedules: kept.schedules.iter().map(|s| (s.cron.clone(), s.timezone.clone())).collect(),
-            secret: kept.secret.as_ref().map(ToString::to_string),
-            pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
-        }
-    }
-
-    fn into_kept(self) -> anyhow::Result<Kept> {
-        let schedule = |(cron, timezone)| Schedule { cron, timezone };
-        let pin = |(uses, digest): &(String, String)| Ok((uses.parse()?, digest.parse()?));
-        Ok(Kept {
-            name: self.name.parse()?,
-            file: self.file,
-            text: self.text,
-            origin: Origin { folder: self.folder.into(), root: self.root.into() },
-            applied: Timestamp::from_millis(self.applied_ms),
-            schedules: self.schedules.into_iter().map(schedule).collect(),
-            secret: self.secret.map(|secret| secret.parse()).transpose()?,
-            pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
-        })
-    }
 }

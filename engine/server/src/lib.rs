@@ -23,6 +23,7 @@ mod lock;
 mod plan;
 mod plugins;
 mod records;
+mod schedules;
 mod secret;
 mod service;
 mod settings;

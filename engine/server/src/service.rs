@@ -18,11 +18,11 @@ use yuanli_executor::Started;
 use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Timestamp, WorkflowName};
+use yuanli_model::{Template, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Cancellation, Clock, Store};
 use yuanli_store::OpenError;
-use yuanli_triggers::{Firing, StartId};
+use yuanli_triggers::StartId;
 use yuanli_vault::Vault;
 
 use crate::document::{Document, Given, Refused, WIDTH, render};
@@ -31,12 +31,8 @@ use crate::file::{File, Pins};
 use crate::kept::{Kept, Registry};
 use crate::secret;
 use crate::workflows::Source;
-use crate::{http, socket};
+use crate::{http, schedules, socket};
 
-/// Wait after a start that failed for a reason outside of it.
-const RETRY: Duration = Duration::from_secs(1);
-/// Longest wait between two looks at the clock: it may be put forward.
-const LOOK: Duration = Duration::from_secs(30);
 /// How long requests may take to finish when the engine ends.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often a data directory is looked at that another engine has, and how long is waited in between: two seconds in all.
@@ -110,7 +106,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// For the log.
-    fn in_words(self) -> String {
+    pub(crate) fn in_words(self) -> String {
         match self {
             Self::NotFound(why)
             | Self::Invalid(why)
@@ -214,7 +210,7 @@ impl Service {
             if resumed > 0 {
                 tracing::info!(resumed, "runs go on");
             }
-            spawn(&mut tasks, "schedules", follow_schedules(Arc::clone(&shared)));
+            spawn(&mut tasks, "schedules", schedules::follow(Arc::clone(&shared)));
             spawn(&mut tasks, "warming", warm(Arc::clone(&shared)));
         }
         let failed = asked_or_failed(&stop, &mut tasks).await;
@@ -311,59 +307,7 @@ async fn warm(shared: Arc<Shared>) {
     shared.stop.cancelled().await;
 }
 
-/// Starts what is due, when it is. What cannot be started for now is tried again and keeps nothing else waiting.
-async fn follow_schedules(shared: Arc<Shared>) {
-    // With what was told of each.
-    let mut failed: Vec<(Firing, String)> = Vec::new();
-    loop {
-        let mut firings = std::mem::take(&mut failed);
-        for due in shared.registry.due(shared.clock.now()) {
-            // Of the times of a schedule that were missed the latest stands for all.
-            firings.retain(|(firing, _)| firing.slot != due.slot);
-            firings.push((due, String::new()));
-        }
-        for (firing, told) in firings {
-            let Err(error) = shared.fire(&firing).await else { continue };
-            let error = format!("{error:#}");
-            if error != told {
-                let workflow = &firing.slot.workflow;
-                tracing::error!(%workflow, error, "cannot be started by its schedule; it is tried again");
-            }
-            failed.push((firing, error));
-        }
-        let next = shared.registry.next().map_or(LOOK, |next| next.since(shared.clock.now()).min(LOOK));
-        let wait = if failed.is_empty() { next } else { next.min(RETRY) };
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            () = shared.registry.changed() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-}
-
 impl Shared {
-    /// Starts the run of a schedule. An error is what this machine fails at, which is to be tried again; what is wrong with
-    /// the workflow is told, and the time is over.
-    async fn fire(&self, firing: &Firing) -> anyhow::Result<()> {
-        let name = &firing.slot.workflow;
-        let Some(kept) = self.registry.get(name).filter(|kept| kept.schedule_of(firing).is_some()) else {
-            return Ok(());
-        };
-        match self.start(&kept, Given::Values(Map::new()), Some(firing.id.to_string())).await {
-            Ok(started) => tracing::info!(workflow = %name, run = %started.run, "started by its schedule"),
-            Err(Refusal::Internal(error)) => return Err(error),
-            Err(refusal) => {
-                let why = refusal.in_words();
-                tracing::error!(workflow = %name, "cannot be started by its schedule: {why}");
-            }
-        }
-        if let Err(error) = self.registry.fired(firing).await {
-            // The cause of the run is stored with it: it will not be started again.
-            tracing::warn!(workflow = %name, error = format!("{error:#}"), "the start is not noted");
-        }
-        Ok(())
-    }
-
     /// Starts a run of a workflow that is kept; not before the engine has cleared up.
     pub(crate) async fn start(
         &self,
@@ -411,6 +355,9 @@ impl Shared {
         let Some(secret) = &kept.secret else {
             return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
         };
+        if kept.paused.is_some() {
+            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
+        }
         let key = self.secrets.get(secret, &kept.name).map_err(|why| refuse(&why))?;
         yuanli_triggers::verify(key.expose(), body, header(yuanli_triggers::SIGNATURE_HEADER))
             .map_err(|why| refuse(&why))?;
@@ -426,20 +373,14 @@ impl Shared {
         let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
         let template = workflow.triggers().webhook.as_ref().and_then(|webhook| webhook.inputs.as_ref());
         let Some(template) = template else { return Ok(Map::new()) };
-        let body: Value = serde_json::from_slice(body).map_err(|error| {
+        let body = serde_json::from_slice(body).map_err(|error| {
             Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}"))
         })?;
-        let trigger = Map::from_iter([("body".to_owned(), body)]);
-        let scope = Scope { trigger: Some(&trigger), ..Scope::default() };
-        match yuanli_expr::render(template, &scope) {
-            Ok(Value::Object(inputs)) => Ok(inputs),
-            Ok(_) => Err(Refusal::Invalid("the inputs of the webhook are no map".to_owned())),
-            Err(error) => Err(Refusal::Invalid(format!("the inputs cannot be read from the body: {error}"))),
-        }
+        inputs_from(template, body)
     }
 
     /// Compiles a document; the workflows that it runs are those that are kept.
-    async fn compile(&self, file: File) -> anyhow::Result<Document> {
+    pub(crate) async fn compile(&self, file: File) -> anyhow::Result<Document> {
         self.engine.library().compile(file, Source::Kept(&self.registry)).await
     }
 
@@ -464,10 +405,16 @@ impl Shared {
             Refusal::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them"))
         })
     }
+}
 
-    /// When a schedule is due next.
-    pub(crate) fn next_of(&self, schedule: &yuanli_model::Schedule) -> Option<Timestamp> {
-        yuanli_calendar::Calendar::parse(schedule).ok()?.next_after(self.clock.now())
+/// The inputs that a trigger gives, with what it has told as `trigger.body`.
+pub(crate) fn inputs_from(template: &Template, body: Value) -> Result<Map<String, Value>, Refusal> {
+    let trigger = Map::from_iter([("body".to_owned(), body)]);
+    let scope = Scope { trigger: Some(&trigger), ..Scope::default() };
+    match yuanli_expr::render(template, &scope) {
+        Ok(Value::Object(inputs)) => Ok(inputs),
+        Ok(_) => Err(Refusal::Invalid("the inputs of the trigger are no map".to_owned())),
+        Err(error) => Err(Refusal::Invalid(format!("the inputs of the trigger cannot be read: {error}"))),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What fires when: with a clock that goes forward, stands still, jumps, and goes back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use yuanli_calendar::Calendar;
+use yuanli_model::trigger::{Missed, SchedulePolicy};
 use yuanli_model::{Schedule, Timestamp};
-use yuanli_triggers::{Slot, StartId, Timetable};
+use yuanli_triggers::{LATE, Slot, StartId, Timetable};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -26,11 +29,15 @@ fn schedule(cron: &str) -> Schedule {
     Schedule { cron: cron.to_owned(), timezone: "UTC".to_owned() }
 }
 
+fn kept(cron: &str) -> (Schedule, SchedulePolicy) {
+    (schedule(cron), SchedulePolicy::default())
+}
+
 /// A timetable in which all times before Monday are behind.
 fn timetable(schedules: &[(&str, u32, &str)]) -> Timetable {
     let mut timetable = Timetable::new();
     for (workflow, index, cron) in schedules {
-        timetable.set(slot(workflow, *index), schedule(cron), at(0)).expect("a schedule");
+        timetable.set(slot(workflow, *index), kept(cron), at(0)).expect("a schedule");
     }
     timetable
 }
@@ -91,23 +98,92 @@ fn a_firing_that_was_not_stored_comes_again_with_the_same_id() {
     assert_eq!(before, after);
     // It died after: the firing is behind.
     let mut table = Timetable::new();
-    let next = table.set(slot("a", 0), schedule("0 * * * *"), after[0].due).expect("a schedule");
+    let next = table.set(slot("a", 0), kept("0 * * * *"), after[0].due).expect("a schedule");
     assert_eq!((next, table.due(at(HOUR + 40 * MINUTE))), (Some(at(2 * HOUR)), vec![]));
 }
 
 #[test]
 fn what_is_replaced_or_taken_out_fires_no_more() {
     let mut table = timetable(&[("a", 0, "0 * * * *"), ("a", 1, "5 * * * *"), ("ab", 0, "10 * * * *")]);
-    table.set(slot("a", 0), schedule("20 * * * *"), at(0)).expect("a schedule");
+    table.set(slot("a", 0), kept("20 * * * *"), at(0)).expect("a schedule");
     assert_eq!(table.len(), 3);
     table.remove_workflow(&slot("a", 0).workflow);
     assert_eq!((table.len(), table.next()), (1, Some(at(10 * MINUTE))));
     assert!(table.remove(&slot("ab", 0)) && !table.remove(&slot("ab", 0)));
     assert_eq!((table.is_empty(), table.next(), table.due(at(DAY))), (true, None, vec![]));
     // A wrong schedule does not leave the old one behind.
-    table.set(slot("a", 0), schedule("0 * * * *"), at(0)).expect("a schedule");
-    table.set(slot("a", 0), schedule("0 25 * * *"), at(0)).expect_err("no schedule");
+    table.set(slot("a", 0), kept("0 * * * *"), at(0)).expect("a schedule");
+    table.set(slot("a", 0), kept("0 25 * * *"), at(0)).expect_err("no schedule");
     assert!(table.is_empty() && table.due(at(DAY)).is_empty());
+}
+
+/// A timetable with one schedule that begins on Monday, as `a`.
+fn with(cron: &str, policy: SchedulePolicy) -> Timetable {
+    let mut table = Timetable::new();
+    table.set(slot("a", 0), (schedule(cron), policy), at(0)).expect("a schedule");
+    table
+}
+
+fn dues(table: &mut Timetable, now: u64) -> Vec<u64> {
+    fired(table, now).into_iter().map(|(_, _, due)| due).collect()
+}
+
+#[test]
+fn what_was_missed_is_passed_over_made_up_for_once_or_each_time() {
+    let all = |limit| Missed::All(NonZeroU32::new(limit).expect("not 0"));
+    for (missed, seen) in [
+        (Missed::Skip, vec![]),
+        (Missed::Once, vec![5 * HOUR]),
+        (all(100), vec![HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 5 * HOUR]),
+        (all(2), vec![4 * HOUR, 5 * HOUR]),
+        (all(1), vec![5 * HOUR]),
+    ] {
+        let mut table = with("0 * * * *", SchedulePolicy { missed, ..SchedulePolicy::default() });
+        assert_eq!(dues(&mut table, 5 * HOUR + 30 * MINUTE), seen, "{missed:?}");
+        // What comes in time is no matter of this; a minute is in time.
+        assert_eq!(dues(&mut table, 6 * HOUR + MINUTE), [6 * HOUR], "{missed:?}");
+        assert_eq!(table.next(), Some(at(7 * HOUR)));
+    }
+    // Of a year of minutes the last three, without looking at half a million.
+    let mut table = with("* * * * *", SchedulePolicy { missed: all(3), ..SchedulePolicy::default() });
+    let year = 365 * DAY;
+    assert_eq!(dues(&mut table, year), [year - 2 * MINUTE, year - MINUTE, year]);
+}
+
+#[test]
+fn a_schedule_has_a_beginning_and_an_end() {
+    let policy = SchedulePolicy {
+        from: Some(at(3 * HOUR)),
+        until: Some(at(5 * HOUR)),
+        missed: Missed::All(NonZeroU32::new(100).expect("not 0")),
+        ..SchedulePolicy::default()
+    };
+    let mut table = with("0 * * * *", policy);
+    assert_eq!(table.next(), Some(at(3 * HOUR)), "the first moment counts");
+    assert_eq!(dues(&mut table, DAY), [3 * HOUR, 4 * HOUR, 5 * HOUR], "and so does the last");
+    assert_eq!((table.next(), table.len()), (None, 1));
+}
+
+#[test]
+fn jitter_spreads_starts_and_is_the_same_for_the_same_time() {
+    let policy = SchedulePolicy { jitter: Duration::from_secs(600), ..SchedulePolicy::default() };
+    let starts = |cron: &str| {
+        let mut table = with(cron, policy);
+        let mut starts = Vec::new();
+        for hour in 1..=200 {
+            let next = table.next().expect("there is one").as_millis() - MONDAY;
+            assert!(next >= hour * HOUR && next < hour * HOUR + 10 * MINUTE, "{hour}: {next}");
+            assert_eq!(dues(&mut table, next - 1), [0; 0]);
+            assert_eq!(dues(&mut table, next), [hour * HOUR], "the due time is that of the schedule");
+            starts.push(next % HOUR);
+        }
+        starts
+    };
+    let first = starts("0 * * * *");
+    assert_eq!(first, starts("0 * * * *"));
+    assert_ne!(first, starts("0 */1 * * *"), "another schedule has others");
+    let mean = first.iter().sum::<u64>() / first.len() as u64;
+    assert!((4 * MINUTE..6 * MINUTE).contains(&mean), "{mean} ms is far from the middle");
 }
 
 #[derive(Debug, Clone)]
@@ -152,7 +228,7 @@ proptest! {
                     let (slot, schedule) = (slot(&format!("w{index}"), 0), schedule(CRONS[cron]));
                     // Asked for now, or the same as before: then what is behind stays behind.
                     let last = model.get(&slot).filter(|(old, _)| *old == schedule).map_or(at(now), |(_, last)| *last);
-                    table.set(slot.clone(), schedule.clone(), last).expect("a schedule");
+                    table.set(slot.clone(), (schedule.clone(), SchedulePolicy::default()), last).expect("a schedule");
                     // Another schedule, or the clock put back before it was asked for again: its times begin anew.
                     if model.get(&slot).is_none_or(|(old, _)| *old != schedule) {
                         started.remove(&slot);
@@ -166,7 +242,7 @@ proptest! {
                 Step::Crash => {
                     table = Timetable::new();
                     for (slot, (schedule, last)) in &model {
-                        table.set(slot.clone(), schedule.clone(), *last).expect("a schedule");
+                        table.set(slot.clone(), (schedule.clone(), SchedulePolicy::default()), *last).expect("a schedule");
                     }
                 }
             }
@@ -174,9 +250,10 @@ proptest! {
             let mut expect = Vec::new();
             for (slot, (schedule, last)) in &mut model {
                 let calendar = Calendar::parse(schedule).expect("a schedule");
-                if let Some(due) = calendar.missed(*last, at(now)) {
-                    expect.push((due, slot.clone()));
-                    *last = due;
+                while let Some(due) = calendar.next_after(*last).filter(|due| *due <= at(now)) {
+                    let is_late = at(now).since(due) > LATE;
+                    *last = if is_late { calendar.missed(*last, at(now)).expect("there is one") } else { due };
+                    expect.push((*last, slot.clone()));
                 }
             }
             expect.sort();

@@ -23,6 +23,8 @@ pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow
         WorkflowCommand::Apply(arguments) => apply(global, &engine(global).await?, arguments).await,
         WorkflowCommand::List => list(global, &engine(global).await?).await,
         WorkflowCommand::Show(named) => show(global, &engine(global).await?, &named).await,
+        WorkflowCommand::Pause(named) => set_paused(global, &named, "pause").await,
+        WorkflowCommand::Resume(named) => set_paused(global, &named, "resume").await,
         WorkflowCommand::Delete(Named { name }) => {
             let path = format!("/api/v1/workflows/{}", escaped(&name));
             engine(global).await?.tell(Method::DELETE, &path, None::<&()>).await?;
@@ -46,10 +48,40 @@ async fn apply(global: &Global, engine: &Client, arguments: Apply) -> anyhow::Re
     Ok(Exit::Done)
 }
 
+async fn set_paused(global: &Global, Named { name }: &Named, verb: &str) -> anyhow::Result<Exit> {
+    let path = format!("/api/v1/workflows/{}/{verb}", escaped(name));
+    let workflow: Workflow = engine(global).await?.post(&path, &(), None).await?;
+    if global.json {
+        output::json(&workflow)?;
+        return Ok(Exit::Done);
+    }
+    match &workflow.paused_at {
+        Some(_) => output::note(format_args!(
+            "workflow {name} is paused: schedules and webhooks start nothing; its runs go on"
+        )),
+        None => {
+            output::note(format_args!("workflow {name} goes on; what was due meanwhile is not made up for"))
+        }
+    }
+    describe(&workflow);
+    Ok(Exit::Done)
+}
+
 fn describe(workflow: &Workflow) {
+    if let Some(paused) = &workflow.paused_at {
+        output::note(format_args!("  paused since {} UTC", output::time(paused)));
+    }
     for schedule in &workflow.schedules {
-        let next = schedule.next_at.as_deref().map_or("never".to_owned(), output::time);
-        output::note(format_args!("  at {} {}: next {next} UTC", schedule.cron, schedule.timezone));
+        let next = match &schedule.next_at {
+            Some(next) => format!("next {} UTC", output::time(next)),
+            None if workflow.paused_at.is_some() => "paused".to_owned(),
+            None => "never again".to_owned(),
+        };
+        output::note(format_args!("  at {} {}: {next}", schedule.cron, schedule.timezone));
+        if let (Some(run), [_, ..]) = (&schedule.running, &schedule.waiting[..]) {
+            let waiting: Vec<String> = schedule.waiting.iter().map(|due| output::time(due)).collect();
+            output::note(format_args!("    waits for run {run}: {}", waiting.join(", ")));
+        }
     }
     if let Some(path) = &workflow.webhook {
         output::note(format_args!("  by signed POST to {path}"));
@@ -64,7 +96,10 @@ async fn list(global: &Global, engine: &Client) -> anyhow::Result<Exit> {
     }
     let rows = page.items.into_iter().map(|workflow| {
         let next = workflow.schedules.iter().filter_map(|schedule| schedule.next_at.as_deref()).min();
-        let next = next.map(output::time).unwrap_or_default();
+        let next = match &workflow.paused_at {
+            Some(_) => "paused".to_owned(),
+            None => next.map(output::time).unwrap_or_default(),
+        };
         let version = output::short_digest(&workflow.version).to_owned();
         vec![
             workflow.name,

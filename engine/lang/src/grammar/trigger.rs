@@ -2,6 +2,7 @@
 
 use super::{Map, Shape, optional, required};
 use crate::key;
+use crate::trigger::MAX_MISSED;
 
 const GIVEN: Shape = Shape::Names(&Shape::Any);
 
@@ -15,7 +16,7 @@ pub(super) static TRIGGERS: Map = Map {
             "schedule",
             Shape::Either(&[Shape::Map(&SCHEDULE), Shape::List(&Shape::Map(&SCHEDULE))]),
             "{ cron: \"0 3 * * *\", timezone: Europe/Berlin }",
-            "At these times; one schedule, or a list. A time that was missed while no engine ran is made up for once.",
+            "At these times; one schedule, or a list.",
         ),
         optional(
             "webhook",
@@ -40,6 +41,15 @@ pub(super) static TRIGGERS: Map = Map {
     others: None,
 };
 
+const OVERLAPS: &[(&str, &str)] = &[
+    ("allow", "Another one starts beside it. The default."),
+    ("skip", "The time is skipped."),
+    ("queue-one", "The next one waits for its end; of several that wait the latest stays."),
+    ("queue", "Each waits for the end of the one before, at most 100."),
+    ("cancel-running", "It is cancelled, and the next one starts when it has ended, with its `finally`."),
+    ("terminate-running", "It is cancelled with its `finally`, and the next one starts when it has ended."),
+];
+
 static SCHEDULE: Map = Map {
     name: "schedule",
     about: "Times at which a run starts.",
@@ -49,13 +59,57 @@ static SCHEDULE: Map = Map {
             "cron",
             Shape::Text,
             "\"0 3 * * *\"",
-            "Five fields: minute, hour, day of the month, month, day of the week.",
+            "Five fields: minute, hour, day of the month, month, day of the week; seconds may come before them.",
         ),
         optional(
             "timezone",
             Shape::Text,
             "Europe/Berlin",
             "The time zone of the fields, by its name in the tz database. Default UTC.",
+        ),
+        optional(
+            "from",
+            Shape::Text,
+            "2026-12-01",
+            "The first moment that counts: a date, a date with a time of day (`2026-12-01T08:00`), or with an offset (RFC 3339).",
+        ),
+        optional("until", Shape::Text, "2027-02-01", "The last moment that counts."),
+        optional(
+            "jitter",
+            Shape::Duration,
+            "10m",
+            "A run starts up to this much later; always the same for the same due time.",
+        ),
+        optional(
+            "missed",
+            Shape::Words(
+                &[
+                    ("skip", "Nothing."),
+                    ("once", "One run starts, for the latest of them. The default."),
+                    ("all", "A run starts for each of them, at most `missed_limit`."),
+                ],
+                super::all,
+            ),
+            "skip",
+            "What becomes of times that went by while no engine ran.",
+        ),
+        optional(
+            "missed_limit",
+            Shape::Whole(1, MAX_MISSED as u64),
+            "24",
+            "Most times that `missed: all` makes up for: the latest ones. Default 100.",
+        ),
+        optional(
+            "overlap",
+            Shape::Words(OVERLAPS, super::all),
+            "skip",
+            "What happens at a due time when a run that the same schedule has started has not ended.",
+        ),
+        optional(
+            "inputs",
+            GIVEN,
+            "{ day: \"${{ trigger.body.due }}\" }",
+            "Inputs of the run; `trigger.body` is `{due}`, the due time as RFC 3339 in UTC.",
         ),
     ],
     one_of: &[],

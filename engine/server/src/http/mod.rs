@@ -54,6 +54,8 @@ fn api() -> Router<Arc<Shared>> {
     Router::new()
         .route("/api/v1/workflows", get(workflows::list).post(workflows::apply))
         .route("/api/v1/workflows/{name}", get(workflows::show).delete(workflows::delete))
+        .route("/api/v1/workflows/{name}/pause", post(workflows::pause))
+        .route("/api/v1/workflows/{name}/resume", post(workflows::resume))
         .route("/api/v1/runs", get(runs::list).post(runs::start))
         .route("/api/v1/runs/{run}", get(runs::show))
         .route("/api/v1/runs/{run}/updates", get(runs::updates))

@@ -4,10 +4,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types as api;
+use yuanli_model::trigger::Overlap;
 
 use super::{Answer, Engine};
 use crate::body::rfc3339;
-use crate::kept::Kept;
+use crate::kept::{Kept, Timing};
 use crate::service::{Refusal, Shared};
 
 pub(super) async fn list(State(shared): Engine) -> Json<api::List<api::Workflow>> {
@@ -36,19 +37,53 @@ pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> A
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn pause(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Workflow>> {
+    set_paused(&shared, &name, true).await
+}
+
+pub(super) async fn resume(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Workflow>> {
+    set_paused(&shared, &name, false).await
+}
+
+async fn set_paused(shared: &Shared, name: &str, is_paused: bool) -> Answer<Json<api::Workflow>> {
+    let kept = shared.find(name)?;
+    let changed = shared.registry.pause(&kept.name, is_paused, shared.clock.now()).await?;
+    let kept = changed.ok_or_else(|| Refusal::NotFound(format!("there is no workflow `{name}`")))?;
+    Ok(Json(body(shared, &kept)))
+}
+
 fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
-    let schedule = |schedule: &yuanli_model::Schedule| api::Schedule {
-        cron: schedule.cron.clone(),
-        timezone: schedule.timezone.clone(),
-        next_at: shared.next_of(schedule).map(rfc3339),
-    };
     api::Workflow {
         name: kept.name.to_string(),
         version: kept.version().to_string(),
         applied_at: rfc3339(kept.applied),
         folder: kept.origin.folder.display().to_string(),
-        schedules: kept.schedules.iter().map(schedule).collect(),
+        schedules: kept.schedules.iter().map(|timing| schedule(shared, kept, timing)).collect(),
+        paused_at: kept.paused.map(rfc3339),
         webhook: kept.secret.as_ref().map(|_| format!("/hooks/{}", kept.name)),
         text: None,
+    }
+}
+
+fn schedule(shared: &Shared, kept: &Kept, (schedule, policy): &Timing) -> api::Schedule {
+    let line = shared.registry.mark_of(&kept.name, schedule).line;
+    api::Schedule {
+        cron: schedule.cron.clone(),
+        timezone: schedule.timezone.clone(),
+        next_at: shared.registry.due_of(&kept.name, schedule).map(rfc3339),
+        overlap: overlap(policy.overlap).to_owned(),
+        running: line.running.map(|run| run.to_string()),
+        waiting: line.waiting.into_iter().map(rfc3339).collect(),
+    }
+}
+
+fn overlap(overlap: Overlap) -> &'static str {
+    match overlap {
+        Overlap::Allow => "allow",
+        Overlap::Skip => "skip",
+        Overlap::QueueOne => "queue-one",
+        Overlap::Queue => "queue",
+        Overlap::CancelRunning => "cancel-running",
+        Overlap::TerminateRunning => "terminate-running",
     }
 }

@@ -1,0 +1,147 @@
+//! `on.schedule`: times at which a run starts.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use yuanli_model::trigger::{Missed, Overlap, SchedulePolicy, ScheduleTrigger};
+use yuanli_model::{Schedule, Timestamp};
+
+use super::given::Given;
+use crate::diagnostic::{Code, Diagnostics, Span};
+use crate::key;
+use crate::node::Entry;
+use crate::schedule;
+
+/// Most times that are made up for.
+pub(crate) const MAX_MISSED: u32 = 1000;
+/// How many are when nobody says.
+const MISSED: NonZeroU32 = NonZeroU32::new(100).expect("not 0");
+
+/// Ways to make up for what was missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Skip,
+    Once,
+    All,
+}
+
+/// Reads each schedule of `found`; `place` is where schedules are asked for.
+pub(super) fn read<'a>(
+    found: &[(&'a [Entry], Span)],
+    place: Span,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<(Option<ScheduleTrigger>, Given<'a>)> {
+    let mut read: Vec<(Option<ScheduleTrigger>, Given<'a>)> = Vec::new();
+    for &(entries, span) in found {
+        key::check(entries, &key::SCHEDULE, diagnostics);
+        let given = Given::read("the schedule", entries, place, diagnostics);
+        let trigger = read_trigger(entries, span, diagnostics);
+        let is_known = |schedule: &Schedule| {
+            read.iter().any(|(other, _)| other.as_ref().is_some_and(|other| other.schedule == *schedule))
+        };
+        // What was started for which due time is remembered by the schedule alone.
+        if trigger.as_ref().is_some_and(|trigger| is_known(&trigger.schedule)) {
+            let cron = key::find(entries, "cron").map_or(span, Entry::value_span);
+            let message = "the workflow has this schedule already";
+            diagnostics.error_with(Code::Contradiction, cron, message, || {
+                Some(
+                    "leave one out; what differs from time to time can follow from `trigger.body.due`"
+                        .to_owned(),
+                )
+            });
+        }
+        read.push((trigger, given));
+    }
+    read
+}
+
+fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<ScheduleTrigger> {
+    let schedule = match key::find(entries, "cron") {
+        Some(cron) => schedule::read(cron, key::find(entries, "timezone"), diagnostics),
+        None => {
+            diagnostics.error_with(Code::MissingKey, span, "the schedule does not say when", || {
+                Some("add `cron:` with five fields, such as `cron: \"0 3 * * *\"`".to_owned())
+            });
+            None
+        }
+    };
+    let timezone = schedule.as_ref().map_or("UTC", |schedule| &schedule.timezone);
+    let from = read_moment(entries, "from", timezone, diagnostics);
+    let until = read_moment(entries, "until", timezone, diagnostics);
+    if let (Some(Some(from)), Some(Some(until)), Some(entry)) = (from, until, key::given(entries, "until"))
+        && until < from
+    {
+        let message = "the schedule is over before it begins: `until` is before `from`";
+        diagnostics.error(Code::Contradiction, entry.value_span(), message);
+    }
+    let jitter = key::given(entries, "jitter").map(|entry| key::duration_of(entry, diagnostics));
+    let missed = read_missed(entries, diagnostics);
+    let overlap = key::given(entries, "overlap").map(|entry| key::word_of(entry, &OVERLAPS, diagnostics));
+    let policy = SchedulePolicy {
+        from: from?,
+        until: until?,
+        jitter: jitter.unwrap_or(Some(Duration::ZERO))?,
+        missed: missed?,
+        overlap: overlap.unwrap_or(Some(Overlap::default()))?,
+    };
+    Some(ScheduleTrigger { schedule: schedule?, policy, inputs: None })
+}
+
+const OVERLAPS: [(&str, Overlap); 6] = [
+    ("allow", Overlap::Allow),
+    ("skip", Overlap::Skip),
+    ("queue-one", Overlap::QueueOne),
+    ("queue", Overlap::Queue),
+    ("cancel-running", Overlap::CancelRunning),
+    ("terminate-running", Overlap::TerminateRunning),
+];
+
+/// `None` when it is wrong, and the moment, if there is one.
+#[allow(clippy::option_option, reason = "left out and wrong are different answers")]
+fn read_moment(
+    entries: &[Entry],
+    name: &str,
+    timezone: &str,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<Option<Timestamp>> {
+    let Some(entry) = key::given(entries, name) else { return Some(None) };
+    let text = key::text_of(entry, diagnostics)?;
+    let moment = yuanli_calendar::moment(text, timezone);
+    if moment.is_none() {
+        let message = format!("`{text}` is no moment");
+        diagnostics.error_with(Code::InvalidSchedule, entry.value_span(), message, || {
+            Some(
+                "write a date, such as `2026-12-01`, or one with a time of day, such as `2026-12-01T08:00`"
+                    .to_owned(),
+            )
+        });
+    }
+    moment.map(Some)
+}
+
+fn read_missed(entries: &[Entry], diagnostics: &mut Diagnostics<'_>) -> Option<Missed> {
+    const WAYS: [(&str, Way); 3] = [("skip", Way::Skip), ("once", Way::Once), ("all", Way::All)];
+    let way = match key::given(entries, "missed") {
+        None => Some(Way::Once),
+        Some(entry) => key::word_of(entry, &WAYS, diagnostics),
+    };
+    let Some(entry) = key::given(entries, "missed_limit") else {
+        return Some(missed(way?, MISSED));
+    };
+    if way.is_some_and(|way| way != Way::All) {
+        let message = "`missed_limit` bounds how many missed times are made up for, and here it is not all";
+        diagnostics.error_with(Code::Contradiction, entry.key_span, message, || {
+            Some("leave it out, or add `missed: all`".to_owned())
+        });
+    }
+    let limit = key::number_of(entry, 1..=MAX_MISSED, diagnostics).and_then(NonZeroU32::new);
+    Some(missed(way?, limit?))
+}
+
+fn missed(way: Way, limit: NonZeroU32) -> Missed {
+    match way {
+        Way::Skip => Missed::Skip,
+        Way::Once => Missed::Once,
+        Way::All => Missed::All(limit),
+    }
+}

@@ -1,0 +1,227 @@
+//! Workflows that are kept, and what is remembered of their schedules, as they are stored: a byte of version, then JSON.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use yuanli_model::trigger::{Missed, Overlap, SchedulePolicy};
+use yuanli_model::{Schedule, Timestamp};
+use yuanli_ports::plugins::Origin;
+use yuanli_triggers::Line;
+
+use super::{Kept, Mark, Timing};
+
+const VERSION: u8 = 1;
+
+pub(super) fn seal<T: Serialize>(value: &T) -> Bytes {
+    let mut bytes = vec![VERSION];
+    // Texts, numbers and lists of them are always JSON.
+    serde_json::to_writer(&mut bytes, value).expect("a row can be encoded");
+    bytes.into()
+}
+
+pub(super) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => serde_json::from_slice(body).context("a stored workflow cannot be read"),
+        Some((&version, _)) if version > VERSION => {
+            anyhow::bail!(
+                "a stored workflow has version {version}; this engine reads up to {VERSION}: use the newer one"
+            )
+        }
+        _ => anyhow::bail!("a stored workflow has no version"),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Row {
+    name: String,
+    file: String,
+    text: String,
+    folder: String,
+    root: String,
+    applied_ms: u64,
+    schedules: Vec<TimingRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused_ms: Option<u64>,
+    secret: Option<String>,
+    /// Plugins and the components that they are pinned to.
+    #[serde(default)]
+    pins: Vec<(String, String)>,
+}
+
+impl Row {
+    pub(super) fn of(kept: &Kept) -> Self {
+        Self {
+            name: kept.name.to_string(),
+            file: kept.file.clone(),
+            text: kept.text.clone(),
+            folder: kept.origin.folder.display().to_string(),
+            root: kept.origin.root.display().to_string(),
+            applied_ms: kept.applied.as_millis(),
+            schedules: kept.schedules.iter().map(TimingRow::of).collect(),
+            paused_ms: kept.paused.map(Timestamp::as_millis),
+            secret: kept.secret.as_ref().map(ToString::to_string),
+            pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
+        }
+    }
+
+    pub(super) fn into_kept(self) -> anyhow::Result<Kept> {
+        let pin = |(uses, digest): &(String, String)| Ok((uses.parse()?, digest.parse()?));
+        Ok(Kept {
+            name: self.name.parse()?,
+            file: self.file,
+            text: self.text,
+            origin: Origin { folder: self.folder.into(), root: self.root.into() },
+            applied: Timestamp::from_millis(self.applied_ms),
+            schedules: self.schedules.into_iter().map(TimingRow::into_timing).collect(),
+            paused: self.paused_ms.map(Timestamp::from_millis),
+            secret: self.secret.map(|secret| secret.parse()).transpose()?,
+            pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+/// A schedule with what bounds it; before there was anything that could, the expression and the zone alone.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TimingRow {
+    Plain(String, String),
+    Bounded {
+        cron: String,
+        timezone: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
+        jitter_ms: u64,
+        missed: MissedRow,
+        overlap: OverlapRow,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum MissedRow {
+    Skip,
+    Once,
+    All(NonZeroU32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OverlapRow {
+    Allow,
+    Skip,
+    QueueOne,
+    Queue,
+    CancelRunning,
+    TerminateRunning,
+}
+
+impl TimingRow {
+    fn of((schedule, policy): &Timing) -> Self {
+        let Schedule { cron, timezone } = schedule.clone();
+        let SchedulePolicy { from, until, jitter, missed, overlap } = *policy;
+        Self::Bounded {
+            cron,
+            timezone,
+            from_ms: from.map(Timestamp::as_millis),
+            until_ms: until.map(Timestamp::as_millis),
+            jitter_ms: u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX),
+            missed: match missed {
+                Missed::Skip => MissedRow::Skip,
+                Missed::Once => MissedRow::Once,
+                Missed::All(limit) => MissedRow::All(limit),
+            },
+            overlap: match overlap {
+                Overlap::Allow => OverlapRow::Allow,
+                Overlap::Skip => OverlapRow::Skip,
+                Overlap::QueueOne => OverlapRow::QueueOne,
+                Overlap::Queue => OverlapRow::Queue,
+                Overlap::CancelRunning => OverlapRow::CancelRunning,
+                Overlap::TerminateRunning => OverlapRow::TerminateRunning,
+            },
+        }
+    }
+
+    fn into_timing(self) -> Timing {
+        match self {
+            Self::Plain(cron, timezone) => (Schedule { cron, timezone }, SchedulePolicy::default()),
+            Self::Bounded { cron, timezone, from_ms, until_ms, jitter_ms, missed, overlap } => {
+                let policy = SchedulePolicy {
+                    from: from_ms.map(Timestamp::from_millis),
+                    until: until_ms.map(Timestamp::from_millis),
+                    jitter: Duration::from_millis(jitter_ms),
+                    missed: match missed {
+                        MissedRow::Skip => Missed::Skip,
+                        MissedRow::Once => Missed::Once,
+                        MissedRow::All(limit) => Missed::All(limit),
+                    },
+                    overlap: match overlap {
+                        OverlapRow::Allow => Overlap::Allow,
+                        OverlapRow::Skip => Overlap::Skip,
+                        OverlapRow::QueueOne => Overlap::QueueOne,
+                        OverlapRow::Queue => Overlap::Queue,
+                        OverlapRow::CancelRunning => Overlap::CancelRunning,
+                        OverlapRow::TerminateRunning => Overlap::TerminateRunning,
+                    },
+                };
+                (Schedule { cron, timezone }, policy)
+            }
+        }
+    }
+}
+
+/// What is remembered of a schedule; before runs could wait for each other, the time that was seen to alone.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum MarkRow {
+    Seen(u64),
+    Line {
+        seen_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        running: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting_ms: Vec<u64>,
+    },
+}
+
+impl MarkRow {
+    pub(super) fn of(mark: &Mark) -> Self {
+        let Mark { seen, line } = mark;
+        Self::Line {
+            seen_ms: seen.as_millis(),
+            running: line.running.map(|run| run.to_string()),
+            waiting_ms: line.waiting.iter().map(|due| due.as_millis()).collect(),
+        }
+    }
+
+    pub(super) fn into_mark(self) -> anyhow::Result<Mark> {
+        Ok(match self {
+            Self::Seen(seen) => Mark { seen: Timestamp::from_millis(seen), line: Line::default() },
+            Self::Line { seen_ms, running, waiting_ms } => {
+                let running = running.map(|run| run.parse()).transpose()?;
+                let waiting = waiting_ms.into_iter().map(Timestamp::from_millis).collect();
+                Mark { seen: Timestamp::from_millis(seen_ms), line: Line { running, waiting } }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_older_engines_have_stored_is_read() {
+        let row = br#"{"name":"w","file":"w.yaml","text":"t","folder":"/f","root":"/","applied_ms":7,"schedules":[["0 3 * * *","UTC"]],"secret":null}"#;
+        let stored: Bytes = [&[1][..], row].concat().into();
+        let kept = unseal::<Row>(&stored).and_then(Row::into_kept).expect("it is read");
+        let schedule = Schedule { cron: "0 3 * * *".to_owned(), timezone: "UTC".to_owned() };
+        assert_eq!((kept.schedules, kept.paused), (vec![(schedule, SchedulePolicy::default())], None));
+        let mark = unseal::<MarkRow>(b"\x0142").and_then(MarkRow::into_mark);
+        assert_eq!(mark.expect("it is read").seen, Timestamp::from_millis(42));
+    }
+}
