@@ -121,6 +121,9 @@ pub struct PluginLimits {
     /// Handles that it has open at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handles: Option<u32>,
+    /// The artifacts that it puts, replaced ones counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_bytes: Option<u64>,
 }
 
 impl PluginLimits {

@@ -15,6 +15,7 @@ use crate::history::{Summary, row};
 use crate::record::legible::legible;
 use crate::record::v2::{Archived, Kept, Need, Records, Start, Tally};
 use crate::record::v3::Open;
+use crate::record::v4::KeptArtifacts;
 use crate::record::{Broken, envelope, key, v1};
 
 /// Most findings that are told; one more says how many there were.
@@ -81,8 +82,10 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
     checker.rows().await?;
     checker.marks(&key::OPEN, "open").await?;
     checker.marks(&key::ENDED, "ended").await?;
-    let tallies = checker.kept().await?;
-    checker.tallies(tallies).await?;
+    for is_artifacts in [false, true] {
+        let tallies = checker.kept(is_artifacts).await?;
+        checker.tallies(tallies, is_artifacts).await?;
+    }
     checker.archive().await?;
     checker.logs(is_repair).await?;
     checker.needs().await?;
@@ -236,15 +239,21 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// That what is kept is of runs that there are; what it comes to by workflow, if all of it could be read.
-    async fn kept(&mut self) -> Result<Option<BTreeMap<WorkflowName, Tally>>, Error> {
+    /// That what is kept is of runs that there are; what it comes to by workflow, if all of it could be read. `is_artifacts`
+    /// says whether it is about their artifacts.
+    async fn kept(&mut self, is_artifacts: bool) -> Result<Option<BTreeMap<WorkflowName, Tally>>, Error> {
         let mut tallies: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
         let read = |key: &Key, entry: &Entry| {
             let (workflow, run) = (key::parse_kept_workflow(key)?, key::parse_kept(key)?);
-            Ok((workflow, run, envelope::open::<Kept>(&entry.value)?))
+            let bytes = match is_artifacts {
+                true => envelope::open::<KeptArtifacts>(&entry.value)?.bytes,
+                false => envelope::open::<Kept>(&entry.value)?.bytes,
+            };
+            Ok((workflow, run, bytes))
         };
-        let (entries, is_whole) = self.read(&key::KEPT, read).await?;
-        for (key, (workflow, run, kept)) in entries {
+        let prefix = if is_artifacts { key::KEPT_ARTIFACTS } else { key::KEPT };
+        let (entries, is_whole) = self.read(&prefix, read).await?;
+        for (key, (workflow, run, bytes)) in entries {
             if self.runs.get(&run).is_none_or(|seen| !seen.is_archived && !seen.is_unread) {
                 self.check.find(format!("run {run} is kept and is not in the archive"));
                 self.check.mended.push(format!("the mark of run {run} is removed"));
@@ -252,31 +261,40 @@ impl Checker<'_> {
                 continue;
             }
             let tally = tallies.entry(workflow).or_default();
-            *tally = Tally { runs: tally.runs + 1, bytes: tally.bytes + kept.bytes };
+            *tally = Tally { runs: tally.runs + 1, bytes: tally.bytes + bytes };
         }
         Ok(is_whole.then_some(tallies))
     }
 
-    async fn tallies(&mut self, counted: Option<BTreeMap<WorkflowName, Tally>>) -> Result<(), Error> {
+    async fn tallies(
+        &mut self,
+        counted: Option<BTreeMap<WorkflowName, Tally>>,
+        is_artifacts: bool,
+    ) -> Result<(), Error> {
         let read = |key: &Key, entry: &Entry| Ok((key::parse_tally(key)?, entry.clone()));
-        let (tallies, _) = self.read(&key::TALLIES, read).await?;
+        let prefix = if is_artifacts { key::ARTIFACT_TALLIES } else { key::TALLIES };
+        let (tallies, _) = self.read(&prefix, read).await?;
         let Some(mut counted) = counted else { return Ok(()) };
         for (_, (workflow, entry)) in tallies {
             let right = counted.remove(&workflow).unwrap_or_default();
             match envelope::open::<Tally>(&entry.value) {
                 Ok(tally) if tally == right => {}
                 Err(error @ Broken::Newer { .. }) => self.check.find(error.to_string()),
-                Ok(_) | Err(Broken::Damaged { .. }) => self.wrong_tally(&workflow, right),
+                Ok(_) | Err(Broken::Damaged { .. }) => self.wrong_tally(&workflow, right, is_artifacts),
             }
         }
-        counted.into_iter().for_each(|(workflow, right)| self.wrong_tally(&workflow, right));
+        counted.into_iter().for_each(|(workflow, right)| self.wrong_tally(&workflow, right, is_artifacts));
         Ok(())
     }
 
-    fn wrong_tally(&mut self, workflow: &WorkflowName, right: Tally) {
-        self.check.find(format!("the runs of workflow `{workflow}` are not counted right"));
-        self.check.mended.push(format!("workflow `{workflow}` has {} runs", right.runs));
-        self.batch.put(key::tally(workflow), envelope::seal(&right));
+    fn wrong_tally(&mut self, workflow: &WorkflowName, right: Tally, is_artifacts: bool) {
+        let (what, key) = match is_artifacts {
+            true => ("artifacts", key::artifact_tally(workflow)),
+            false => ("runs", key::tally(workflow)),
+        };
+        self.check.find(format!("the {what} of workflow `{workflow}` are not counted right"));
+        self.check.mended.push(format!("workflow `{workflow}` has {} runs with {what}", right.runs));
+        self.batch.put(key, envelope::seal(&right));
     }
 
     /// That every archived run is where its row says, and that segments are counted right.

@@ -32,7 +32,7 @@ use crate::submission::{Definition, Definitions};
 /// is written and read again as the same.
 pub fn envelope(case: &[u8]) {
     let Some((which, bytes)) = case.split_first() else { return };
-    match which % 19 {
+    match which % 21 {
         0 => row(bytes),
         1 => transition(bytes),
         2 => drop(read::<Log>(bytes).map(Log::into_port)),
@@ -51,6 +51,8 @@ pub fn envelope(case: &[u8]) {
         16 => drop(read::<v4::Emitted>(bytes)),
         17 => drop(read::<v4::Next>(bytes)),
         18 => drop(read::<v4::Ordinal>(bytes)),
+        19 => drop(read::<v4::Put>(bytes)),
+        20 => drop(read::<v4::KeptArtifacts>(bytes)),
         _ => keys(bytes),
     }
 }
@@ -103,6 +105,8 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("emitted", example(16, &emitted())),
         ("next", example(17, &v4::Next { number: 300 })),
         ("ordinal", example(18, &v4::Ordinal { number: 300 })),
+        ("put", example(19, &v4::Put { bytes: 300 })),
+        ("kept-artifacts", example(20, &v4::KeptArtifacts { bytes: 300 })),
         ("key-call", [&[9], key::call(&attempt(), 3).as_bytes()].concat()),
         ("key-artifact", [&[9], key::artifact(&attempt(), "reports/a").as_bytes()].concat()),
         ("key-state", [&[9], key::state(&summary().workflow, "p", "k").as_bytes()].concat()),

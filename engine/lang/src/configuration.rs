@@ -26,8 +26,11 @@ const CONFIGURATION: Keys =
 
 const PLUGIN: Keys = Keys { of: "a plugin here", known: &["grants"], coming: &[] };
 
-const LIMITS: Keys =
-    Keys { of: "`limits`", known: &["timeout", "memory", "cpu", "log", "outputs", "handles"], coming: &[] };
+const LIMITS: Keys = Keys {
+    of: "`limits`",
+    known: &["timeout", "memory", "cpu", "log", "outputs", "handles", "artifacts"],
+    coming: &[],
+};
 
 /// The least time that an engine can leave to attempts: what takes longer to begin would never be done.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -189,7 +192,7 @@ mod tests {
             "grants: {{ http: {{ hosts: [a.b] }}, secrets-reveal: false, containers: true }}\nplugins:\n  \
              deploy: {{ grants: {{ containers: {{ privileged: true, mounts: ['/srv:rw'] }} }} }}\n  \"{digest}\": {{ grants: \
              {{ volumes: {{ remove: true }}, workspace: {{ access: read }} }} }}\nlimits: {{ memory: 64MiB, cpu: 5s, timeout: \
-             1h, log: 1MiB, outputs: 1KiB, handles: 3 }}\n"
+             1h, log: 1MiB, outputs: 1KiB, handles: 3, artifacts: 10MiB }}\n"
         ));
         let shown = |allowances: &Allowances| -> Vec<String> {
             let one = |(right, allowed): (&Capability, &Vec<Grant>)| {
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!((timeout, limits.cpu), (Some(Duration::from_secs(3600)), Some(Duration::from_secs(5))));
         assert_eq!((limits.memory_bytes, limits.log_bytes), (Some(64 << 20), Some(1 << 20)));
         assert_eq!((limits.output_bytes, limits.handles), (Some(1 << 10), Some(3)));
+        assert_eq!(limits.artifact_bytes, Some(10 << 20));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) const STAGE: Keys = Keys {
 };
 
 pub(crate) const LIMITS: Keys =
-    Keys { of: "`limits`", known: &["memory", "cpu", "log", "outputs", "handles"], coming: &[] };
+    Keys { of: "`limits`", known: &["memory", "cpu", "log", "outputs", "handles", "artifacts"], coming: &[] };
 
 /// Those of the rights that have bounds.
 pub(crate) const GRANT: Keys =

@@ -271,19 +271,22 @@ pub struct Limits {
     /// How many handles it has at the same time: of containers and builds, which are there until the attempt ends, of
     /// secrets; at most [`MAX_HANDLES`].
     pub handles: Option<u32>,
+    /// The artifacts that it puts, replaced ones counted, in bytes; at most [`MAX_ARTIFACTS_BYTES`].
+    pub artifact_bytes: Option<u64>,
 }
 
 impl Limits {
     /// These, and the others where these say nothing.
     #[must_use]
     pub fn over(self, others: Self) -> Self {
-        let Self { memory_bytes, cpu, log_bytes, output_bytes, handles } = self;
+        let Self { memory_bytes, cpu, log_bytes, output_bytes, handles, artifact_bytes } = self;
         Self {
             memory_bytes: memory_bytes.or(others.memory_bytes),
             cpu: cpu.or(others.cpu),
             log_bytes: log_bytes.or(others.log_bytes),
             output_bytes: output_bytes.or(others.output_bytes),
             handles: handles.or(others.handles),
+            artifact_bytes: artifact_bytes.or(others.artifact_bytes),
         }
     }
 }
@@ -302,6 +305,9 @@ pub const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
 /// The most handles that an attempt may have: each can be a container.
 pub const MAX_HANDLES: u32 = 1024;
+
+/// The most bytes of artifacts that an attempt may put, replaced ones counted: all that its run may.
+pub const MAX_ARTIFACTS_BYTES: u64 = 1 << 30;
 
 /// When the outputs of an earlier run may stand for those of a stage: when its plugin, its config and these are the same.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -30,7 +30,7 @@ pub const ARTIFACT_PART_BYTES: usize = 4 * 1024 * 1024;
 /// Largest artifact in bytes.
 pub const MAX_ARTIFACT_BYTES: u64 = 256 * 1024 * 1024;
 /// Most bytes of the artifacts that were put in a run, replaced ones counted: their bytes stay as long as the run.
-pub const MAX_RUN_ARTIFACT_BYTES: u64 = 1024 * 1024 * 1024;
+pub const MAX_RUN_ARTIFACT_BYTES: u64 = yuanli_model::stage::MAX_ARTIFACTS_BYTES;
 /// Most artifacts that are put in a run, replaced ones counted.
 pub const MAX_RUN_ARTIFACTS: u32 = 1_000;
 
@@ -186,6 +186,12 @@ pub trait AttemptRecords: Send + Sync + Debug {
     /// See [`RecordError`].
     async fn keep(&self, bytes: Bytes) -> Result<(Part, Hold), RecordError>;
 
+    /// How many bytes of artifacts the attempt has put, replaced ones counted.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    async fn artifact_bytes(&self) -> Result<u64, RecordError>;
+
     /// Says whether there is room for an artifact of this name and size, before it is kept.
     ///
     /// # Errors
@@ -252,6 +258,10 @@ impl AttemptRecords for NoRecords {
     }
 
     async fn keep(&self, _: Bytes) -> Result<(Part, Hold), RecordError> {
+        self.refuse()
+    }
+
+    async fn artifact_bytes(&self) -> Result<u64, RecordError> {
         self.refuse()
     }
 

@@ -260,6 +260,7 @@ fn limits(bounds: &Bounds) -> api::PluginLimits {
         log_bytes: limits.log_bytes,
         output_bytes: limits.output_bytes,
         handles: limits.handles,
+        artifact_bytes: limits.artifact_bytes,
     }
 }
 

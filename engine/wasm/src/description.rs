@@ -34,6 +34,8 @@ pub(crate) struct StoredBounds {
     output_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handles: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_bytes: Option<u64>,
 }
 
 /// What is kept of it.
@@ -64,6 +66,7 @@ impl StoredBounds {
                 "limit-log-bytes" => &mut bounds.log_bytes,
                 "limit-output-bytes" => &mut bounds.output_bytes,
                 "limit-handles" => &mut bounds.handles,
+                "limit-artifact-bytes" => &mut bounds.artifact_bytes,
                 _ => continue,
             };
             let number = value.parse().ok().filter(|number| *number > 0 || key == "limit-handles");
@@ -84,6 +87,7 @@ impl StoredBounds {
             log_bytes: bounds.limits.log_bytes,
             output_bytes: bounds.limits.output_bytes,
             handles: bounds.limits.handles.map(u64::from),
+            artifact_bytes: bounds.limits.artifact_bytes,
         }
     }
 
@@ -100,6 +104,7 @@ impl StoredBounds {
                 log_bytes: self.log_bytes,
                 output_bytes: self.output_bytes,
                 handles: self.handles.map(|handles| u32::try_from(handles).unwrap_or(u32::MAX)),
+                artifact_bytes: self.artifact_bytes,
             },
         }
     }

@@ -53,6 +53,7 @@ pub(crate) struct State {
     position: u32,
     next_handle: u32,
     max_handles: Bound<u32>,
+    pub(crate) max_artifact_bytes: Bound<u64>,
     /// A bound that a host function ran into, which ends the guest when it returns.
     exceeded: Option<Exceeded>,
     pub(crate) containers: HashMap<u32, containers::Running>,
@@ -167,6 +168,7 @@ impl Guest {
             position: 0,
             next_handle: 0,
             max_handles: bounds.handles.clone(),
+            max_artifact_bytes: bounds.artifact_bytes.clone(),
             exceeded: None,
             containers: HashMap::new(),
             builds: HashMap::new(),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 use yuanli_model::stage::{
-    Limits as Asked, MAX_CPU, MAX_HANDLES, MAX_LOG_BYTES, MAX_MEMORY_BYTES, MAX_OUTPUT_BYTES,
+    Limits as Asked, MAX_ARTIFACTS_BYTES, MAX_CPU, MAX_HANDLES, MAX_LOG_BYTES, MAX_MEMORY_BYTES,
+    MAX_OUTPUT_BYTES,
 };
 use yuanli_model::{Bounds, Ceiling};
 
@@ -24,6 +25,8 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Handles that it has open at the same time. Default 1024.
     pub handles: u32,
+    /// The artifacts that it puts, replaced ones counted, in bytes. Default 1 GiB: all that its run may.
+    pub artifact_bytes: u64,
 }
 
 impl Default for Limits {
@@ -34,6 +37,7 @@ impl Default for Limits {
             log_bytes: 64 * MIB as u64,
             output_bytes: MAX_OUTPUT_BYTES as usize,
             handles: MAX_HANDLES,
+            artifact_bytes: MAX_ARTIFACTS_BYTES,
         }
     }
 }
@@ -46,6 +50,7 @@ impl Limits {
         log_bytes: 0,
         output_bytes: MIB,
         handles: 0,
+        artifact_bytes: 0,
     };
 }
 
@@ -77,6 +82,7 @@ pub(crate) struct Bounded {
     pub(crate) log_bytes: Bound<u64>,
     pub(crate) output_bytes: Bound<usize>,
     pub(crate) handles: Bound<u32>,
+    pub(crate) artifact_bytes: Bound<u64>,
     pub(crate) timeout: Bound<Duration>,
 }
 
@@ -130,6 +136,14 @@ impl Bounded {
             engine.log_bytes,
             &file,
         );
+        let artifact_bytes = Bound::new(
+            default.artifact_bytes,
+            asked.artifact_bytes,
+            MAX_ARTIFACTS_BYTES,
+            own.artifact_bytes,
+            engine.artifact_bytes,
+            &file,
+        );
         let memory = (asked.memory_bytes, own.memory_bytes, engine.memory_bytes);
         let outputs = (asked.output_bytes, own.output_bytes, engine.output_bytes);
         Self {
@@ -138,6 +152,7 @@ impl Bounded {
             log_bytes,
             output_bytes: sizes(default.output_bytes, outputs.0, MAX_OUTPUT_BYTES, outputs.1, outputs.2),
             handles,
+            artifact_bytes,
             timeout: Bound::new(timeout, None, timeout, plugin.timeout, ceiling.bounds.timeout, &file),
         }
     }
@@ -152,7 +167,7 @@ impl Bounded {
 
 impl By {
     /// Who says it, and how there is more: by `key` of the stage, or of the configuration's `limits`.
-    fn in_words(&self, key: &str) -> String {
+    pub(crate) fn in_words(&self, key: &str) -> String {
         let stage = match key {
             "timeout" => "`timeout: …`".to_owned(),
             key => format!("`limits: {{ {key}: … }}`"),

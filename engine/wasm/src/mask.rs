@@ -136,6 +136,13 @@ impl Mask {
         !self.ranges(bytes, Edges::default()).is_empty()
     }
 
+    /// How many bytes on each side of a place a value can reach that lies across it.
+    pub(crate) fn reach(&self) -> usize {
+        let known = self.known.as_ref();
+        let longest = known.and_then(|known| known.patterns.iter().map(Vec::len).max()).unwrap_or(0);
+        longest.saturating_sub(1)
+    }
+
     /// A text without the values, which is itself when there are none in it.
     pub(crate) fn owned(&self, text: String) -> String {
         match self.text(&text) {

@@ -291,6 +291,56 @@ async fn artifacts_of_several_parts_are_kept_whole_and_replaced() {
 }
 
 #[tokio::test]
+async fn an_attempt_puts_no_more_than_its_stage_the_plugin_and_the_engine_say() {
+    let put = |name: &str, bytes: u64| json!({ "call": "put-bytes", "name": name, "bytes": bytes });
+    let calls = json!({ "do": "calls", "calls": [put("a", 600), put("a", 400), put("b", 25), put("b", 24), put("b", 1)] });
+    let limits = |bytes| yuanli_model::stage::Limits { artifact_bytes: Some(bytes), ..Default::default() };
+    let stage = Case { limits: limits(1024), ..case() };
+    let bench = Bench::new();
+    let first = bench.run_case(calls.clone(), stage).await;
+    // What was replaced counts: 600 and 400 and 24 are all there is.
+    assert_eq!(first.outputs()["told"].as_array().unwrap()[..2], [json!(600), json!(400)]);
+    assert_eq!(first.outputs()["told"][3], 24);
+    for refused in [2, 4] {
+        let told = first.outputs()["told"][refused]["error"].as_str().unwrap().to_owned();
+        assert!(told.starts_with("Error::TooLarge("), "{told}");
+        assert!(told.contains("together it may put 1024, as its stage says; give it more with"), "{told}");
+        assert!(told.contains("`limits: { artifacts: … }`"), "{told}");
+    }
+    assert!(first.outputs()["told"][4].to_string().contains("has 1 bytes and the attempt has put 1024"));
+    // It is counted durably: what is begun again has no more.
+    let more = json!({ "do": "calls", "calls": [put("a", 600), put("a", 400), put("b", 25), put("b", 24), put("b", 1), put("c", 2)] });
+    let second = bench.run_case(more, Case { limits: limits(1024), ..again() }).await;
+    assert!(second.outputs()["told"][5].to_string().contains("has put 1024"), "{:?}", second.outputs());
+    // The engine can give less.
+    let bounds = yuanli_model::Bounds { timeout: None, limits: limits(500) };
+    let bench = Bench::under(yuanli_model::Ceiling {
+        file: "/d/config.yaml".to_owned(),
+        bounds,
+        ..Default::default()
+    });
+    let ended = bench.run_case(calls, case()).await;
+    let told = ended.outputs()["told"][0].to_string();
+    assert!(told.contains("may put 500, which is the most that the engine gives"), "{told}");
+    assert_eq!(ended.outputs()["told"][1], 400);
+}
+
+#[tokio::test]
+async fn a_long_secret_across_two_parts_of_an_artifact_is_found() {
+    let bench = Bench::new();
+    let (key, part) = (json!({ "secret": "long" }), 4 * 1024 * 1024);
+    // Most of it in the first part, most of it in the second.
+    for before in [12, 4] {
+        let call = json!({ "call": "put-before", "name": "a", "key": key, "bytes": part - before * 1024 });
+        let case = Case { secrets: vec!["long"], ..case() };
+        let ended = bench.run_case(json!({ "do": "calls", "calls": [call] }), case).await;
+        let told = ended.outputs()["told"][0].to_string();
+        assert!(told.contains("holds the value of a secret"), "{before}: {told}");
+    }
+    assert_eq!(artifacts(&bench).await, []);
+}
+
+#[tokio::test]
 async fn the_value_of_a_secret_is_not_kept() {
     let bench = Bench::new();
     let key = json!({ "secret": "token" });

@@ -55,6 +55,8 @@ pub struct Limits {
     pub output_bytes: Option<u64>,
     /// Handles at the same time: of containers and builds, which count until the attempt ends, of secrets and the like.
     pub handles: Option<u32>,
+    /// The artifacts that it puts, those that it replaces counted, in bytes.
+    pub artifact_bytes: Option<u64>,
 }
 
 impl Limits {
@@ -66,6 +68,7 @@ impl Limits {
         log_bytes: None,
         output_bytes: None,
         handles: None,
+        artifact_bytes: None,
     };
 
     /// As `describe` tells them.
@@ -77,6 +80,7 @@ impl Limits {
             ("limit-log-bytes", self.log_bytes),
             ("limit-output-bytes", self.output_bytes),
             ("limit-handles", self.handles.map(u64::from)),
+            ("limit-artifact-bytes", self.artifact_bytes),
         ];
         let said = |(key, limit): (&str, Option<u64>)| Some((key.to_owned(), limit?.to_string()));
         limits.into_iter().filter_map(said).collect()

@@ -101,6 +101,7 @@ fn limits(limits: &PluginLimits) -> String {
         millis("processor time", limits.cpu_ms),
         bytes("log", limits.log_bytes),
         bytes("outputs", limits.output_bytes),
+        bytes("artifacts", limits.artifact_bytes),
         limits.handles.map(|handles| format!("{handles} handles")),
     ];
     said.into_iter().flatten().collect::<Vec<_>>().join(", ")

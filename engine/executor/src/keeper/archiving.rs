@@ -15,6 +15,7 @@ use crate::executor::Error;
 use crate::history::{Summary, row};
 use crate::record::envelope::Stored;
 use crate::record::v2::{Archived, Entries, Kept, Packed, Records, Tally};
+use crate::record::v4::KeptArtifacts;
 use crate::record::{envelope, key, v1, v2};
 
 /// Most entries that one commit takes away, unless a single run has more: bounds the size of a frame of the journal.
@@ -26,6 +27,8 @@ struct Moving {
     revision: Revision,
     record: Bytes,
     kept: Kept,
+    /// Bytes of its artifacts.
+    artifacts: u64,
     /// The keys of its events and logs.
     keys: Vec<Key>,
     /// The blobs of its record, until the entries are committed that name them.
@@ -55,17 +58,23 @@ impl Keeper {
         let records = moving.iter().map(|run| run.record.clone()).collect();
         let places = self.shared.ports.archive.append(records).await?;
         let mut workflows: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
+        let mut artifacts: BTreeMap<WorkflowName, Tally> = BTreeMap::new();
         let mut versions: BTreeMap<Digest, u64> = BTreeMap::new();
         for (run, place) in moving.iter().zip(&places) {
             put_moved(&mut batch, run, *place);
             *versions.entry(run.summary.version).or_default() += 1;
             let more = workflows.entry(run.summary.workflow.clone()).or_default();
             *more = Tally { runs: more.runs + 1, bytes: more.bytes + run.kept.bytes };
+            if run.artifacts > 0 {
+                let more = artifacts.entry(run.summary.workflow.clone()).or_default();
+                *more = Tally { runs: more.runs + 1, bytes: more.bytes + run.artifacts };
+            }
         }
         for (workflow, more) in workflows {
-            let tally: Tally = self.value(&key::tally(&workflow)).await?;
-            let tally = Tally { runs: tally.runs + more.runs, bytes: tally.bytes + more.bytes };
-            batch.put(key::tally(&workflow), envelope::seal(&tally));
+            self.count(key::tally(&workflow), more, &mut batch).await?;
+        }
+        for (workflow, more) in artifacts {
+            self.count(key::artifact_tally(&workflow), more, &mut batch).await?;
         }
         for (version, more) in versions {
             let uses: Tally = self.value(&key::uses(&version)).await?;
@@ -83,6 +92,14 @@ impl Keeper {
         let moved = moving.len();
         tracing::debug!(moved, "runs were moved to the archive");
         Ok(true)
+    }
+
+    /// Adds to what is counted for a workflow. Only the keeper changes these counts.
+    async fn count(&self, key: Key, more: Tally, batch: &mut Batch) -> Result<(), Error> {
+        let tally: Tally = self.value(&key).await?;
+        let tally = Tally { runs: tally.runs + more.runs, bytes: tally.bytes + more.bytes };
+        batch.put(key, envelope::seal(&tally));
+        Ok(())
     }
 
     /// Reads all of a run. One that is in the archive already stops waiting.
@@ -113,11 +130,11 @@ impl Keeper {
             stored.logs.push((Packed(key::in_run(&key).to_vec()), Packed(entry.value.to_vec())));
             keys.push(key);
         }
-        let blobs: u64 = self.shared.needs(run).await?.iter().map(|(_, bytes)| bytes).sum();
-        let events = self.shared.records.gathered(run).await?.event_bytes;
+        let gathered = self.shared.records.gathered(run).await?;
+        let (texts, artifacts) = self.needed_bytes(run, &stored, gathered.artifacts > 0).await?;
         let (record, bytes, holds) = self.record(run, stored, batch).await?;
-        let kept = Kept { bytes: bytes + files + blobs + events, has_files: files > 0 };
-        Ok(Some(Moving { summary, revision: entry.revision, record, kept, keys, holds }))
+        let kept = Kept { bytes: bytes + files + texts + gathered.event_bytes, has_files: files > 0 };
+        Ok(Some(Moving { summary, revision: entry.revision, record, kept, artifacts, keys, holds }))
     }
 
     /// The record of a run, with its bytes. What is too long for one goes to blobs.
@@ -173,6 +190,10 @@ fn put_moved(batch: &mut Batch, run: &Moving, place: Place) {
     batch.require_unchanged(key::run(id), run.revision);
     batch.put(key::run(id), envelope::seal(&v2::Run::of(&run.summary, Some(place))));
     batch.put(key::kept(&run.summary.workflow, id), envelope::seal(&run.kept));
+    if run.artifacts > 0 {
+        let artifacts = KeptArtifacts { bytes: run.artifacts };
+        batch.put(key::kept_artifacts(&run.summary.workflow, id), envelope::seal(&artifacts));
+    }
     batch.delete(key::ended(id));
     run.keys.iter().for_each(|key| {
         batch.delete(key.clone());

@@ -1,13 +1,15 @@
 //! What becomes of runs that have ended: they move to the archive, and in time they are removed.
 //!
 //! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
-//! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes, `space.rs` gives the
+//! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes,
+//! `artifacts.rs` what is too much of these, `space.rs` gives the
 //! archive's space back, `causes.rs` forgets what no run is left of, `unneeded.rs` removes what no run needs any more.
 //!
 //! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
 //! entry that names it.
 
 mod archiving;
+mod artifacts;
 mod causes;
 mod retention;
 mod space;
@@ -101,6 +103,7 @@ impl Keeper {
         while !closing.is_cancelled() && self.remove_some().await? {
             has_removed = true;
         }
+        while !closing.is_cancelled() && self.remove_some_artifacts().await? {}
         while !closing.is_cancelled() && self.free_some().await? {}
         if has_removed {
             self.remove_texts().await?;
@@ -113,6 +116,7 @@ impl Keeper {
         let _alone = self.shared.doorbell.tidying.lock().await;
         while self.archive_batch(1).await? {}
         while self.remove_some().await? {}
+        while self.remove_some_artifacts().await? {}
         while self.free_some().await? {}
         self.forget_causes().await?;
         self.remove_unneeded().await

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use yuanli_model::{Digest, RunId, Timestamp, WorkflowName};
+use yuanli_ports::records::MAX_RUN_ARTIFACT_BYTES;
 use yuanli_ports::store::{Batch, Range};
 
 use super::Keeper;
+use super::artifacts::put_tally;
 use crate::executor::Error;
 use crate::history::row;
 use crate::record::v2::{Kept, Records, Tally};
@@ -29,6 +31,9 @@ pub struct Retention {
     pub runs: Option<u64>,
     /// The most bytes of events and logs of a workflow's runs, before they are packed. Default 1 GiB.
     pub bytes: Option<u64>,
+    /// The most bytes of artifacts of a workflow's runs. What is exceeded removes those of the oldest runs that have any, and
+    /// leaves the runs. Default 4 GiB: the last four runs have theirs, however much each has put.
+    pub artifact_bytes: Option<u64>,
 }
 
 impl Default for Retention {
@@ -37,6 +42,7 @@ impl Default for Retention {
             age: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             runs: Some(10_000),
             bytes: Some(1024 * 1024 * 1024),
+            artifact_bytes: Some(4 * MAX_RUN_ARTIFACT_BYTES),
         }
     }
 }
@@ -45,7 +51,7 @@ impl Retention {
     /// Nothing is ever removed.
     #[must_use]
     pub fn forever() -> Self {
-        Self { age: None, runs: None, bytes: None }
+        Self { age: None, runs: None, bytes: None, artifact_bytes: None }
     }
 
     /// Whether the oldest of the runs that a workflow has is one too many.
@@ -84,6 +90,7 @@ impl Keeper {
         let mut dead: BTreeMap<u64, u64> = BTreeMap::new();
         let (mut removed, mut with_files, mut blobs) = (0, Vec::new(), Vec::new());
         let mut versions: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut artifacts = None;
         for (kept_key, entry) in &oldest {
             let run = key::parse_kept(kept_key)?;
             if !retention.is_over(tally, run.created(), now) || batch.writes.len() >= STEP_ENTRIES {
@@ -101,6 +108,7 @@ impl Keeper {
                 batch.delete(key::run(run));
             }
             self.shared.records.remove_run(run, &mut batch).await?;
+            self.uncount_artifacts(workflow, run, &mut artifacts, &mut batch).await?;
             for (blob, _) in self.shared.needs(run).await? {
                 batch.delete(key::need(run, &blob));
                 batch.delete(key::needed(&blob, run));
@@ -116,6 +124,9 @@ impl Keeper {
             0 => batch.delete(key::tally(workflow)),
             _ => batch.put(key::tally(workflow), envelope::seal(&tally)),
         };
+        if let Some(tally) = artifacts {
+            put_tally(workflow, tally, &mut batch);
+        }
         for (segment, dead) in dead {
             let records: Records = self.value(&key::segment(segment)).await?;
             let records = Records { alive: records.alive.saturating_sub(dead), ..records };

@@ -33,6 +33,9 @@ enum Space {
     NextEmitted = 19,
     State = 20,
     Scope = 21,
+    Put = 22,
+    KeptArtifacts = 23,
+    ArtifactTally = 24,
 }
 
 impl Space {
@@ -164,6 +167,29 @@ pub(crate) fn tally(workflow: &WorkflowName) -> Key {
     bytes.extend(workflow.as_str().as_bytes());
     Key::new(bytes)
 }
+
+/// That a run in the archive has artifacts.
+pub(crate) fn kept_artifacts(workflow: &WorkflowName, run: RunId) -> Key {
+    let mut bytes = kept_artifacts_of(workflow);
+    bytes.extend(run.as_u128().to_be_bytes());
+    Key::new(bytes)
+}
+
+/// All runs in the archive that have artifacts. Workflow and run are read from its keys as from those of [`kept`].
+pub(crate) const KEPT_ARTIFACTS: [u8; 1] = Space::KeptArtifacts.prefix();
+
+/// Those of a workflow, oldest first.
+pub(crate) fn kept_artifacts_of(workflow: &WorkflowName) -> Vec<u8> {
+    [&KEPT_ARTIFACTS[..], workflow.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// How many runs of a workflow in the archive have artifacts, and the bytes of these.
+pub(crate) fn artifact_tally(workflow: &WorkflowName) -> Key {
+    Key::new([&ARTIFACT_TALLIES[..], workflow.as_str().as_bytes()].concat())
+}
+
+/// All workflows of which runs in the archive have artifacts. The workflow is read from its keys as from those of [`tally`].
+pub(crate) const ARTIFACT_TALLIES: [u8; 1] = Space::ArtifactTally.prefix();
 
 /// All workflows that have runs in the archive.
 pub(crate) const TALLIES: [u8; 1] = Space::Tally.prefix();

@@ -12,12 +12,14 @@
 //! When a run is in the archive its events and logs are no entries any more; its row says where they are, and
 //! - `kept/<workflow><id>`: what retention has to know of it;
 //! - `tally/<workflow>`: how many runs of a workflow there are, and their bytes;
+//! - `kept-artifacts/<workflow><id>` and `artifact-tally/<workflow>`: the same of the artifacts alone, of runs that have any;
 //! - `uses/<digest>`: how many archived runs there are of a workflow version;
 //! - `segment/<number>`: how many records of a segment of the archive are alive, and their bytes.
 //!
 //! What plugins keep, as entries of their own until the run is removed:
 //! - `call/<id><stage><instance><attempt><index>`: a call that an attempt has made, until the attempt ends;
 //! - `artifact/<id><stage><instance><attempt><name>`: an artifact, whose parts are blobs that the run needs;
+//! - `put/<id><stage><instance><attempt>`: how many bytes of artifacts an attempt has put;
 //! - `emitted/<number>`: an event, in the order of all of them, and `emitted-by/<id><stage><instance><attempt><number>`;
 //! - `gathered/<id>`: how many of these a run has, and their bytes;
 //! - `next-emitted`: the number of the next event.

@@ -56,6 +56,19 @@ pub(crate) struct Gathered {
     pub(crate) event_bytes: u64,
 }
 
+/// What an attempt has put, replaced artifacts counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Put {
+    pub(crate) bytes: u64,
+}
+
+/// What retention has to know of the artifacts of an archived run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptArtifacts {
+    /// Bytes of the blobs that only they need, replaced ones counted.
+    pub(crate) bytes: u64,
+}
+
 /// An event that a plugin has emitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Emitted {
@@ -102,6 +115,14 @@ impl Stored for Artifact {
 
 impl Stored for Gathered {
     const WHAT: &'static str = "count of artifacts and events";
+}
+
+impl Stored for Put {
+    const WHAT: &'static str = "count of an attempt's artifacts";
+}
+
+impl Stored for KeptArtifacts {
+    const WHAT: &'static str = "artifacts of a kept run";
 }
 
 impl Stored for Emitted {
@@ -174,6 +195,8 @@ mod tests {
         check(&State { revision: 3, changed_ms: 1_700_000_000_000, value: Packed(vec![1, 2]) }, STATE);
         check(&Artifact::new("text/plain".to_owned(), 1_700_000_000_000, &digest, &[part]), ARTIFACT);
         check(&Gathered { artifacts: 1, artifact_bytes: 300, events: 2, event_bytes: 400 }, GATHERED);
+        check(&Put { bytes: 300 }, PUT);
+        check(&KeptArtifacts { bytes: 300 }, PUT);
         let emitted = Emitted {
             run: [1; 16],
             workflow: "w".to_owned(),
@@ -196,6 +219,7 @@ mod tests {
     const STATE: &str = "010380d095ffbc31020102";
     const ARTIFACT: &str = "010a746578742f706c61696e80d095ffbc310707070707070707070707070707070707070707070707070707070707070707010707070707070707070707070707070707070707070707070707070707070707ac02";
     const GATHERED: &str = "0101ac02029003";
+    const PUT: &str = "01ac02";
     const EMITTED: &str = "01010101010101010101010101010101010177017301020380d095ffbc31016b010178027b7d";
     const NEXT: &str = "01ac02";
     const ORDINAL: &str = "01ac02";

@@ -61,11 +61,14 @@ impl Records {
             artifact_bytes: gathered.artifact_bytes + size,
             ..gathered
         };
+        // Only the attempt itself changes this one.
+        let put: v4::Put = self.counted(&key::put(attempt)).await.map_err(unavailable)?.0;
         let created_ms = self.clock.now().as_millis();
         let NewArtifact { name, media_type, digest, parts } = artifact;
         let stored = v4::Artifact::new(media_type, created_ms, &digest, &parts);
         let mut batch = Batch { preconditions: vec![as_read], writes: Vec::new() };
         batch.put(key::gathered(run), envelope::seal(&gathered));
+        batch.put(key::put(attempt), envelope::seal(&v4::Put { bytes: put.bytes + size }));
         batch.put(key::artifact(attempt, &name), envelope::seal(&stored));
         for part in parts {
             batch.put(key::need(run, &part.digest), envelope::seal(&Need { bytes: part.size }));

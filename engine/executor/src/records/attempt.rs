@@ -12,6 +12,7 @@ use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{Artifact, Expected, NewArtifact, NewEvent, Part, RecordError, StateEntry};
 
 use super::{Records, StateOwner, artifact, unavailable};
+use crate::record::{key, v4};
 
 /// See [`AttemptRecords`].
 #[derive(Debug)]
@@ -62,6 +63,12 @@ impl AttemptRecords for OfAttempt {
         let size = bytes.len() as u64;
         let (digest, hold) = self.records.blobs.keep(bytes).await.map_err(unavailable)?;
         Ok((Part { digest, size }, hold))
+    }
+
+    async fn artifact_bytes(&self) -> Result<u64, RecordError> {
+        let (put, _) =
+            self.records.counted::<v4::Put>(&key::put(&self.attempt)).await.map_err(unavailable)?;
+        Ok(put.bytes)
     }
 
     async fn room_for(&self, name: &str, media_type: &str, size: u64) -> Result<(), RecordError> {

@@ -8,7 +8,7 @@ use yuanli_ports::store::{Batch, Entry, Key};
 use super::{Records, StateOwner, artifact, state};
 use crate::executor::Error;
 use crate::record::legible::{Legible, legible};
-use crate::record::v4::{Call, Emitted, Gathered, Next, Ordinal, Scope};
+use crate::record::v4::{Call, Emitted, Gathered, Next, Ordinal, Put, Scope};
 use crate::record::{Broken, envelope, key};
 
 /// What was found, and what mends it.
@@ -44,6 +44,7 @@ impl Records {
         self.check_calls(is_running, batch, &mut found).await?;
         let mut counted = BTreeMap::new();
         let are_artifacts_read = self.check_artifacts(&is_run, batch, &mut counted, &mut found).await?;
+        self.check_puts(&is_run, batch, &mut found).await?;
         let are_events_read = self.check_events(&is_run, batch, &mut counted, &mut found).await?;
         let counted = (are_artifacts_read && are_events_read).then_some(counted);
         self.check_gathered(&is_run, batch, counted, &mut found).await?;
@@ -126,6 +127,28 @@ impl Records {
             of_run.artifact_bytes += read.content.size();
         }
         Ok(is_whole)
+    }
+
+    /// What attempts have put is counted for runs that there are.
+    async fn check_puts(
+        &self,
+        is_run: &impl Fn(RunId) -> bool,
+        batch: &mut Batch,
+        found: &mut Found,
+    ) -> Result<(), Error> {
+        let of_attempt = |key: &Key, entry: &Entry| Ok((key::parse_put(key)?, envelope::open::<Put>(&entry.value)));
+        for (key, (attempt, put)) in found.read(self.legible(&key::PUTS, of_attempt).await?).0 {
+            if !is_run(attempt.run) {
+                found.mend(
+                    format!("artifacts of attempt {attempt} are counted, whose run there is not"),
+                    format!("the count of attempt {attempt} is removed"),
+                );
+                batch.delete(key);
+            } else if let Err(error) = put {
+                found.findings.push(format!("attempt {attempt}: {error}"));
+            }
+        }
+        Ok(())
     }
 
     /// Events are of runs that there are, both ways round, and numbered below the next one. Whether all could be read.

@@ -123,8 +123,8 @@ impl Records {
                 "the attempt has emitted {MAX_ATTEMPT_EVENTS} events, which is all it may: write what is more to its log"
             )));
         }
-        // All events are in one order.
-        let turn = self.turns.of(key::EMITTED).await;
+        // All events are in one order, and what the run has gathered is counted with its artifacts.
+        let turn = self.turns.of_both(key::EMITTED, attempt.run).await;
         let (next, next_as_read) = self.counted::<Next>(&key::next_emitted()).await.map_err(unavailable)?;
         let of_run = key::gathered(attempt.run);
         let (gathered, gathered_as_read) = self.counted::<Gathered>(&of_run).await.map_err(unavailable)?;

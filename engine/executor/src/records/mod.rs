@@ -14,6 +14,7 @@ mod journal;
 mod removal;
 mod state;
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
 
@@ -54,19 +55,35 @@ pub struct Records {
 #[derive(Debug)]
 struct Turns([Arc<Mutex<()>>; TURNS]);
 
-/// A turn, until it is dropped.
+/// Turns, until they are dropped.
 #[derive(Debug)]
 struct Held {
-    _guard: OwnedMutexGuard<()>,
+    _guards: Vec<OwnedMutexGuard<()>>,
 }
 
 impl Turn for Held {}
 
 impl Turns {
     async fn of(&self, what: impl Hash) -> Box<dyn Turn> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(what);
-        let turn = Arc::clone(&self.0[hash as usize % TURNS]);
-        Box::new(Held { _guard: turn.lock_owned().await })
+        Box::new(Held { _guards: vec![self.lock(Self::place(what)).await] })
+    }
+
+    /// The turns of two things, for what changes both. All take them in the same order, so that no two wait for each other.
+    async fn of_both(&self, one: impl Hash, other: impl Hash) -> Box<dyn Turn> {
+        let places = BTreeSet::from([Self::place(one), Self::place(other)]);
+        let mut guards = Vec::with_capacity(places.len());
+        for place in places {
+            guards.push(self.lock(place).await);
+        }
+        Box::new(Held { _guards: guards })
+    }
+
+    fn place(what: impl Hash) -> usize {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(what) as usize % TURNS
+    }
+
+    async fn lock(&self, place: usize) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0[place]).lock_owned().await
     }
 }
 

@@ -15,14 +15,34 @@ impl Records {
         let gathered: Gathered = envelope::open(&entry.value)?;
         batch.delete(key::gathered(run));
         if gathered.artifacts > 0 {
-            for (artifact, _) in self.all(key::artifacts(run).as_bytes()).await? {
-                batch.delete(artifact);
-            }
+            self.remove_artifacts(run, batch).await?;
         }
         if gathered.events > 0 {
             for (emitted_by, _) in self.all(key::emitted_by_run(run).as_bytes()).await? {
                 batch.delete(key::emitted(key::parse_emitted_by(&emitted_by)?.1));
                 batch.delete(emitted_by);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same of its artifacts alone; what else it has stays.
+    pub(crate) async fn remove_artifacts_of(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
+        let (gathered, as_read) = self.counted::<Gathered>(&key::gathered(run)).await?;
+        self.remove_artifacts(run, batch).await?;
+        batch.preconditions.push(as_read);
+        let left = Gathered { artifacts: 0, artifact_bytes: 0, ..gathered };
+        match left == Gathered::default() {
+            true => batch.delete(key::gathered(run)),
+            false => batch.put(key::gathered(run), envelope::seal(&left)),
+        };
+        Ok(())
+    }
+
+    async fn remove_artifacts(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
+        for prefix in [key::artifacts(run), key::puts_of_run(run)] {
+            for (entry, _) in self.all(prefix.as_bytes()).await? {
+                batch.delete(entry);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::support::{Act, Bench, Then, end, outcome, soon, to_the_end};
 
 /// First bytes of keys: calls, and all that plugins keep.
 const CALLS: u8 = 14;
-const RECORDS: std::ops::RangeInclusive<u8> = 14..=21;
+const RECORDS: std::ops::RangeInclusive<u8> = 14..=24;
 
 /// Keeps one of each, as the component host does: by calls that are looked up, and recorded with what they change.
 pub(crate) async fn keep(attempt: &Attempt) {
@@ -135,6 +135,102 @@ async fn all_of_it_but_the_state_goes_with_the_run() {
     assert_eq!(cleared.clear(&owner).await.unwrap(), 1);
     assert_eq!((count(&bench).await, cleared.scopes().await.unwrap()), (None, Vec::new()));
     assert_eq!(findings(&bench).await, [""; 0]);
+}
+
+/// Puts an artifact as a stage does, for a run that may have ended.
+async fn put(bench: &Bench, run: RunId, index: u32, content: Vec<u8>) {
+    let attempt = yuanli_model::AttemptId { run, stage: "a".parse().unwrap(), instance: 0, attempt: 1 };
+    let workflow = bench.submission("w", &["a"]).definition.workflow;
+    let (journal, records) = bench.executor.records().of_attempt(&attempt, &workflow, false);
+    let digest = Digest::of(&content);
+    let (part, hold) = records.keep(content.into()).await.unwrap();
+    let (name, media_type) = (format!("large-{index}"), "text/plain".to_owned());
+    let artifact = NewArtifact { name, media_type, digest, parts: vec![part] };
+    let staged = records.put_artifact(artifact, vec![hold]).await.unwrap();
+    journal.record(Vec::new(), staged).await.unwrap();
+}
+
+#[tokio::test]
+async fn artifacts_cost_no_run_its_history_and_go_by_a_bound_of_their_own() {
+    let text = "x".repeat(9_000);
+    let first = "y".repeat(9_000);
+    let acts = [("a", Act::Give(json!({ "text": text }))), ("first", Act::Give(json!({ "text": first })))];
+    let retention = Retention { bytes: Some(60_000), artifact_bytes: Some(20_000), ..Retention::forever() };
+    let bench = Bench::keeping(&acts, retention);
+    let mut runs = Vec::new();
+    for number in 0..4_u8 {
+        let (run, _) = bench.run(&[if number == 0 { "first" } else { "a" }]).await;
+        put(&bench, run, 1, vec![number; 9_000]).await;
+        runs.push(run);
+    }
+    // One artifact is what an output of its run is as well, and one is replaced.
+    let outputs = json!({ "text": first }).to_string().into_bytes();
+    put(&bench, runs[0], 2, outputs).await;
+    put(&bench, runs[3], 1, vec![9; 2_000]).await;
+    bench.executor.tidy_history().await.unwrap();
+    let left = async |run| artifacts(&bench, run).await.len();
+    let found = [left(runs[0]).await, left(runs[1]).await, left(runs[2]).await, left(runs[3]).await];
+    assert_eq!(found, [0, 0, 1, 1], "9,000 and 11,000 bytes are not too many");
+    for (run, text) in runs.iter().zip([&first, &text, &text, &text]) {
+        let (_, events) = bench.executor.history().run(*run).await.unwrap().expect("the run is there");
+        assert!(format!("{events:?}").contains(text), "with its outputs");
+    }
+    assert_eq!(findings(&bench).await, [""; 0]);
+    // The whole run goes with what is counted of it.
+    let next = Bench::keeping_beside(&bench, Retention { runs: Some(1), ..Retention::forever() });
+    next.executor.tidy_history().await.unwrap();
+    assert_eq!((left(runs[2]).await, left(runs[3]).await), (0, 1));
+    assert_eq!(findings(&next).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn artifacts_that_are_counted_wrong_are_found_and_counted_anew() {
+    let bench = Bench::new(&[("a", Act::Keep(Then::End))]);
+    let (run, _) = bench.run(&["a"]).await;
+    bench.executor.tidy_history().await.unwrap();
+    let mut batch = Batch::default();
+    for tally in entries(&bench, [24]).await {
+        batch.delete(tally);
+    }
+    // Of a run that there is not.
+    for put in entries(&bench, [22]).await {
+        let value = bench.store.get(&put).await.unwrap().unwrap().value;
+        let mut bytes = put.as_bytes().to_vec();
+        bytes[1] ^= 1;
+        batch.put(Key::new(bytes), value);
+    }
+    assert_eq!(batch.writes.len(), 2, "both are there");
+    bench.store.commit(batch).await.unwrap();
+    let found = bench.executor.check(true).await.unwrap();
+    for says in ["the artifacts of workflow `w` are not counted right", "are counted, whose run there is not"]
+    {
+        assert!(found.findings.iter().any(|finding| finding.contains(says)), "`{says}`: {found:#?}");
+    }
+    assert_eq!(findings(&bench).await, [""; 0], "it is mended");
+    assert_eq!(artifacts(&bench, run).await, ["a.1/report"]);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_an_artifact_of_its_run_and_overtakes_it_not() {
+    let bench = Bench::new(&[]);
+    let (run, _) = bench.run(&["a"]).await;
+    let attempt = yuanli_model::AttemptId { run, stage: "a".parse().unwrap(), instance: 0, attempt: 1 };
+    let workflow = bench.submission("w", &["a"]).definition.workflow;
+    let (journal, records) = bench.executor.records().of_attempt(&attempt, &workflow, false);
+    let (part, hold) = records.keep(b"x".as_slice().into()).await.unwrap();
+    let (name, media_type, digest) = ("a".to_owned(), "text/plain".to_owned(), Digest::of(b"x"));
+    let artifact = NewArtifact { name, media_type, digest, parts: vec![part] };
+    let put = records.put_artifact(artifact, vec![hold]).await.unwrap();
+    let event = NewEvent { kind: "kept".to_owned(), subject: None, data: "1".to_owned() };
+    let mut emit = records.emit(2, event);
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut emit).is_pending(), "it would be decided on what the artifact changes");
+        tokio::task::yield_now().await;
+    }
+    journal.record(Vec::new(), put).await.unwrap();
+    let (_, emitted) = soon(emit).await.unwrap();
+    journal.record(Vec::new(), emitted).await.unwrap();
+    assert_eq!((artifacts(&bench, run).await.len(), events(&bench).await.len()), (1, 1));
 }
 
 #[tokio::test]

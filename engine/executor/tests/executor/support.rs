@@ -250,6 +250,12 @@ impl Bench {
         Self::with(Arc::default(), Arc::new(tempfile::tempdir().unwrap()), acts, options)
     }
 
+    /// Another engine on the same store and files that keeps its history so.
+    pub(crate) fn keeping_beside(other: &Self, retention: Retention) -> Self {
+        let options = Options { retention, ..Options::default() };
+        Self::with(Arc::clone(&other.store), Arc::clone(&other.folder), &[], options)
+    }
+
     /// Another engine on the same store.
     pub(crate) fn on(store: Arc<TestStore>, acts: &[(&str, Act)]) -> Self {
         Self::with(store, Arc::new(tempfile::tempdir().unwrap()), acts, Options::default())

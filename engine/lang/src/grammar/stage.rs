@@ -304,6 +304,12 @@ pub(super) static LIMITS: Map = Map {
             "100",
             "Containers, builds and the like that it begins, and secrets that it has open. Default 1024.",
         ),
+        optional(
+            "artifacts",
+            Shape::Memory,
+            "50MiB",
+            "The artifacts that it puts, replaced ones counted, from 1KiB to 1GiB. Default `1GiB`, all that a run may have.",
+        ),
     ],
     one_of: &[],
     others: None,

@@ -1,9 +1,11 @@
-//! `limits`: `{memory, cpu, log, outputs, handles}`.
+//! `limits`: `{memory, cpu, log, outputs, handles, artifacts}`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use yuanli_model::stage::{Limits, MAX_CPU, MAX_HANDLES, MAX_LOG_BYTES, MAX_MEMORY_BYTES, MAX_OUTPUT_BYTES};
+use yuanli_model::stage::{
+    Limits, MAX_ARTIFACTS_BYTES, MAX_CPU, MAX_HANDLES, MAX_LOG_BYTES, MAX_MEMORY_BYTES, MAX_OUTPUT_BYTES,
+};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::duration;
@@ -22,6 +24,9 @@ const OUTPUT_BYTES: RangeInclusive<u64> = 64..=MAX_OUTPUT_BYTES;
 
 /// A plugin that opens nothing can have none.
 const HANDLES: RangeInclusive<u32> = 0..=MAX_HANDLES;
+
+/// Room for a few lines.
+const ARTIFACT_BYTES: RangeInclusive<u64> = 1 << 10..=MAX_ARTIFACTS_BYTES;
 
 /// Processor time is looked at as often.
 const LEAST_CPU: Duration = Duration::from_millis(10);
@@ -64,6 +69,9 @@ pub(crate) fn read_known(entries: &[Entry], diagnostics: &mut Diagnostics<'_>) -
             quantity::bytes_within(outputs, "outputs", "a plugin", OUTPUT_BYTES, diagnostics)
         }),
         handles: given("handles").and_then(|handles| key::number_of(handles, HANDLES, diagnostics)),
+        artifact_bytes: given("artifacts").and_then(|artifacts| {
+            quantity::bytes_within(artifacts, "artifacts", "a plugin", ARTIFACT_BYTES, diagnostics)
+        }),
         cpu,
     }
 }

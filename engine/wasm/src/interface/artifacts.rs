@@ -26,8 +26,6 @@ const MAX_PUT_BYTES: usize = 16 * 1024 * 1024;
 const MAX_READ_BYTES: u32 = 4 * 1024 * 1024;
 /// What stands for the media type of an artifact that says none.
 const OCTETS: &str = "application/octet-stream";
-/// Around the border between two parts secrets are looked for in so many bytes of each.
-const BORDER_BYTES: usize = 8 * 1024;
 
 /// Name, media type, and content or path.
 type Put<T> = (String, String, T);
@@ -71,13 +69,15 @@ struct Kept {
 impl Kept {
     async fn add(&mut self, state: &State, bytes: Bytes) -> Result<(), Error> {
         let mask = &state.held.mask;
-        let begin = &bytes[..bytes.len().min(BORDER_BYTES)];
+        // Between two parts secrets are looked for as far as one can reach into each.
+        let reach = mask.reach();
+        let begin = &bytes[..bytes.len().min(reach)];
         if mask.is_in(&bytes) || mask.is_in(&[&self.border, begin].concat()) {
             return Err(Error::Invalid(
                 "it holds the value of a secret; people can read what is kept: leave it out".to_owned(),
             ));
         }
-        self.border = bytes[bytes.len().saturating_sub(BORDER_BYTES)..].to_vec();
+        self.border = bytes[bytes.len().saturating_sub(reach)..].to_vec();
         self.hash.update(&bytes);
         let (part, hold) = state.attempt.records.keep(bytes).await.map_err(of_port)?;
         self.parts.push(part);
@@ -119,6 +119,22 @@ fn named<'a>(state: &State, name: &str, media_type: &'a str) -> Result<&'a str, 
     Ok(if media_type.is_empty() { OCTETS } else { media_type })
 }
 
+/// That the attempt and its run may put so much more, before any of it is kept.
+async fn room_for(state: &State, name: &str, media_type: &str, size: u64) -> Result<(), Error> {
+    let records = &state.attempt.records;
+    records.room_for(name, media_type, size).await.map_err(of_port)?;
+    let (put, limit) = (records.artifact_bytes().await.map_err(of_port)?, &state.max_artifact_bytes);
+    if put.saturating_add(size) > limit.most {
+        return Err(Error::TooLarge(format!(
+            "artifact {} has {size} bytes and the attempt has put {put}, replaced ones counted; together it may put {}, {}",
+            shown(name),
+            limit.most,
+            limit.by.in_words("artifacts")
+        )));
+    }
+    Ok(())
+}
+
 fn put<'s>(
     state: &'s mut State,
     (name, media_type, content): &'s Put<Vec<u8>>,
@@ -132,7 +148,7 @@ fn put<'s>(
                 shown(name)
             )));
         }
-        state.attempt.records.room_for(name, media_type, length as u64).await.map_err(of_port)?;
+        room_for(state, name, media_type, length as u64).await?;
         let mut kept = Kept::default();
         for part in content.chunks(ARTIFACT_PART_BYTES) {
             kept.add(state, Bytes::copy_from_slice(part)).await?;
@@ -152,7 +168,7 @@ fn put_file<'s>(
     let work = async move {
         let media_type = named(state, name, media_type)?;
         let (mut file, size) = on_files(state, path, file::open).await?;
-        state.attempt.records.room_for(name, media_type, size).await.map_err(of_port)?;
+        room_for(state, name, media_type, size).await?;
         let mut kept = Kept::default();
         let mut left = size;
         loop {

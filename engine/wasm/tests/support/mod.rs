@@ -252,10 +252,18 @@ impl Secrets for FixedSecrets {
         if name.as_str() == "broken" {
             return Err(SecretError::Local("the secrets cannot be read".to_owned()));
         }
+        if name.as_str() == "long" {
+            return SecretValue::new(name, long_secret().into_bytes());
+        }
         let found = SECRETS.iter().find(|(known, _)| *known == name.as_str());
         let (_, value) = found.ok_or_else(|| SecretError::Unknown(format!("nobody keeps `{name}`")))?;
         SecretValue::new(name, value.as_bytes().to_vec())
     }
+}
+
+/// The value of the secret `long`: as long as one may be, and nowhere the same.
+fn long_secret() -> String {
+    (0..2048).map(|number| format!("{number:08}")).collect()
 }
 
 #[derive(Debug)]

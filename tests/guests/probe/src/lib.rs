@@ -129,19 +129,63 @@ enum Config {
 #[derive(Deserialize, JsonSchema)]
 #[serde(tag = "call", rename_all = "kebab-case", deny_unknown_fields)]
 enum Call {
-    Get { key: String },
-    Set { key: String, value: String },
-    SetBytes { key: String, bytes: usize },
-    CompareAndSet { key: String, expected: Option<u64>, value: String },
-    Delete { key: String },
-    List { prefix: String, after: Option<String> },
-    Put { name: String, media_type: String, text: String },
-    PutBytes { name: String, bytes: usize },
-    PutFile { name: String, path: String },
-    PutSecret { name: String, key: secrets::Handle },
-    SetSecret { key: secrets::Handle },
-    EmitSecret { key: secrets::Handle },
-    Emit { kind: String, data: String, subject: Option<String> },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    SetBytes {
+        key: String,
+        bytes: usize,
+    },
+    CompareAndSet {
+        key: String,
+        expected: Option<u64>,
+        value: String,
+    },
+    Delete {
+        key: String,
+    },
+    List {
+        prefix: String,
+        after: Option<String>,
+    },
+    Put {
+        name: String,
+        media_type: String,
+        text: String,
+    },
+    PutBytes {
+        name: String,
+        bytes: usize,
+    },
+    PutFile {
+        name: String,
+        path: String,
+    },
+    PutSecret {
+        name: String,
+        key: secrets::Handle,
+    },
+    /// Puts the value behind so many other bytes.
+    PutBefore {
+        name: String,
+        key: secrets::Handle,
+        bytes: usize,
+    },
+    SetSecret {
+        key: secrets::Handle,
+    },
+    EmitSecret {
+        key: secrets::Handle,
+    },
+    Emit {
+        kind: String,
+        data: String,
+        subject: Option<String>,
+    },
 }
 
 impl Stage for Probe {
@@ -587,6 +631,9 @@ fn call(call: Call) -> Value {
         }
         Call::PutFile { name, path } => told(artifacts::put_file(&name, "", &path), |put| json!(put.size)),
         Call::PutSecret { name, key } => told(artifacts::put(&name, "", value(&key)), |put| json!(put.size)),
+        Call::PutBefore { name, key, bytes } => {
+            told(artifacts::put(&name, "", [vec![7; bytes], value(&key)].concat()), |put| json!(put.size))
+        }
         Call::SetSecret { key } => told(state::set("secret", value(&key)), |revision| json!(revision)),
         Call::EmitSecret { key } => {
             let data = json!({ "key": String::from_utf8_lossy(&value(&key)) });

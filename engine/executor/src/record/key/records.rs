@@ -68,6 +68,25 @@ pub(crate) fn parse_gathered(key: &Key) -> Result<RunId, Broken> {
     super::parse_run(key)
 }
 
+/// What an attempt has put.
+pub(crate) fn put(attempt: &AttemptId) -> Key {
+    of_attempt(Space::Put, attempt, &[])
+}
+
+/// The same of all attempts of a run.
+pub(crate) fn puts_of_run(run: RunId) -> Key {
+    of_run(Space::Put, run, &[])
+}
+
+/// The same of all attempts of all runs.
+pub(crate) const PUTS: [u8; 1] = Space::Put.prefix();
+
+/// The attempt of a key of [`put`].
+pub(crate) fn parse_put(key: &Key) -> Result<AttemptId, Broken> {
+    let parsed = parse_attempt(key).filter(|(_, rest)| rest.is_empty());
+    parsed.map(|(attempt, _)| attempt).ok_or_else(|| Broken::damaged("key", "it names no attempt"))
+}
+
 /// An event that a plugin has emitted, in the order of all of them.
 pub(crate) fn emitted(number: u64) -> Key {
     Key::new([&Space::Emitted.prefix()[..], &number.to_be_bytes()].concat())
@@ -194,6 +213,8 @@ mod tests {
             let index = number as u32;
             prop_assert_eq!(parse_call(&call(&id, index)), Ok((id.clone(), index)));
             prop_assert_eq!(parse_artifact(&artifact(&id, &name)), Ok((id.clone(), name)));
+            prop_assert_eq!(parse_put(&put(&id)), Ok(id.clone()));
+            prop_assert!(put(&id).as_bytes().starts_with(puts_of_run(id.run).as_bytes()));
             prop_assert_eq!(parse_emitted_by(&emitted_by(&id, number)), Ok((id.clone(), number)));
             prop_assert_eq!(parse_emitted(&emitted(number)), Ok(number));
             prop_assert_eq!(parse_gathered(&gathered(id.run)), Ok(id.run));

@@ -152,7 +152,8 @@ impl Stored for Need {
 /// What retention has to know of an archived run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    /// Bytes of its record, of its long logs, of the blobs that it needs and of the events that its plugins emitted.
+    /// Bytes of its record, of its long logs, of its long texts and of the events that its plugins emitted. Those of its
+    /// artifacts are counted for themselves; those that were archived before that was so have them in here.
     pub(crate) bytes: u64,
     /// Whether it has files of its own: long logs.
     pub(crate) has_files: bool,
