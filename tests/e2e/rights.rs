@@ -88,6 +88,19 @@ fn a_workspace_that_is_granted_to_be_read_is_not_written() {
 }
 
 #[test]
+fn a_component_that_is_tried_has_none_of_the_rights_of_the_plugin_in_whose_place_it_is() {
+    let place = place("plugins: { command: { grants: { containers: { privileged: true } } } }");
+    let file = place.write(
+        "w.yaml",
+        "name: w\nstages:\n  a:\n    uses: command\n    grants: [{containers: {privileged: true}}]\n    with: { image: tool, \
+         command: [x], privileged: true }\n",
+    );
+    place.yuanli(&["validate", &file]).expect(0, &[]);
+    let says = ["WF058", "plugin `probe` cannot have `containers` with `privileged: true`", "\"sha256:"];
+    place.yuanli(&["run", &file, "--plugin", "command=./probe.wasm"]).expect(2, &says);
+}
+
+#[test]
 fn what_reaches_the_machine_takes_the_workflow_and_the_engine() {
     docker::make_image();
     let place = place("");

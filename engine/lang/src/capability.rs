@@ -1,6 +1,6 @@
 //! Rights: what a plugin imports against what the stage grants it, and that against what the engine allows.
 
-use yuanli_model::ceiling::{Beyond, Subject};
+use yuanli_model::ceiling::Subject;
 use yuanli_model::{Capability, Ceiling, Grant, PluginDescription};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
@@ -35,7 +35,7 @@ impl Granted<'_> {
     fn check_use(&self, diagnostics: &mut Diagnostics<'_>) {
         // What the defaults grant is for all stages: that one of them has no use for it says nothing.
         for (granted, span) in &self.stage.grants {
-            if !has_use(self.plugin, granted) {
+            if !self.plugin.has_use_for(granted) {
                 let right = granted.capability();
                 let message = format!("plugin `{}` does not ask for the right `{right}`", self.plugin.name);
                 diagnostics.warning(Code::NeedlessGrant, *span, message, Some("remove it".to_owned()));
@@ -67,61 +67,13 @@ impl Granted<'_> {
 
     fn check_ceiling(&self, ceiling: &Ceiling, diagnostics: &mut Diagnostics<'_>) {
         let subject = Subject { name: self.name, digest: self.plugin.digest };
-        let mut report = |beyond: &Beyond, span: Span| {
+        let grants: Vec<Grant> = self.grants().iter().map(|(grant, _)| grant.clone()).collect();
+        for (position, beyond) in ceiling.check_all(subject, self.plugin, &grants) {
+            let span = position.map_or(self.uses, |position| self.grants()[position].1);
             let message = format!("plugin `{}` cannot have {beyond} on this engine", self.plugin.name);
             diagnostics.error_with(Code::NotAllowed, span, message, || Some(beyond.help()));
-        };
-        for (grant, span) in self.grants().iter().filter(|(grant, _)| has_use(self.plugin, grant)) {
-            if let Err(beyond) = ceiling.check(subject, grant) {
-                report(&beyond, *span);
-            }
-        }
-        self.check_files(ceiling, &mut report);
-        if !self.plugin.is_builtin {
-            return;
-        }
-        let is_granted =
-            |right: &&Capability| self.grants().iter().any(|(grant, _)| grant.capability() == **right);
-        for right in self.plugin.capabilities.iter().filter(|right| !is_granted(right)) {
-            if let Err(beyond) = ceiling.check_own(subject, *right) {
-                report(&beyond, self.uses);
-            }
         }
     }
-}
-
-impl Granted<'_> {
-    /// Whoever runs containers or fetches sources changes the workspace by way of them, unless a grant says otherwise.
-    fn check_files(&self, ceiling: &Ceiling, report: &mut impl FnMut(&Beyond, Span)) {
-        let reaches = |right| self.plugin.capabilities.contains(&right);
-        let is_said = self.grants().iter().any(|(grant, _)| grant.capability() == Capability::Workspace);
-        if is_said || reaches(Capability::Workspace) {
-            return;
-        }
-        if reaches(Capability::Containers) || reaches(Capability::Source) {
-            let subject = Subject { name: self.name, digest: self.plugin.digest };
-            let checked = match self.plugin.is_builtin {
-                true => ceiling.check_own(subject, Capability::Workspace),
-                false => ceiling.check(subject, &Grant::Whole(Capability::Workspace)),
-            };
-            if let Err(beyond) = checked {
-                report(&beyond, self.uses);
-            }
-        }
-    }
-}
-
-/// Whether a grant says something to the plugin.
-pub(crate) fn has_use(plugin: &PluginDescription, grant: &Grant) -> bool {
-    let imports = |right| plugin.capabilities.contains(&right);
-    imports(grant.capability())
-        || match grant {
-            // A volume that is there can be mounted by whoever runs containers.
-            Grant::Volumes(_) | Grant::Whole(Capability::Volumes) => imports(Capability::Containers),
-            // Files are also changed by way of these.
-            Grant::Workspace(_) => imports(Capability::Containers) || imports(Capability::Source),
-            _ => false,
-        }
 }
 
 /// Reports what a stage grants that runs no plugin.

@@ -23,6 +23,12 @@ pub trait Catalog {
     /// Why it cannot be used.
     fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal>;
 
+    /// The name that the engine knows the plugin of a reference by; `None` for a component from a file. What the engine
+    /// allows to a name is allowed to whoever has it.
+    fn name_of<'r>(&self, reference: &'r PluginReference) -> Option<&'r str> {
+        reference.name()
+    }
+
     /// The names of all plugins, to find the one that somebody meant.
     fn names(&self) -> Vec<String>;
 

@@ -102,7 +102,7 @@ fn find_targets(
                         defaults: &document.defaults.grants,
                         plugin: &plugin.description,
                         uses: *span,
-                        name: reference.name(),
+                        name: catalog.name_of(reference),
                     };
                     granted.check(ceiling, diagnostics);
                     schema::check(stage, &plugin, diagnostics);

@@ -11,7 +11,7 @@ use crate::container::ContainerScope;
 use crate::grant::Access;
 use crate::stage::Limits;
 use crate::volume::VolumeScope;
-use crate::{Capability, Digest, Grant};
+use crate::{Capability, Digest, Grant, PluginDescription};
 
 /// What workflows may grant of each right, for those that are named: nothing where there is none.
 pub type Allowances = BTreeMap<Capability, Vec<Grant>>;
@@ -109,6 +109,44 @@ impl Ceiling {
             Some(_) => self.check(plugin, &Grant::Whole(right)),
             None => Ok(()),
         }
+    }
+
+    /// All that a plugin would have beyond what may be granted, with these grants of its stage: each with the position of the
+    /// grant that is too much, `None` where it is what the plugin has or reaches without one.
+    #[must_use]
+    pub fn check_all(
+        &self,
+        subject: Subject<'_>,
+        plugin: &PluginDescription,
+        grants: &[Grant],
+    ) -> Vec<(Option<usize>, Box<Beyond>)> {
+        let granted = grants.iter().enumerate().filter(|(_, grant)| plugin.has_use_for(grant));
+        let mut found: Vec<(Option<usize>, Box<Beyond>)> = granted
+            .filter_map(|(position, grant)| Some((Some(position), self.check(subject, grant).err()?)))
+            .collect();
+        let mut own =
+            |beyond: Result<(), Box<Beyond>>| found.extend(beyond.err().map(|beyond| (None, beyond)));
+        let is_granted = |right: Capability| grants.iter().any(|grant| grant.capability() == right);
+        let imports = |right: Capability| plugin.capabilities.contains(&right);
+        // Whoever runs containers or fetches sources changes the workspace by way of them, unless a grant says otherwise.
+        let reaches_files = imports(Capability::Containers) || imports(Capability::Source);
+        if reaches_files && !imports(Capability::Workspace) && !is_granted(Capability::Workspace) {
+            own(match plugin.is_builtin {
+                true => self.check_own(subject, Capability::Workspace),
+                false => self.check(subject, &Grant::Whole(Capability::Workspace)),
+            });
+        }
+        if plugin.is_builtin {
+            let by_itself = plugin.capabilities.iter().filter(|right| !is_granted(**right));
+            by_itself.for_each(|right| own(self.check_own(subject, *right)));
+        }
+        found
+    }
+
+    /// Whether it says anything of a plugin of that name.
+    #[must_use]
+    pub fn names(&self, plugin: &str) -> bool {
+        self.plugins.iter().any(|(key, _)| matches!(key, PluginKey::Name(name) if name == plugin))
     }
 
     /// What the entry of a plugin says of a right: that of its digest before that of its name.
@@ -302,6 +340,62 @@ mod tests {
         assert!(beyond.help().starts_with("`grants.apps` in `/data/config.yaml`"), "{}", beyond.help());
         // What is for all binds what is granted, not what a plugin of the engine has by itself.
         assert_eq!(ceiling.check_own(named("other"), Capability::Apps), Ok(()));
+    }
+
+    fn plugin(capabilities: &[Capability], is_builtin: bool) -> PluginDescription {
+        PluginDescription {
+            name: "x".to_owned(),
+            version: "1.0.0".to_owned(),
+            summary: String::new(),
+            digest: Digest::of(b"x"),
+            config_schema: serde_json::json!({}),
+            outputs_schema: serde_json::json!({}),
+            capabilities: capabilities.to_vec(),
+            is_builtin,
+            bounds: Bounds::default(),
+        }
+    }
+
+    #[test]
+    fn whoever_only_runs_containers_changes_no_more_files_than_may_be_granted() {
+        let read = || vec![(Capability::Workspace, vec![Grant::Workspace(Access::Read)])];
+        let own = |allowed| vec![(PluginKey::Name("x".to_owned()), Allowances::from_iter(allowed))];
+        let check = |ceiling: &Ceiling, plugin: &PluginDescription, grants: &[Grant], expect: &[&str]| {
+            let found = ceiling.check_all(named("x"), plugin, grants);
+            let found: Vec<String> =
+                found.iter().map(|(position, beyond)| format!("{position:?} {beyond}")).collect();
+            assert_eq!(found, expect);
+        };
+        let containers = [Grant::Whole(Capability::Containers)];
+        let added = plugin(&[Capability::Containers], false);
+        let beyond = "None `workspace` with `access: read-write`";
+        check(&ceiling(&read(), Vec::new()), &added, &containers, &[beyond]);
+        check(&ceiling(&[], own(read())), &added, &containers, &[beyond]);
+        check(&ceiling(&[], Vec::new()), &added, &containers, &[]);
+        let only_read = [Grant::Whole(Capability::Containers), Grant::Workspace(Access::Read)];
+        check(&ceiling(&read(), Vec::new()), &added, &only_read, &[]);
+        let sources = plugin(&[Capability::Source], false);
+        check(&ceiling(&read(), Vec::new()), &sources, &[Grant::Whole(Capability::Source)], &[beyond]);
+        // One that came with the engine is bound by an entry of its own.
+        let builtin = plugin(&[Capability::Containers], true);
+        check(&ceiling(&read(), Vec::new()), &builtin, &[], &[]);
+        check(&ceiling(&[], own(read())), &builtin, &[], &[beyond]);
+        // One that has files itself is asked for those.
+        let files = plugin(&[Capability::Containers, Capability::Workspace], false);
+        let granted = [Grant::Whole(Capability::Containers), Grant::Whole(Capability::Workspace)];
+        check(
+            &ceiling(&read(), Vec::new()),
+            &files,
+            &granted,
+            &["Some(1) `workspace` with `access: read-write`"],
+        );
+        // What it has no use for is not its.
+        check(
+            &ceiling(&[(Capability::Apps, vec![])], Vec::new()),
+            &added,
+            &[Grant::Whole(Capability::Apps)],
+            &[],
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::id::MAX_NAME_LENGTH;
-use crate::{Bounds, Capability, Digest};
+use crate::{Bounds, Capability, Digest, Grant};
 
 /// The name of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -314,6 +314,22 @@ pub struct PluginDescription {
     pub is_builtin: bool,
     /// What it says itself that it uses at most.
     pub bounds: Bounds,
+}
+
+impl PluginDescription {
+    /// Whether a grant says something to the plugin.
+    #[must_use]
+    pub fn has_use_for(&self, grant: &Grant) -> bool {
+        let imports = |right| self.capabilities.contains(&right);
+        imports(grant.capability())
+            || match grant {
+                // A volume that is there can be mounted by whoever runs containers.
+                Grant::Volumes(_) | Grant::Whole(Capability::Volumes) => imports(Capability::Containers),
+                // Files are also changed by way of these.
+                Grant::Workspace(_) => imports(Capability::Containers) || imports(Capability::Source),
+                _ => false,
+            }
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ pub(crate) struct Runnable {
 pub(crate) struct Used {
     pub(crate) plugin_names: Vec<String>,
     pub(crate) plugins: HashMap<PluginReference, Result<Arc<PluginDescription>, Refusal>>,
+    /// Those in whose place a component from a file is tried: it has no rights of their names.
+    pub(crate) tried: BTreeSet<PluginReference>,
     pub(crate) workflow_names: Vec<String>,
     /// What may be granted on the engine.
     pub(crate) ceiling: Arc<Ceiling>,
@@ -128,6 +130,10 @@ impl Catalog for Used {
     fn plugin(&self, reference: &PluginReference) -> Result<Arc<PluginDescription>, Refusal> {
         let unknown = || Err(Refusal::Unknown(format!("there is no plugin `{reference}`")));
         self.plugins.get(reference).cloned().unwrap_or_else(unknown)
+    }
+
+    fn name_of<'r>(&self, reference: &'r PluginReference) -> Option<&'r str> {
+        if self.tried.contains(reference) { None } else { reference.name() }
     }
 
     fn names(&self) -> Vec<String> {
@@ -233,14 +239,17 @@ impl Document {
         &self.name
     }
 
-    /// The files that it comes from: its own, and those of components that it names.
+    /// The files that it comes from: its own, and those of components that it names, with the digest of what was read where
+    /// one could be used.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        let named = self.used.plugins.keys().filter_map(|reference| match reference {
-            PluginReference::File(path) => Some(self.origin.folder.join(path)),
+    pub fn files(&self) -> Vec<(PathBuf, Option<Digest>)> {
+        let named = self.used.plugins.iter().filter_map(|(reference, found)| match reference {
+            PluginReference::File(path) if !self.used.tried.contains(reference) => {
+                Some((self.origin.folder.join(path), found.as_ref().ok().map(|found| found.digest)))
+            }
             _ => None,
         });
-        named.chain([PathBuf::from(&self.name)]).collect()
+        named.chain([(PathBuf::from(&self.name), None)]).collect()
     }
 
     /// Whether it can be run.

@@ -52,5 +52,5 @@ pub use socket::connect;
 pub use trial::Trial;
 pub use yuanli_gateway::{Options as GatewayOptions, ServeError, serve as serve_gateway};
 pub use yuanli_model::plugin::{InvalidIdentity, Name as PluginName};
-pub use yuanli_model::{RunId, StageName, printable, printable_line};
+pub use yuanli_model::{Digest, RunId, StageName, printable, printable_line};
 pub use yuanli_ports::Cancellation;

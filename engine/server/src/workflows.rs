@@ -92,6 +92,9 @@ impl<'a> Compiler<'a> {
                 Err(error) => Err(Refusal::Unknown(error.to_string())),
                 Ok(description) => Ok(description),
             };
+            if self.library.tried(&reference).is_some() {
+                used.tried.insert(reference.clone());
+            }
             used.plugins.insert(reference, resolved);
         }
         used.workflows = self.found.clone();

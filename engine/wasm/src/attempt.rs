@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use yuanli_bindings::stage;
+use yuanli_model::ceiling::Subject;
 use yuanli_model::stage::MAX_HANDLES;
 use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription, Rights};
 use yuanli_ports::plugins::{Attempt, PluginError};
@@ -45,6 +46,7 @@ impl Host {
     pub(crate) async fn run_attempt(&self, mut attempt: Attempt) -> Result<Value, Failure> {
         let code = self.catalog.code(&attempt.component).await.map_err(of_plugin)?;
         check_rights(&code, &attempt)?;
+        self.check_ceiling(&code.description, &attempt.grants).await?;
         check("invalid-config", "with", &code.config, &attempt.config)?;
         let config = attempt.config.to_string();
         let _slot = tokio::select! {
@@ -94,6 +96,24 @@ impl Host {
         let outputs = mask.json(outputs);
         check("invalid-outputs", "outputs", &code.outputs, &outputs)?;
         Ok(outputs)
+    }
+
+    /// That the engine allows it, by what its configuration says now: documents were compiled before, perhaps by an engine
+    /// that allowed more.
+    async fn check_ceiling(&self, plugin: &PluginDescription, grants: &[Grant]) -> Result<(), Failure> {
+        let name = match self.ceiling.names(&plugin.name) {
+            true => self.known_as(plugin).await.map_err(of_plugin)?,
+            // Whether it is called so or is a file makes no difference.
+            false => None,
+        };
+        let subject = Subject { name: name.as_deref(), digest: plugin.digest };
+        match self.ceiling.check_all(subject, plugin, grants).first() {
+            None => Ok(()),
+            Some((_, beyond)) => Err(Failure::permanent(
+                "not-allowed",
+                format!("plugin `{}` cannot have {beyond} on this engine: {}", plugin.name, beyond.help()),
+            )),
+        }
     }
 
     async fn call(

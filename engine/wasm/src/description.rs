@@ -16,7 +16,7 @@ use crate::pack::Said;
 /// Longest summary, in bytes: it is one line for a person.
 const MAX_SUMMARY_BYTES: usize = 1000;
 /// Longest JSON Schema of a plugin, in bytes.
-const MAX_SCHEMA_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 
 /// What a plugin says that it uses at most, in the details of its description: `limit-memory-bytes` and the like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

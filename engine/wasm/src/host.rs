@@ -63,7 +63,7 @@ pub struct Options {
     pub limits: Limits,
     /// For those who try plugins out: what makes attempts repeatable, and visible call by call. Default none.
     pub rehearsal: Option<Rehearsal>,
-    /// What the engine allows; of it the bounds count in here, as whoever compiles a workflow asks it for rights.
+    /// What the engine allows. Whoever compiles a workflow has asked it for rights; it is asked again for each attempt.
     pub ceiling: Ceiling,
 }
 
@@ -196,6 +196,18 @@ impl Host {
             Ok((Digest::of(&binary), binary.into()))
         })
         .await
+    }
+
+    /// The name that the engine knows a component by; `None` when it is just a file, whatever it calls itself.
+    pub(crate) async fn known_as(&self, plugin: &PluginDescription) -> Result<Option<String>, PluginError> {
+        let mut builtins = self.catalog.builtins().iter();
+        if let Some(builtin) = builtins.find(|builtin| builtin.digest == plugin.digest) {
+            return Ok(Some(builtin.name.to_owned()));
+        }
+        let (added, name) = (Arc::clone(&self.added), plugin.name.clone());
+        let pinned = PluginReference::Pinned(name.clone(), plugin.digest);
+        let found = on_thread(move || added.find(&pinned, &name)).await?;
+        Ok(matches!(found, Found::Entry(_)).then(|| plugin.name.clone()))
     }
 
     /// The plugin of a name: the highest version that fits. What came with the engine goes before what was added.

@@ -12,14 +12,16 @@ use yuanli_ports::plugins::PluginError;
 
 use crate::catalog::on_thread;
 use crate::component::{self, Unusable};
+use crate::description::MAX_SCHEMA_BYTES;
 use crate::host::Host;
 
 /// The name of the section.
 const SECTION: &str = "yuanli:describe";
 /// The version of what stands in it.
 const FORMAT: u32 = 1;
-/// Most bytes of the section that are read: two schemas of the most that is allowed, and what stands around them.
-const MAX_SECTION_BYTES: usize = 1024 * 1024;
+/// Most bytes of the section: two schemas of the most that is allowed, of which every byte has one before it as JSON in
+/// JSON, and as much as one of them for what stands around them.
+const MAX_SECTION_BYTES: usize = 5 * MAX_SCHEMA_BYTES;
 
 /// All that a component says of itself, as it says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,17 +114,24 @@ pub fn claim(binary: &[u8]) -> Result<Option<Said>, String> {
     }
 }
 
-/// A component with what it says of itself, in place of any section that it had.
-fn write(binary: &[u8], said: &Said) -> Result<Vec<u8>, Unusable> {
+/// A component with what it says of itself, in place of any section that it had. What could not be read again is not written.
+fn write(binary: &[u8], said: &Said) -> Result<Vec<u8>, String> {
+    // Texts and lists of texts are always JSON.
+    let content = serde_json::to_vec(&Content { format: FORMAT, said: said.clone() }).unwrap_or_default();
+    if content.len() > MAX_SECTION_BYTES {
+        let length = content.len();
+        return Err(format!(
+            "what it says of itself has {length} bytes as a section of it, and may have {MAX_SECTION_BYTES}: say less in its \
+             `secrets`, `capabilities` and `details`"
+        ));
+    }
     let mut packed = Vec::with_capacity(binary.len());
     let mut at = 0;
-    for section in sections(binary)? {
+    for section in sections(binary).map_err(|e| e.to_string())? {
         packed.extend_from_slice(&binary[at..section.whole.start]);
         at = section.whole.end;
     }
     packed.extend_from_slice(&binary[at..]);
-    // Texts and lists of texts are always JSON.
-    let content = serde_json::to_vec(&Content { format: FORMAT, said: said.clone() }).unwrap_or_default();
     let mut body = leb128(SECTION.len());
     body.extend_from_slice(SECTION.as_bytes());
     body.extend(content);
@@ -211,7 +220,7 @@ impl Host {
         let digest = Digest::of(&binary);
         let said = self.catalog.said(&digest, Some(&binary)).await?;
         let written = said.clone();
-        let component = on_thread(move || write(&binary, &written).map_err(unusable)).await?;
+        let component = on_thread(move || write(&binary, &written).map_err(PluginError::Invalid)).await?;
         let packed = Packed { digest: Digest::of(&component), component, said };
         self.catalog.same_code(&digest, &packed.digest);
         Ok(packed)
@@ -276,8 +285,20 @@ mod tests {
         assert!(with(b"").contains("cannot be read"));
         assert!(with(b"{\"format\":1}").contains("missing field `name`"));
         assert!(with(b"{\"format\":2}").contains("has format 2"));
-        assert!(with(&vec![b' '; MAX_SECTION_BYTES + 1]).contains("more than 1048576 bytes"));
+        assert!(with(&vec![b' '; MAX_SECTION_BYTES + 1]).contains("more than 1310720 bytes"));
         assert!(claim(b"nothing").expect_err("it is refused").contains("no WebAssembly"));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_and_what_could_not_is_not_written() {
+        let widest = format!("{{\"title\":\"{}\"}}", "\\n".repeat(MAX_SCHEMA_BYTES / 2 - 6));
+        assert_eq!(widest.len(), MAX_SCHEMA_BYTES);
+        let wide = Said { config_schema: widest.clone(), outputs_schema: widest, ..said("wide") };
+        let packed = write(EMPTY, &wide).expect("all that a schema may have fits");
+        assert_eq!(claim(&packed), Ok(Some(wide.clone())));
+        let details = vec![("note".to_owned(), "x".repeat(MAX_SCHEMA_BYTES))];
+        let why = write(EMPTY, &Said { details, ..wide }).expect_err("it is too much");
+        assert!(why.contains("may have 1310720: say less"), "{why}");
     }
 
     #[test]

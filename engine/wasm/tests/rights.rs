@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use support::raw::Raw;
 use support::{BUILTINS, Bench, Case};
 use yuanli_docker::fake::{Behaviour, Call};
+use yuanli_model::ceiling::PluginKey;
 use yuanli_model::container::ContainerScope;
 use yuanli_model::http::HttpScope;
 use yuanli_model::stage::Limits as StageLimits;
@@ -18,6 +19,7 @@ use yuanli_model::volume::VolumeScope;
 use yuanli_model::{Access, Bounds, Capability, Ceiling, Grant, PluginReference};
 use yuanli_ports::containers::{ContainerNetwork, ContainerRequest, MountSource};
 use yuanli_ports::{Plugins, Volumes};
+use yuanli_test_guests::PROBE;
 use yuanli_wasm::{Limits, Source};
 
 /// What the probe does with these grants beside those that it needs to begin at all.
@@ -66,9 +68,59 @@ async fn a_workspace_that_is_to_be_read_is_not_changed_by_any_way() {
     assert!(ask(&bench, json!({ "do": "write", "path": "a", "text": "x" }), &[]).await.is_ok());
 }
 
+/// All that containers can reach of the machine.
+fn machine() -> Grant {
+    Grant::Containers(ContainerScope {
+        is_privileged: true,
+        has_host_network: true,
+        mounts: vec!["/:rw".parse().unwrap()],
+    })
+}
+
+/// An engine that allows all of that to whoever is granted it.
+fn generous() -> Bench {
+    let grants = [(Capability::Containers, vec![machine()])].into();
+    Bench::under(Ceiling { grants, ..Ceiling::default() })
+}
+
+#[tokio::test]
+async fn what_the_engine_does_not_allow_is_refused_when_an_attempt_begins() {
+    let ceiling = |plugins| Ceiling { file: "/d/config.yaml".to_owned(), plugins, ..Ceiling::default() };
+    let named = || {
+        let allowed = [(Capability::Containers, vec![machine()])].into();
+        ceiling(vec![(PluginKey::Name("probe".to_owned()), allowed)])
+    };
+    let bench = Bench::under(ceiling(Vec::new()));
+    bench.docker.add_image("tool");
+    let (kind, message) = ask(&bench, special(&[]), &[machine()]).await.unwrap_err();
+    assert_eq!(kind, "not-allowed");
+    assert!(
+        message.starts_with("plugin `probe` cannot have `containers` with `privileged: true"),
+        "{message}"
+    );
+    assert!(message.contains("into `/d/config.yaml`"), "{message}");
+    assert!(started(&bench).is_empty());
+    // By the name that the engine has it by.
+    let bench = Bench::under(named());
+    bench.docker.add_image("tool");
+    ask(&bench, special(&[]), &[machine()]).await.unwrap();
+    // A file that calls itself so is none of that name, however it came to be run.
+    let custom_section = [0, 2, 1, b'x'];
+    let component = [PROBE.component, &custom_section].concat();
+    std::fs::write(bench.folder.path().join("same.wasm"), component).unwrap();
+    let reference = PluginReference::File("./same.wasm".to_owned());
+    let found = bench.host.resolve(&reference, &bench.origin).await.unwrap();
+    assert_eq!(found.name, "probe");
+    let rest = Capability::ALL.into_iter().filter(|right| *right != Capability::Containers).map(Grant::Whole);
+    let grants = rest.chain([machine()]).collect();
+    let case = Case { component: found.digest, grants, ..Case::default() };
+    let failure = bench.run_case(special(&[]), case).await.failure().clone();
+    assert_eq!(failure.kind, "not-allowed", "{failure:?}");
+}
+
 #[tokio::test]
 async fn what_reaches_the_machine_is_granted_one_by_one() {
-    let bench = Bench::new();
+    let bench = generous();
     bench.docker.add_image("tool");
     let refused = async |option: (&str, &str), grant: Grant, says: &str| {
         let (kind, message) = ask(&bench, special(&[option]), &[grant]).await.unwrap_err();
@@ -109,14 +161,9 @@ async fn what_reaches_the_machine_is_granted_one_by_one() {
 
 #[tokio::test]
 async fn an_ordinary_container_stays_one() {
-    let bench = Bench::new();
+    let bench = generous();
     bench.docker.add_image("tool");
-    let all = Grant::Containers(ContainerScope {
-        is_privileged: true,
-        has_host_network: true,
-        mounts: vec!["/:rw".parse().unwrap()],
-    });
-    ask(&bench, special(&[]), &[all]).await.unwrap();
+    ask(&bench, special(&[]), &[machine()]).await.unwrap();
     let request = &started(&bench)[0];
     assert!(!request.is_privileged && request.mounts.is_empty());
     assert_eq!(request.network, ContainerNetwork::None);

@@ -75,7 +75,8 @@ async fn once(
         }
     };
     if let Some(changes) = &mut changes {
-        changes.look_at(document.files().into_iter().chain(tried_files(arguments)).collect());
+        let tried = tried_files(arguments).map(|file| (file, None));
+        changes.look_at(document.files().into_iter().chain(tried).collect());
     }
     let outcome = perform(global, &engine, document, arguments, interrupts, changes).await;
     tokio::select! {

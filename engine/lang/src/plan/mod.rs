@@ -203,7 +203,7 @@ fn work(
             let plugin = plugin(uses)?;
             let has_grant = |right| stage.grants.iter().any(|grant| grant.capability() == right);
             let is_granted = |right: &Capability| plugin.is_builtin || right.is_free() || has_grant(*right);
-            let is_asked = |grant: &&Grant| crate::capability::has_use(&plugin, grant);
+            let is_asked = |grant: &&Grant| plugin.has_use_for(grant);
             PlannedWork::Plugin {
                 uses: uses.to_string(),
                 name: plugin.name.clone(),

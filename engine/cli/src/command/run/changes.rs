@@ -4,13 +4,13 @@
 //! waited for.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use yuanli_server::Digest;
 
 /// How long nothing may happen to a file until it counts as written: compilers write one in some steps.
 const QUIET: Duration = Duration::from_millis(250);
@@ -25,8 +25,8 @@ pub(super) struct Changes {
     events: mpsc::Receiver<()>,
 }
 
-/// What is in a file: its length and a hash, or nothing where there is none that can be read.
-type Content = Option<(usize, u64)>;
+/// The digest of what is in a file, or nothing where there is none that can be read.
+type Content = Option<Digest>;
 
 impl Changes {
     /// Those of these files, as they are now. A folder stands for all that is directly in it.
@@ -39,19 +39,23 @@ impl Changes {
         });
         let watcher = watcher.context("the system does not tell of changes to files")?;
         let mut changes = Self { files: BTreeMap::new(), watcher, events };
-        changes.look_at(files);
+        changes.look_at(files.into_iter().map(|file| (file, None)).collect());
         Ok(changes)
     }
 
-    /// Looks at these from now on. What is known of those that it looked at before is kept: they may have changed since.
-    pub(super) fn look_at(&mut self, files: Vec<PathBuf>) {
+    /// Looks at these from now on. What somebody has read of one is what is known of it: it may have changed since. So it
+    /// is with what is known of those that it looked at before.
+    pub(super) fn look_at(&mut self, files: Vec<(PathBuf, Content)>) {
         let mut known = std::mem::take(&mut self.files);
-        for file in files.iter().flat_map(|file| expanded(file)) {
+        let each = |(file, was_read): &(PathBuf, Content)| {
+            expanded(file).into_iter().map(|file| (file, *was_read)).collect::<Vec<_>>()
+        };
+        for (file, was_read) in files.iter().flat_map(each) {
             if let Some(folder) = file.parent() {
                 // Where the system does not tell, such as of a folder that is not there, it is looked now and then.
                 let _ = self.watcher.watch(folder, RecursiveMode::NonRecursive);
             }
-            let content = known.remove(&file).unwrap_or_else(|| read(&file));
+            let content = was_read.map(Some).or_else(|| known.remove(&file)).unwrap_or_else(|| read(&file));
             self.files.insert(file, content);
         }
     }
@@ -119,10 +123,7 @@ fn expanded(path: &Path) -> Vec<PathBuf> {
 }
 
 fn read(file: &Path) -> Content {
-    let bytes = std::fs::read(file).ok()?;
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&bytes);
-    Some((bytes.len(), hasher.finish()))
+    std::fs::read(file).ok().map(|bytes| Digest::of(&bytes))
 }
 
 #[cfg(test)]
@@ -147,6 +148,16 @@ mod tests {
         assert_eq!(changes.next().await, "other.wasm is not there any more");
         std::fs::write(&other, "b").unwrap();
         assert_eq!(changes.next().await, "other.wasm has changed");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_counts_and_not_what_is_there_by_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        std::fs::write(&file, "new").unwrap();
+        let mut changes = Changes::of(vec![file.clone()]).unwrap();
+        changes.look_at(vec![(file.clone(), Some(Digest::of(b"old")))]);
+        assert_eq!(changes.next().await, "a.wasm has changed");
     }
 
     #[tokio::test]
