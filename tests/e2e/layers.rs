@@ -22,8 +22,8 @@ fn allowed(name: &str) -> Vec<&str> {
         "triggers" => vec!["model", "calendar", "ports"],
         "wasm" => vec!["ports", "model", "bindings"],
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
-        // It wires a component host of its own, with a Docker in memory.
-        "conformance" => vec!["model", "ports", "lang", "wasm", "docker"],
+        // It wires a component host of its own, with a Docker and records in memory.
+        "conformance" => vec!["model", "ports", "lang", "wasm", "docker", "executor", "store"],
         "bindings" | "sdk" => vec![],
         "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
         "server" => [

@@ -10,15 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_model::stage::Limits as StageLimits;
 use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName};
-use yuanli_ports::apps::NoApps;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::records::NoRecords;
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Plugins};
 use yuanli_wasm::{Host, Options, Outside, Rehearsal};
 
 use crate::case::Case;
+use crate::kept::{Kept, Left};
 use crate::world::{BEGINNING, Seen, World};
 
 /// What all random numbers follow from.
@@ -56,10 +55,11 @@ pub(crate) struct Ended {
     pub(crate) seen: Seen,
     /// The workspace, until the next attempt begins.
     pub(crate) workspace: PathBuf,
+    /// The artifacts that it has put, as files of this folder, as long.
+    pub(crate) artifacts: PathBuf,
+    /// What else it has kept.
+    pub(crate) left: Left,
 }
-
-/// Nothing is kept from one attempt to the next, and nobody looks at what is.
-const NO_RECORDS: NoRecords = NoRecords("cases have no artifacts, state and events");
 
 impl Ended {
     /// The last lines of its log.
@@ -86,10 +86,10 @@ impl Bench {
             volumes: world.docker.clone(),
             images: world.docker.clone(),
             registries: world.docker.clone(),
-            sources: world.clone(),
+            sources: world.sources.clone(),
             secrets: world.clone(),
             http: world.clone(),
-            apps: Arc::new(NoApps("cases have no apps")),
+            apps: world.apps.clone(),
         };
         let rehearsal = Some(Rehearsal { seed: SEED, observer: world.clone() });
         let options =
@@ -102,17 +102,17 @@ impl Bench {
         Origin { folder: self.folder.path().to_owned(), root: self.folder.path().to_owned() }
     }
 
-    /// The folder of the next attempt, empty. It is always the same one: errors of the host name it, and two attempts with
+    /// A folder for the next attempt, empty. It is always the same one: errors of the host name it, and two attempts with
     /// the same input are to be told the same.
-    fn fresh_workspace(&self) -> Result<PathBuf, String> {
-        let cannot = |e: std::io::Error| format!("there is no folder for the workspace: {e}");
-        let workspace = self.folder.path().join("workspace");
-        match std::fs::remove_dir_all(&workspace) {
+    fn fresh(&self, name: &str) -> Result<PathBuf, String> {
+        let cannot = |e: std::io::Error| format!("there is no folder for the {name}: {e}");
+        let folder = self.folder.path().join(name);
+        match std::fs::remove_dir_all(&folder) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(cannot(e)),
             _ => {}
         }
-        std::fs::create_dir(&workspace).map_err(cannot)?;
-        Ok(workspace)
+        std::fs::create_dir(&folder).map_err(cannot)?;
+        Ok(folder)
     }
 
     /// Runs an attempt.
@@ -128,16 +128,21 @@ impl Bench {
     ) -> Result<Ended, String> {
         let cancel = Cancellation::new();
         let cancel_at = variation.cancel_at.or(case.cancel_at_call);
-        self.world.prepare(case, variation.is_endless, cancel_at.map(|at| (at, cancel.clone())))?;
-        let workspace = self.fresh_workspace()?;
+        let cancel_at = cancel_at.map(|at| (at, cancel.clone()));
+        self.world.prepare((case, beside), variation.is_endless, cancel_at)?;
+        let (workspace, artifacts) = (self.fresh("workspace")?, self.fresh("artifacts")?);
         for (path, content) in &case.workspace {
             content.put(&workspace, path, beside)?;
         }
         let log = Arc::new(Lines::default());
         let timeout = variation.timeout.unwrap_or(Duration::from_millis(case.timeout_ms));
         let names = case.secrets.keys().filter_map(|name| name.parse::<SecretName>().ok());
+        let id = AttemptId { run: RunId::from_u128(1), stage: name("stage"), instance: 0, attempt: 1 };
+        let described = self.host.description(&component).await.map_err(|e| e.to_string())?;
+        let folders = (&*self.fresh("records")?, beside);
+        let kept = Kept::new((&id, &described.name), case, self.world.clone(), folders).await?;
         let attempt = Attempt {
-            id: AttemptId { run: RunId::from_u128(1), stage: name("stage"), instance: 0, attempt: 1 },
+            id,
             workflow: name("conformance"),
             component,
             grants: Capability::ALL.map(Grant::Whole).to_vec(),
@@ -149,15 +154,16 @@ impl Bench {
             origin: Arc::new(self.origin()),
             workspace: Arc::new(Folder(workspace.clone())),
             log: log.clone(),
-            journal: Arc::new(NO_RECORDS),
-            records: Arc::new(NO_RECORDS),
+            journal: Arc::clone(&kept.journal),
+            records: Arc::clone(&kept.of_attempt),
             cancel,
         };
         let run = tokio::time::timeout(timeout.saturating_add(GRACE), self.host.run(attempt));
         let outcome =
             run.await.map_err(|_| format!("it did not end within {timeout:?} and {GRACE:?} more"))?;
         let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Ended { outcome, lines, seen: self.world.take(), workspace })
+        let left = kept.left(&artifacts).await?;
+        Ok(Ended { outcome, lines, seen: self.world.take(), workspace, artifacts, left })
     }
 }
 

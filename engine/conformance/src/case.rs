@@ -19,7 +19,11 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 use yuanli_lang::Plain;
 
+use crate::apps::AppOfCase;
+use crate::backups::VolumeOfCase;
 use crate::content::{self, Content};
+use crate::kept::ArtifactOfCase;
+use crate::sources::SourceOfCase;
 
 /// Largest file of a case, in bytes.
 const MAX_CASE_BYTES: u64 = 1024 * 1024;
@@ -47,6 +51,21 @@ pub struct Case {
     /// What servers answer, each answer for every request that it fits.
     #[serde(default)]
     pub(crate) http: Vec<Answer>,
+    /// The apps that there are, by name.
+    #[serde(default)]
+    pub(crate) apps: BTreeMap<String, AppOfCase>,
+    /// The volumes that can be backed up, by name.
+    #[serde(default)]
+    pub(crate) backups: BTreeMap<String, VolumeOfCase>,
+    /// What git and the folder of the workflow give.
+    #[serde(default)]
+    pub(crate) sources: Vec<SourceOfCase>,
+    /// What the plugin has kept in earlier runs, by key.
+    #[serde(default)]
+    pub(crate) state: BTreeMap<String, String>,
+    /// What stages before have left.
+    #[serde(default)]
+    pub(crate) artifacts: Vec<ArtifactOfCase>,
     /// How long it may take, in milliseconds.
     #[serde(default = "timeout")]
     pub timeout_ms: u64,
@@ -151,6 +170,30 @@ pub(crate) struct Expectation {
     pub(crate) builds: Option<Vec<Vec<String>>>,
     /// The requests that were sent, all of them in order, as `GET https://example.com/`.
     pub(crate) requests: Option<Vec<String>>,
+    /// What was asked of apps and gray releases, all of it in order, as `deploy shop shop:2`.
+    pub(crate) apps: Option<Vec<String>>,
+    /// What was done with backups, all of it in order, as `back up data to /backups`.
+    pub(crate) backups: Option<Vec<String>>,
+    /// The source trees that were asked for, all in order, as `git https://example.com/shop at main`.
+    pub(crate) sources: Option<Vec<String>>,
+    /// Values that are kept at the end; `null` stands for a key that is not to be there.
+    pub(crate) state: BTreeMap<String, Option<String>>,
+    /// Artifacts that were put; `null` stands for one that is not to be there.
+    pub(crate) artifacts: BTreeMap<String, Option<Content>>,
+    /// The events that were emitted, all of them in order.
+    pub(crate) events: Option<Vec<ExpectedEvent>>,
+}
+
+/// An event, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectedEvent {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
+    #[serde(default)]
+    pub(crate) data: Option<Value>,
 }
 
 /// A failure, as far as it matters.
@@ -202,6 +245,11 @@ impl Case {
             workspace: BTreeMap::new(),
             docker: Docker::default(),
             http: Vec::new(),
+            apps: BTreeMap::new(),
+            backups: BTreeMap::new(),
+            sources: Vec::new(),
+            state: BTreeMap::new(),
+            artifacts: Vec::new(),
             timeout_ms: TIMEOUT_MS,
             cancel_at_call: None,
             expect: Expectation::default(),
@@ -225,6 +273,18 @@ impl Case {
         }
         for path in case.workspace.keys().chain(case.expect.workspace.keys()) {
             content::inside(path).map_err(|why| at("/workspace", &why))?;
+        }
+        for path in case.expect.artifacts.keys() {
+            content::inside(path).map_err(|why| at("/expect/artifacts", &why))?;
+        }
+        for (name, app) in &case.apps {
+            app.app(name).map_err(|why| at(&format!("/apps/{name}"), &why))?;
+        }
+        for (position, source) in case.sources.iter().enumerate() {
+            source.check().map_err(|why| at(&format!("/sources/{position}"), &why))?;
+        }
+        for (position, artifact) in case.artifacts.iter().enumerate() {
+            artifact.check().map_err(|why| at(&format!("/artifacts/{position}"), &why))?;
         }
         for name in case.secrets.keys() {
             let parsed = name.parse::<yuanli_model::SecretName>();
@@ -308,6 +368,12 @@ mod tests {
         check("name: a\nworkspace: { ../x: '' }\n", "`../x` is no path inside of the workspace");
         check("name: a\nworkspace: { x: { base64: '!' } }\n", "that is no base64");
         check("name: a\nsecrets: { A B: x }\n", "line 2: `A B`");
+        check("name: a\napps:\n  x: { document: { prt: 1 } }\n", "an app has no key `prt`");
+        check("name: a\napps: { x: { rollout: { outcome: fine } } }\n", "unknown variant `fine`");
+        check("name: a\nsources:\n  - { git: a, folder: b }\n", "line 3: a source is one of");
+        check("name: a\nsources: [{ folder: ., files: { /x: '' } }]\n", "`/x` is no path inside");
+        check("name: a\nartifacts:\n  - { stage: A B, name: x, content: '' }\n", "line 3: `A B`");
+        check("name: a\nexpect: { artifacts: { ../x: '' } }\n", "`../x` is no path inside");
         check("name: a\nname: b\n", "line 2: `name` is there twice");
     }
 }

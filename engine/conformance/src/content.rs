@@ -48,62 +48,80 @@ impl Content {
         }
     }
 
-    /// Puts it into a workspace. `beside` is the folder of the case.
+    /// The bytes of a single file. `beside` is the folder of the case.
+    ///
+    /// # Errors
+    /// What cannot be read, for a person.
+    pub(crate) fn bytes(&self, beside: &Path) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::File(file) => std::fs::read(beside.join(file))
+                .map_err(|e| format!("`{}` cannot be read: {e}", file.display())),
+            Self::Folder(folder) => {
+                Err(format!("`{}`: a single file is wanted, and no folder", folder.display()))
+            }
+        }
+    }
+
+    /// Puts it into a workspace, and says how many files that were, with how many bytes.
     ///
     /// # Errors
     /// What cannot be read or written, for a person.
-    pub(crate) fn put(&self, workspace: &Path, path: &str, beside: &Path) -> Result<(), String> {
+    pub(crate) fn put(&self, workspace: &Path, path: &str, beside: &Path) -> Result<(u64, u64), String> {
         let to = workspace.join(inside(path)?);
         let cannot =
             |what: &Path, e: std::io::Error| format!("`{}` cannot be put there: {e}", what.display());
         let write = |to: &Path, bytes: &[u8]| {
             to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            std::fs::write(to, bytes)
+            std::fs::write(to, bytes).map(|()| bytes.len() as u64)
         };
         match self {
-            Self::Bytes(bytes) => write(&to, bytes).map_err(|e| cannot(&to, e)),
-            Self::File(file) => {
-                let file = beside.join(file);
-                let bytes = std::fs::read(&file).map_err(|e| cannot(&file, e))?;
-                write(&to, &bytes).map_err(|e| cannot(&to, e))
+            Self::Bytes(_) | Self::File(_) => {
+                let size = write(&to, &self.bytes(beside)?).map_err(|e| cannot(&to, e))?;
+                Ok((1, size))
             }
             Self::Folder(folder) => {
                 let folder = beside.join(folder);
+                let (mut files, mut size) = (0, 0);
                 for entry in walkdir::WalkDir::new(&folder).min_depth(1) {
                     let entry = entry.map_err(|e| cannot(&folder, e.into()))?;
                     let name = entry.path().strip_prefix(&folder).unwrap_or(entry.path());
                     if entry.file_type().is_file() {
                         let bytes = std::fs::read(entry.path()).map_err(|e| cannot(entry.path(), e))?;
-                        write(&to.join(name), &bytes).map_err(|e| cannot(entry.path(), e))?;
+                        size += write(&to.join(name), &bytes).map_err(|e| cannot(entry.path(), e))?;
+                        files += 1;
                     }
                 }
-                Ok(())
+                Ok((files, size))
             }
         }
     }
 
-    /// How a file of a workspace differs from it; `None` when it does not.
-    pub(crate) fn difference(&self, workspace: &Path, path: &str, beside: &Path) -> Option<String> {
-        let found = match inside(path).map(|path| std::fs::read(workspace.join(path))) {
+    /// How a file of a folder differs from it; `None` when it does not. `place` is what the folder is for a
+    /// person, `file` what is in it.
+    pub(crate) fn difference(
+        &self,
+        (place, file): (&str, &str),
+        folder: &Path,
+        path: &str,
+        beside: &Path,
+    ) -> Option<String> {
+        let found = match inside(path).map(|path| std::fs::read(folder.join(path))) {
             Ok(Ok(found)) => found,
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Some(format!("the workspace has no file `{path}`"));
+                return Some(format!("{place} has no {file} `{path}`"));
             }
-            Ok(Err(e)) => return Some(format!("`{path}` of the workspace cannot be read: {e}")),
+            Ok(Err(e)) => return Some(format!("`{path}` of {place} cannot be read: {e}")),
             Err(why) => return Some(why),
         };
-        let expected = match self {
-            Self::Bytes(bytes) => bytes.clone(),
-            Self::File(file) => match std::fs::read(beside.join(file)) {
-                Ok(bytes) => bytes,
-                Err(e) => return Some(format!("`{}` cannot be read: {e}", file.display())),
-            },
-            Self::Folder(_) => return Some(format!("`{path}`: only files can be expected, one by one")),
+        let expected = match self.bytes(beside) {
+            Ok(bytes) => bytes,
+            Err(why) => return Some(format!("`{path}`: {why}")),
         };
         (found != expected).then(|| {
             let [expected, found] =
                 [&expected, &found].map(|bytes| crate::expectation::shown(&String::from_utf8_lossy(bytes)));
-            format!("`{path}` of the workspace: expected {expected}, got {found}")
+            format!("`{path}` of {place}: expected {expected}, got {found}")
         })
     }
 }

@@ -7,7 +7,8 @@ use yuanli_model::Failure;
 use yuanli_ports::containers::{ContainerNetwork, ContainerRequest};
 
 use crate::bench::Ended;
-use crate::case::{Case, Expectation, ExpectedContainer, ExpectedFailure};
+use crate::case::{Case, Expectation, ExpectedContainer, ExpectedEvent, ExpectedFailure};
+use crate::world::Seen;
 
 /// Longest value that is shown whole, in characters.
 const MAX_SHOWN: usize = 300;
@@ -16,7 +17,7 @@ const MAX_DIFFERENCES: usize = 20;
 
 /// All that differs. `beside` is the folder of the case.
 pub(crate) fn differences(case: &Case, ended: &Ended, beside: &Path) -> Vec<String> {
-    let Expectation { outputs, failure, log, workspace, containers, builds, requests } = &case.expect;
+    let Expectation { outputs, failure, log, workspace, containers, builds, .. } = &case.expect;
     let mut found = Vec::new();
     match (&ended.outcome, failure) {
         (Ok(_), Some(_)) => found.push("it succeeded, and was to fail".to_owned()),
@@ -32,10 +33,11 @@ pub(crate) fn differences(case: &Case, ended: &Ended, beside: &Path) -> Vec<Stri
     for (path, content) in workspace {
         let place = &ended.workspace;
         found.extend(match content {
-            Some(content) => content.difference(place, path, beside),
+            Some(content) => content.difference(("the workspace", "file"), place, path, beside),
             None => place.join(path).exists().then(|| format!("the workspace has a file `{path}`")),
         });
     }
+    compare_kept(&case.expect, ended, beside, &mut found);
     if let Some(expected) = containers {
         compare_containers(expected, &ended.seen.containers, &mut found);
     }
@@ -44,16 +46,61 @@ pub(crate) fn differences(case: &Case, ended: &Ended, beside: &Path) -> Vec<Stri
         let expected = expected.iter().map(|tags| Value::from(tags.clone())).collect();
         compare("builds", &Value::Array(expected), &Value::Array(got), &mut found);
     }
-    if let Some(expected) = requests {
-        compare(
-            "requests",
-            &Value::from(expected.clone()),
-            &Value::from(ended.seen.requests.clone()),
-            &mut found,
-        );
+    let Expectation { requests, apps, backups, sources, .. } = &case.expect;
+    let Seen { requests: sent, apps: told, backups: done, sources: fetched, .. } = &ended.seen;
+    for (what, expected, got) in [
+        ("requests", requests, sent),
+        ("apps", apps, told),
+        ("backups", backups, done),
+        ("sources", sources, fetched),
+    ] {
+        if let Some(expected) = expected {
+            compare(what, &Value::from(expected.clone()), &Value::from(got.clone()), &mut found);
+        }
     }
     found.extend(ended.seen.left.iter().map(|container| format!("the container `{container}` was left")));
     found
+}
+
+/// What it has kept with the engine: values, artifacts, events.
+fn compare_kept(expected: &Expectation, ended: &Ended, beside: &Path, found: &mut Vec<String>) {
+    for (key, expected) in &expected.state {
+        match (expected, ended.left.state.get(key)) {
+            (Some(expected), Some(got)) if expected == got => {}
+            (None, None) => {}
+            (Some(expected), got) => {
+                let got = got.map_or_else(|| "nothing".to_owned(), |got| shown(got));
+                found.push(format!("state.{key}: expected {}, got {got}", shown(expected)));
+            }
+            (None, Some(got)) => found.push(format!("state.{key}: expected nothing, got {}", shown(got))),
+        }
+    }
+    for (name, content) in &expected.artifacts {
+        let place = &ended.artifacts;
+        found.extend(match content {
+            Some(content) => content.difference(("the stage", "artifact"), place, name, beside),
+            None => place.join(name).exists().then(|| format!("the stage has put an artifact `{name}`")),
+        });
+    }
+    let Some(events) = &expected.events else { return };
+    let mut got = ended.left.events.clone();
+    let mut wanted = Vec::new();
+    for (position, ExpectedEvent { kind, subject, data }) in events.iter().enumerate() {
+        // What is not said of one may be anything.
+        if let Some(got) = got.get_mut(position).and_then(Value::as_object_mut) {
+            if subject.is_none() {
+                got.remove("subject");
+            }
+            if data.is_none() {
+                got.remove("data");
+            }
+        }
+        let mut event = serde_json::Map::from_iter([("type".to_owned(), Value::from(kind.clone()))]);
+        event.extend(subject.iter().map(|subject| ("subject".to_owned(), subject.clone().into())));
+        event.extend(data.iter().map(|data| ("data".to_owned(), data.clone())));
+        wanted.push(Value::Object(event));
+    }
+    compare("events", &Value::Array(wanted), &Value::Array(got), found);
 }
 
 /// A failure in one line.

@@ -8,17 +8,21 @@
 //!   numbers follow from a seed.
 //! - `sample.rs` makes configs of schemas, `hostile.rs` spoils them.
 //!
-//! Absent on purpose: apps, traffic, metrics, backups and sources. Plugins that use them are told that there are none, which
-//! is an answer that they have to bear as well.
+//! - `apps.rs`, `backups.rs`, `sources.rs` answer for what an engine has around it, as a case says; `kept.rs` has what
+//!   plugins keep, on the engine's own records.
 
+mod apps;
+mod backups;
 mod bench;
 mod case;
 mod content;
 mod expectation;
 mod general;
 mod hostile;
+mod kept;
 mod report;
 mod sample;
+mod sources;
 mod suite;
 mod world;
 

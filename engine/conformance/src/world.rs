@@ -16,11 +16,12 @@ use yuanli_ports::http::{HttpError, HttpRequest, HttpResponse};
 use yuanli_ports::images::BuildRequest;
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::secrets::{SecretError, SecretValue};
-use yuanli_ports::source::{Checkout, FolderRequest, GitRequest, SourceError};
-use yuanli_ports::{Cancellation, Clock, Http, Secrets, Sources};
+use yuanli_ports::{Cancellation, Clock, Http, Secrets};
 use yuanli_wasm::{Class, HostCall, Observer};
 
+use crate::apps::CaseApps;
 use crate::case::{Answer, Case, Container};
+use crate::sources::CaseSources;
 
 /// What the clock shows when an attempt begins: the first second of 2026, in UTC.
 pub(crate) const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -28,13 +29,28 @@ pub(crate) const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 /// Most calls that are remembered; what comes after them is counted.
 const MAX_CALLS: usize = 10_000;
-const NO_SOURCES: &str = "cases have no sources: files of the workspace stand under `workspace`";
+
+/// A clock that stands still until somebody lets time pass.
+#[derive(Debug)]
+pub(crate) struct Time(AtomicU64);
+
+impl Time {
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_millis()).unwrap_or(0), Ordering::AcqRel);
+    }
+}
 
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) docker: Arc<FakeDocker>,
-    now: AtomicU64,
+    pub(crate) apps: Arc<CaseApps>,
+    pub(crate) sources: Arc<CaseSources>,
+    time: Arc<Time>,
     state: Mutex<State>,
 }
 
@@ -58,6 +74,12 @@ pub(crate) struct Seen {
     /// How many calls there were in all.
     pub(crate) count: usize,
     pub(crate) requests: Vec<String>,
+    /// What was asked of apps.
+    pub(crate) apps: Vec<String>,
+    /// What was done with backups.
+    pub(crate) backups: Vec<String>,
+    /// The source trees that were asked for.
+    pub(crate) sources: Vec<String>,
     pub(crate) containers: Vec<ContainerRequest>,
     pub(crate) builds: Vec<BuildRequest>,
     /// Containers that are still there.
@@ -66,20 +88,25 @@ pub(crate) struct Seen {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { docker: Arc::default(), now: AtomicU64::new(BEGINNING.as_millis()), state: Mutex::default() }
+        let time = Arc::new(Time(AtomicU64::new(BEGINNING.as_millis())));
+        let (apps, sources) = (Arc::new(CaseApps::new(Arc::clone(&time))), Arc::default());
+        Self { docker: Arc::default(), apps, sources, time, state: Mutex::default() }
     }
 
-    /// Makes it what a case says, whatever was before. With `is_endless` no command ends by itself.
+    /// Makes it what a case says, whatever was before. With `is_endless` no command ends by itself. `beside` is the folder of
+    /// the case.
     ///
     /// # Errors
     /// When something cannot be as the case says, for a person.
     pub(crate) fn prepare(
         &self,
-        case: &Case,
+        (case, beside): (&Case, &Path),
         is_endless: bool,
         cancel: Option<(usize, Cancellation)>,
     ) -> Result<(), String> {
-        self.now.store(BEGINNING.as_millis(), Ordering::Release);
+        self.time.0.store(BEGINNING.as_millis(), Ordering::Release);
+        self.apps.prepare(&case.apps, &case.backups)?;
+        self.sources.prepare(&case.sources, beside);
         self.docker.reset();
         for image in case.docker.images.iter().chain(case.docker.containers.iter().map(|c| &c.image)) {
             self.docker.add_image(image);
@@ -116,10 +143,14 @@ impl World {
     /// What was seen since it was prepared.
     pub(crate) fn take(&self) -> Seen {
         let state = std::mem::take(&mut *self.state());
+        let (apps, backups) = self.apps.take();
         let mut seen = Seen {
             calls: state.calls,
             count: state.count,
             requests: state.requests,
+            apps,
+            backups,
+            sources: self.sources.take(),
             left: self.docker.containers(),
             ..Seen::default()
         };
@@ -168,7 +199,7 @@ impl Observer for World {
 
 impl Clock for World {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.now.load(Ordering::Acquire))
+        self.time.now()
     }
 
     fn new_run_id(&self) -> RunId {
@@ -179,7 +210,7 @@ impl Clock for World {
         if at.since(self.now()) > LONGEST_SLEEP {
             return Box::pin(std::future::pending());
         }
-        self.now.fetch_max(at.as_millis(), Ordering::AcqRel);
+        self.time.0.fetch_max(at.as_millis(), Ordering::AcqRel);
         Box::pin(std::future::ready(()))
     }
 }
@@ -211,22 +242,5 @@ impl Http for World {
         let headers = answer.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
         let (status, headers, body) = (answer.status, headers.collect(), answer.body.clone().into_bytes());
         Ok(HttpResponse { status, headers, body, url })
-    }
-}
-
-#[async_trait]
-impl Sources for World {
-    async fn git(
-        &self,
-        _: &GitRequest,
-        _: &Path,
-        _: &(dyn Fn(String) + Send + Sync),
-        _: &Cancellation,
-    ) -> Result<Checkout, SourceError> {
-        Err(SourceError::Local(NO_SOURCES.to_owned()))
-    }
-
-    async fn folder(&self, _: &FolderRequest, _: &Path, _: &Cancellation) -> Result<Checkout, SourceError> {
-        Err(SourceError::Local(NO_SOURCES.to_owned()))
     }
 }

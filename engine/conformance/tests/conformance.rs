@@ -34,9 +34,13 @@ impl Clock for Steps {
     }
 }
 
+fn guests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/guests")
+}
+
 /// The cases of a guest of this repository.
 fn cases_of(guest: &str) -> Vec<CaseFile> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/guests").join(guest);
+    let folder = guests().join(guest);
     let cases = cases_at(&folder).unwrap();
     assert!(!cases.is_empty(), "{}", folder.display());
     cases
@@ -91,10 +95,17 @@ async fn the_guests_of_this_repository_conform() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_plugins_of_the_engine_conform() {
+    let (mut with_cases, mut wrong) = (0, Vec::new());
     for plugin in yuanli_plugins::ALL {
-        let report = check(plugin.component, &[], true).await;
-        assert_eq!(failed(&report), [], "{}", plugin.name);
+        let folder = guests().join(plugin.name);
+        let cases = if folder.is_dir() { cases_of(plugin.name) } else { Vec::new() };
+        with_cases += usize::from(!cases.is_empty());
+        let report = check(plugin.component, &cases, true).await;
+        let failed = failed(&report);
+        wrong.extend(failed.iter().map(|(name, why)| format!("{}: {name}: {why}", plugin.name)));
     }
+    assert_eq!(wrong, [""; 0]);
+    assert_eq!(with_cases, 6, "those that are about apps, backups and sources");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,6 +221,25 @@ async fn a_case_that_does_not_hold_says_what_differs() {
         (
             "config: { do: give, outputs: {} }\nexpect: { requests: [GET x] }",
             "requests: expected [\"GET x\"], got []",
+        ),
+        (
+            "config: { do: app, document: { app: shop, image: i, port: 80 } }\napps: { shop: {} }\nexpect: { apps: [] }",
+            "apps: expected [], got [\"deploy shop i\",\"scale shop +2\",\"undo shop #2: enough of it\"]",
+        ),
+        (
+            "config: { do: backup, volume: data }\nbackups: { data: { snapshots: [{ id: a }] } }\nexpect: { backups: [verify a] }",
+            "backups: expected [\"verify a\"], got [\"back up data to /repository, paused for 5s\"",
+        ),
+        (
+            "config: { do: count, key: k }\nexpect:\n  state: { k: '2', l: x }\n  artifacts: { report.txt: other, more: x }\n  \
+             events: [{ type: other, subject: k }]",
+            "state.k: expected \"2\", got \"1\"\nstate.l: expected \"x\", got nothing\nthe stage has no artifact `more`\n\
+             `report.txt` of the stage: expected \"other\", got \"counted to 1\\n\"\n\
+             events[0].type: expected \"other\", got \"probe.counted\"",
+        ),
+        (
+            "config: { do: count, key: k }\nexpect: { state: { k: null }, artifacts: { report.txt: null }, events: [] }",
+            "state.k: expected nothing, got \"1\"\nthe stage has put an artifact `report.txt`\nevents: expected [], got",
         ),
         ("config: { do: nothing-of-this }", "it failed: permanent (invalid-config)"),
     ];

@@ -182,7 +182,8 @@ mod tests {
         };
         let seen = Seen { calls: arguments.iter().map(call).collect(), ..Seen::default() };
         let workspace = std::path::PathBuf::new();
-        Ended { outcome: Ok(outputs), lines: Vec::new(), seen, workspace }
+        let (artifacts, left) = (workspace.clone(), Default::default());
+        Ended { outcome: Ok(outputs), lines: Vec::new(), seen, workspace, artifacts, left }
     }
 
     #[test]
