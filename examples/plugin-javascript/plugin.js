@@ -1,11 +1,15 @@
 // `junit-report`: the stage. `describe` says what it is, `run` does its job; both are what the engine calls.
 
+import { put } from "yuanli:artifacts/artifacts@0.1.0";
 import { start } from "yuanli:containers/containers@0.1.1";
 import { write as log } from "yuanli:log/log@0.1.0";
 import { read, write } from "yuanli:workspace/workspace@0.1.0";
 
 import { parse, summary } from "./report.js";
 import { decode, encode } from "./text.js";
+
+// The artifact that people find the summary in.
+const ARTIFACT = "summary.md";
 
 const CONFIG = {
   type: "object",
@@ -52,6 +56,7 @@ export function describe() {
     capabilities: [
       ["workspace", "to read the report and write the summary"],
       ["containers", "to run the command that looks at it"],
+      ["artifacts", "to keep the summary with the run"],
     ],
     details: [],
   };
@@ -70,7 +75,10 @@ function sumUp({ report: path, image, command = [], summary: target = "summary.m
   const { tests, failed, skipped, seconds } = report;
   log("info", `${path}: ${tests.length} tests`, [["failed", `${failed.length}`]]);
   const exitCode = runCommand(image, command, path);
-  write(target, encode(summary(report, exitCode)));
+  const text = encode(summary(report, exitCode));
+  write(target, text);
+  // Before anything fails: what is kept of a failed stage is what people look for.
+  put(ARTIFACT, "text/markdown", text);
   if (exitCode !== 0) {
     // By this detail a workflow can say `retry: { exit_codes: [...] }`.
     const details = [["exit-code", `${exitCode}`]];
@@ -124,6 +132,6 @@ function permanent(kind, message, details = []) {
 function failureOf(thrown) {
   if (thrown.payload === undefined) return thrown;
   const { tag, val } = thrown.payload;
-  const mayPass = tag === "unreachable" || tag === "engine";
+  const mayPass = tag === "unreachable" || tag === "engine" || tag === "unavailable";
   return { class: { tag: mayPass ? "transient" : "permanent" }, kind: tag, message: val, details: [] };
 }

@@ -3,10 +3,13 @@
 import json
 
 from componentize_py_types import Err
-from wit_world.imports import containers, log, workspace
+from wit_world.imports import artifacts, containers, log, workspace
 from wit_world.imports.types import Description, Failure, FailureClass_Permanent, FailureClass_Transient
 
 import report
+
+# The artifact that people find the summary in.
+ARTIFACT = "summary.md"
 
 CONFIG = {
     "type": "object",
@@ -55,6 +58,7 @@ class WitWorld:
             capabilities=[
                 ("workspace", "to read the report and write the summary"),
                 ("containers", "to run the command that looks at it"),
+                ("artifacts", "to keep the summary with the run"),
             ],
             details=[],
         )
@@ -72,7 +76,10 @@ def sum_up(config: dict) -> dict:
     log.write(log.Level.INFO, f"{path}: {len(found.tests)} tests", [("failed", str(len(found.failed())))])
     exit_code = run_command(config)
     summary = config.get("summary", "summary.md")
-    workspace.write(summary, report.summary(found, exit_code).encode())
+    text = report.summary(found, exit_code).encode()
+    workspace.write(summary, text)
+    # Before anything fails: what is kept of a failed stage is what people look for.
+    artifacts.put(ARTIFACT, "text/markdown", text)
     if exit_code != 0:
         # By this detail a workflow can say `retry: { exit_codes: [...] }`.
         details = [("exit-code", str(exit_code))]
@@ -127,6 +134,8 @@ def failure_of(error) -> Failure:
             return error
         case containers.Error_Unreachable(message) | containers.Error_Engine(message):
             return Failure(FailureClass_Transient(), "containers", message, [])
+        case artifacts.Error_Unavailable(message):
+            return Failure(FailureClass_Transient(), "unavailable", message, [])
         case _:
             # `Error_NotFound`, `Error_Outside` and the others.
             kind = type(error).__name__.removeprefix("Error_")

@@ -113,7 +113,7 @@ fn the_example_sums_up(language: Language) {
         place.write("plugin/Cargo.toml", manifest.replace("../../sdk/rust", sdk.to_str().unwrap()));
     }
     let built = test_and_build(&place, language, &tools, "plugin");
-    assert_eq!(built["grants"], json!(["workspace", "containers"]));
+    assert_eq!(built["grants"], json!(["workspace", "containers", "artifacts"]));
     // What the conformance suite has of it, beside the case of its own.
     for cases in [root().join("tests/conformance/guests/junit-report"), place.path("plugin/tests")] {
         let report = place.json(&["plugin", "test", "plugin", "--cases", cases.to_str().unwrap()]);
@@ -134,10 +134,18 @@ fn the_example_sums_up(language: Language) {
     let report = stages.iter().find(|stage| stage["name"] == "report").unwrap();
     let outputs = json!({ "tests": 5, "failed": 1, "skipped": 1, "seconds": 1.942, "summary": "summary.md" });
     assert_eq!(report["outputs"], outputs);
+    let kept = |ended: &Ended| {
+        place
+            .yuanli(&["runs", "artifacts", ended.out.trim(), "summary.md", "--output", "-"])
+            .expect(0, &[])
+            .out
+    };
+    assert_eq!(kept(&ended), format!("{SUMMARY}\n"));
     let failed = "(tests-failed): 1 of 5 tests failed: shop.cart.refuses a negative count";
     place.yuanli(&[&run[..], &["--input", "fail=true"]].concat()).expect(1, &[failed]);
     let ended = place.yuanli(&[&run[..], &["--input", "check=exit 7"]].concat());
-    ended.expect(1, &["(exit-code): the command ended with exit code 7"]);
+    let ended = ended.expect(1, &["(exit-code): the command ended with exit code 7"]);
+    assert!(kept(&ended).ends_with("The command ended with exit code 7.\n"), "also of a run that failed");
     place.yuanli(&["run", "plugin", "--input", "image=no-such-image"]).expect(1, &["(not-found): image"]);
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
 }

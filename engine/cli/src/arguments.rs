@@ -447,6 +447,7 @@ from this machine only, unless its digest is named.
 Examples:
   yuanli plugin add ./probe.wasm
   yuanli plugin add https://example.com/probe.wasm --sha256 9f86d081884c7d65…
+  yuanli plugin add https://plugins.internal/probe.wasm --ca company-ca.pem
   yuanli plugin add ./target/plugins --replace")]
 pub(crate) struct PluginAdd {
     /// The file of a component, a folder of them, or of a plugin that was built, or where to fetch one
@@ -455,6 +456,9 @@ pub(crate) struct PluginAdd {
     /// The SHA-256 of what is fetched
     #[arg(long, value_name = "DIGEST")]
     pub(crate) sha256: Option<String>,
+    /// A file with certificates (PEM) of who vouches for the server as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Let a component take the place of another one with its name and version
     #[arg(long)]
     pub(crate) replace: bool,

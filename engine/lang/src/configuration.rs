@@ -7,8 +7,10 @@
 //! plugins:
 //!   deploy: { grants: { containers: { mounts: ["/srv/data:rw"] } } }
 //! limits: { memory: 1GiB, timeout: 2h }
+//! authorities: [company-ca.pem]
 //! ```
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use yuanli_model::ceiling::{Allowances, PluginKey};
@@ -22,7 +24,7 @@ use crate::stage;
 use crate::yaml;
 
 const CONFIGURATION: Keys =
-    Keys { of: "the configuration", known: &["grants", "plugins", "limits"], coming: &[] };
+    Keys { of: "the configuration", known: &["grants", "plugins", "limits", "authorities"], coming: &[] };
 
 const PLUGIN: Keys = Keys { of: "a plugin here", known: &["grants"], coming: &[] };
 
@@ -40,6 +42,9 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Configuration {
     /// What may be granted and used. The file is for whoever read it to say.
     pub ceiling: Ceiling,
+    /// The files with the certificates of those who vouch for servers, beside those whom everybody trusts; relative ones begin
+    /// where the configuration lies.
+    pub authorities: Vec<PathBuf>,
 }
 
 /// Reads the text of a configuration: it, when there is no error, and all that was found, in the order of the text. An
@@ -76,7 +81,9 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
         plugins: given("plugins").map(|entry| plugins(entry, diagnostics)).unwrap_or_default(),
         bounds: given("limits").map(|entry| bounds(entry, diagnostics)).unwrap_or_default(),
     };
-    Configuration { ceiling }
+    let named = given("authorities").map(|entry| key::texts_of(entry, "the path of a file", diagnostics));
+    let authorities = named.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect();
+    Configuration { ceiling, authorities }
 }
 
 /// What plugins may be granted, each by its name or digest.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 use yuanli_model::http::{Host, HttpScope, Permit, Scheme, decide};
@@ -35,6 +36,26 @@ impl Default for Options {
     fn default() -> Self {
         Self { extra_roots: Vec::new(), resolver: Arc::new(SystemResolver) }
     }
+}
+
+/// Reads who vouches for servers: certificates as PEM, as many as there are.
+///
+/// # Errors
+/// What is wrong with them, for a person.
+pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read = read.map_err(|e| format!("it has no certificates as PEM: {e}"))?;
+    if read.is_empty() {
+        return Err("it has no certificate: one as PEM begins with `-----BEGIN CERTIFICATE-----`".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for (position, certificate) in read.iter().enumerate() {
+        let number = position + 1;
+        roots
+            .add(certificate.clone())
+            .map_err(|e| format!("its certificate {number} cannot be used: {e}"))?;
+    }
+    Ok(read)
 }
 
 /// Sends requests.

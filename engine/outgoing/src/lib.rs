@@ -11,7 +11,7 @@ mod header;
 mod resolve;
 mod target;
 
-pub use client::{HttpClient, Options};
+pub use client::{HttpClient, Options, authorities};
 pub use header::MAX_HEADERS;
 pub use resolve::{Resolve, SystemResolver};
 pub use rustls::pki_types::CertificateDer;

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use tempfile::NamedTempFile;
 use url::{Host as UrlHost, Url};
 use yuanli_model::Digest;
-use yuanli_model::http::{HostPattern, HttpScope};
+use yuanli_model::http::{HostPattern, HttpScope, closed};
 use yuanli_ports::Http;
-use yuanli_ports::http::HttpRequest;
+use yuanli_ports::http::{HttpError, HttpRequest};
 
 use crate::document::Unread;
 
@@ -79,6 +79,13 @@ async fn follow(http: &dyn Http, text: &str, is_pinned: bool) -> Result<(Url, Ve
     for _ in 0..=MAX_REDIRECTS {
         // Whoever types it reaches what this machine reaches; where a server sends him, he has not said that.
         let is_private = url.host_str().map(str::to_owned) == typed;
+        // The scope below names the host, which for an address is all that would be asked for.
+        if !is_private && let Some(what) = address_of(&url).and_then(closed) {
+            return Err(format!(
+                "`{text}` leads to `{url}`, which is not fetched: it is {what}, where no server should send anybody; name that \
+                 URL yourself if it is the one that is meant"
+            ));
+        }
         let scope = HttpScope { is_private, ..scope_of(&url, is_pinned)? };
         let request = HttpRequest {
             method: "GET".to_owned(),
@@ -91,7 +98,13 @@ async fn follow(http: &dyn Http, text: &str, is_pinned: bool) -> Result<(Url, Ve
             max_body_bytes: MAX_BYTES,
         };
         let response = http.send(request, &[scope]).await;
-        let response = response.map_err(|e| format!("`{url}` cannot be fetched: {e}"))?;
+        let response = response.map_err(|e| match e {
+            HttpError::Tls(why) => format!(
+                "`{url}` cannot be fetched: {why}; if its server has a certificate of your own authority, name the file of \
+                 that with `--ca FILE`, or among `authorities` in the configuration of the engine"
+            ),
+            other => format!("`{url}` cannot be fetched: {other}"),
+        })?;
         let location = response.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value);
         match (response.status, location) {
             (200, _) => return Ok((url, response.body)),
@@ -112,14 +125,19 @@ async fn follow(http: &dyn Http, text: &str, is_pinned: bool) -> Result<(Url, Ve
 
 const PIN: &str = "use https, or say with `--sha256 DIGEST` which component it is";
 
+/// The address that a URL has in the place of a name.
+fn address_of(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        UrlHost::Domain(_) => None,
+        UrlHost::Ipv4(address) => Some(IpAddr::V4(address)),
+        UrlHost::Ipv6(address) => Some(IpAddr::V6(address)),
+    }
+}
+
 /// What a request to a URL has to be allowed. Whoever types it reaches what this machine reaches, private addresses too.
 fn scope_of(url: &Url, is_pinned: bool) -> Result<HttpScope, String> {
-    let is_loopback = match url.host() {
-        Some(UrlHost::Domain(name)) => name == "localhost",
-        Some(UrlHost::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(UrlHost::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    };
+    let is_loopback =
+        url.host_str() == Some("localhost") || address_of(url).is_some_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => {}
         "http" if is_loopback || is_pinned => {}
@@ -142,7 +160,7 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
-    use yuanli_ports::http::{HttpError, HttpResponse};
+    use yuanli_ports::http::HttpResponse;
 
     use super::*;
 

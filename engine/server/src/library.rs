@@ -1,7 +1,7 @@
 //! Plugins and the documents that use them: what can be known without a data directory of one's own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
@@ -40,6 +40,8 @@ pub struct Library {
     pub(crate) tried: BTreeMap<String, Arc<PluginDescription>>,
     /// What may be granted on the engine.
     pub(crate) ceiling: Arc<Ceiling>,
+    /// The files of those who vouch for servers beside those whom everybody trusts.
+    pub(crate) authorities: Arc<[PathBuf]>,
 }
 
 impl Library {
@@ -62,11 +64,19 @@ impl Library {
     }
 
     pub(crate) fn with(data: &Path, outside: Outside, configuration: Configuration) -> anyhow::Result<Self> {
-        let Configuration { ceiling } = configuration;
+        let Configuration { ceiling, authorities } = configuration;
+        let outside = match authorities.as_slice() {
+            [] => outside,
+            named => {
+                let http = settings::client(named).map_err(anyhow::Error::msg).context("the HTTP client")?;
+                Outside { http: Arc::new(http), ..outside }
+            }
+        };
         let folders = Options::new(data.join("plugins"), data.join("cache"), &BUILTINS);
         let options = Options { ceiling: ceiling.clone(), ..folders };
         let host = Host::new(options, outside).context("the component host")?;
-        Ok(Self { plugins: Arc::new(host), tried: BTreeMap::new(), ceiling: Arc::new(ceiling) })
+        let (plugins, ceiling) = (Arc::new(host), Arc::new(ceiling));
+        Ok(Self { plugins, tried: BTreeMap::new(), ceiling, authorities: authorities.into() })
     }
 
     /// The components that plugins of a run are to be found by again, from what its document calls them. Those that come

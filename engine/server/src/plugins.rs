@@ -14,6 +14,7 @@ use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Source};
 use crate::document::Unread;
 use crate::fetch::{self, Fetched};
 use crate::library::Library;
+use crate::settings;
 use crate::whole;
 
 /// How the files of components end that are looked for in a folder.
@@ -87,11 +88,12 @@ impl Library {
         })
     }
 
-    /// Fetches a component, to be added. With `sha256` it has to be the one of that digest.
+    /// Fetches a component, to be added. With `sha256` it has to be the one of that digest; who is in the file `ca` may vouch
+    /// for its server as well.
     ///
     /// # Errors
     /// When it cannot be had, or is another one.
-    pub async fn fetch(&self, url: &str, sha256: Option<&str>) -> Result<Fetched, Unread> {
+    pub async fn fetch(&self, url: &str, sha256: Option<&str>, ca: Option<&Path>) -> Result<Fetched, Unread> {
         let digest = |text: &str| -> Result<Digest, Unread> {
             let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
             format!("sha256:{text}").parse().map_err(|_| {
@@ -101,7 +103,10 @@ impl Library {
             })
         };
         let pin = sha256.map(digest).transpose()?;
-        fetch::fetch(self.plugins.http(), url, pin.as_ref()).await
+        let Some(ca) = ca else { return fetch::fetch(self.plugins.http(), url, pin.as_ref()).await };
+        let authorities: Vec<PathBuf> = self.authorities.iter().cloned().chain([ca.to_owned()]).collect();
+        let http = settings::client(&authorities).map_err(Unread::File)?;
+        fetch::fetch(&http, url, pin.as_ref()).await
     }
 
     /// Adds the component in a file, or all in a folder: all or none.

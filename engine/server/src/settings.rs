@@ -1,8 +1,10 @@
-//! The configuration of an engine: a file in its data directory, or one that is named.
+//! The configuration of an engine: a file in its data directory, or one that is named; and the client that trusts whom it
+//! names.
 
 use std::path::{Path, PathBuf};
 
 use yuanli_lang::{Configuration, RenderOptions, Severity, read_configuration};
+use yuanli_outgoing::{CertificateDer, HttpClient, Options};
 
 use crate::document::WIDTH;
 use crate::engine::Locations;
@@ -28,6 +30,16 @@ pub enum InvalidConfiguration {
         file: PathBuf,
         /// Each mistake, with an excerpt.
         told: String,
+    },
+    /// A file of certificates that it names cannot be used.
+    #[error("the configuration `{file}` names the authorities in `{named}`, which cannot be used: {why}")]
+    Authorities {
+        /// The file of the configuration.
+        file: PathBuf,
+        /// The file that it names.
+        named: PathBuf,
+        /// Why.
+        why: String,
     },
 }
 
@@ -56,7 +68,34 @@ pub(crate) fn configuration(locations: &Locations) -> Result<Configuration, Inva
     }
     let mut read = read.ok_or_else(|| InvalidConfiguration::Wrong { file: file.clone(), told })?;
     read.ceiling.file = absolute(&file);
+    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+    for named in &mut read.authorities {
+        *named = folder.join(&*named);
+        authorities(named).map_err(|why| InvalidConfiguration::Authorities {
+            file: file.clone(),
+            named: named.clone(),
+            why,
+        })?;
+    }
     Ok(read)
+}
+
+/// A client that trusts those in these files beside those whom everybody trusts.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub(crate) fn client(files: &[PathBuf]) -> Result<HttpClient, String> {
+    let mut extra_roots = Vec::new();
+    for file in files {
+        let read = authorities(file);
+        extra_roots.extend(read.map_err(|why| format!("the authorities in `{}`: {why}", file.display()))?);
+    }
+    HttpClient::new(Options { extra_roots, ..Options::default() }).map_err(|e| e.to_string())
+}
+
+fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = std::fs::read(file).map_err(|e| e.to_string())?;
+    yuanli_outgoing::authorities(&pem)
 }
 
 /// Whether nothing is there, be it that the data directory is none: whoever opens that says so.
@@ -94,6 +133,15 @@ mod tests {
         std::fs::write(&usual, "grants: { apps: false }").expect("a file");
         assert_eq!(of(None).expect("a configuration").ceiling.grants.len(), 1);
         std::fs::write(folder.path().join("other.yaml"), "grants: { aps: false }").expect("a file");
+        let ca = folder.path().join("ca.pem");
+        for (content, says) in [(None, "No such file"), (Some("text"), "it has no certificate: one as PEM")] {
+            if let Some(content) = content {
+                std::fs::write(&ca, content).expect("a file");
+            }
+            std::fs::write(&usual, "authorities: [ca.pem]").expect("a file");
+            let wrong = of(None).expect_err("a mistake").to_string();
+            assert!(wrong.contains(&ca.display().to_string()) && wrong.contains(says), "{wrong}");
+        }
         let wrong = of(Some("other.yaml")).expect_err("a mistake").to_string();
         assert!(wrong.contains("`aps` is no capability") && wrong.contains("other.yaml:1:11"), "{wrong}");
     }

@@ -1,4 +1,5 @@
-//! `junit-report`: reads a JUnit report from the workspace, has a container look at it, writes a summary.
+//! `junit-report`: reads a JUnit report from the workspace, has a container look at it, writes a summary, and keeps that as an
+//! artifact of the run.
 
 mod report;
 mod xml;
@@ -9,6 +10,8 @@ use crate::report::Report;
 
 /// Where the workspace appears in the container.
 const WORKSPACE: &str = "/workspace";
+/// The artifact that people find the summary in.
+const ARTIFACT: &str = "summary.md";
 
 struct JunitReport;
 
@@ -57,6 +60,7 @@ impl Stage for JunitReport {
     const CAPABILITIES: &[(&str, &str)] = &[
         ("workspace", "to read the report and write the summary"),
         ("containers", "to run the command that looks at it"),
+        ("artifacts", "to keep the summary with the run"),
     ];
 
     type Config = Config;
@@ -74,7 +78,10 @@ impl Stage for JunitReport {
             &[("failed", &failed.len().to_string())],
         );
         let exit_code = run_command(&config)?;
-        workspace::write(&config.summary, report.summary(exit_code))?;
+        let summary = report.summary(exit_code);
+        workspace::write(&config.summary, &summary)?;
+        // Before anything fails: what is kept of a failed stage is what people look for.
+        artifacts::put(ARTIFACT, "text/markdown", &summary)?;
         if exit_code != 0 {
             let message = format!("the command ended with exit code {exit_code}");
             // By this detail a workflow can say `retry: { exit_codes: [...] }`.

@@ -56,6 +56,9 @@ fn local(arguments: &PluginAdd) -> anyhow::Result<String> {
     if arguments.sha256.is_some() {
         return Err(Misuse("`--sha256` is for what is fetched: name a URL".to_owned()).into());
     }
+    if arguments.ca.is_some() {
+        return Err(Misuse("`--ca` is for what is fetched: name a URL".to_owned()).into());
+    }
     let path = Path::new(&arguments.path);
     if path.is_dir() && build::components_in(path)?.is_empty() {
         build::must_be_built(path)?;
@@ -65,7 +68,7 @@ fn local(arguments: &PluginAdd) -> anyhow::Result<String> {
 
 /// Fetches a component. One whose digest was not named is asked for, by its digest.
 async fn fetch(library: &Library, arguments: &PluginAdd, is_json: bool) -> anyhow::Result<Fetched> {
-    let fetched = library.fetch(&arguments.path, arguments.sha256.as_deref()).await;
+    let fetched = library.fetch(&arguments.path, arguments.sha256.as_deref(), arguments.ca.as_deref()).await;
     let fetched = fetched.map_err(super::super::unread)?;
     let Fetched { url, digest, size_bytes, .. } = &fetched;
     let size = output::size(*size_bytes);
