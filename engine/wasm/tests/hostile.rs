@@ -11,8 +11,9 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use support::raw::Raw;
+use support::raw::{GIVE, Raw};
 use support::{BUILTINS, Bench, Case, Ended, digest};
+use yuanli_docker::fake::Behaviour;
 use yuanli_model::{Capability, Grant, PluginReference};
 use yuanli_ports::Plugins;
 use yuanli_ports::plugins::PluginError;
@@ -84,7 +85,9 @@ async fn what_never_ends_or_takes_everything_is_ended() {
         (br_if $again (i32.ne (table.grow $t (ref.null func) (i32.const 10000)) (i32.const -1)))))";
     let ended =
         bench.run_raw(&Raw { run: "(call $grow) (unreachable)", more, ..Raw::default() }.component()).await;
-    ended.unwrap().failure();
+    let failure = ended.unwrap().failure().clone();
+    // Not by its time: there is an end to how large it gets.
+    assert!(matches!(failure.kind.as_str(), "trap" | "memory-limit"), "{failure:?}");
     let more = "(func $deeper (param i32) (result i32) (i32.add (call $deeper (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))";
     let run = "(drop (call $deeper (i32.const 0))) (unreachable)";
     check(Raw { run, more, ..Raw::default() }, "trap", "calls itself too deeply").await;
@@ -136,6 +139,19 @@ async fn a_guest_cannot_fill_the_log() {
     let kept: usize = ended.lines.iter().map(|line| line.text.len()).sum();
     assert!((15 << 16..=16 << 16).contains(&kept), "{kept}");
     bench.works().await;
+    // Much of it in one text: of a line that is so long only the beginning is kept.
+    let raw = Raw {
+        imports: &["yuanli:log/log@0.1.0"],
+        declarations: r#"(import "yuanli:log/log@0.1.0" "write" (func $write (param i32 i32 i32 i32 i32)))"#,
+        run: "(drop (memory.grow (i32.const 400)))
+            (call $write (i32.const 1) (i32.const 131072) (i32.const 25165824) (i32.const 0) (i32.const 0))
+            (i32.const -8)",
+        ..Raw::default()
+    };
+    let ended = bench.fails(raw, "trap", "").await;
+    let kept: usize = ended.lines.iter().map(|line| line.text.len()).sum();
+    assert!((1..=1 << 17).contains(&kept), "{kept}");
+    bench.works().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,6 +168,11 @@ async fn texts_that_are_none_are_failures() {
     bench.fails(result(r#"(data (i32.const 600) "{}\00")"#, 600, 3), "invalid-outputs", "no JSON").await;
     bench.fails(result("", 900, 1), "invalid-outputs", "no JSON").await;
     bench.fails(result(r#"(data (i32.const 600) "[]")"#, 600, 2), "invalid-outputs", "outputs").await;
+    // Brackets without an end: whoever reads them by calling itself for each would run out of stack.
+    let nested = "(memory.fill (i32.const 131072) (i32.const 91) (i32.const 100000))
+        (i32.store (i32.const 512) (i32.const 0)) (i32.store (i32.const 520) (i32.const 131072))
+        (i32.store (i32.const 524) (i32.const 100000)) (i32.const 512)";
+    bench.fails(Raw { run: nested, ..Raw::default() }, "invalid-outputs", "recursion limit").await;
     bench.fails(result("", 0, 4 * 65536 + 1), "trap", "").await;
     bench.fails(result("", u32::MAX, 2), "trap", "").await;
     bench.fails(result("", 0, u32::MAX), "trap", "").await;
@@ -184,6 +205,72 @@ async fn handles_that_it_was_not_given_are_of_no_use() {
     check("(call $wait (i32.const -1) (i32.const 600)) (unreachable)").await;
     check("(call $drop (i32.const 1)) (unreachable)").await;
     assert!(bench.docker.calls().is_empty(), "nothing of it reached Docker");
+}
+
+/// A guest that starts a container of the image `tool`, and then has its handle in the local variable `$held`.
+fn with_container(then: &str) -> Raw {
+    // The request is 26 values, so it is passed by its address; all of it is zero but the name of the image. Behind the result's
+    // discriminant is the handle.
+    let run = format!(
+        "(local $held i32)
+        (i32.store (i32.const 8192) (i32.const 12288)) (i32.store (i32.const 8196) (i32.const 4))
+        (call $start (i32.const 8192) (i32.const 16384))
+        (if (i32.load8_u (i32.const 16384)) (then (return (i32.const -8))))
+        (local.set $held (i32.load (i32.const 16388)))
+        {then} {GIVE}"
+    );
+    Raw {
+        imports: &["yuanli:containers/containers@0.1.1"],
+        declarations: r#"
+            (import "yuanli:containers/containers@0.1.1" "start" (func $start (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.1" "[method]container.wait" (func $wait (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.1" "[resource-drop]container" (func $drop (param i32)))"#,
+        more: r#"(data (i32.const 12288) "tool")"#,
+        run: run.leak(),
+        ..Raw::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_are_of_no_use_after_they_were_dropped() {
+    let bench = Bench::with(LIMITS(), &BUILTINS);
+    bench.docker.add_image("tool");
+    let wait = "(call $wait (local.get $held) (i32.const 20480))";
+    let drop = "(call $drop (local.get $held))";
+    let ended = bench.run_raw(&with_container(&format!("{wait} {drop}")).component()).await.unwrap();
+    ended.outputs();
+    for then in [format!("{drop} {wait}"), format!("{drop} {drop}"), format!("{wait} {drop} {wait}")] {
+        bench.fails(with_container(&then), "trap", "handle").await;
+        bench.works().await;
+    }
+    assert_eq!(bench.docker.containers(), [""; 0], "what it began is cleaned up all the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_of_another_instance_are_of_no_use() {
+    let bench = Bench::with(LIMITS(), &BUILTINS);
+    bench.docker.add_image("tool");
+    bench.docker.script("tool", &[], Behaviour::RunsUntilStopped { lines: Vec::new() });
+    let wait = "(call $wait (local.get $held) (i32.const 20480))";
+    let held = with_container(wait).component();
+    let other = async {
+        while bench.docker.containers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // Every number that the other one could have.
+        for number in 0..16 {
+            let then = format!("(call $wait (i32.const {number}) (i32.const 20480)) (unreachable)");
+            let raw = Raw { run: then.leak(), ..with_container("") };
+            bench.fails(raw, "trap", "handle").await;
+        }
+        let left = bench.docker.containers();
+        assert_eq!(left.len(), 1, "nobody has touched it");
+        bench.docker.calls()
+    };
+    tokio::select! {
+        ended = bench.run_raw(&held) => panic!("it waits for ever: {:?}", ended.map(|ended| ended.outcome)),
+        calls = other => assert_eq!(calls.len(), 1, "{calls:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
