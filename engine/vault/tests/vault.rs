@@ -196,6 +196,31 @@ fn a_new_key_seals_all_of_it_and_the_old_one_is_gone() {
 }
 
 #[test]
+fn those_who_share_a_file_of_keys_take_no_key_from_each_other() {
+    let place = Place::new();
+    let sealed = |engine: usize| place.0.path().join(format!("secrets-{engine}.json"));
+    // Each reads the file of keys, and writes it with a key more or less, a few times at once with the others.
+    std::thread::scope(|threads| {
+        for engine in 0..4 {
+            let place = &place;
+            threads.spawn(move || {
+                let vault = Vault::open(&sealed(engine), place.by_file()).expect("it opens");
+                set(&vault, "token", VALUE, &["shop"]);
+                for _ in 0..8 {
+                    vault.rotate(place.by_file()).expect("rotated");
+                }
+            });
+        }
+    });
+    for engine in 0..4 {
+        let vault = Vault::open(&sealed(engine), place.by_file()).expect("its key is there");
+        assert_eq!(get(&vault, "token").expect("it is there"), VALUE);
+    }
+    let keys = fs::read_to_string(place.keys()).expect("a file");
+    assert_eq!(keys.lines().count(), 4, "one for each, and none that nobody has");
+}
+
+#[test]
 fn what_is_damaged_or_newer_is_told() {
     let place = Place::new();
     set(&place.open(), "token", VALUE, &[]);

@@ -118,7 +118,7 @@ async fn a_container_is_no_more_than_it_was_asked_to_be() {
         let of = |network, is_privileged| ContainerRequest {
             network,
             is_privileged,
-            ..bench.script("cat /proc/self/status; echo --; ls /sys/class/net")
+            ..bench.script("cat /proc/self/status; mknod /tmp/x c 1 3 || mknod /x c 1 3 || echo no device; echo --; ls /sys/class/net")
         };
         for (network, is_privileged) in [
             (ContainerNetwork::None, false),
@@ -141,6 +141,9 @@ async fn a_container_is_no_more_than_it_was_asked_to_be() {
             // Bit 21 is the right to administer the system.
             let rights = u64::from_str_radix(rights.trim(), 16).expect("bits");
             assert_eq!(rights & 1 << 21 != 0, is_privileged, "{lines:?}");
+            // Bit 27 is the right to make devices, which Docker gives to every container by itself.
+            assert_eq!(rights & 1 << 27 != 0, is_privileged, "{lines:?}");
+            assert!(is_privileged || lines.contains(&"no device"), "{lines:?}");
             let found: Vec<&str> = lines.iter().rev().take_while(|line| **line != "--").copied().collect();
             match network {
                 ContainerNetwork::None => assert_eq!(found, ["lo"]),
