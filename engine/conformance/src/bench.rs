@@ -151,6 +151,7 @@ impl Bench {
             timeout,
             limits: StageLimits::default(),
             started: BEGINNING,
+            is_again: false,
             origin: Arc::new(self.origin()),
             workspace: Arc::new(Folder(workspace.clone())),
             log: log.clone(),
@@ -178,6 +179,10 @@ struct Folder(PathBuf);
 impl AttemptWorkspace for Folder {
     async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
         Ok(self.0.clone())
+    }
+
+    async fn sync(&self) -> Result<(), WorkspaceError> {
+        Ok(())
     }
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {

@@ -1,5 +1,6 @@
 //! Containers that run to their end.
 
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -51,6 +52,10 @@ impl Containers for Docker {
         Err(error)
     }
 
+    async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        self.adopt_or_start(request).await
+    }
+
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
         check_id(container)?;
         self.require_started(container).await?;
@@ -72,11 +77,34 @@ impl Containers for Docker {
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
+        self.remove_found(label::run_filter(engine, attempt), |_| true).await
+    }
+
+    async fn remove_others(
+        &self,
+        engine: EngineId,
+        kept: &HashSet<AttemptId>,
+    ) -> Result<u64, ContainerError> {
+        let is_other = |labels: &HashMap<String, String>| {
+            label::attempt(labels).is_none_or(|attempt| !kept.contains(&attempt))
+        };
+        self.remove_found(label::run_filter(engine, None), is_other).await
+    }
+}
+
+impl Docker {
+    /// Removes the containers that a filter finds and whose labels are such.
+    async fn remove_found(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+        is_meant: impl Fn(&HashMap<String, String>) -> bool,
+    ) -> Result<u64, ContainerError> {
         let client = self.client().await?;
-        let filters = Some(label::run_filter(engine, attempt));
-        let options = ListContainersOptions { all: true, filters, ..ListContainersOptions::default() };
+        let options =
+            ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
         let found = self.call("list containers", client.list_containers(Some(options))).await?;
-        let ids = found.into_iter().filter_map(|summary| summary.id).map(ContainerId);
+        let meant = found.into_iter().filter(|found| is_meant(found.labels.as_ref().unwrap_or(&HashMap::new())));
+        let ids = meant.filter_map(|summary| summary.id).map(ContainerId).collect::<Vec<_>>();
         let removals = futures::stream::iter(ids).map(|id| async move { self.remove_container(&id).await });
         let results: Vec<_> = removals.buffer_unordered(CONCURRENT_REMOVALS).collect().await;
         // One that cannot be removed must not keep the others: the first error is told after all were tried.
@@ -84,9 +112,7 @@ impl Containers for Docker {
         results.into_iter().collect::<Result<(), ContainerError>>()?;
         Ok(removed as u64)
     }
-}
 
-impl Docker {
     async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         let body = request::create_body(request)?;
         for volume in request::volumes(request) {

@@ -11,7 +11,7 @@ mod registry;
 mod replica;
 mod volume;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -121,6 +121,8 @@ struct Container {
     volumes: Vec<VolumeName>,
     lines: Vec<(Stream, String)>,
     exit: Option<Exit>,
+    /// Whether it was made and not started.
+    is_created: bool,
 }
 
 impl FakeDocker {
@@ -173,6 +175,22 @@ impl FakeDocker {
     #[must_use]
     pub fn containers(&self) -> Vec<String> {
         self.state().containers.keys().cloned().collect()
+    }
+
+    /// Ends a container that runs, as if its program had: it prints these lines and gives this code.
+    pub fn end(&self, name: &str, lines: &[&str], code: i64) {
+        if let Some(found) = self.state().containers.get_mut(name) {
+            found.lines.extend(lines.iter().map(|line| (Stream::Stdout, (*line).to_owned())));
+            found.exit.get_or_insert(Exit { code, is_out_of_memory: false });
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Makes a container look as if it had been made and its start had never come.
+    pub fn unstart(&self, name: &str) {
+        if let Some(found) = self.state().containers.get_mut(name) {
+            found.is_created = true;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -260,8 +278,29 @@ impl Containers for FakeDocker {
         };
         state
             .containers
-            .insert(name.clone(), Container { operation: request.operation.clone(), volumes, lines, exit });
+            .insert(name.clone(), Container {
+                operation: request.operation.clone(),
+                volumes,
+                lines,
+                exit,
+                is_created: false,
+            });
         Ok(ContainerId(name))
+    }
+
+    async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        let name = request.operation.to_string();
+        {
+            let mut state = self.called(None)?;
+            match state.containers.get(&name) {
+                Some(found) if !found.is_created => return Ok(ContainerId(name)),
+                Some(_) => {
+                    state.containers.remove(&name);
+                }
+                None => {}
+            }
+        }
+        self.start(request).await
     }
 
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
@@ -304,6 +343,20 @@ impl Containers for FakeDocker {
         let before = state.containers.len();
         state.containers.retain(|_, Container { operation, .. }| {
             operation.engine != engine || attempt.is_some_and(|attempt| operation.attempt != *attempt)
+        });
+        self.changed.notify_waiters();
+        Ok((before - state.containers.len()) as u64)
+    }
+
+    async fn remove_others(
+        &self,
+        engine: EngineId,
+        kept: &HashSet<AttemptId>,
+    ) -> Result<u64, ContainerError> {
+        let mut state = self.called(None)?;
+        let before = state.containers.len();
+        state.containers.retain(|_, Container { operation, .. }| {
+            operation.engine != engine || kept.contains(&operation.attempt)
         });
         self.changed.notify_waiters();
         Ok((before - state.containers.len()) as u64)

@@ -75,6 +75,16 @@ pub(crate) fn replica(labels: &HashMap<String, String>) -> Option<ReplicaId> {
     })
 }
 
+/// Which attempt these labels are of; `None` where they are of none.
+pub(crate) fn attempt(labels: &HashMap<String, String>) -> Option<AttemptId> {
+    Some(AttemptId {
+        run: labels.get(RUN)?.parse().ok()?,
+        stage: labels.get(STAGE)?.parse().ok()?,
+        instance: labels.get(INSTANCE)?.parse().ok()?,
+        attempt: labels.get(ATTEMPT)?.parse().ok()?,
+    })
+}
+
 /// The filter of Docker's lists that finds the containers of an engine's runs, for one attempt or for all. Replicas
 /// belong to no run, so that it never finds one.
 pub(crate) fn run_filter(engine: EngineId, attempt: Option<&AttemptId>) -> HashMap<String, Vec<String>> {

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: BuildKit, `exec`, TLS and ssh to remote engines.
 
+mod adoption;
 mod build;
 pub mod connection;
 mod container;

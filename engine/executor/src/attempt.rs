@@ -1,13 +1,14 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretName, Stream, Workflow,
+    AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretName, Stream, Timestamp,
+    Workflow,
 };
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::workspaces::WorkspaceError;
@@ -31,7 +32,23 @@ struct Work {
     needs: Vec<Digest>,
     log: Arc<dyn AttemptLog>,
     journal: Arc<Journal>,
+    /// When it began, if an engine before this one has begun it.
+    begun: Option<Timestamp>,
+    /// Its workspace, once it has one. The folder stays until the end of the attempt is durable.
+    workspace: Kept,
     cancel: Cancellation,
+}
+
+/// The workspace of an attempt, for whoever removes its folder.
+pub(crate) type Kept = Arc<OnceLock<Arc<dyn AttemptWorkspace>>>;
+
+/// What an attempt leaves with the engine until its end is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Leftover {
+    /// The first calls of the entries of its journal that there may be.
+    pub(crate) entries: Vec<u32>,
+    /// Its workspace.
+    pub(crate) workspace: Option<Arc<dyn AttemptWorkspace>>,
 }
 
 /// Starts an attempt in a task of its own, which reports to the owner's mailbox.
@@ -43,7 +60,9 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     };
     let log = owner.open_log(&attempt);
     let records = owner.shared.records.clone();
-    let journal = Journal::new(records, attempt.clone(), owner.is_again(&attempt));
+    let begun = owner.begun_before(&attempt);
+    let journal = Journal::new(records, attempt.clone(), begun.is_some());
+    let workspace = Kept::default();
     let work = Work {
         shared: Arc::clone(&owner.shared),
         position,
@@ -54,20 +73,22 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         needs: owner.run.workspaces(position),
         log: Arc::clone(&log),
         journal: Arc::clone(&journal),
+        begun,
+        workspace: Arc::clone(&workspace),
         cancel: owner.cancel.child_token(),
         workflow,
         attempt: attempt.clone(),
     };
     let work = async move { Ok(work.run().await) };
     let mailbox = owner.to_mailbox.clone();
-    owner.shared.tasks.spawn("attempt", report(attempt, log, Some(journal), mailbox, work));
+    owner.shared.tasks.spawn("attempt", report(attempt, log, Some((journal, workspace)), mailbox, work));
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
-    journal: Option<Arc<Journal>>,
+    kept: Option<(Arc<Journal>, Kept)>,
     mailbox: mpsc::UnboundedSender<Message>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
@@ -80,12 +101,14 @@ pub(crate) async fn report(
     };
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
-    let calls = match journal {
-        Some(journal) => journal.last().await,
-        None => 0,
+    let leftover = match kept {
+        Some((journal, workspace)) => {
+            Leftover { entries: journal.entries().await, workspace: workspace.get().cloned() }
+        }
+        None => Leftover::default(),
     };
     let message = match outcome {
-        Ok(outcome) => Message::Ended { attempt, outcome, log, calls },
+        Ok(outcome) => Message::Ended { attempt, outcome, log, leftover },
         Err(error) => Message::Lost { attempt, error },
     };
     // The owner is gone when the store failed; the next engine finds the run as it was.
@@ -100,25 +123,31 @@ pub(crate) fn note(shared: &Shared, log: &dyn AttemptLog, level: Level, text: St
 
 impl Work {
     async fn run(&self) -> AttemptOutcome {
+        // What an attempt has written that has recorded nothing is not known to it: it begins with what it began with.
+        let is_adopted = match self.journal.is_empty().await {
+            Ok(is_empty) => !is_empty,
+            Err(error) => {
+                let why = format!("what it has called cannot be read: {error}");
+                return AttemptOutcome::Failed(Failure::transient("engine", why));
+            }
+        };
         let workspaces = &self.shared.ports.workspaces;
-        let workspace = match workspaces.begin(&self.attempt, &self.needs, &self.workflow).await {
+        let begun = workspaces.begin(&self.attempt, &self.needs, &self.workflow, is_adopted).await;
+        let workspace = match begun {
             Ok(workspace) => workspace,
             Err(error) => return AttemptOutcome::Failed(of_workspace(&error)),
         };
+        // It is set nowhere else.
+        let _ = self.workspace.set(Arc::clone(&workspace));
         match self.shared.ports.plugins.run(self.plugin_attempt(Arc::clone(&workspace))).await {
             Ok(outputs) => match workspace.publish().await {
                 Ok(published) => AttemptOutcome::Succeeded { outputs, workspace: published },
                 Err(error) => AttemptOutcome::Failed(of_workspace(&error)),
             },
-            Err(failure) => {
-                if let Err(error) = workspace.discard().await {
-                    note(&self.shared, &*self.log, Level::Warn, format!("not cleaned up: {error}"));
-                }
-                match failure.class {
-                    FailureClass::Cancelled if self.cancel.is_cancelled() => AttemptOutcome::Cancelled,
-                    _ => AttemptOutcome::Failed(failure),
-                }
-            }
+            Err(failure) => match failure.class {
+                FailureClass::Cancelled if self.cancel.is_cancelled() => AttemptOutcome::Cancelled,
+                _ => AttemptOutcome::Failed(failure),
+            },
         }
     }
 
@@ -138,7 +167,8 @@ impl Work {
             secrets: Arc::clone(&self.secrets),
             timeout: stage.timeout.unwrap_or(self.shared.options.timeout),
             limits: stage.limits,
-            started: self.shared.ports.clock.now(),
+            started: self.begun.unwrap_or_else(|| self.shared.ports.clock.now()),
+            is_again: self.begun.is_some(),
             origin: Arc::clone(&self.origin),
             workspace,
             log: Arc::clone(&self.log),

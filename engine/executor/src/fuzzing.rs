@@ -9,10 +9,10 @@ use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{
     AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, PluginReference, RunEvent, RunId,
-    Section, SkipReason, Stage, Timestamp, Workflow,
+    Section, SkipReason, Stage, Stream, Timestamp, Workflow,
 };
 use yuanli_ports::archive::Place;
-use yuanli_ports::journal::{Call, Recorded};
+use yuanli_ports::journal::{self, Call, Recorded};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::records::Part;
@@ -25,7 +25,7 @@ use crate::record::long::Long;
 use crate::record::v1::Log;
 use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally, Transition};
 use crate::record::v3::Open;
-use crate::record::v4;
+use crate::record::{v4, v5};
 use crate::submission::{Definition, Definitions};
 
 /// Reads bytes as each of the stored values, the first byte says which, and as a key. Nothing panics, and what is read
@@ -43,7 +43,7 @@ pub fn envelope(case: &[u8]) {
         7 => drop(read::<Tally>(bytes)),
         8 => drop(read::<Records>(bytes)),
         10 => drop(read::<Need>(bytes)),
-        11 => drop(read::<v4::Call>(bytes).map(|call| call.into_port(1))),
+        11 => calls(bytes),
         12 => drop(read::<v4::Scope>(bytes)),
         13 => drop(read::<v4::State>(bytes)),
         14 => drop(read::<v4::Artifact>(bytes).map(|artifact| artifact.parts().count())),
@@ -85,7 +85,7 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("tally", example(7, &Tally { runs: 12, bytes: 90_000 })),
         ("records", example(8, &Records { written: 300, alive: 12 })),
         ("need", example(10, &Need { bytes: 20_000 })),
-        ("call", example(11, &v4::Call::of(&call()))),
+        ("call", example(11, &v5::Calls(vec![v5::Call::of(&call(), None)]))),
         ("scope", example(12, &v4::Scope { revision: 300, keys: 2, bytes: 90 })),
         (
             "state",
@@ -163,6 +163,11 @@ fn archived(bytes: &[u8]) {
     }
 }
 
+fn calls(bytes: &[u8]) {
+    let Some(v5::Calls(calls)) = read::<v5::Calls>(bytes) else { return };
+    calls.into_iter().for_each(|call| drop((call.blob(), call.into_port(1, None))));
+}
+
 fn keys(bytes: &[u8]) {
     let key = Key::new(bytes.to_vec());
     let _ = (key::parse_run(&key), key::parse_event(&key), key::parse_kept(&key));
@@ -183,7 +188,9 @@ fn example<T: Stored>(which: u8, value: &T) -> Vec<u8> {
 fn call() -> Recorded {
     let (function, shown) = ("yuanli:state/state@0.1.0#set".to_owned(), "\"n\", \"1\"".to_owned());
     let call = Call { index: 3, function, arguments: Digest::of(b"n1"), shown };
-    Recorded { call, outcome: b"\0\x01".as_slice().into() }
+    let value = journal::Value::Told(b"\0\x01".as_slice().into());
+    let outcome = Some(journal::Outcome { value, lines: vec![(Stream::Build, "Step 1".into())] });
+    Recorded { call, at: at(), outcome }
 }
 
 fn part() -> Part {

@@ -1,6 +1,6 @@
 //! The task that owns an active run: its state, and the order of deciding, committing and doing.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -9,9 +9,9 @@ use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SecretHandle, SecretName
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
-use yuanli_ports::{AttemptLog, Cancellation};
+use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
-use crate::attempt;
+use crate::attempt::{self, Leftover};
 use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_end, put_events};
 use crate::history::Summary;
@@ -30,8 +30,8 @@ pub(crate) enum Message {
         outcome: AttemptOutcome,
         /// Where its log is; `None` when it could not be kept.
         log: Option<StoredLog>,
-        /// The last of its calls that there may be an entry of.
-        calls: u32,
+        /// What goes once its end is durable.
+        leftover: Leftover,
     },
     /// From an attempt whose end cannot be known before the engine is started again.
     Lost { attempt: AttemptId, error: Error },
@@ -67,8 +67,8 @@ pub(crate) struct Owner {
     pub(crate) to_mailbox: mpsc::UnboundedSender<Message>,
     durable: watch::Sender<u32>,
     pub(crate) logs: OpenLogs,
-    /// The attempts that an engine before this one has begun.
-    again: HashSet<AttemptId>,
+    /// The attempts that an engine before this one has begun, with when it did.
+    again: HashMap<AttemptId, Timestamp>,
     pub(crate) cancel: Cancellation,
     /// Fires when the run is given up until the engine is started again.
     pub(crate) given_up: Cancellation,
@@ -95,7 +95,7 @@ impl Owner {
             to_mailbox,
             durable: watch::Sender::new(0),
             logs: Arc::new(Mutex::new(HashMap::new())),
-            again: HashSet::new(),
+            again: HashMap::new(),
             cancel: Cancellation::new(),
             given_up: Cancellation::new(),
         }
@@ -118,7 +118,7 @@ impl Owner {
     pub(crate) async fn resume(
         mut self,
         next: u32,
-        again: &[RunEvent],
+        again: &[(Timestamp, RunEvent)],
         stopped: Vec<AttemptId>,
     ) -> Result<(), Error> {
         self.next = next;
@@ -136,12 +136,12 @@ impl Owner {
             put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
         }
-        let begun = again.iter().filter_map(|event| match event {
-            RunEvent::AttemptStarted { attempt, .. } => Some(attempt.clone()),
+        let begun = again.iter().filter_map(|(at, event)| match event {
+            RunEvent::AttemptStarted { attempt, .. } => Some((attempt.clone(), *at)),
             _ => None,
         });
         self.again.extend(begun);
-        let again = [again, &events].concat();
+        let again: Vec<RunEvent> = again.iter().map(|(_, event)| event.clone()).chain(events).collect();
         self.spawn(&again);
         Ok(())
     }
@@ -217,12 +217,12 @@ impl Owner {
                     tracing::error!(%attempt, %error, "a run is not waited for any more");
                     return Err(error);
                 }
-                Message::Ended { attempt, outcome, log, calls } => {
+                Message::Ended { attempt, outcome, log, leftover } => {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
-                    records::forget(&mut batch, &attempt, calls);
-                    ended.push(attempt.clone());
+                    records::forget(&mut batch, &attempt, &leftover.entries);
+                    ended.push((attempt.clone(), leftover.workspace));
                     Command::EndAttempt { attempt, outcome }
                 }
             };
@@ -241,9 +241,13 @@ impl Owner {
             let _ = reply.send(result);
         }
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().for_each(|attempt| {
-            logs.remove(attempt);
-        });
+        for (attempt, workspace) in ended {
+            logs.remove(&attempt);
+            // Not before: an attempt whose end is not durable is begun again, in its workspace.
+            if let Some(workspace) = workspace {
+                self.shared.tasks.spawn("workspace", discard(attempt, workspace));
+            }
+        }
         Ok(events)
     }
 
@@ -274,9 +278,9 @@ impl Owner {
         is_over
     }
 
-    /// Whether an engine before this one has begun the attempt, and this one begins it again.
-    pub(crate) fn is_again(&self, attempt: &AttemptId) -> bool {
-        self.again.contains(attempt)
+    /// When an engine before this one has begun the attempt, which this one begins again.
+    pub(crate) fn begun_before(&self, attempt: &AttemptId) -> Option<Timestamp> {
+        self.again.get(attempt).copied()
     }
 
     /// The log of an attempt that begins, which followers find from now on.
@@ -290,17 +294,25 @@ impl Owner {
     /// Gives back what was kept for the run.
     async fn end(self) {
         let id = self.summary.id;
+        // One that was given up is gone on with, by the next engine, with its workspaces.
         if self.run.outcome().is_some() {
             self.shared.doorbell.ended();
-        }
-        if let Err(error) = self.shared.ports.workspaces.remove(id).await {
-            tracing::warn!(run = %id, %error, "the workspaces of a run are left");
+            if let Err(error) = self.shared.ports.workspaces.remove(id).await {
+                tracing::warn!(run = %id, %error, "the workspaces of a run are left");
+            }
         }
         self.shared.unregister(id);
         // After it cannot be found any more: who comes to a group and is not found leaves it again.
         if let Some(group) = self.run.group().filter(|_| self.run.outcome().is_some()) {
             self.shared.leave(id, group);
         }
+    }
+}
+
+/// Removes the folder of an attempt that has ended. What stays goes with the run.
+async fn discard(attempt: AttemptId, workspace: Arc<dyn AttemptWorkspace>) {
+    if let Err(error) = workspace.discard().await {
+        tracing::debug!(%attempt, %error, "the workspace of an attempt is left until its run ends");
     }
 }
 

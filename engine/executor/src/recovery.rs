@@ -1,13 +1,13 @@
 //! What becomes of runs that an engine before this one has left open.
 //!
-//! Either they are gone on with: what ran is run again, from its start and as the same attempt, so that it finds what
-//! it has done inside the engine by its operation ids. Or they are ended as interrupted.
+//! Either they are gone on with: what ran is run again, from its start and as the same attempt, so that it is told what it
+//! was told before and finds what it has done by its journal. Or they are ended as interrupted.
 
 use std::sync::Arc;
 
 use yuanli_flow::{Command, Run, step};
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Work, WorkflowName};
+use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Timestamp, Work, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
 
@@ -34,8 +34,10 @@ pub struct Left {
     pub plugins: Vec<(String, Digest)>,
     /// The workflows that its stages may run, as they were when it was started.
     pub workflows: Vec<LeftWorkflow>,
-    /// The attempts that ran.
+    /// The attempts that ran, and that go on when the run does: what they left outside is theirs.
     pub attempts: Vec<AttemptId>,
+    /// The runs that its stages have started and wait for.
+    pub children: Vec<RunId>,
 }
 
 /// A workflow that stages of a run that was left may run.
@@ -78,14 +80,19 @@ impl Executor {
                 }
                 _ => Vec::new(),
             };
+            let mut children = Vec::new();
+            for attempt in run.running() {
+                children.extend(self.started(Some(&child::cause(&attempt))).await?);
+            }
             left.push(Left {
+                children,
                 run: id,
                 workflow: summary.workflow,
                 text: self.shared.history.workflow(&summary.version).await?,
                 origin: mark.as_ref().and_then(v3::Open::origin),
                 plugins,
                 workflows,
-                attempts: run.running().collect(),
+                attempts: run.running().filter(|attempt| !run.is_stopped(&attempt.stage)).collect(),
             });
         }
         Ok(left)
@@ -106,8 +113,8 @@ impl Executor {
         Ok(ended)
     }
 
-    /// Goes on with a run that was left, with its workflow and those that it runs compiled anew from the same texts. What the
-    /// attempts left outside has to be gone.
+    /// Goes on with a run that was left, with its workflow and those that it runs compiled anew from the same texts. What
+    /// attempts left outside that were being stopped has to be gone; see [`Left::attempts`].
     ///
     /// # Errors
     /// See [`Error`]; the run is as it was.
@@ -143,8 +150,9 @@ impl Executor {
             RunEvent::CancelRequested { .. } | RunEvent::TimedOut => is_stopping,
             _ => false,
         };
-        let told = events.iter().map(|recorded| &recorded.event);
-        let again: Vec<RunEvent> = told.filter(|event| is_again(event)).cloned().collect();
+        let told = events.iter().filter(|recorded| is_again(&recorded.event));
+        let again: Vec<(Timestamp, RunEvent)> =
+            told.map(|recorded| (recorded.at, recorded.event.clone())).collect();
         let next = events.last().map_or(0, |last| last.number + 1);
         tracing::info!(run = %id, attempts = running.len(), "gone on with");
         let (entrance, is_queued) = (Entrance::of(&run), run.is_queued());

@@ -1,5 +1,6 @@
 //! Containers that run to their end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,14 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// See [`ContainerError`]; nothing is left behind when it was created but did not start.
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError>;
 
+    /// What [`Self::start`] does, when nobody knows whether it was done already: a container of this operation that has ever
+    /// run is taken as it is, also when it has ended; one that was made and not started is removed, and another one made, so
+    /// that a start which is still on its way finds none.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; there may be a container of the operation.
+    async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError>;
+
     /// Hands every line of the output, from the first on, to `on_line`; returns when the container has ended and all
     /// its output was handed over. Cancel-safe: dropping it leaves the container as it is.
     ///
@@ -118,4 +127,14 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`ContainerError`].
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError>;
+
+    /// Removes every container that this engine made for attempts, but for these; returns how many.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn remove_others(
+        &self,
+        engine: EngineId,
+        kept: &HashSet<AttemptId>,
+    ) -> Result<u64, ContainerError>;
 }

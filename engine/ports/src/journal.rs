@@ -1,14 +1,14 @@
 //! The journal of an attempt: what it called, so that the same attempt, begun again after a crash, is told the same and
 //! does nothing twice.
 //!
-//! Today it holds the calls that change what the engine itself keeps, each in one commit with its change, and the reads
-//! of that which came before them. Calls are numbered in the order in which the attempt makes them.
+//! It holds what the attempt was told, and what it has done outside: of that first that it was intended, then what came of
+//! it. Calls are numbered in the order in which the attempt makes them.
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use yuanli_model::Digest;
+use yuanli_model::{Digest, Stream, Timestamp};
 
 use crate::blobs::Hold;
 use crate::store::Batch;
@@ -16,9 +16,10 @@ use crate::store::Batch;
 /// A call of a host function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Its number among the calls of its attempt that are recorded, from 1.
+    /// Its number among the calls of its attempt that are recorded, from 1. Calls without arguments that follow each other
+    /// and only tell something (the time, for example) have one number together.
     pub index: u32,
-    /// `package/interface@version.function`.
+    /// `package/interface@version#function`.
     pub function: String,
     /// The digest of its arguments.
     pub arguments: Digest,
@@ -31,8 +32,29 @@ pub struct Call {
 pub struct Recorded {
     /// The call.
     pub call: Call,
-    /// What it gave, as whoever made it wrote it down.
-    pub outcome: Bytes,
+    /// When it was made.
+    pub at: Timestamp,
+    /// What came of it; `None` while it is only known that it was to be made.
+    pub outcome: Option<Outcome>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it gave.
+    pub value: Value,
+    /// What it has said in the attempt's log, without the values of secrets. Whoever is told the outcome again says it again.
+    pub lines: Vec<(Stream, String)>,
+}
+
+/// What a call gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// This, as whoever made it wrote it down; of several calls one after the other.
+    Told(Bytes),
+    /// It is not kept, as it is too large or a secret is in it: whoever needs it asks again. The digest says whether it is
+    /// still the same, where it may be known.
+    Withheld(Option<Digest>),
 }
 
 /// Lets the next one decide once it is dropped: see [`Staged::turn`].
@@ -70,8 +92,8 @@ pub trait AttemptJournal: Send + Sync + Debug {
     /// [`JournalError::Unkept`] when the journal cannot be read.
     async fn recorded(&self, index: u32) -> Result<Option<Recorded>, JournalError>;
 
-    /// Records calls and makes what was staged durable, all in one commit. Dropping the future may leave it done or not
-    /// done, never half.
+    /// Records calls and makes what was staged durable, all in one commit. A call that is recorded already is replaced: that
+    /// is how an outcome comes to what was intended. Dropping the future may leave it done or not done, never half.
     ///
     /// # Errors
     /// See [`JournalError`].

@@ -35,6 +35,8 @@ pub struct Attempt {
     pub limits: Limits,
     /// When it began.
     pub started: Timestamp,
+    /// Whether an engine before this one has begun it, so that its journal says what it has called.
+    pub is_again: bool,
     /// Where the workflow's file lies, and what around it may be read.
     pub origin: Arc<Origin>,
     /// Its files.

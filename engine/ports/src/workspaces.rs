@@ -32,7 +32,8 @@ pub enum WorkspaceError {
 #[async_trait]
 pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// The workspace of an attempt: what `needs` left, merged. No file is made before [`AttemptWorkspace::folder`]
-    /// is first asked for.
+    /// is first asked for. With `is_adopted`, the folder that an engine before this one has made for the attempt is taken as
+    /// it is, where there is one.
     ///
     /// # Errors
     /// [`WorkspaceError::Conflict`] when two needs disagree.
@@ -41,6 +42,7 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         attempt: &AttemptId,
         needs: &[Digest],
         workflow: &Workflow,
+        is_adopted: bool,
     ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError>;
 
     /// Removes everything that is kept for a run; nothing happens when there is nothing.
@@ -66,14 +68,20 @@ pub trait AttemptWorkspace: Send + Sync + std::fmt::Debug {
     /// [`WorkspaceError`].
     async fn folder(&self) -> Result<PathBuf, WorkspaceError>;
 
-    /// Keeps what is in it now for the stages that need this one, and removes the folder. `None` when it is empty
-    /// and always was.
+    /// Makes what was written to it so far survive a power cut.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn sync(&self) -> Result<(), WorkspaceError>;
+
+    /// Keeps what is in it now for the stages that need this one, so that it survives a power cut. `None` when it is empty
+    /// and always was. The folder stays until it is discarded.
     ///
     /// # Errors
     /// [`WorkspaceError`].
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError>;
 
-    /// Removes the folder; what was in it is lost.
+    /// Removes the folder; what was in it and not published is lost.
     ///
     /// # Errors
     /// [`WorkspaceError::Io`].

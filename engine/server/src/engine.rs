@@ -1,6 +1,6 @@
 //! An engine: the owner of a data directory.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -163,26 +163,49 @@ impl Engine {
         &self.library
     }
 
-    /// Ends what an engine before this one left open, removes the containers that it left, and begins to keep the
-    /// history. Returns the runs.
+    /// Looks at what an engine before this one left: removes the containers that belong to nothing, ends runs that cannot
+    /// be gone on with, and begins to keep the history. Returns the runs that wait to be gone on with, oldest first,
+    /// without those that stages of them have started.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn recover(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn recover(&self) -> anyhow::Result<Vec<RunId>> {
         refuse_copy(&self.directory)?;
-        if !self.executor.history().open().await?.is_empty() {
-            // Before they are closed: whoever finds them closed does not look for their containers.
+        let are_open = !self.executor.history().open().await?.is_empty();
+        if are_open {
+            // Before any is closed: whoever finds it closed does not look for its containers.
             self.directory.set_containers_left(true)?;
         }
-        let open = self.executor.end_left().await?;
-        self.executor.keep_history();
-        if self.directory.has_containers_left() {
-            self.remove_containers().await?;
+        for run in self.executor.end_left().await? {
+            tracing::warn!(%run, "was left by an engine that did not keep what it takes to go on; it is closed as failed");
         }
-        Ok(open.iter().map(ToString::to_string).collect())
+        self.executor.keep_history();
+        let left = if are_open { self.executor.left().await? } else { Vec::new() };
+        if self.directory.has_containers_left() {
+            self.remove_containers(&left).await?;
+        }
+        let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
+        Ok(left.iter().map(|left| left.run).filter(|run| !children.contains(run)).collect())
     }
 
-    /// Goes on with the runs that are kept and ends the others, as [`Self::recover`] does. Returns how many go on.
+    /// Goes on with one of the runs that were left, and with those that its stages have started.
+    ///
+    /// # Errors
+    /// Why it cannot be gone on with; it is as it was.
+    pub async fn resume_run(&self, run: RunId) -> anyhow::Result<()> {
+        let mut left: HashMap<RunId, Left> =
+            self.executor.left().await?.into_iter().map(|left| (left.run, left)).collect();
+        let mut next = vec![run];
+        while let Some(run) = next.pop() {
+            if let Some(left) = left.remove(&run) {
+                next.extend(&left.children);
+                self.go_on(left).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the runs that were left, after what [`Self::recover`] does. Returns how many go on.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -190,9 +213,9 @@ impl Engine {
         self.recover().await?;
         let mut resumed = 0;
         // Runs that were started by one that is closed. They are younger, so they come after it.
-        let mut orphans = HashSet::new();
+        let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
         for left in self.executor.left().await? {
-            let run = left.run;
+            let (run, attempts) = (left.run, left.attempts.clone());
             let gone_on = match orphans.contains(&run) {
                 true => Err(anyhow::anyhow!("the run whose stage started it is closed")),
                 false => self.go_on(left).await,
@@ -202,7 +225,15 @@ impl Engine {
                 Err(error) => {
                     tracing::error!(%run, error = format!("{error:#}"), "cannot be gone on with; it is closed as failed");
                     orphans.extend(self.executor.interrupt(run).await?);
+                    lost.extend(attempts);
                 }
+            }
+        }
+        for attempt in lost {
+            // What cannot be removed now is by the next engine.
+            if let Err(error) = self.docker.remove_all(self.directory.engine(), Some(&attempt)).await {
+                tracing::warn!(%attempt, %error, "containers of an interrupted attempt may still be there");
+                self.directory.set_containers_left(true)?;
             }
         }
         Ok(resumed)
@@ -223,9 +254,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes what runs that were interrupted have left on Docker; when that fails, it is done by the next engine.
-    async fn remove_containers(&self) -> anyhow::Result<()> {
-        match self.docker.remove_all(self.directory.engine(), None).await {
+    /// Removes the containers of attempts that do not go on; when that fails, it is done by the next engine.
+    async fn remove_containers(&self, left: &[Left]) -> anyhow::Result<()> {
+        let kept = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
+        match self.docker.remove_others(self.directory.engine(), &kept).await {
             Ok(_) => self.directory.set_containers_left(false)?,
             Err(error) => tracing::warn!(
                 %error,
@@ -259,12 +291,11 @@ impl Engine {
         document: Document,
         inputs: Vec<(String, String)>,
     ) -> anyhow::Result<Result<RunId, Refused>> {
-        let started = self.submit(document, Given::Texts(inputs), None, false).await?;
+        let started = self.submit(document, Given::Texts(inputs), None).await?;
         Ok(started.map(|started| started.run))
     }
 
-    /// Starts a run, one for each cause; it is durable when this returns. `is_kept` says whether the next engine goes on
-    /// with it.
+    /// Starts a run, one for each cause; it is durable when this returns.
     ///
     /// # Errors
     /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
@@ -273,7 +304,6 @@ impl Engine {
         document: Document,
         inputs: Given,
         cause: Option<String>,
-        is_kept: bool,
     ) -> anyhow::Result<Result<Started, Refused>> {
         let runnable = match document.into_runnable(inputs) {
             Ok(runnable) => runnable,
@@ -283,7 +313,8 @@ impl Engine {
         if let Some(refused) = self.refuse_secrets(definition.workflow.name(), &inputs).await? {
             return Ok(Err(refused));
         }
-        let submission = Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept };
+        let submission =
+            Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept: true };
         Ok(Ok(self.executor.start(submission).await?))
     }
 
@@ -441,7 +472,7 @@ impl Engine {
         self.executor.close().await;
     }
 
-    /// Lets everything go where it is; the next engine goes on with the runs that are kept.
+    /// Lets everything go where it is; the next engine goes on with the runs.
     pub(crate) async fn suspend(&self) {
         self.executor.suspend().await;
     }

@@ -320,7 +320,7 @@ impl Shared {
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
-        match self.engine.submit(document, inputs, cause, true).await? {
+        match self.engine.submit(document, inputs, cause).await? {
             Ok(started) => Ok(started),
             Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
             Err(Refused::Secrets(missing)) => Err(Refusal::Invalid(missing.join("; "))),

@@ -20,7 +20,7 @@ use crate::catalog::Code;
 use crate::guest::{Begun, Guest};
 use crate::host::Host;
 use crate::interface::log::finish_progress;
-use crate::journal::Broken;
+use crate::journal::{Broken, Calls, lock};
 use crate::limits::{Bound, Bounded, By, Exceeded};
 use crate::logline::Lines;
 use crate::mask::Mask;
@@ -31,6 +31,8 @@ use crate::ticker::TICK;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long the last output of containers may take after they were stopped.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// How long an attempt that is begun again has at least: what ended in time while no engine ran is to be told as such.
+const RECONCILIATION: Duration = Duration::from_secs(30);
 /// Longest message of a failure, in bytes, as the contract says.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// Mistakes in a config or in outputs that are told at once.
@@ -60,7 +62,11 @@ impl Host {
         let asked = (attempt.timeout, &attempt.limits);
         let bounds = Bounded::new(&self.limits, asked, &description.bounds, &self.ceiling);
         attempt.timeout = bounds.timeout.most;
+        let rest = self.rest(&attempt);
         let rights = Rights::new(&description.capabilities, description.is_builtin, &attempt.grants);
+        let clock = Arc::clone(&self.outside.clock);
+        let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
+        let calls = calls.map_err(|broken| broken.failure(&description.name))?;
         let attempt = Arc::new(attempt);
         let (guest, begun, output) = Guest::new(
             Arc::clone(&attempt),
@@ -68,7 +74,7 @@ impl Host {
             Arc::clone(&self.outside),
             held,
             (rights, &bounds),
-            self.rehearsal.as_ref(),
+            (self.rehearsal.as_ref(), calls),
         );
         let called = {
             let _awake = self.ticker.keep_awake();
@@ -76,7 +82,7 @@ impl Host {
             tokio::select! {
                 biased;
                 () = attempt.cancel.cancelled() => Err(CutOff::Cancelled),
-                called = timeout(attempt.timeout, call) => called.map_err(|_| CutOff::TimedOut),
+                called = timeout(rest, call) => called.map_err(|_| CutOff::TimedOut),
             }
         };
         output.iter().for_each(crate::logline::ByteLines::finish);
@@ -116,6 +122,15 @@ impl Host {
         }
     }
 
+    /// How much of its time an attempt has left.
+    fn rest(&self, attempt: &Attempt) -> Duration {
+        if !attempt.is_again {
+            return attempt.timeout;
+        }
+        let gone = self.outside.clock.now().since(attempt.started);
+        attempt.timeout.saturating_sub(gone).max(RECONCILIATION)
+    }
+
     async fn call(
         &self,
         guest: Guest,
@@ -130,7 +145,7 @@ impl Host {
         if let Some(state) = &mut store.data_mut().attempt {
             finish_progress(state);
             if matches!(outcome, Ok(Ok(_))) {
-                state.calls.check_end(&*state.attempt.journal).await.map_err(wasmtime::Error::new)?;
+                lock(&state.calls).check_end().map_err(wasmtime::Error::new)?;
             }
         }
         outcome
@@ -161,8 +176,8 @@ impl Host {
         {
             warn(lines, removed);
         }
-        if was_cut_off {
-            // A start that was cut off may have made a container that nobody has heard of.
+        if was_cut_off || begun.is_unsure.load(Ordering::Acquire) {
+            // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of.
             warn(lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
         }
     }
@@ -208,6 +223,10 @@ pub(crate) fn bound(store: &mut Store<Guest>, cpu: Bound<Duration>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut store| {
         let guest = store.data_mut();
+        // What an engine before this one has given a guest time for is not counted twice.
+        if guest.attempt.as_ref().is_some_and(|state| lock(&state.calls).is_replaying()) {
+            return Ok(UpdateDeadline::Yield(1));
+        }
         guest.ticks += 1;
         if guest.ticks > guest.max_ticks {
             return Err(wasmtime::Error::new(Exceeded::Cpu { limit: cpu.clone() }));

@@ -1,28 +1,30 @@
 //! The one way in which a host function is declared and called.
 //!
-//! Each function has a [`Class`], which says what recording and replaying mean for it. Everything that is the same
-//! for all host functions happens in here: the sealed store of `describe`, the position of operations, and for those that
-//! are [recorded](Interface::recorded) what `journal.rs` does with the attempt's journal. The functions themselves know
-//! nothing of it. Recorded today is what plugins keep with the engine; other reads and effects are declared with their
-//! class, for when they are as well.
+//! Each function is declared with its [`Class`], and an effect with its [`Policy`], which say what recording and replaying
+//! mean for it. Everything that is the same for all of a kind happens around them: the sealed store of `describe`, the
+//! position of operations, and what `journal.rs` does with the attempt's journal. The functions themselves know nothing of
+//! it: a new one has all of it by being declared.
 
 use std::fmt::Debug;
 use std::pin::Pin;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, ResourceType};
+use wasmtime::component::{
+    ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
+};
 use wasmtime::{AsContextMut, StoreContextMut};
 use yuanli_ports::journal::Staged;
 
+use crate::argument::Arguments;
 use crate::guest::{Guest, State};
-use crate::journal;
+use crate::journal::{self, Broken, Manner};
 use crate::rehearsal::HostCall;
 
 /// What a call of a host function means for the attempt's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Changes nothing that the guest could see; not recorded, dropped in a replay.
+    /// Changes nothing that the guest could see; not recorded, made again in a replay.
     Silent,
     /// Tells the guest something that may be different the next time; its result is recorded.
     Read,
@@ -32,8 +34,22 @@ pub enum Class {
     /// attempt's journal, in one commit with the change, or, where something else owns what is changed (apps), by its
     /// operation id, with which the owner commits change and outcome.
     Local,
-    /// Changes the outside world; has an operation id.
+    /// Changes the outside world; has an operation id. That it is to be made is recorded before, and after it what came of it.
     Effect,
+}
+
+/// What becomes of a call that was to be made and of which nobody knows whether it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// What carries its operation id is looked for and taken; where there is none, the call is made.
+    Adopt,
+    /// It is made again: twice is the same as once.
+    Redo,
+    /// It is made again, and only the attempt's own files are different for it, which nobody else has: that it is to be made
+    /// is not recorded.
+    Files,
+    /// It is not made again: the attempt ends as interrupted.
+    Once,
 }
 
 /// A host function as it was declared.
@@ -45,6 +61,9 @@ pub struct Function {
     pub name: &'static str,
     /// Its class.
     pub class: Class,
+    /// Of one that is done outside of the journal's own commit; [`Policy::Once`] is only for those calls that cannot be
+    /// made again.
+    pub policy: Option<Policy>,
 }
 
 impl std::fmt::Display for Function {
@@ -60,6 +79,14 @@ pub(crate) struct Sealed(&'static str);
 
 /// What an asynchronous host function returns.
 pub(crate) type Answer<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
+/// What there is to know of a handle, when it is opened.
+pub(crate) struct Opened<T> {
+    pub(crate) handle: u32,
+    pub(crate) what: T,
+    /// Whether it was opened before the attempt was begun again.
+    pub(crate) is_again: bool,
+}
 
 /// An interface that functions are being declared in.
 pub(crate) struct Interface<'a> {
@@ -77,21 +104,19 @@ impl<'a> Interface<'a> {
         Ok(Self { name, instance: linker.instance(name)?, declared })
     }
 
-    /// Declares a function that answers at once.
-    pub(crate) fn call<P, R>(
+    /// Declares a [`Class::Silent`] function.
+    pub(crate) fn silent<P, R>(
         &mut self,
         name: &'static str,
-        class: Class,
         function: impl Fn(&mut State, P) -> R + Send + Sync + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
         P: ComponentNamedList + Lift + Debug + Send + 'static,
         R: ComponentNamedList + Lower + Send + 'static,
     {
-        let declared = self.declare(name, class);
+        let declared = self.declare(name, Class::Silent, None);
         self.instance.func_wrap(name, move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
             let state = begin(store.data_mut(), declared)?;
-            state.note_unrecorded(declared);
             observe(state, declared, &parameters);
             let answer = function(state, parameters);
             state.check().map_err(wasmtime::Error::new)?;
@@ -100,64 +125,190 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
-    /// Declares a function that waits for something.
-    pub(crate) fn call_async<P, R>(
+    /// Declares a [`Class::Read`] function.
+    pub(crate) fn read<P, R>(
         &mut self,
         name: &'static str,
-        class: Class,
         function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
-        P: ComponentNamedList + Lift + Debug + Send + 'static,
-        R: ComponentNamedList + Lower + Send + 'static,
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        let declared = self.declare(name, class);
+        let declared = self.declare(name, Class::Read, None);
+        self.recorded(declared, |_| Manner::Read, function, |_, _, _| ())
+    }
+
+    /// The same of a handle; `note` is told each answer, whether it was asked for or recorded, for what the engine has to know
+    /// of it.
+    pub(crate) fn read_noting<P, R>(
+        &mut self,
+        name: &'static str,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+        note: impl Fn(&mut State, Option<u32>, &R) + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Read, None);
+        self.recorded(declared, |_| Manner::Read, function, note)
+    }
+
+    /// Declares a [`Class::Read`] function that answers at once.
+    pub(crate) fn read_now<P, R>(
+        &mut self,
+        name: &'static str,
+        function: impl Fn(&mut State, P) -> R + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.read(name, move |state: &mut State, parameters: P| {
+            let answer = function(state, parameters);
+            Box::pin(std::future::ready(answer))
+        })
+    }
+
+    /// Declares a [`Class::Read`] function that waits for a time which follows from its arguments and from when it was
+    /// called. When that is far away, that it was called is recorded, so that nobody waits longer for a crash.
+    pub(crate) fn wait<P, R>(
+        &mut self,
+        name: &'static str,
+        is_far: impl Fn(&P) -> bool + Send + Sync + Copy + 'static,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Read, None);
+        let manner = move |parameters: &P| if is_far(parameters) { Manner::Wait } else { Manner::Read };
+        self.recorded(declared, manner, function, |_, _, _| ())
+    }
+
+    /// Declares a [`Class::Secret`] function.
+    pub(crate) fn secret<P, R>(
+        &mut self,
+        name: &'static str,
+        function: impl Fn(&mut State, P) -> R + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Secret, None);
+        self.recorded(
+            declared,
+            |_| Manner::Secret,
+            move |state: &mut State, parameters: P| {
+                let answer = function(state, parameters);
+                Box::pin(std::future::ready(answer))
+            },
+            |_, _, _| (),
+        )
+    }
+
+    /// Declares a [`Class::Effect`] function.
+    pub(crate) fn effect<P, R>(
+        &mut self,
+        name: &'static str,
+        policy: Policy,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Effect, Some(policy));
+        self.recorded(declared, move |_| Manner::Effect(policy), function, |_, _, _| ())
+    }
+
+    /// Declares a [`Class::Effect`] function some calls of which can be made again, and others not.
+    pub(crate) fn effect_once<P, R>(
+        &mut self,
+        name: &'static str,
+        may_repeat: impl Fn(&P) -> bool + Send + Sync + Copy + 'static,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Effect, Some(Policy::Once));
+        let manner = move |parameters: &P| match may_repeat(parameters) {
+            true => Manner::Effect(Policy::Redo),
+            false => Manner::Effect(Policy::Once),
+        };
+        self.recorded(declared, manner, function, |_, _, _| ())
+    }
+
+    /// Declares a [`Class::Local`] function whose change somebody else owns, who commits it with its operation id.
+    pub(crate) fn owned_change<P, R>(
+        &mut self,
+        name: &'static str,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Local, Some(Policy::Adopt));
+        self.recorded(declared, |_| Manner::Effect(Policy::Adopt), function, |_, _, _| ())
+    }
+
+    /// Declares a [`Class::Local`] function that decides what it changes and answers, and may be asked to decide again.
+    pub(crate) fn local<P, R>(
+        &mut self,
+        name: &'static str,
+        decide: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, (R, Staged)> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + Sync + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let declared = self.declare(name, Class::Local, None);
         self.instance.func_wrap_async(
             name,
             move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
                 Box::new(async move {
                     let state = begin(store.data_mut(), declared)?;
-                    state.note_unrecorded(declared);
                     observe(state, declared, &parameters);
-                    let answer = function(state, parameters).await;
-                    // Time that went by in here is not the guest's: its next tick begins now.
-                    store.as_context_mut().set_epoch_deadline(1);
-                    let attempt = store.data().attempt.as_ref();
-                    attempt.map_or(Ok(()), State::check).map_err(wasmtime::Error::new)?;
-                    Ok(answer)
+                    let answer = journal::decide(state, declared, &parameters, decide).await;
+                    end(&mut store, answer)
                 })
             },
         )?;
         Ok(self)
     }
 
-    /// Declares a function that is recorded in the attempt's journal: a [`Class::Local`] one, which decides what it changes
-    /// and answers, and may be asked to decide again, or a [`Class::Read`] of what such functions change, which changes
-    /// nothing. `show` says its arguments in short, for a person.
-    pub(crate) fn recorded<P, R>(
+    /// Declares a function that opens a handle, or says why not. `open` does it, or finds what there is to open; `note`
+    /// remembers what the handle stands for, now or when the attempt was begun again.
+    pub(crate) fn opens<P, H, T, E>(
         &mut self,
         name: &'static str,
-        class: Class,
-        show: impl Fn(&P) -> String + Send + Sync + Copy + 'static,
-        decide: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, (R, Staged)> + Send + Sync + Copy + 'static,
+        (class, policy): (Class, Option<Policy>),
+        open: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, Result<T, E>> + Send + Sync + Copy + 'static,
+        note: impl Fn(&mut State, &P, Opened<T>) + Send + Sync + Copy + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
-        P: ComponentNamedList + Lift + Debug + Serialize + Send + Sync + 'static,
-        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + 'static,
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + Sync + 'static,
+        H: 'static,
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        E: Serialize + DeserializeOwned + Send + Sync + 'static,
+        (Result<Resource<H>, E>,): ComponentNamedList + Lower + Send + 'static,
     {
-        let declared = self.declare(name, class);
+        let declared = self.declare(name, class, policy);
+        let manner = policy.map_or(Manner::Read, Manner::Effect);
         self.instance.func_wrap_async(
             name,
             move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
                 Box::new(async move {
                     let state = begin(store.data_mut(), declared)?;
                     observe(state, declared, &parameters);
-                    let shown = show(&parameters);
-                    let answer = journal::perform(state, declared, (&parameters, shown), decide).await;
-                    store.as_context_mut().set_epoch_deadline(1);
-                    let attempt = store.data().attempt.as_ref();
-                    attempt.map_or(Ok(()), State::check).map_err(wasmtime::Error::new)?;
-                    answer.map_err(wasmtime::Error::new)
+                    let opened = journal::open(state, (declared, manner), &parameters, open, note).await;
+                    end(&mut store, opened.map(|opened| (opened.map(Resource::new_own),)))
                 })
             },
         )?;
@@ -186,8 +337,38 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
-    fn declare(&mut self, name: &'static str, class: Class) -> Function {
-        let function = Function { interface: self.name, name, class };
+    fn recorded<P, R>(
+        &mut self,
+        declared: Function,
+        manner: impl Fn(&P) -> Manner + Send + Sync + Copy + 'static,
+        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+        note: impl Fn(&mut State, Option<u32>, &R) + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.instance.func_wrap_async(
+            declared.name,
+            move |mut store: StoreContextMut<'_, Guest>, parameters: P| {
+                Box::new(async move {
+                    let state = begin(store.data_mut(), declared)?;
+                    observe(state, declared, &parameters);
+                    let manner = manner(&parameters);
+                    let handle = parameters.handle();
+                    let answer = journal::call(state, (declared, manner), parameters, function).await;
+                    if let Ok(answer) = &answer {
+                        note(state, handle, answer);
+                    }
+                    end(&mut store, answer)
+                })
+            },
+        )?;
+        Ok(self)
+    }
+
+    fn declare(&mut self, name: &'static str, class: Class, policy: Option<Policy>) -> Function {
+        let function = Function { interface: self.name, name, class, policy };
         self.declared.push(function);
         function
     }
@@ -201,10 +382,19 @@ fn begin(guest: &mut Guest, function: Function) -> wasmtime::Result<&mut State> 
     Ok(state)
 }
 
+/// Ends a call that may have waited for something.
+fn end<R>(store: &mut StoreContextMut<'_, Guest>, answer: Result<R, Broken>) -> wasmtime::Result<R> {
+    // Time that went by in here is not the guest's: its next tick begins now.
+    store.as_context_mut().set_epoch_deadline(1);
+    let attempt = store.data().attempt.as_ref();
+    attempt.map_or(Ok(()), State::check).map_err(wasmtime::Error::new)?;
+    answer.map_err(wasmtime::Error::new)
+}
+
 /// Shows a call to who looks at it, before anything is done for it.
 fn observe(state: &State, declared: Function, parameters: &impl Debug) {
     if let Some(rehearsal) = &state.rehearsal {
-        let Function { interface, name: function, class } = declared;
+        let Function { interface, name: function, class, .. } = declared;
         let arguments = format!("{parameters:?}");
         rehearsal.observer.called(&state.attempt, HostCall { interface, function, class, arguments });
     }

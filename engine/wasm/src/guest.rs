@@ -17,12 +17,11 @@ use yuanli_ports::plugins::Attempt;
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
 
-use crate::call::{Class, Function};
 use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
-use crate::journal::Calls;
+use crate::journal::{Calls, SharedCalls};
 use crate::limits::{Bound, Bounded, Exceeded, Memory};
-use crate::logline::{ByteLines, Lines};
+use crate::logline::{ByteLines, Lines, Said};
 use crate::rehearsal::{Machine, Rehearsal};
 use crate::secret::Held;
 use crate::wasi;
@@ -48,7 +47,15 @@ pub(crate) struct State {
     pub(crate) rights: Rights,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
-    pub(crate) calls: Calls,
+    pub(crate) calls: SharedCalls,
+    /// What the call that is made now has said in the log, and whoever is told its outcome again has to say as well.
+    pub(crate) said: Said,
+    /// Whether the call that is made now was to be made before, and nobody knows whether it was.
+    pub(crate) is_reconciling: bool,
+    /// When the call that is made now was made first.
+    pub(crate) since: Timestamp,
+    /// Whether anything was written to the workspace that is not known to be on the device.
+    pub(crate) is_workspace_written: bool,
     /// The position of the last operation.
     position: u32,
     next_handle: u32,
@@ -74,6 +81,8 @@ pub(crate) struct Begun {
     containers: Mutex<Vec<Left>>,
     /// Whether `containers.start` was ever called: one that was cut off may have left a container.
     pub(crate) has_containers: std::sync::atomic::AtomicBool,
+    /// Whether a start failed so that there may be a container all the same.
+    pub(crate) is_unsure: std::sync::atomic::AtomicBool,
     /// Gray releases that were begun.
     releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
@@ -144,7 +153,7 @@ impl Guest {
         outside: Arc<Outside>,
         held: Held,
         (rights, bounds): (Rights, &Bounded),
-        rehearsal: Option<&Rehearsal>,
+        (rehearsal, calls): (Option<&Rehearsal>, Calls),
     ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
         let lines = Lines::new(
             Arc::clone(&attempt.log),
@@ -152,10 +161,13 @@ impl Guest {
             Arc::clone(&held.mask),
             bounds.log_bytes.clone(),
         );
+        let lines = lines.since(calls.past());
+        let calls = Arc::new(Mutex::new(calls));
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
         let begun = Arc::new(Begun::default());
         let machine = Machine::new(rehearsal, &outside.clock);
-        let wasi = wasi::context(output[0].clone(), output[1].clone(), &machine);
+        let wasi = wasi::context(output.clone(), &machine, &calls, &attempt.id);
+        let attempt_began = attempt.started;
         let state = State {
             attempt,
             plugin,
@@ -164,7 +176,11 @@ impl Guest {
             rights,
             lines,
             begun: Arc::clone(&begun),
-            calls: Calls::default(),
+            calls,
+            said: Said::default(),
+            is_reconciling: false,
+            since: attempt_began,
+            is_workspace_written: false,
             position: 0,
             next_handle: 0,
             max_handles: bounds.handles.clone(),
@@ -211,13 +227,6 @@ impl State {
         self.position += 1;
     }
 
-    /// Remembers a call that is not recorded, if it may answer otherwise another time.
-    pub(crate) fn note_unrecorded(&mut self, function: Function) {
-        if matches!(function.class, Class::Read | Class::Secret | Class::Effect) {
-            self.calls.note_unrecorded(function);
-        }
-    }
-
     /// The secret that a handle stands for, with its value or why there is none; `None` where it is no handle of a secret.
     pub(crate) fn secret(&self, handle: u32) -> Option<(&SecretName, Result<&SecretValue, &SecretError>)> {
         self.held.get(self.secrets.get(&handle)?.as_str())
@@ -253,9 +262,8 @@ impl State {
         self.lines.check()
     }
 
-    /// A number for a new handle; from our own counter, so that it is the same in a replay. Without one the guest is ended
-    /// when the host function returns.
-    pub(crate) fn new_handle(&mut self) -> Option<u32> {
+    /// Whether there is room for a handle. Where not, the guest is ended when the host function returns.
+    pub(crate) fn has_room_for_handle(&mut self) -> bool {
         let open = self.containers.len()
             + self.builds.len()
             + self.rollouts.len()
@@ -263,10 +271,20 @@ impl State {
             + self.secrets.len();
         if open >= self.max_handles.most as usize {
             self.exceeded = Some(Exceeded::Handles { limit: self.max_handles.clone() });
-            return None;
+            return false;
         }
+        true
+    }
+
+    /// A number for a new handle; from our own counter, so that it stands for the same in a replay.
+    pub(crate) fn new_handle(&mut self) -> u32 {
         self.next_handle += 1;
-        Some(self.next_handle)
+        self.next_handle
+    }
+
+    /// That a number was given before the attempt was begun again.
+    pub(crate) fn remember_handle(&mut self, handle: u32) {
+        self.next_handle = self.next_handle.max(handle);
     }
 
     /// The folder of the workspace, made when it is first asked for.

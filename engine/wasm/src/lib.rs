@@ -3,7 +3,8 @@
 //!
 //! - [`Host`] implements [`yuanli_ports::Plugins`]; start reading there, in `host.rs`.
 //! - `call.rs` is the one way in which a host function is declared and called; `interface/` has one module for each
-//!   interface of `wit/`, which declare their functions through it; `journal.rs` is what is around those that are recorded.
+//!   interface of `wit/`, which declare their functions through it; `journal.rs` is what is around those that are recorded,
+//!   and `argument.rs` what they are compared by.
 //! - `catalog.rs` knows components by digest; `added.rs` is the store of the plugins that somebody added, `addition.rs`
 //!   and `inspection.rs` are what can be done with it and with a component that is nowhere yet.
 //! - `pack.rs` writes what a component says of itself into it; `rehearsal.rs` makes attempts repeatable and visible, for
@@ -14,6 +15,7 @@
 
 mod added;
 mod addition;
+mod argument;
 mod attempt;
 mod cache;
 mod call;
@@ -40,7 +42,7 @@ mod wasi;
 
 pub use added::{Outcome, Stocktaking, take_stock};
 pub use addition::{Addition, Candidate, Listed};
-pub use call::{Class, Function};
+pub use call::{Class, Function, Policy};
 pub use catalog::Builtin;
 pub use component::{Unusable, inspect};
 pub use host::{Host, Options, Outside};

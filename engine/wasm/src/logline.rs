@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use yuanli_model::{Level, LogLine, Stream};
+use yuanli_model::{Level, LogLine, Stream, Timestamp};
 use yuanli_ports::{AttemptLog, Clock};
 
 use crate::limits::{Bound, Exceeded};
@@ -26,6 +26,55 @@ pub(crate) struct Lines {
     mask: Arc<Mask>,
     /// What the guest itself may write. Containers and builds are bounded by the log as a whole.
     allowance: Arc<Allowance>,
+    /// The time of what is written, in milliseconds, while an attempt makes again what it has made before; else 0.
+    past: Arc<AtomicU64>,
+}
+
+/// What effects have said in the log, to be said again by whoever is told their outcomes again. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    lines: Vec<(Stream, String)>,
+    bytes: usize,
+    left_out: u64,
+}
+
+/// Most bytes of lines that are kept with the outcome of an effect. The log itself has all of them.
+const MAX_SAID_BYTES: usize = 1024 * 1024;
+
+impl Said {
+    fn add(&self, stream: Stream, line: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.bytes + line.len() > MAX_SAID_BYTES {
+            heard.left_out += 1;
+            return;
+        }
+        heard.bytes += line.len();
+        heard.lines.push((stream, line.to_owned()));
+    }
+
+    /// What was said so far.
+    pub(crate) fn take(&self) -> Vec<(Stream, String)> {
+        let heard = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut lines = heard.lines;
+        if heard.left_out > 0 {
+            let text = format!(
+                "{} more lines of this are not kept: the engine was started again after them",
+                heard.left_out
+            );
+            lines.push((Stream::Engine, text));
+        }
+        lines
+    }
+
+    /// Adds what others have said.
+    pub(crate) fn append(&self, other: &Self) {
+        for (stream, line) in other.take() {
+            self.add(stream, &line);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,7 +98,27 @@ impl Lines {
         mask: Arc<Mask>,
         limit: Bound<u64>,
     ) -> Self {
-        Self { log, clock, mask, allowance: Arc::new(Allowance { limit, used: AtomicU64::new(0) }) }
+        let allowance = Arc::new(Allowance { limit, used: AtomicU64::new(0) });
+        Self { log, clock, mask, allowance, past: Arc::default() }
+    }
+
+    /// The same with the times of what is made again.
+    pub(crate) fn since(self, past: Arc<AtomicU64>) -> Self {
+        Self { past, ..self }
+    }
+
+    fn now(&self) -> Timestamp {
+        match self.past.load(Ordering::Relaxed) {
+            0 => self.clock.now(),
+            past => Timestamp::from_millis(past),
+        }
+    }
+
+    /// Writes what was written before, and is masked.
+    pub(crate) fn say_again(&self, lines: Vec<(Stream, String)>) {
+        for (stream, text) in lines {
+            self.log.append(LogLine { at: self.now(), stream, level: Level::Info, text, fields: Vec::new() });
+        }
     }
 
     /// Whether the guest has written more than it may. What goes beyond is not in the log.
@@ -63,7 +132,7 @@ impl Lines {
 
     /// One entry of the guest; a text of several lines becomes several.
     pub(crate) fn write(&self, level: Level, text: &str, fields: Vec<(String, String)>) {
-        let at = self.clock.now();
+        let at = self.now();
         // Before anything is cut off: half a value is not found any more.
         let (text, fields) = (self.mask.text(text), self.mask.pairs(fields));
         let mut fields = Some(fields);
@@ -89,7 +158,12 @@ impl Lines {
 
     /// Where a container or a build writes the lines of one stream.
     pub(crate) fn channel(&self, stream: Stream) -> Channel {
-        Channel { lines: self.clone(), stream, is_cut: AtomicBool::new(false) }
+        Channel { lines: self.clone(), stream, is_cut: AtomicBool::new(false), said: None }
+    }
+
+    /// The same for an effect, whose outcome is kept together with what it says.
+    pub(crate) fn channel_of_effect(&self, stream: Stream, said: &Said) -> Channel {
+        Channel { said: Some(said.clone()), ..self.channel(stream) }
     }
 }
 
@@ -108,6 +182,7 @@ pub(crate) struct Channel {
     stream: Stream,
     /// Whether the last line may have been the beginning of a longer one.
     is_cut: AtomicBool,
+    said: Option<Said>,
 }
 
 impl Channel {
@@ -119,8 +194,11 @@ impl Channel {
     fn piece(&self, bytes: &[u8], is_cut: bool) -> String {
         let edges = Edges { is_continued: self.is_cut.swap(is_cut, Ordering::Relaxed), is_cut };
         let text = String::from_utf8_lossy(&self.lines.mask.piece(bytes, edges)).into_owned();
+        if let Some(said) = &self.said {
+            said.add(self.stream, &text);
+        }
         self.lines.log.append(LogLine {
-            at: self.lines.clock.now(),
+            at: self.lines.now(),
             stream: self.stream,
             level: Level::Info,
             text: text.clone(),

@@ -150,11 +150,12 @@ async fn an_attempt_that_calls_something_else_is_ended_with_both_calls() {
 }
 
 #[tokio::test]
-async fn what_follows_from_a_read_that_is_not_recorded_is_told_as_such() {
+async fn what_follows_from_a_secret_that_has_changed_is_told_as_such() {
     let bench = Bench::new();
     let cancel = Cancellation::new();
+    let waver = || json!({ "do": "waver", "key": { "secret": "growing" } });
     let first = async {
-        let ended = bench.run_case(json!({ "do": "waver" }), Case { cancel: cancel.clone(), ..case() }).await;
+        let ended = bench.run_case(waver(), Case { cancel: cancel.clone(), ..case() }).await;
         assert_eq!(ended.failure().kind, "cancelled");
     };
     let kill = async {
@@ -164,14 +165,16 @@ async fn what_follows_from_a_read_that_is_not_recorded_is_told_as_such() {
         cancel.cancel();
     };
     tokio::join!(first, kill);
-    let second = bench.run_case(json!({ "do": "waver" }), again()).await;
+    let second = bench.run_case(waver(), again()).await;
     let failure = second.failure();
     assert_eq!(
         (failure.kind.as_str(), &failure.class),
         ("nondeterministic-plugin", &FailureClass::Interrupted)
     );
     assert!(
-        failure.message.contains("before that it called yuanli:random/random@0.1.0#bytes"),
+        failure
+            .message
+            .contains("before that it called yuanli:secrets-reveal/secrets-reveal@0.1.0#reveal"),
         "{}",
         failure.message
     );
@@ -264,11 +267,11 @@ async fn there_is_an_end_to_how_much_is_kept() {
 #[tokio::test]
 async fn thousands_of_calls_are_ended_with_the_figure() {
     let bench = Bench::new();
-    let calls: Vec<Value> = (0..10_001).map(|_| json!({ "call": "get", "key": "a" })).collect();
+    let calls: Vec<Value> = (0..100_001).map(|_| json!({ "call": "get", "key": "" })).collect();
     let ended = bench.run_case(json!({ "do": "calls", "calls": calls }), case()).await;
     let failure = ended.failure();
     assert_eq!(failure.kind, "journal-limit");
-    assert!(failure.message.contains("10000 calls"), "{}", failure.message);
+    assert!(failure.message.contains("100000 calls"), "{}", failure.message);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The workspace of one attempt: untouched until somebody asks for its folder, over when published or discarded.
+//! The workspace of one attempt: untouched until somebody asks for its folder, over when published, gone when discarded.
 //!
 //! Futures may be dropped at any `.await` while the work they began goes on in its thread. The lock on [`Phase`] is
 //! held in those threads for as long as they work, so that what comes next finds a whole folder or none.
@@ -45,9 +45,9 @@ enum Phase {
     Untouched,
     /// The folder is there.
     Open(Made),
-    /// What was in it is kept under this digest, and the folder is gone.
+    /// What was in it is kept under this digest.
     Published(Option<Digest>),
-    /// What was in it is lost.
+    /// The folder is gone.
     Discarded,
 }
 
@@ -61,6 +61,15 @@ impl FolderWorkspace {
         let phase = Mutex::new(Phase::Untouched);
         let inner = Arc::new(Inner { attempt, beginning, depot, manifests, phase });
         Self { inner, folder: OnceCell::new(), is_asked_for: AtomicBool::new(false) }
+    }
+
+    /// Takes the folder that an engine before this one has made.
+    pub(crate) async fn adopt(&self) -> Result<(), WorkspaceError> {
+        let inner = Arc::clone(&self.inner);
+        if blocking(move || inner.adopt()).await? {
+            self.is_asked_for.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     fn is_asked_for(&self) -> bool {
@@ -77,6 +86,14 @@ impl AttemptWorkspace for FolderWorkspace {
             blocking(move || inner.make())
         };
         self.folder.get_or_try_init(make).await.cloned()
+    }
+
+    async fn sync(&self) -> Result<(), WorkspaceError> {
+        if !self.is_asked_for() {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.sync()).await
     }
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
@@ -115,6 +132,23 @@ impl Inner {
         }
     }
 
+    /// Whether there is a folder of an engine before this one.
+    fn adopt(&self) -> Result<bool, WorkspaceError> {
+        let folder = self.folder();
+        let mut phase = self.phase();
+        let is_there = folder.try_exists().map_err(fault::at("read", ""))?;
+        if is_there {
+            // Untouched -> Open: which files are as they were made is not known any more, so all are read at the end.
+            *phase = Phase::Open(Made::default());
+        }
+        Ok(is_there)
+    }
+
+    fn sync(&self) -> Result<(), WorkspaceError> {
+        let _phase = self.phase();
+        self.depot.sync()
+    }
+
     fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         let mut phase = self.phase();
         let published = match &*phase {
@@ -122,12 +156,9 @@ impl Inner {
             Phase::Untouched => self.keep(Arc::clone(&self.beginning.manifest))?,
             // Open -> Published: the folder may hold anything now.
             Phase::Open(made) => {
-                let folder = self.folder();
                 let left = self.survey(made)?;
                 let published = self.keep(Arc::new(left))?;
-                // Containers often run as root and leave folders that only root can empty. What was in them is
-                // kept, so the stage has done its work; the end of the run tries again and reports what stays.
-                let _ = removal::remove(&folder);
+                self.depot.sync()?;
                 published
             }
             Phase::Published(published) => return Ok(*published),
@@ -142,11 +173,12 @@ impl Inner {
         match &*phase {
             // Untouched -> Discarded: making the folder may have failed half-way.
             // Open -> Discarded: what was written is of no use.
-            Phase::Untouched | Phase::Open(_) => {
+            // Published -> Discarded: it is kept elsewhere.
+            Phase::Untouched | Phase::Open(_) | Phase::Published(_) => {
                 removal::remove(&self.folder())?;
                 *phase = Phase::Discarded;
             }
-            Phase::Published(_) | Phase::Discarded => {}
+            Phase::Discarded => {}
         }
         Ok(())
     }

@@ -109,6 +109,16 @@ impl Depot {
         Ok((content, size))
     }
 
+    /// Brings everything of the file system that the run lies in to the device: what a container has written cannot be told
+    /// file by file.
+    pub(crate) fn sync(&self) -> Result<(), WorkspaceError> {
+        let folder = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(fault::at("synced", ""))?,
+        };
+        rustix::fs::syncfs(&folder).map_err(io::Error::from).map_err(fault::at("synced", ""))
+    }
+
     fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
     }

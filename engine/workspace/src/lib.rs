@@ -4,8 +4,8 @@
 //! attempt, `materialise` makes its folder and `survey` finds out what became of it. No file that anybody may
 //! write is ever shared between two attempts: content is cloned or copied, never hard-linked.
 //!
-//! Absent on purpose: syncing to the disk. Workspaces do not outlive the engine that made them, the runs it leaves
-//! open are interrupted and their workspaces removed.
+//! A folder appears under its name when it is whole, and stays until the end of its attempt is durable: an attempt that an
+//! engine has left is gone on with in it. What an attempt leaves is on the device before anybody hears of it.
 
 mod attempt;
 mod depot;
@@ -87,11 +87,17 @@ impl Workspaces for FileWorkspaces {
         attempt: &AttemptId,
         needs: &[Digest],
         workflow: &Workflow,
+        is_adopted: bool,
     ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError> {
         let parts = self.load(attempt.run, &distinct(needs)).await?;
         let beginning = merge(&parts, workflow)?;
         let depot = self.depot(attempt.run);
-        Ok(Arc::new(FolderWorkspace::new(attempt.clone(), beginning, depot, Arc::clone(&self.manifests))))
+        let workspace =
+            FolderWorkspace::new(attempt.clone(), beginning, depot, Arc::clone(&self.manifests));
+        if is_adopted {
+            workspace.adopt().await?;
+        }
+        Ok(Arc::new(workspace))
     }
 
     async fn remove(&self, run: RunId) -> Result<(), WorkspaceError> {

@@ -61,9 +61,19 @@ impl Made {
     }
 }
 
-/// Makes `folder` hold what `manifest` says; what a crashed engine left there is removed first.
+/// Makes `folder` hold what `manifest` says; what a crashed engine left there is removed first. The folder appears when it
+/// is whole.
 pub(crate) fn materialise(manifest: &Manifest, depot: &Depot, folder: &Path) -> Result<Made, WorkspaceError> {
+    // No attempt has such a name: a stage's has no dot, and what comes after it is two numbers.
+    let half = folder.with_extension("half");
     removal::remove(folder)?;
+    removal::remove(&half)?;
+    let made = fill(manifest, depot, &half)?;
+    fs::rename(&half, folder).map_err(fault::at("made", ""))?;
+    Ok(made)
+}
+
+fn fill(manifest: &Manifest, depot: &Depot, folder: &Path) -> Result<Made, WorkspaceError> {
     fs::create_dir_all(folder).map_err(fault::at("made", ""))?;
     let mut writer = Writer { depot, folder, parents: HashSet::new(), can_clone: true };
     let mut stamps = HashMap::with_capacity(manifest.entries.len());

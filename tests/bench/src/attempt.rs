@@ -29,6 +29,7 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         timeout: Duration::from_secs(60),
         limits: yuanli_model::stage::Limits::default(),
         started: Timestamp::from_millis(0),
+        is_again: false,
         origin: Arc::new(Origin { folder: PathBuf::from("."), root: PathBuf::from(".") }),
         workspace: Arc::new(NoWorkspace),
         log: Arc::new(NoLog),
@@ -47,6 +48,10 @@ struct NoWorkspace;
 impl AttemptWorkspace for NoWorkspace {
     async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
         Ok(PathBuf::from("."))
+    }
+
+    async fn sync(&self) -> Result<(), WorkspaceError> {
+        Ok(())
     }
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {

@@ -17,7 +17,8 @@
 //! - `segment/<number>`: how many records of a segment of the archive are alive, and their bytes.
 //!
 //! What plugins keep, as entries of their own until the run is removed:
-//! - `call/<id><stage><instance><attempt><index>`: a call that an attempt has made, until the attempt ends;
+//! - `call/<id><stage><instance><attempt><index>`: calls that an attempt has made or is about to make, from this one on,
+//!   until the attempt ends;
 //! - `artifact/<id><stage><instance><attempt><name>`: an artifact, whose parts are blobs that the run needs;
 //! - `put/<id><stage><instance><attempt>`: how many bytes of artifacts an attempt has put;
 //! - `emitted/<number>`: an event, in the order of all of them, and `emitted-by/<id><stage><instance><attempt><number>`;
@@ -36,5 +37,6 @@ pub(crate) mod v1;
 pub(crate) mod v2;
 pub(crate) mod v3;
 pub(crate) mod v4;
+pub(crate) mod v5;
 
 pub use envelope::Broken;

@@ -4,19 +4,18 @@
 
 use serde::{Deserialize, Serialize};
 use yuanli_model::Digest;
-use yuanli_ports::journal;
 use yuanli_ports::records::Part;
 
 use super::envelope::Stored;
 use super::v2::Packed;
 
-/// A call that an attempt has made.
+/// A call that an attempt has made; `v5` has what is written now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Call {
-    function: String,
-    arguments: [u8; 32],
-    shown: String,
-    outcome: Packed,
+    pub(super) function: String,
+    pub(super) arguments: [u8; 32],
+    pub(super) shown: String,
+    pub(super) outcome: Packed,
 }
 
 /// What a plugin keeps in a workflow, all keys together.
@@ -97,10 +96,6 @@ pub(crate) struct Ordinal {
     pub(crate) number: u32,
 }
 
-impl Stored for Call {
-    const WHAT: &'static str = "call of an attempt";
-}
-
 impl Stored for Scope {
     const WHAT: &'static str = "count of state keys";
 }
@@ -137,27 +132,6 @@ impl Stored for Ordinal {
     const WHAT: &'static str = "event of an attempt";
 }
 
-impl Call {
-    pub(crate) fn of(recorded: &journal::Recorded) -> Self {
-        let journal::Call { index: _, function, arguments, shown } = &recorded.call;
-        Self {
-            function: function.clone(),
-            arguments: *arguments.as_bytes(),
-            shown: shown.clone(),
-            outcome: Packed(recorded.outcome.to_vec()),
-        }
-    }
-
-    pub(crate) fn into_port(self, index: u32) -> journal::Recorded {
-        let Self { function, arguments, shown, outcome } = self;
-        let arguments = Digest::from_bytes(arguments);
-        journal::Recorded {
-            call: journal::Call { index, function, arguments, shown },
-            outcome: outcome.0.into(),
-        }
-    }
-}
-
 impl Artifact {
     pub(crate) fn new(media_type: String, created_ms: u64, digest: &Digest, parts: &[Part]) -> Self {
         let parts = parts.iter().map(|part| (*part.digest.as_bytes(), part.size)).collect();
@@ -168,6 +142,11 @@ impl Artifact {
         self.parts.iter().map(|(digest, size)| Part { digest: Digest::from_bytes(*digest), size: *size })
     }
 }
+
+/// A call as version 1 wrote it.
+#[cfg(test)]
+pub(super) const CALL: &str =
+    "01016607070707070707070707070707070707070707070707070707070707070707070707070131020102";
 
 #[cfg(test)]
 mod tests {
@@ -184,13 +163,6 @@ mod tests {
         }
         let digest = Digest::from_bytes([7; 32]);
         let part = Part { digest, size: 300 };
-        let call = Call {
-            function: "f".to_owned(),
-            arguments: [7; 32],
-            shown: "1".to_owned(),
-            outcome: Packed(vec![1, 2]),
-        };
-        check(&call, CALL);
         check(&Scope { revision: 300, keys: 2, bytes: 9 }, SCOPE);
         check(&State { revision: 3, changed_ms: 1_700_000_000_000, value: Packed(vec![1, 2]) }, STATE);
         check(&Artifact::new("text/plain".to_owned(), 1_700_000_000_000, &digest, &[part]), ARTIFACT);
@@ -214,7 +186,6 @@ mod tests {
         check(&Ordinal { number: 300 }, ORDINAL);
     }
 
-    const CALL: &str = "01016607070707070707070707070707070707070707070707070707070707070707070131020102";
     const SCOPE: &str = "01ac020209";
     const STATE: &str = "010380d095ffbc31020102";
     const ARTIFACT: &str = "010a746578742f706c61696e80d095ffbc310707070707070707070707070707070707070707070707070707070707070707010707070707070707070707070707070707070707070707070707070707070707ac02";

@@ -8,7 +8,8 @@ use yuanli_ports::store::{Batch, Entry, Key};
 use super::{Records, StateOwner, artifact, state};
 use crate::executor::Error;
 use crate::record::legible::{Legible, legible};
-use crate::record::v4::{Call, Emitted, Gathered, Next, Ordinal, Put, Scope};
+use crate::record::v4::{Emitted, Gathered, Next, Ordinal, Put, Scope};
+use crate::record::v5::Calls;
 use crate::record::{Broken, envelope, key};
 
 /// What was found, and what mends it.
@@ -67,14 +68,14 @@ impl Records {
         batch: &mut Batch,
         found: &mut Found,
     ) -> Result<(), Error> {
-        let mut left: BTreeMap<AttemptId, u32> = BTreeMap::new();
+        let mut left: BTreeMap<AttemptId, usize> = BTreeMap::new();
         let calls =
             self.legible(&key::CALLS, |key, entry| Ok((key::parse_call(key)?.0, entry.clone()))).await?;
         for (key, (attempt, entry)) in found.read(calls).0 {
             if !is_running(&attempt) {
-                *left.entry(attempt).or_default() += 1;
+                *left.entry(attempt).or_default() += envelope::open(&entry.value).map_or(1, |Calls(calls)| calls.len());
                 batch.delete(key);
-            } else if let Err(error) = envelope::open::<Call>(&entry.value) {
+            } else if let Err(error) = envelope::open::<Calls>(&entry.value) {
                 found.findings.push(format!("attempt {attempt}: {error}"));
             }
         }

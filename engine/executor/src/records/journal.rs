@@ -1,22 +1,28 @@
-//! The journal of an attempt, as entries of the store: one for each call, in the commit that does what the call changes.
+//! The journal of an attempt, as entries of the store: what was recorded together is one, in the commit that does what the
+//! calls change.
 //!
-//! Entries go with the commit that ends the attempt. They are read only by an attempt that is begun again.
+//! Entries go with the commit that ends the attempt. They are read only by an attempt that is begun again. What a call gave
+//! is a blob when it is long, which the run needs until it is removed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::OnceCell;
-use yuanli_model::AttemptId;
-use yuanli_ports::journal::{AttemptJournal, JournalError, Recorded, Staged};
+use yuanli_model::{AttemptId, Digest};
+use yuanli_ports::journal::{AttemptJournal, JournalError, Outcome, Recorded, Staged, Value};
 use yuanli_ports::store::{Batch, StoreError};
 
 use super::Records;
 use crate::blobs::commit_held;
 use crate::executor::Error;
-use crate::record::v4::Call;
+use crate::record::v2::Need;
+use crate::record::v5::{Call, Calls};
 use crate::record::{envelope, key};
+
+/// Longest value that stands in an entry, in bytes: small values are what stores are good at.
+const MAX_INLINE_BYTES: usize = 8 * 1024;
 
 /// See [`AttemptJournal`].
 #[derive(Debug)]
@@ -27,22 +33,31 @@ pub(crate) struct Journal {
     is_again: bool,
     /// What it has called then, read when it is first asked for.
     before: OnceCell<BTreeMap<u32, Recorded>>,
-    /// The last call that there may be an entry of.
-    last: AtomicU32,
+    /// The first calls of the entries that there may be.
+    entries: Mutex<BTreeSet<u32>>,
 }
 
 impl Journal {
     pub(crate) fn new(records: Records, attempt: AttemptId, is_again: bool) -> Arc<Self> {
-        let (before, last) = (OnceCell::new(), AtomicU32::new(0));
-        Arc::new(Self { records, attempt, is_again, before, last })
+        let (before, entries) = (OnceCell::new(), Mutex::default());
+        Arc::new(Self { records, attempt, is_again, before, entries })
     }
 
-    /// The last call that there may be an entry of, once the attempt has ended.
-    pub(crate) async fn last(&self) -> u32 {
+    /// The first calls of the entries that there may be, once the attempt has ended.
+    pub(crate) async fn entries(&self) -> Vec<u32> {
         if let Err(error) = self.before().await {
             tracing::warn!(attempt = %self.attempt, %error, "calls of an attempt are left; `yuanli admin check` finds them");
         }
-        self.last.load(Ordering::Acquire)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Whether an engine before this one has recorded anything.
+    pub(crate) async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.before().await?.is_empty())
+    }
+
+    fn note(&self, first: u32) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(first);
     }
 
     async fn before(&self) -> Result<&BTreeMap<u32, Recorded>, Error> {
@@ -52,13 +67,35 @@ impl Journal {
             }
             let mut before = BTreeMap::new();
             for (key, entry) in self.records.all(key::calls(&self.attempt).as_bytes()).await? {
-                let (_, index) = key::parse_call(&key)?;
-                before.insert(index, envelope::open::<Call>(&entry.value)?.into_port(index));
-                self.last.fetch_max(index, Ordering::AcqRel);
+                let (_, first) = key::parse_call(&key)?;
+                let Calls(calls) = envelope::open(&entry.value)?;
+                for (index, call) in (first..).zip(calls) {
+                    let blob = match call.blob() {
+                        Some(digest) => Some(self.records.blobs.read(digest).await?),
+                        None => None,
+                    };
+                    before.insert(index, call.into_port(index, blob)?);
+                }
+                self.note(first);
             }
             Ok(before)
         };
         self.before.get_or_try_init(|| read).await
+    }
+
+    /// Keeps what a call gave where it is too long for an entry, and adds to the batch that the run needs it.
+    async fn keep(&self, recorded: &Recorded, staged: &mut Staged) -> Result<Option<Digest>, JournalError> {
+        let Some(Outcome { value: Value::Told(bytes), .. }) = &recorded.outcome else { return Ok(None) };
+        if bytes.len() <= MAX_INLINE_BYTES {
+            return Ok(None);
+        }
+        let need = Need { bytes: bytes.len() as u64 };
+        let kept = self.records.blobs.keep(bytes.clone()).await;
+        let (digest, hold) = kept.map_err(|error| JournalError::Unkept(error.to_string()))?;
+        staged.batch.put(key::need(self.attempt.run, &digest), envelope::seal(&need));
+        staged.batch.put(key::needed(&digest, self.attempt.run), Bytes::new());
+        staged.holds.push(hold);
+        Ok(Some(digest))
     }
 }
 
@@ -70,13 +107,19 @@ impl AttemptJournal for Journal {
         Ok(self.before().await.map_err(unread)?.get(&index).cloned())
     }
 
-    async fn record(&self, calls: Vec<Recorded>, staged: Staged) -> Result<(), JournalError> {
-        let Staged { mut batch, holds, turn } = staged;
-        for recorded in &calls {
-            batch.put(key::call(&self.attempt, recorded.call.index), envelope::seal(&Call::of(recorded)));
+    async fn record(&self, calls: Vec<Recorded>, mut staged: Staged) -> Result<(), JournalError> {
+        if let Some(first) = calls.first() {
+            let first = first.call.index;
+            let mut stored = Vec::with_capacity(calls.len());
+            for recorded in &calls {
+                let blob = self.keep(recorded, &mut staged).await?;
+                stored.push(Call::of(recorded, blob));
+            }
+            staged.batch.put(key::call(&self.attempt, first), envelope::seal(&Calls(stored)));
             // Before the commit: one that nobody waits for any more can still be done.
-            self.last.fetch_max(recorded.call.index, Ordering::AcqRel);
+            self.note(first);
         }
+        let Staged { batch, holds, turn } = staged;
         let outcome = commit_held(&*self.records.store, batch, holds).await;
         drop(turn);
         outcome.map_err(|error| match error {
@@ -86,9 +129,9 @@ impl AttemptJournal for Journal {
     }
 }
 
-/// Takes the calls of an attempt away up to a number.
-pub(crate) fn forget(batch: &mut Batch, attempt: &AttemptId, last: u32) {
-    for index in 1..=last {
-        batch.delete(key::call(attempt, index));
+/// Takes the entries of an attempt away that begin with these calls.
+pub(crate) fn forget(batch: &mut Batch, attempt: &AttemptId, entries: &[u32]) {
+    for first in entries {
+        batch.delete(key::call(attempt, *first));
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use yuanli_executor::{Retention, StateOwner, Submission};
 use yuanli_model::workflow::Settings;
-use yuanli_model::{AttemptOutcome, Digest, Outcome, PluginReference, RunId, Section, Stage};
+use yuanli_model::{AttemptOutcome, Digest, Outcome, PluginReference, RunId, Section, Stage, Timestamp};
 use yuanli_ports::Store;
-use yuanli_ports::journal::{Call, Recorded, Staged};
+use yuanli_ports::journal::{self, Call, Recorded, Staged, Value};
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::records::{Expected, NewArtifact, NewEvent};
 use yuanli_ports::store::{Batch, Key, Range};
@@ -52,8 +52,14 @@ pub(crate) async fn keep(attempt: &Attempt) {
 async fn record(attempt: &Attempt, index: u32, staged: Staged) {
     let (function, arguments, shown) = ("f".to_owned(), Digest::of(b""), String::new());
     let call = Call { index, function, arguments, shown };
-    let recorded = Recorded { call, outcome: b"x".as_slice().into() };
+    let recorded = recorded(call);
     attempt.journal.record(vec![recorded], staged).await.unwrap();
+}
+
+fn recorded(call: Call) -> Recorded {
+    let value = Value::Told(b"x".as_slice().into());
+    let outcome = Some(journal::Outcome { value, lines: Vec::new() });
+    Recorded { call, at: Timestamp::from_millis(1), outcome }
 }
 
 async fn count(bench: &Bench) -> Option<String> {
@@ -348,7 +354,7 @@ async fn a_check_finds_what_does_not_belong_together_and_mends_it() {
     };
     let (function, arguments, shown) = ("f".to_owned(), Digest::of(b""), String::new());
     let call = Call { index: 1, function, arguments, shown };
-    journal.record(vec![Recorded { call, outcome: b"".as_slice().into() }], Staged::default()).await.unwrap();
+    journal.record(vec![recorded(call)], Staged::default()).await.unwrap();
     bench.store.commit(batch).await.unwrap();
 
     let found = bench.executor.check(true).await.unwrap();
@@ -377,7 +383,7 @@ async fn a_check_that_cannot_read_an_entry_tells_so_and_removes_nothing_because_
         if is_archived {
             bench.executor.tidy_history().await.unwrap();
         }
-        let keys = entries(&bench, 1..=21).await;
+        let keys = entries(&bench, 1..=24).await;
         for damaged in keys.clone() {
             let value = bench.store.get(&damaged).await.unwrap().unwrap().value;
             if value.is_empty() {
@@ -392,7 +398,7 @@ async fn a_check_that_cannot_read_an_entry_tells_so_and_removes_nothing_because_
             put(vec![0; 3]).await;
             let found = bench.executor.check(true).await.unwrap();
             assert!(!found.findings.is_empty(), "{damaged:?} is damaged");
-            assert_eq!(entries(&bench, 1..=21).await, keys, "{damaged:?}: {found:#?}");
+            assert_eq!(entries(&bench, 1..=24).await, keys, "{damaged:?}: {found:#?}");
             put(value.to_vec()).await;
             assert_eq!(findings(&bench).await, [""; 0], "{damaged:?}");
         }

@@ -9,35 +9,49 @@ use yuanli_model::AppName;
 use yuanli_model::app::ReleaseNumber;
 use yuanli_ports::apps::{self as port, AppError, Deployed, RolloutOutcome};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:apps/apps@0.1.0", declared)?
         .resource::<Rollout>("rollout")?
-        .call_async("deploy", Class::Local, deploy)?
-        .call("[method]rollout.release", Class::Silent, release)?
-        .call("[method]rollout.previous", Class::Silent, previous)?
-        .call_async("[method]rollout.wait", Class::Read, wait)?
-        .call_async("[method]rollout.undo", Class::Local, undo)?
-        .call_async("scale", Class::Local, scale)?
-        .call_async("wait-scaled", Class::Read, wait_scaled)?
-        .call_async("inspect", Class::Read, inspect)?;
+        .opens::<_, Rollout, _, _>("deploy", (Class::Local, Some(Policy::Adopt)), deploy, note)?
+        .silent("[method]rollout.release", release)?
+        .silent("[method]rollout.previous", previous)?
+        .read("[method]rollout.wait", wait)?
+        .owned_change("[method]rollout.undo", undo)?
+        .owned_change("scale", scale)?
+        .read("wait-scaled", wait_scaled)?
+        .read("inspect", inspect)?;
     Ok(())
 }
 
-fn deploy(state: &mut State, (document,): (String,)) -> Answer<'_, (Result<Resource<Rollout>, Error>,)> {
-    async move { (begin(state, &document).await,) }.boxed()
+/// What a journal knows of a version that was deployed: the app, the release, and the one before it.
+type Told = (String, u32, Option<u32>);
+
+fn deploy<'s>(state: &'s mut State, (document,): &'s (String,)) -> Answer<'s, Result<Told, Error>> {
+    async move {
+        let document = serde_json::from_str(document)
+            .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
+        let app = state.outside.apps.parse(&document).map_err(of_port)?;
+        let Deployed { app, release, previous } =
+            state.outside.apps.deploy(&state.asker(), app).await.map_err(of_port)?;
+        Ok((app.to_string(), release.0, previous.map(|ReleaseNumber(number)| number)))
+    }
+    .boxed()
 }
 
-async fn begin(state: &mut State, document: &str) -> Result<Resource<Rollout>, Error> {
-    let document = serde_json::from_str(document)
-        .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
-    let app = state.outside.apps.parse(&document).map_err(of_port)?;
-    let handle = state.new_handle().ok_or_else(too_many)?;
-    let deployed = state.outside.apps.deploy(&state.asker(), app).await.map_err(of_port)?;
-    state.rollouts.insert(handle, deployed);
-    Ok(Resource::new_own(handle))
+fn note(state: &mut State, _: &(String,), Opened { handle, what, .. }: Opened<Told>) {
+    let (app, release, previous) = what;
+    // Its name was an app's when it was deployed.
+    if let Ok(app) = app.parse() {
+        let deployed = Deployed {
+            app,
+            release: ReleaseNumber(release),
+            previous: previous.map(ReleaseNumber),
+        };
+        state.rollouts.insert(handle, deployed);
+    }
 }
 
 fn release(state: &mut State, (rollout,): (Resource<Rollout>,)) -> (u32,) {
@@ -149,11 +163,6 @@ fn status(status: port::AppStatus) -> Status {
         ready: status.ready,
         route: status.route.map(|route| route.to_string()),
     }
-}
-
-fn too_many() -> Error {
-    // The attempt ends with the limit's own words before it could be read.
-    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: AppError) -> Error {

@@ -16,9 +16,9 @@ use yuanli_ports::records::{self as port, ARTIFACT_PART_BYTES, NewArtifact, Part
 
 use super::workspace::READ_ONLY;
 use super::{file, path};
-use crate::call::{Answer, Class, Function, Interface};
+use crate::argument::shown;
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
-use crate::journal::shown;
 
 /// Most bytes that pass through the contract at once into an artifact, as it says.
 const MAX_PUT_BYTES: usize = 16 * 1024 * 1024;
@@ -36,23 +36,11 @@ type Target = (String, u32, String, String);
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:artifacts/artifacts@0.1.0", declared)?
-        .recorded(
-            "put",
-            Class::Local,
-            |(name, kind, content): &Put<Vec<u8>>| {
-                format!("{}, {}, {}", shown(name), shown(kind), shown(content))
-            },
-            put,
-        )?
-        .recorded(
-            "put-file",
-            Class::Local,
-            |(name, kind, path): &Put<String>| format!("{}, {}, {}", shown(name), shown(kind), shown(path)),
-            put_file,
-        )?
-        .call_async("list", Class::Read, list)?
-        .call_async("read", Class::Read, read)?
-        .call_async("read-to-file", Class::Effect, read_to_file)?;
+        .local("put", put)?
+        .local("put-file", put_file)?
+        .read("list", list)?
+        .read("read", read)?
+        .effect("read-to-file", Policy::Files, read_to_file)?;
     Ok(())
 }
 

@@ -10,15 +10,15 @@ use yuanli_model::VolumeName;
 use yuanli_ports::apps::{AppError, VolumeSnapshot};
 use yuanli_ports::backups::Restored;
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:backups/backups@0.1.0", declared)?
-        .call_async("create", Class::Effect, create)?
-        .call_async("snapshots", Class::Read, snapshots)?
-        .call_async("verify", Class::Read, verify)?
-        .call_async("restore", Class::Effect, restore)?;
+        .effect("create", Policy::Adopt, create)?
+        .read("snapshots", snapshots)?
+        .read("verify", verify)?
+        .effect("restore", Policy::Adopt, restore)?;
     Ok(())
 }
 

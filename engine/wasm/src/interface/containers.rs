@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::containers::{Container, Error, Exit, Request};
 use yuanli_model::Stream;
@@ -17,7 +18,7 @@ use yuanli_ports::containers::{
 };
 
 use super::workspace::READ_ONLY;
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, Left, State};
 
 /// Lines that `tail` can give, and how long each may be, as the contract says.
@@ -33,31 +34,49 @@ pub(crate) struct Running {
     id: ContainerId,
     exit: Ended,
     tail: Arc<Mutex<VecDeque<String>>>,
+    /// Whether it can write to the workspace.
+    is_writer: bool,
+}
+
+/// What a journal knows of a container that was started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Started {
+    id: String,
+    is_writer: bool,
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:containers/containers@0.1.1", declared)?
         .resource::<Container>("container")?
-        .call_async("start", Class::Effect, start)?
-        .call_async("[method]container.wait", Class::Read, wait)?
-        .call("[method]container.tail", Class::Read, tail)?
-        .call_async("[method]container.stop", Class::Effect, stop)?;
+        .opens::<_, Container, _, _>("start", (Class::Effect, Some(Policy::Adopt)), start, note)?
+        .read("[method]container.wait", wait)?
+        .read_now("[method]container.tail", tail)?
+        .effect("[method]container.stop", Policy::Redo, stop)?;
     Ok(())
 }
 
-fn start(state: &mut State, (request,): (Request,)) -> Answer<'_, (Result<Resource<Container>, Error>,)> {
-    async move { (begin(state, request).await,) }.boxed()
+fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Result<Started, Error>> {
+    async move {
+        let is_writer = request.workspace.as_ref().is_some_and(|mount| !mount.read_only);
+        let request = translate(state, request.clone()).await?;
+        state.begun.has_containers.store(true, Ordering::Release);
+        let containers = &state.outside.containers;
+        let started = match state.is_reconciling {
+            false => containers.start(&request).await,
+            true => containers.adopt(&request).await,
+        };
+        // Whether there is one after all is not known then.
+        state.begun.is_unsure.fetch_or(started.is_err(), Ordering::AcqRel);
+        started.map(|ContainerId(id)| Started { id, is_writer }).map_err(of_port)
+    }
+    .boxed()
 }
 
-async fn begin(state: &mut State, request: Request) -> Result<Resource<Container>, Error> {
-    let request = translate(state, request).await?;
-    let handle = state.new_handle().ok_or_else(too_many)?;
+fn note(state: &mut State, _: &(Request,), Opened { handle, what, .. }: Opened<Started>) {
     state.begun.has_containers.store(true, Ordering::Release);
-    let id = state.outside.containers.start(&request).await.map_err(of_port)?;
-    let running = follow(state, id);
+    let running = follow(state, what);
     state.begun.add_container(Left { id: running.id.clone(), exit: running.exit.clone() });
     state.containers.insert(handle, running);
-    Ok(Resource::new_own(handle))
 }
 
 async fn translate(state: &State, request: Request) -> Result<ContainerRequest, Error> {
@@ -98,10 +117,10 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
 }
 
 /// Hands the container's output to the log, whether or not the guest waits for it.
-fn follow(state: &State, id: ContainerId) -> Running {
+fn follow(state: &State, Started { id, is_writer }: Started) -> Running {
     let (done, exit) = watch::channel(None);
-    let tail = Arc::new(Mutex::new(VecDeque::new()));
-    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail) };
+    let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(id));
+    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), is_writer };
     let (lines, outside) = (state.lines.clone(), Arc::clone(&state.outside));
     state.begun.spawn(async move {
         let started = outside.clock.now();
@@ -138,6 +157,7 @@ fn wait(state: &mut State, (container,): (Resource<Container>,)) -> Answer<'_, (
             return (Err(no_such_container()),);
         };
         let exit = running.exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        state.is_workspace_written |= running.is_writer;
         (exit.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned()))),)
     }
     .boxed()
@@ -168,11 +188,6 @@ fn stop(
 
 fn no_such_container() -> Error {
     Error::Invalid("no such container".to_owned())
-}
-
-fn too_many() -> Error {
-    // The attempt ends with the limit's own words before it could be read.
-    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: ContainerError) -> Error {

@@ -3,19 +3,15 @@
 use wasmtime::component::Linker;
 use yuanli_bindings::context::Attempt;
 
-use crate::call::{Class, Function, Interface};
+use crate::call::{Function, Interface};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:context/context@0.1.0", declared)?
-        .call("current", Class::Silent, |state: &mut State, (): ()| (current(state),))?
-        .call("deadline", Class::Silent, |state: &mut State, (): ()| (deadline(state),))?
-        .call(
-            "is-cancelled",
-            Class::Read,
-            |state: &mut State, (): ()| (state.attempt.cancel.is_cancelled(),),
-        )?
-        .call("effect-key", Class::Silent, |state: &mut State, (): ()| {
+        .silent("current", |state: &mut State, (): ()| (current(state),))?
+        .silent("deadline", |state: &mut State, (): ()| (deadline(state),))?
+        .read_now("is-cancelled", |state: &mut State, (): ()| (state.attempt.cancel.is_cancelled(),))?
+        .silent("effect-key", |state: &mut State, (): ()| {
             (state.next_operation().to_string(),)
         })?;
     Ok(())

@@ -6,24 +6,16 @@ use yuanli_bindings::events::Error;
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{MAX_EVENT_BYTES, NewEvent, RecordError};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface};
 use crate::guest::{Guest, State};
-use crate::journal::shown;
+use crate::journal::lock;
 use crate::mask::Mask;
 
 /// Type, data and subject.
 type Parameters = (String, String, Option<String>);
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:events/events@0.1.0", declared)?.recorded(
-        "emit",
-        Class::Local,
-        |(kind, data, subject): &Parameters| {
-            let subject = subject.as_deref().map_or_else(|| "none".to_owned(), shown);
-            format!("{}, {}, {subject}", shown(kind), shown(data.as_bytes()))
-        },
-        emit,
-    )?;
+    Interface::open(linker, "yuanli:events/events@0.1.0", declared)?.local("emit", emit)?;
     Ok(())
 }
 
@@ -38,7 +30,8 @@ fn emit<'s>(
             subject: subject.clone().map(|subject| mask.owned(subject)),
             data: masked(mask, data),
         };
-        match state.attempt.records.emit(state.calls.index(), event).await {
+        let index = lock(&state.calls).index();
+        match state.attempt.records.emit(index, event).await {
             Ok((id, staged)) => ((Ok(id),), staged),
             Err(error) => ((Err(of_port(error)),), Staged::default()),
         }

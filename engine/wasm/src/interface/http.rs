@@ -10,22 +10,31 @@ use yuanli_bindings::http::{Error, HeaderValue, Part, Request, Response};
 use yuanli_bindings::secrets::Secret;
 use yuanli_ports::http::{Header, HttpError, HttpRequest, HttpResponse};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface};
 use crate::guest::{Guest, State};
 use crate::mask::{Edges, Mask};
 
 /// Most redirects of a request, as the contract says: more are a circle.
 const MAX_REDIRECTS: u32 = 10;
 
+/// The header by which a server knows a request that it has had already.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// Largest body of a request or a response, in bytes, as the contract says: it is in the guest's memory and in ours.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:http/http@0.1.0", declared)?.call_async("send", Class::Effect, send)?;
+    Interface::open(linker, "yuanli:http/http@0.1.0", declared)?.effect_once("send", may_repeat, send)?;
     Ok(())
 }
 
 type Parameters = (Request, Vec<Resource<Secret>>);
+
+/// Whether a request that may have arrived can be sent again: it changes nothing, or the server knows it by its key.
+fn may_repeat((request, _): &Parameters) -> bool {
+    let is_safe = ["GET", "HEAD", "OPTIONS"].contains(&request.method.to_ascii_uppercase().as_str());
+    is_safe || request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
+}
 
 fn send(state: &mut State, (request, secrets): Parameters) -> Answer<'_, (Result<Response, Error>,)> {
     async move {

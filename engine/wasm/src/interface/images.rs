@@ -1,5 +1,7 @@
 //! `yuanli:images`: builds, names and removes container images.
 
+use std::path::PathBuf;
+
 use futures::FutureExt;
 use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
@@ -9,39 +11,53 @@ use yuanli_ports::containers::ContainerError;
 use yuanli_ports::images as port;
 
 use super::path;
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
+use crate::logline::Said;
 
-/// A build that was started; holds its outcome once there is one.
-pub(crate) type Running = watch::Receiver<Option<Result<Image, Error>>>;
+/// The outcome of a build, once there is one.
+type Outcome = watch::Receiver<Option<Result<Image, Error>>>;
+
+/// A build that was started.
+#[derive(Debug)]
+pub(crate) enum Running {
+    /// Its outcome, once there is one, and what it says meanwhile.
+    Begun(Outcome, Said),
+    /// It was started before the attempt was begun again. Whoever waits for it starts it again: what was built is built
+    /// already.
+    Before(port::BuildRequest),
+}
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:images/images@0.1.0", declared)?
         .resource::<Build>("build")?
-        .call_async("start-build", Class::Effect, start_build)?
-        .call_async("[method]build.wait", Class::Read, wait)?
-        .call_async("inspect", Class::Read, inspect)?
-        .call_async("tag", Class::Effect, tag)?
-        .call_async("remove", Class::Effect, remove)?;
+        .opens::<_, Build, _, _>("start-build", (Class::Effect, Some(Policy::Redo)), start_build, note)?
+        .read("[method]build.wait", wait)?
+        .read("inspect", inspect)?
+        .effect("tag", Policy::Redo, tag)?
+        .effect("remove", Policy::Redo, remove)?;
     Ok(())
 }
 
-fn start_build(
-    state: &mut State,
-    (request,): (BuildRequest,),
-) -> Answer<'_, (Result<Resource<Build>, Error>,)> {
-    async move { (start(state, request).await,) }.boxed()
+/// Where what is built lies.
+fn start_build<'s>(
+    state: &'s mut State,
+    (request,): &'s (BuildRequest,),
+) -> Answer<'s, Result<PathBuf, Error>> {
+    async move {
+        if let Some((key, _)) = request.options.first() {
+            return Err(Error::Invalid(format!("this engine knows no build option `{key}`")));
+        }
+        let folder = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
+        path::below(&folder, &request.context).map_err(|e| Error::Invalid(e.to_string()))
+    }
+    .boxed()
 }
 
-async fn start(state: &mut State, request: BuildRequest) -> Result<Resource<Build>, Error> {
-    if let Some((key, _)) = request.options.first() {
-        return Err(Error::Invalid(format!("this engine knows no build option `{key}`")));
-    }
-    let folder = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
-    let context = path::below(&folder, &request.context).map_err(|e| Error::Invalid(e.to_string()))?;
-    let handle = state.new_handle().ok_or_else(too_many)?;
+fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>) {
+    let request = request.clone();
     let request = port::BuildRequest {
-        context,
+        context: opened.what,
         dockerfile: request.dockerfile,
         tags: request.tags,
         target: request.target,
@@ -49,11 +65,23 @@ async fn start(state: &mut State, request: BuildRequest) -> Result<Resource<Buil
         labels: request.labels,
         no_cache: request.no_cache,
     };
+    let running = match opened.is_again {
+        true => Running::Before(request),
+        false => {
+            let (outcome, said) = begin(state, request);
+            Running::Begun(outcome, said)
+        }
+    };
+    state.builds.insert(opened.handle, running);
+}
+
+fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
     let (done, outcome) = watch::channel(None);
     let (lines, images) = (state.lines.clone(), state.outside.images.clone());
-    let cancel = state.attempt.cancel.clone();
+    let (cancel, said) = (state.attempt.cancel.clone(), Said::default());
+    let to_log = said.clone();
     state.begun.spawn(async move {
-        let output = lines.channel(Stream::Build);
+        let output = lines.channel_of_effect(Stream::Build, &to_log);
         let progress = |line: String| {
             output.line(&line);
         };
@@ -61,16 +89,22 @@ async fn start(state: &mut State, request: BuildRequest) -> Result<Resource<Buil
         // Nobody may be left to hear it.
         let _ = done.send(Some(built.map(image).map_err(of_port)));
     });
-    state.builds.insert(handle, outcome);
-    Ok(Resource::new_own(handle))
+    (outcome, said)
 }
 
 fn wait(state: &mut State, (build,): (Resource<Build>,)) -> Answer<'_, (Result<Image, Error>,)> {
     async move {
-        let Some(running) = state.builds.get_mut(&build.rep()) else {
-            return (Err(Error::Invalid("no such build".to_owned())),);
+        let (mut outcome, said) = match state.builds.get(&build.rep()) {
+            None => return (Err(Error::Invalid("no such build".to_owned())),),
+            Some(Running::Begun(outcome, said)) => (outcome.clone(), said.clone()),
+            Some(Running::Before(request)) => {
+                let (outcome, said) = begin(state, request.clone());
+                state.builds.insert(build.rep(), Running::Begun(outcome.clone(), said.clone()));
+                (outcome, said)
+            }
         };
-        let ended = running.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        state.said.append(&said);
         (ended.unwrap_or_else(|| Err(Error::Engine("the build was abandoned".to_owned()))),)
     }
     .boxed()
@@ -90,11 +124,6 @@ fn remove(state: &mut State, (name,): (String,)) -> Answer<'_, (Result<(), Error
 
 fn image(image: port::Image) -> Image {
     Image { id: image.id, tags: image.tags, size: image.size, labels: image.labels }
-}
-
-fn too_many() -> Error {
-    // The attempt ends with the limit's own words before it could be read.
-    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: ContainerError) -> Error {

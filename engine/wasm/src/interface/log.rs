@@ -6,7 +6,7 @@ use wasmtime::component::Linker;
 use yuanli_bindings::log::Level as WitLevel;
 use yuanli_model::Level;
 
-use crate::call::{Class, Function, Interface};
+use crate::call::{Function, Interface};
 use crate::guest::{Guest, State};
 
 /// Shortest time between two lines of progress, as the contract says.
@@ -18,10 +18,10 @@ const PROGRESS: &str = "yuanli.progress";
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:log/log@0.1.0", declared)?
-        .call("write", Class::Silent, write)?
-        .call("begin-group", Class::Silent, begin_group)?
-        .call("end-group", Class::Silent, end_group)?
-        .call("progress", Class::Silent, progress)?;
+        .silent("write", write)?
+        .silent("begin-group", begin_group)?
+        .silent("end-group", end_group)?
+        .silent("progress", progress)?;
     Ok(())
 }
 

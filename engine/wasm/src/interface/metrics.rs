@@ -7,15 +7,11 @@ use wasmtime::component::Linker;
 use yuanli_bindings::metrics::{AppMetrics, Error, ReleaseCounts};
 use yuanli_ports::apps::{AppError, AppMeasure, ReleaseMeasure};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:metrics/metrics@0.1.0", declared)?.call_async(
-        "query",
-        Class::Read,
-        query,
-    )?;
+    Interface::open(linker, "yuanli:metrics/metrics@0.1.0", declared)?.read("query", query)?;
     Ok(())
 }
 

@@ -3,18 +3,15 @@
 use wasmtime::component::Linker;
 use yuanli_bindings::random::Error;
 
-use crate::call::{Class, Function, Interface};
+use crate::call::{Function, Interface};
 use crate::guest::{Guest, State};
 
 /// Most bytes of one call, as the contract says: they are recorded whole.
 const MAX_BYTES: u32 = 64 * 1024;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:random/random@0.1.0", declared)?.call(
-        "bytes",
-        Class::Read,
-        |state: &mut State, (length,): (u32,)| (bytes(state, length),),
-    )?;
+    Interface::open(linker, "yuanli:random/random@0.1.0", declared)?
+        .read_now("bytes", |state: &mut State, (length,): (u32,)| (bytes(state, length),))?;
     Ok(())
 }
 

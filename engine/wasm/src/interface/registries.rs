@@ -7,7 +7,7 @@ use yuanli_bindings::secrets::Secret;
 use yuanli_model::Stream;
 use yuanli_ports::registries::{self as port, Login, RegistryError};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 use crate::mask::Mask;
 
@@ -16,9 +16,9 @@ const PLATFORM: &str = "platform";
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:registries/registries@0.1.0", declared)?
-        .call_async("push", Class::Effect, push)?
-        .call_async("pull", Class::Effect, pull)?
-        .call_async("find", Class::Read, find)?;
+        .effect("push", Policy::Redo, push)?
+        .effect("pull", Policy::Redo, pull)?
+        .read("find", find)?;
     Ok(())
 }
 
@@ -32,7 +32,7 @@ fn push(
         let pushed = async {
             let login = login(state, username, password)?;
             known(&options, &[])?;
-            let output = state.lines.channel(Stream::Build);
+            let output = state.lines.channel_of_effect(Stream::Build, &state.said);
             let progress = |line: String| {
                 output.line(&line);
             };
@@ -54,7 +54,7 @@ fn pull(
             let login = login(state, username, password)?;
             known(&options, &[PLATFORM])?;
             let platform = options.iter().find(|(key, _)| key == PLATFORM).map(|(_, value)| value.as_str());
-            let output = state.lines.channel(Stream::Build);
+            let output = state.lines.channel_of_effect(Stream::Build, &state.said);
             let progress = |line: String| {
                 output.line(&line);
             };

@@ -5,35 +5,34 @@ use yuanli_bindings::secrets::{Error, Secret};
 use yuanli_bindings::secrets_reveal::Error as RevealError;
 use yuanli_ports::secrets::SecretError;
 
-use crate::call::{Class, Function, Interface};
+use crate::call::{Answer, Class, Function, Interface, Opened};
 use crate::guest::{Guest, State};
 use crate::secret::Held;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:secrets/secrets@0.1.0", declared)?
         .owned::<Secret>("secret", |state, handle| drop(state.secrets.remove(&handle)))?
-        .call("[method]secret.name", Class::Silent, name)?
-        .call("get", Class::Read, get)?;
-    Interface::open(linker, "yuanli:secrets-reveal/secrets-reveal@0.1.0", declared)?.call(
-        "reveal",
-        Class::Secret,
-        |state: &mut State, (secret,): (Resource<Secret>,)| (reveal(state, &secret),),
-    )?;
+        .silent("[method]secret.name", name)?
+        .opens::<_, Secret, _, _>("get", (Class::Read, None), get, note)?;
+    Interface::open(linker, "yuanli:secrets-reveal/secrets-reveal@0.1.0", declared)?
+        .secret("reveal", |state: &mut State, (secret,): (Resource<Secret>,)| (reveal(state, &secret),))?;
     Ok(())
 }
 
-fn get(state: &mut State, (name,): (String,)) -> (Result<Resource<Secret>, Error>,) {
-    let found = match state.held.get(&name) {
-        None => Err(Error::Denied(Held::denied(&name))),
+fn get<'s>(state: &'s mut State, (name,): &'s (String,)) -> Answer<'s, Result<String, Error>> {
+    let found = match state.held.get(name) {
+        None => Err(Error::Denied(Held::denied(name))),
         Some((_, Err(error))) => Err(of_port(error)),
-        Some((name, Ok(_))) => Ok(name.clone()),
+        Some((name, Ok(_))) => Ok(name.to_string()),
     };
-    let opened = found.and_then(|name| {
-        let handle = state.new_handle().ok_or_else(too_many)?;
+    Box::pin(std::future::ready(found))
+}
+
+fn note(state: &mut State, _: &(String,), Opened { handle, what, .. }: Opened<String>) {
+    // Its name was a secret's when it was asked for.
+    if let Ok(name) = what.parse() {
         state.secrets.insert(handle, name);
-        Ok(Resource::new_own(handle))
-    });
-    (opened,)
+    }
 }
 
 fn name(state: &mut State, (secret,): (Resource<Secret>,)) -> (String,) {
@@ -46,11 +45,6 @@ fn reveal(state: &State, secret: &Resource<Secret>) -> Result<Vec<u8>, RevealErr
         Some((_, Err(error))) => Err(RevealError::NotFound(error.to_string())),
         None => Err(RevealError::NotFound("no such secret".to_owned())),
     }
-}
-
-fn too_many() -> Error {
-    // The attempt ends with the limit's own words before it could be read.
-    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: &SecretError) -> Error {

@@ -8,13 +8,13 @@ use yuanli_ports::source::{self as port, FolderRequest, SourceError};
 
 use super::path;
 use super::workspace::READ_ONLY;
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:source/source@0.1.0", declared)?
-        .call_async("git", Class::Effect, git)?
-        .call_async("folder", Class::Effect, folder)?;
+        .effect("git", Policy::Files, git)?
+        .effect("folder", Policy::Files, folder)?;
     Ok(())
 }
 
@@ -24,8 +24,8 @@ fn git(state: &mut State, (request, into): (GitRequest, String)) -> Answer<'_, (
             port::GitRequest { url: request.url, reference: request.reference, subfolder: request.subfolder };
         let fetched = async {
             let into = target(state, &into).await?;
-            let State { outside, attempt, lines, .. } = &*state;
-            let output = lines.channel(Stream::Stderr);
+            let State { outside, attempt, lines, said, .. } = &*state;
+            let output = lines.channel_of_effect(Stream::Stderr, said);
             let progress = |line: String| {
                 output.line(&line);
             };

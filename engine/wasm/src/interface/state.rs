@@ -6,56 +6,38 @@ use yuanli_bindings::state::{Entry, Error};
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{Expected, RecordError, StateEntry};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface};
 use crate::guest::{Guest, State};
-use crate::journal::shown;
 
 /// What a change gives: its answer, and the change.
 type Changed<'s, T> = Answer<'s, ((Result<T, Error>,), Staged)>;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:state/state@0.1.0", declared)?
-        .recorded("get", Class::Read, |(key,): &(String,)| shown(key), get)?
-        .recorded(
-            "set",
-            Class::Local,
-            |(key, value): &(String, Vec<u8>)| format!("{}, {}", shown(key), shown(value)),
-            set,
-        )?
-        .recorded(
-            "compare-and-set",
-            Class::Local,
-            |(key, expected, value): &(String, Option<u64>, Vec<u8>)| {
-                format!("{}, {expected:?}, {}", shown(key), shown(value))
-            },
-            compare_and_set,
-        )?
-        .recorded("delete", Class::Local, |(key,): &(String,)| shown(key), delete)?
-        .recorded(
-            "list",
-            Class::Read,
-            |(prefix, after): &(String, Option<String>)| {
-                let after = after.as_deref().map_or_else(|| "none".to_owned(), shown);
-                format!("{}, {after}", shown(prefix))
-            },
-            list,
-        )?;
+        .read("get", get)?
+        .local("set", set)?
+        .local("compare-and-set", compare_and_set)?
+        .local("delete", delete)?
+        .read("list", list)?;
     Ok(())
 }
 
-fn get<'s>(state: &'s mut State, (key,): &'s (String,)) -> Changed<'s, Option<Entry>> {
+fn get(state: &mut State, (key,): (String,)) -> Answer<'_, (Result<Option<Entry>, Error>,)> {
     async move {
-        let found = state.attempt.records.state(&state.plugin.name, key).await;
-        ((found.map(|found| found.map(entry)).map_err(of_port),), Staged::default())
+        let found = state.attempt.records.state(&state.plugin.name, &key).await;
+        (found.map(|found| found.map(entry)).map_err(of_port),)
     }
     .boxed()
 }
 
-fn list<'s>(state: &'s mut State, (prefix, after): &'s (String, Option<String>)) -> Changed<'s, Vec<Entry>> {
+fn list(
+    state: &mut State,
+    (prefix, after): (String, Option<String>),
+) -> Answer<'_, (Result<Vec<Entry>, Error>,)> {
     async move {
-        let found = state.attempt.records.states(&state.plugin.name, prefix, after.as_deref()).await;
+        let found = state.attempt.records.states(&state.plugin.name, &prefix, after.as_deref()).await;
         let found = found.map(|found| found.into_iter().map(entry).collect());
-        ((found.map_err(of_port),), Staged::default())
+        (found.map_err(of_port),)
     }
     .boxed()
 }

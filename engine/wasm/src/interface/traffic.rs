@@ -9,7 +9,7 @@ use yuanli_model::AppName;
 use yuanli_model::app::ReleaseNumber;
 use yuanli_ports::apps::{self as port, AppError, GrayPlan, GrayStep};
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 
 /// A gray release that the guest has a handle of.
@@ -24,36 +24,46 @@ pub(crate) struct Watched {
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:traffic/traffic@0.1.0", declared)?
         .resource::<GrayRelease>("gray-release")?
-        .call_async("begin", Class::Local, begin)?
-        .call("[method]gray-release.release", Class::Silent, release)?
-        .call_async("[method]gray-release.next", Class::Read, next)?
-        .call_async("[method]gray-release.abort", Class::Local, abort)?;
+        .opens::<_, GrayRelease, _, _>("begin", (Class::Local, Some(Policy::Adopt)), begin, note)?
+        .silent("[method]gray-release.release", release)?
+        .read_noting("[method]gray-release.next", next, note_told)?
+        .owned_change("[method]gray-release.abort", abort)?;
     Ok(())
 }
 
-fn begin(
-    state: &mut State,
-    (document, plan): (String, Plan),
-) -> Answer<'_, (Result<Resource<GrayRelease>, Error>,)> {
-    async move { (start(state, &document, plan).await,) }.boxed()
+/// What a journal knows of a gray release: the app and the number.
+type Told = (String, u32);
+
+fn begin<'s>(
+    state: &'s mut State,
+    (document, plan): &'s (String, Plan),
+) -> Answer<'s, Result<Told, Error>> {
+    async move {
+        if let Some((key, _)) = plan.options.first() {
+            return Err(Error::Invalid(format!("this engine knows no option `{key}` of a gray release")));
+        }
+        let document = serde_json::from_str(document)
+            .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
+        let app = state.outside.apps.parse(&document).map_err(of_port)?;
+        let name = app.name.to_string();
+        let step = |step: &Step| GrayStep {
+            weight: step.weight,
+            duration: Duration::from_millis(step.duration_ms),
+        };
+        let plan = GrayPlan { steps: plan.steps.iter().map(step).collect(), has_analysis: plan.analysis };
+        let release = state.outside.apps.begin_release(&state.asker(), app, plan).await.map_err(of_port)?;
+        Ok((name, release.0))
+    }
+    .boxed()
 }
 
-async fn start(state: &mut State, document: &str, plan: Plan) -> Result<Resource<GrayRelease>, Error> {
-    if let Some((key, _)) = plan.options.first() {
-        return Err(Error::Invalid(format!("this engine knows no option `{key}` of a gray release")));
-    }
-    let document = serde_json::from_str(document)
-        .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
-    let app = state.outside.apps.parse(&document).map_err(of_port)?;
-    let handle = state.new_handle().ok_or_else(too_many)?;
-    let name = app.name.clone();
-    let step =
-        |step: &Step| GrayStep { weight: step.weight, duration: Duration::from_millis(step.duration_ms) };
-    let plan = GrayPlan { steps: plan.steps.iter().map(step).collect(), has_analysis: plan.analysis };
-    let release = state.outside.apps.begin_release(&state.asker(), app, plan).await.map_err(of_port)?;
-    state.begun.add_release(name.clone(), release);
-    state.releases.insert(handle, Watched { app: name, release, seen: 0 });
-    Ok(Resource::new_own(handle))
+fn note(state: &mut State, _: &(String, Plan), Opened { handle, what, .. }: Opened<Told>) {
+    let (app, release) = what;
+    // Its name was an app's when it was begun.
+    let Ok(app) = app.parse::<AppName>() else { return };
+    let release = ReleaseNumber(release);
+    state.begun.add_release(app.clone(), release);
+    state.releases.insert(handle, Watched { app, release, seen: 0 });
 }
 
 fn release(state: &mut State, (gray,): (Resource<GrayRelease>,)) -> (u32,) {
@@ -68,14 +78,19 @@ fn next(
         let told = async {
             let Watched { app, release, seen } = known(state, &gray)?;
             let next = state.outside.apps.happening(&app, release, seen).await.map_err(of_port)?;
-            if let Some(watched) = state.releases.get_mut(&gray.rep()).filter(|_| next.is_some()) {
-                watched.seen += 1;
-            }
             Ok(next.map(happening))
         };
         (told.await,)
     }
     .boxed()
+}
+
+/// One more has been told.
+fn note_told(state: &mut State, gray: Option<u32>, answer: &(Result<Option<Happening>, Error>,)) {
+    let (Some(gray), (Ok(Some(_)),)) = (gray, answer) else { return };
+    if let Some(watched) = state.releases.get_mut(&gray) {
+        watched.seen += 1;
+    }
 }
 
 fn abort(
@@ -109,11 +124,6 @@ fn happening(happening: port::Happening) -> Happening {
         message: happening.message,
         end: happening.end.map(verdict),
     }
-}
-
-fn too_many() -> Error {
-    // The attempt ends with the limit's own words before it could be read.
-    Error::Other("there are too many handles".to_owned())
 }
 
 fn of_port(error: AppError) -> Error {

@@ -7,16 +7,16 @@ use yuanli_model::{VolumeName, volume};
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::volumes::FoundVolume;
 
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:volumes/volumes@0.1.0", declared)?
-        .call_async("create", Class::Effect, create)?
-        .call_async("inspect", Class::Read, inspect)?
-        .call_async("list", Class::Read, list)?
-        .call_async("measure", Class::Read, measure)?
-        .call_async("remove", Class::Effect, remove)?;
+        .effect("create", Policy::Redo, create)?
+        .read("inspect", inspect)?
+        .read("list", list)?
+        .read("measure", measure)?
+        .effect("remove", Policy::Redo, remove)?;
     Ok(())
 }
 

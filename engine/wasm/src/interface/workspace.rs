@@ -12,7 +12,7 @@ use yuanli_bindings::workspace::{Entry, Error, Kind};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use super::{file, path};
-use crate::call::{Answer, Class, Function, Interface};
+use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 
 /// Largest file that passes through the contract at once, as it says.
@@ -25,22 +25,22 @@ const MAX_ENTRIES: usize = 100_000;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:workspace/workspace@0.1.0", declared)?
-        .call_async("read", Class::Read, |state, (path,): (String,)| {
+        .read("read", |state, (path,): (String,)| {
             on_files(state, move |dir| read(dir, &path))
         })?
-        .call_async("write", Class::Effect, |state, (path, content): (String, Vec<u8>)| {
+        .effect("write", Policy::Files, |state, (path, content): (String, Vec<u8>)| {
             on_writable(state, move |dir| write(dir, &path, &content))
         })?
-        .call_async("remove", Class::Effect, |state, (path,): (String,)| {
+        .effect("remove", Policy::Files, |state, (path,): (String,)| {
             on_writable(state, move |dir| remove(dir, &path))
         })?
-        .call_async("inspect", Class::Read, |state, (path,): (String,)| {
+        .read("inspect", |state, (path,): (String,)| {
             on_files(state, move |dir| inspect(dir, &path))
         })?
-        .call_async("list", Class::Read, |state, (folder,): (String,)| {
+        .read("list", |state, (folder,): (String,)| {
             on_files(state, move |dir| list(dir, &folder))
         })?
-        .call_async("glob", Class::Read, |state, (pattern,): (String,)| {
+        .read("glob", |state, (pattern,): (String,)| {
             on_files(state, move |dir| glob(dir, &pattern))
         })?;
     Ok(())

@@ -24,7 +24,8 @@ use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
-use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets};
+use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets, Store, Watch};
 use yuanli_source::SourceTrees;
 use yuanli_store::{FileArchive, FileBlobs, Memory, disk};
 use yuanli_test_guests::{Embedded, NOOP, PROBE};
@@ -49,6 +50,7 @@ pub(crate) struct Bench {
     pub(crate) docker: Arc<FakeDocker>,
     pub(crate) apps: Arc<FakeApps>,
     pub(crate) records: Records,
+    pub(crate) store: Arc<MortalStore>,
     pub(crate) folder: TempDir,
     pub(crate) origin: Arc<Origin>,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Case {
     pub(crate) secrets: Vec<&'static str>,
     /// Whether an attempt before was the same one.
     pub(crate) is_again: bool,
+    /// The workspace that an attempt before has left.
+    pub(crate) workspace: Option<PathBuf>,
     /// Where a link named `planted` in the workspace leads.
     pub(crate) link: Option<PathBuf>,
 }
@@ -78,6 +82,7 @@ impl Default for Case {
             cancel: Cancellation::new(),
             secrets: Vec::new(),
             is_again: false,
+            workspace: None,
             link: None,
         }
     }
@@ -139,7 +144,7 @@ impl Bench {
             images: docker.clone(),
             registries: docker.clone(),
             sources: Arc::new(SourceTrees::default()),
-            secrets: Arc::new(FixedSecrets),
+            secrets: Arc::new(FixedSecrets::default()),
             http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).expect("a client")),
             apps: apps.clone(),
         };
@@ -147,8 +152,9 @@ impl Bench {
             Options { limits, ceiling, ..Options::new(folder.path().join("plugins"), cache, builtins) };
         let host = Arc::new(Host::new(options, outside).expect("a host"));
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
-        let records = records(folder.path());
-        Self { host, docker, apps, records, folder, origin: Arc::new(origin) }
+        let store = Arc::new(MortalStore::default());
+        let records = records(folder.path(), store.clone());
+        Self { host, docker, apps, records, store, folder, origin: Arc::new(origin) }
     }
 
     pub(crate) async fn run(&self, config: Value) -> Ended {
@@ -156,7 +162,10 @@ impl Bench {
     }
 
     pub(crate) async fn run_case(&self, config: Value, case: Case) -> Ended {
-        let workspace = tempfile::tempdir_in(self.folder.path()).expect("a folder").keep();
+        let workspace = match case.workspace {
+            Some(workspace) => workspace,
+            None => tempfile::tempdir_in(self.folder.path()).expect("a folder").keep(),
+        };
         if let Some(target) = case.link {
             std::os::unix::fs::symlink(target, workspace.join("planted")).expect("a link");
         }
@@ -173,6 +182,7 @@ impl Bench {
             timeout: case.timeout,
             limits: case.limits,
             started: BEGINNING,
+            is_again: case.is_again,
             origin: Arc::clone(&self.origin),
             workspace: Arc::new(Folder(workspace.clone())),
             log: log.clone(),
@@ -199,12 +209,77 @@ fn workflow() -> Arc<Workflow> {
 }
 
 /// What plugins keep, as an engine keeps it, but in memory.
-fn records(folder: &std::path::Path) -> Records {
-    let (store, disk) = (Arc::new(Memory::default()), Arc::new(disk::Local));
+fn records(folder: &std::path::Path, store: Arc<MortalStore>) -> Records {
+    let disk = Arc::new(disk::Local);
     let archive = FileArchive::open(&folder.join("history"), disk.clone(), 1024).expect("an archive");
     let blobs = Arc::new(FileBlobs::open(&folder.join("blobs"), disk).expect("blobs"));
     let history = History::new(store.clone(), Arc::new(archive), blobs.clone());
     Records::new(store, blobs, Arc::new(FixedClock::default()), history)
+}
+
+/// A store in memory whose engine dies at a commit: whoever asks for it never hears of it again.
+#[derive(Debug, Default)]
+pub(crate) struct MortalStore {
+    inner: Memory,
+    commits: AtomicU64,
+    /// The number of the commit that it dies at, and whether that is done all the same.
+    last: Mutex<Option<(u64, bool)>>,
+    died: tokio::sync::Notify,
+}
+
+impl MortalStore {
+    /// Dies at a commit, counted from here, 1 is the next one.
+    pub(crate) fn die_at(&self, commit: u64, is_done: bool) {
+        self.commits.store(0, Ordering::SeqCst);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((commit, is_done));
+    }
+
+    pub(crate) fn revive(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.commits.store(0, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn death(&self) {
+        self.died.notified().await;
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Store for MortalStore {
+    async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
+        let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match last {
+            Some((last, is_done)) if number >= last => {
+                if is_done && number == last {
+                    self.inner.commit(batch).await?;
+                }
+                self.died.notify_one();
+                std::future::pending().await
+            }
+            _ => self.inner.commit(batch).await,
+        }
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.inner.scan(range).await
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.inner.revision().await
+    }
+
+    async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        self.inner.watch(prefix, after).await
+    }
 }
 
 /// A clock that stands still until somebody waits: then it is as late as was waited for. Further than a day nobody waits
@@ -243,8 +318,11 @@ impl Clock for FixedClock {
 pub(crate) const SECRETS: [(&str, &str); 3] =
     [("token", "s3cret-t0ken"), ("other", "an-other-secret"), ("lines", "first line\nsecond line\n")];
 
-#[derive(Debug)]
-struct FixedSecrets;
+/// The same each time, but `growing`, which is longer each time.
+#[derive(Debug, Default)]
+struct FixedSecrets {
+    asked: AtomicU64,
+}
 
 #[async_trait]
 impl Secrets for FixedSecrets {
@@ -254,6 +332,10 @@ impl Secrets for FixedSecrets {
         }
         if name.as_str() == "long" {
             return SecretValue::new(name, long_secret().into_bytes());
+        }
+        if name.as_str() == "growing" {
+            let more = self.asked.fetch_add(1, Ordering::SeqCst) as usize;
+            return SecretValue::new(name, vec![b'g'; 16 + more]);
         }
         let found = SECRETS.iter().find(|(known, _)| *known == name.as_str());
         let (_, value) = found.ok_or_else(|| SecretError::Unknown(format!("nobody keeps `{name}`")))?;
@@ -273,6 +355,10 @@ struct Folder(PathBuf);
 impl AttemptWorkspace for Folder {
     async fn folder(&self) -> Result<PathBuf, WorkspaceError> {
         Ok(self.0.clone())
+    }
+
+    async fn sync(&self) -> Result<(), WorkspaceError> {
+        Ok(())
     }
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {

@@ -57,7 +57,7 @@ impl Diamond {
     ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError> {
         let stage = stage.parse().expect("a name");
         let attempt = AttemptId { run: RUN, stage, instance: 0, attempt: 1 };
-        self.workspaces.begin(&attempt, needs, &self.workflow).await
+        self.workspaces.begin(&attempt, needs, &self.workflow, false).await
     }
 
     /// Lets a stage do `work` in its folder and says what it left.

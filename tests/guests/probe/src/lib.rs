@@ -117,8 +117,12 @@ enum Config {
     Fill { keys: u32 },
     /// Emits events until it is refused, at most this many.
     Flood { events: u32 },
-    /// Keeps a value that is another one each time, and waits.
-    Waver,
+    /// Keeps how long a secret is, and waits.
+    Waver { key: secrets::Handle },
+    /// Reads the time, random numbers and the machine's clocks, runs a container, and gives what it was told.
+    Recall { image: String, command: Vec<String> },
+    /// Puts the time into a file and posts it there.
+    Post { url: String, key: Option<String> },
     /// Lists what the stages before have left, with the text of each.
     Collect { into: Option<String> },
     /// Reads the environment and a file of the host.
@@ -293,8 +297,10 @@ impl Stage for Probe {
             Config::Flood { events } => refused_after(events, |number| {
                 events::emit("probe.flood", &json!(number)).map_err(|e| format!("{e:?}"))
             }),
-            Config::Waver => {
-                state::set("wavering", random::number()?.to_string())?;
+            Config::Recall { image, command } => recall(&image, command)?,
+            Config::Post { url, key } => post(&url, key)?,
+            Config::Waver { key } => {
+                state::set("wavering", secrets::reveal(&key.get()?)?.len().to_string())?;
                 // Until it is ended.
                 clock::sleep(std::time::Duration::from_secs(2 * 24 * 60 * 60));
                 json!({})
@@ -432,6 +438,57 @@ fn container(image: &str, command: Vec<String>, wait: bool) -> Result<Value, Fai
     }
     let exit = container.wait()?;
     Ok(json!({ "code": exit.code, "again": container.wait()?.code, "tail": container.tail(2) }))
+}
+
+/// Everything in it is another thing each time that it is asked for, and is the same when it is told again.
+fn recall(image: &str, command: Vec<String>) -> Result<Value, Failure> {
+    let told = || -> Result<Value, Failure> {
+        let steady = std::time::Instant::now();
+        let day = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let table: std::collections::HashMap<u32, u32> = (0..20).map(|key| (key, key)).collect();
+        Ok(json!({
+            "clock": clock::now().as_millis() as u64,
+            "random": random::number()?,
+            "day": day.as_nanos() as u64,
+            "table": table.into_keys().collect::<Vec<_>>(),
+            "is_steady": std::time::Instant::now() >= steady,
+        }))
+    };
+    let first = told()?;
+    log::info(format!("first {first}"));
+    workspace::write("seen/first.json", first.to_string())?;
+    let before = workspace::list("seen")?.len();
+    let container = containers::start(&containers::Request {
+        workspace: Some(containers::WorkspaceMount { target: "/workspace".to_owned(), read_only: false }),
+        ..containers::request(image, command)
+    })?;
+    let second = told()?;
+    log::info(format!("second {second}"));
+    let exit = container.wait()?;
+    workspace::write("seen/second.json", second.to_string())?;
+    volumes::create("recalled")?;
+    let files: Vec<String> = workspace::list("seen")?.into_iter().map(|entry| entry.path).collect();
+    let third = told()?;
+    println!("third {third}");
+    state::set("recalled", third.to_string())?;
+    Ok(json!({
+        "code": exit.code,
+        "tail": container.tail(10),
+        "told": [first, second, third],
+        "before": before,
+        "files": files,
+        "first": workspace::read_text("seen/first.json")?,
+    }))
+}
+
+fn post(url: &str, key: Option<String>) -> Result<Value, Failure> {
+    let mut request = http::request("POST", url).body("once".to_owned());
+    if let Some(key) = &key {
+        request = request.header("idempotency-key", key);
+    }
+    let response = request.send()?;
+    state::set("posted", response.text())?;
+    Ok(json!({ "status": response.status, "body": response.text() }))
 }
 
 fn special(image: &str, command: Vec<String>, options: Vec<(String, String)>) -> Result<Value, Failure> {

@@ -1,0 +1,62 @@
+//! Containers that a dead engine may have started: found by their name, which is the operation's, and taken or made anew.
+//!
+//! What makes it safe is that a name is given once, and that nothing is ever started by its name: a request of the dead
+//! engine that is still on its way names a container which is gone by then.
+
+use bollard::models::ContainerStateStatusEnum;
+use bollard::query_parameters::RemoveContainerOptions;
+use yuanli_ports::Containers;
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest};
+
+use crate::connection::Docker;
+use crate::container::REMOVAL_DEADLINE;
+use crate::fault::{CONFLICT, NOT_FOUND};
+
+/// How often it is begun anew because the container was made, started or removed by somebody else meanwhile: there is one
+/// other, the dead engine's last request.
+const LOOKS: u32 = 10;
+
+impl Docker {
+    /// See [`Containers::adopt`].
+    pub(crate) async fn adopt_or_start(
+        &self,
+        request: &ContainerRequest,
+    ) -> Result<ContainerId, ContainerError> {
+        let name = ContainerId(request.operation.to_string());
+        let mut refused = None;
+        for _ in 0..LOOKS {
+            let Some((id, state)) = self.look(&name).await? else {
+                match self.start(request).await {
+                    Ok(id) => return Ok(id),
+                    // Somebody was quicker, if it is there now.
+                    Err(error @ ContainerError::Engine(_)) if self.look(&name).await?.is_some() => {
+                        refused = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            };
+            match state.status {
+                Some(ContainerStateStatusEnum::CREATED) => self.remove_unstarted(&id).await?,
+                Some(ContainerStateStatusEnum::REMOVING | ContainerStateStatusEnum::DEAD) => {
+                    self.is_gone_within(REMOVAL_DEADLINE, &id).await?;
+                }
+                _ => return Ok(id),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            ContainerError::Engine(format!("somebody else makes and removes the container `{}`", name.0))
+        }))
+    }
+
+    /// Removes a container unless it runs: that is what tells one that was never started from one that just was.
+    async fn remove_unstarted(&self, id: &ContainerId) -> Result<(), ContainerError> {
+        let options = RemoveContainerOptions { v: true, force: false, link: false };
+        let client = self.client().await?;
+        let call = client.remove_container(&id.0, Some(options));
+        match self.call("remove the container", call).await {
+            Err(fault) if matches!(fault.status(), Some(NOT_FOUND | CONFLICT)) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The calls of one attempt: those that an engine before this one has recorded, and those that are not durable yet.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use yuanli_model::{Digest, Stream, Timestamp};
+use yuanli_ports::journal::{Call, Outcome, Recorded, Value};
+use yuanli_ports::{AttemptJournal, Clock};
+
+use super::broken::{Broken, in_words};
+use crate::call::Function;
+
+/// Most calls of an attempt that are recorded: an attempt that is begun again makes all of them again.
+pub(super) const MAX_CALLS: u32 = 100_000;
+/// Most bytes of their outcomes: they are kept until the attempt ends, or longer.
+pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// What is not durable yet takes no more than this, in bytes of memory.
+const MAX_UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
+/// What a call takes beside its outcome, about.
+const CALL_BYTES: usize = 200;
+/// Outcomes from this length on are given up first when there are too many: they can be asked for again.
+const LONG_BYTES: usize = 8 * 1024;
+/// Longest outcome that another call of the same kind is added to, in bytes.
+const MAX_JOINED_BYTES: usize = 4 * 1024;
+
+/// The calls of an attempt, for its host functions and for the clocks of WASI.
+pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// What was recorded before the attempt was begun again and was not told yet, in order.
+    before: VecDeque<Recorded>,
+    /// How many bytes of the first of them were told.
+    told: usize,
+    /// The time of what was told last, in milliseconds, while there is more; what is written to the log has it.
+    past: Arc<AtomicU64>,
+    made: u32,
+    bytes: usize,
+    /// In order; the next commit writes them down.
+    unwritten: Vec<Recorded>,
+    unwritten_bytes: usize,
+    has_reads: bool,
+    /// Whether the last of them may be added to.
+    is_open: bool,
+    /// The last function that was called and whose answer is not recorded.
+    unrecorded: Option<Function>,
+    /// What ends the attempt at its next call.
+    broken: Option<Broken>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is known of a call.
+pub(super) enum Met<R> {
+    /// What it gave.
+    Told(R),
+    /// It was made, and what it gave is not kept.
+    Withheld(Call, Option<Digest>),
+    /// It is to be made.
+    Pending(Pending),
+}
+
+/// A call that is to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) call: Call,
+    /// When it was called first.
+    pub(super) at: Timestamp,
+    /// Whether it was to be made before the attempt was begun again: nobody knows whether it was.
+    pub(super) is_intended: bool,
+    /// Whether it has no arguments.
+    is_bare: bool,
+}
+
+/// The calls, whoever panicked meanwhile: each change of them is made in one go.
+pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Calls {
+    /// Those that begin with what was recorded, if the attempt is begun again.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(crate) async fn of(
+        journal: &dyn AttemptJournal,
+        is_again: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Broken> {
+        let mut before = VecDeque::new();
+        if is_again {
+            while let Some(recorded) = journal.recorded(before.len() as u32 + 1).await? {
+                before.push_back(recorded);
+            }
+        }
+        Ok(Self {
+            before,
+            told: 0,
+            past: Arc::default(),
+            made: 0,
+            bytes: 0,
+            unwritten: Vec::new(),
+            unwritten_bytes: 0,
+            has_reads: false,
+            is_open: false,
+            unrecorded: None,
+            broken: None,
+            clock,
+        })
+    }
+
+    /// The number of the call that was begun last.
+    pub(crate) fn index(&self) -> u32 {
+        self.made
+    }
+
+    /// Whether there is something that was recorded and not told yet.
+    pub(crate) fn is_replaying(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    /// The time of what is told again, in milliseconds; 0 once all was.
+    pub(crate) fn past(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.past)
+    }
+
+    /// That an attempt which has come to its end has made all calls that were recorded.
+    pub(crate) fn check_end(&mut self) -> Result<(), Broken> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        match self.before.front() {
+            Some(missing) => Err(self.nondeterministic(&missing.call, "the end of the stage".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// What is known of a call, and what it has said in the log.
+    pub(super) fn meet<R: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        is_bare: bool,
+    ) -> Result<(Met<R>, Vec<(Stream, String)>), Broken> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        let Some(first) = self.before.front() else {
+            return Ok((Met::Pending(self.begin(call, is_bare)?), Vec::new()));
+        };
+        if (&first.call.function, first.call.arguments) != (&call.function, call.arguments) {
+            return Err(self.nondeterministic(&first.call, in_words(&call)));
+        }
+        self.made = first.call.index;
+        self.past.store(first.at.as_millis(), Ordering::Relaxed);
+        let call = Call { index: first.call.index, ..call };
+        let known = match &first.outcome {
+            Some(Outcome { value: Value::Told(bytes), lines }) => {
+                let rest = bytes.get(self.told..).unwrap_or_default();
+                let (answer, left) = postcard::take_from_bytes(rest).map_err(|error| {
+                    Broken::Unkept(format!("what came of {} cannot be read: {error}", in_words(&call)))
+                })?;
+                let (lines, left) = (lines.clone(), left.len());
+                self.bytes += rest.len() - left;
+                if left > 0 {
+                    self.told = bytes.len() - left;
+                    return Ok((Met::Told(answer), lines));
+                }
+                (Met::Told(answer), lines)
+            }
+            Some(Outcome { value: Value::Withheld(was), lines }) => {
+                (Met::Withheld(call, *was), lines.clone())
+            }
+            None => (Met::Pending(Pending { call, at: first.at, is_intended: true, is_bare }), Vec::new()),
+        };
+        self.before.pop_front();
+        self.told = 0;
+        Ok(known)
+    }
+
+    /// The log goes on with the present once all that was recorded was told.
+    pub(super) fn leave_past(&self) {
+        if self.before.is_empty() {
+            self.past.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&mut self, call: Call, is_bare: bool) -> Result<Pending, Broken> {
+        let at = self.clock.now();
+        let joins = is_bare && self.joins(&call.function);
+        if joins {
+            return Ok(Pending { call: Call { index: self.made, ..call }, at, is_intended: false, is_bare });
+        }
+        if self.made >= MAX_CALLS {
+            return Err(Broken::TooMany);
+        }
+        self.made += 1;
+        self.is_open = false;
+        Ok(Pending { call: Call { index: self.made, ..call }, at, is_intended: false, is_bare })
+    }
+
+    /// Whether the answer of such a call is added to that of the call before it.
+    fn joins(&self, function: &str) -> bool {
+        self.is_open && self.unwritten.last().is_some_and(|last| last.call.function == function)
+    }
+
+    /// Whether so much more fits.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= MAX_BYTES
+    }
+
+    /// Counts what a call gave, if there is room for it.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), Broken> {
+        if !self.has_room(bytes) {
+            return Err(Broken::TooLarge);
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Whether anything that was told is not durable.
+    pub(super) fn has_reads(&self) -> bool {
+        self.has_reads
+    }
+
+    /// Remembers a call until the next commit. Says whether there is too much of it.
+    pub(super) fn keep(&mut self, mut recorded: Recorded, pending: &Pending, is_read: bool) -> bool {
+        self.has_reads |= is_read;
+        let joined = match (&recorded.outcome, self.unwritten.last_mut()) {
+            (Some(Outcome { value: Value::Told(more), lines }), Some(last))
+                if self.is_open && lines.is_empty() && last.call.index == recorded.call.index =>
+            {
+                join(last, more)
+            }
+            _ => false,
+        };
+        if joined {
+            self.unwritten_bytes += length(&recorded);
+        } else {
+            if self.unwritten.last().is_some_and(|last| last.call.index == recorded.call.index) {
+                // It was to be added to the one before it, and cannot be.
+                self.made += 1;
+                recorded.call.index = self.made;
+            }
+            self.is_open = is_read && pending.is_bare && !pending.is_intended;
+            self.unwritten_bytes += CALL_BYTES + length(&recorded);
+            self.unwritten.push(recorded);
+        }
+        // So long that it is better begun anew.
+        self.is_open &= self.unwritten.last().is_some_and(|last| length(last) < MAX_JOINED_BYTES);
+        if self.unwritten_bytes > MAX_UNWRITTEN_BYTES {
+            self.withhold();
+        }
+        self.unwritten_bytes > MAX_UNWRITTEN_BYTES
+    }
+
+    /// Gives up the longest answers: an attempt that changes nothing outside is never asked for them.
+    fn withhold(&mut self) {
+        for recorded in &mut self.unwritten {
+            let Some(Outcome { value, lines }) = &mut recorded.outcome else { continue };
+            if let Value::Told(bytes) = value
+                && bytes.len() >= LONG_BYTES
+                && lines.is_empty()
+            {
+                self.unwritten_bytes -= bytes.len();
+                *value = Value::Withheld(Some(Digest::of(bytes)));
+            }
+        }
+    }
+
+    /// What is not durable yet, for the next commit; nothing is added to it from now on.
+    pub(super) fn unwritten(&mut self) -> Vec<Recorded> {
+        self.is_open = false;
+        self.unwritten.clone()
+    }
+
+    /// The first of these are durable.
+    pub(super) fn written(&mut self, count: usize) {
+        self.unwritten.drain(..count);
+        self.unwritten_bytes =
+            self.unwritten.iter().map(|recorded| CALL_BYTES + length(recorded)).sum();
+        self.has_reads = !self.unwritten.is_empty();
+    }
+
+    /// Remembers a call whose answer is not recorded.
+    pub(super) fn note_unrecorded(&mut self, function: Function) {
+        self.unrecorded = Some(function);
+    }
+
+    fn nondeterministic(&self, recorded: &Call, attempted: String) -> Broken {
+        let unrecorded = self.unrecorded.map(|function| function.to_string());
+        let (index, recorded) = (recorded.index, in_words(recorded));
+        Broken::Nondeterministic { index, recorded, attempted, unrecorded }
+    }
+}
+
+/// What a clock or the like tells a guest, which does not come through our own host functions: it is recorded as what these
+/// tell. Where that fails, the attempt ends at its next call.
+pub(crate) fn tell<R: Serialize + DeserializeOwned>(
+    calls: &Mutex<Calls>,
+    function: &str,
+    arguments: &[u8],
+    live: impl FnOnce() -> R,
+) -> R {
+    let mut calls = lock(calls);
+    let call = Call {
+        index: 0,
+        function: function.to_owned(),
+        arguments: Digest::of(arguments),
+        shown: String::new(),
+    };
+    let pending = match calls.meet(call, arguments.is_empty()) {
+        Ok((Met::Told(answer), _)) => {
+            calls.leave_past();
+            return answer;
+        }
+        Ok((Met::Pending(pending), _)) => pending,
+        Ok((Met::Withheld(..), _)) => return live(),
+        Err(broken) => {
+            calls.broken = Some(broken);
+            return live();
+        }
+    };
+    let answer = live();
+    let Ok(bytes) = postcard::to_stdvec(&answer) else { return answer };
+    if let Err(broken) = calls.count(bytes.len()) {
+        calls.broken = Some(broken);
+        return answer;
+    }
+    let outcome = Some(Outcome { value: Value::Told(bytes.into()), lines: Vec::new() });
+    let recorded = Recorded { call: pending.call.clone(), at: pending.at, outcome };
+    // What is too much is written by the next call of ours.
+    calls.keep(recorded, &pending, true);
+    answer
+}
+
+fn join(last: &mut Recorded, more: &[u8]) -> bool {
+    let Some(Outcome { value: Value::Told(bytes), .. }) = &mut last.outcome else { return false };
+    *bytes = [bytes, more].concat().into();
+    true
+}
+
+fn length(recorded: &Recorded) -> usize {
+    match &recorded.outcome {
+        Some(Outcome { value: Value::Told(bytes), lines }) => {
+            bytes.len() + lines.iter().map(|(_, line)| line.len()).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
