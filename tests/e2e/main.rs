@@ -7,6 +7,7 @@ mod apps;
 mod authors;
 mod crash;
 mod documents;
+mod durable;
 mod editor;
 mod examples;
 mod fetched;

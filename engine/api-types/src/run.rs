@@ -30,6 +30,9 @@ pub struct RunSummary {
     pub version: String,
     /// Where it is.
     pub status: RunStatus,
+    /// Whether it has not ended and no engine drives it: `yuanli runs resume` goes on with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumable: bool,
     /// When it was admitted.
     pub created_at: String,
     /// When it ended.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use yuanli_api_types::{
-    Artifact, Emitted, List, LogLine, Run, RunSummary, StateCleared, StateOwner, StateValue,
+    Artifact, Emitted, List, LogLine, Run, RunStatus, RunSummary, StateCleared, StateOwner, StateValue,
 };
 use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
 
@@ -33,7 +33,7 @@ pub(crate) async fn engine(global: &Global) -> anyhow::Result<Client> {
 }
 
 /// The engine that is meant, if it is there.
-async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
+pub(crate) async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
     if let Some(url) = &global.url {
         return Client::at(url, global.token.clone()).map(Some);
     }
@@ -42,6 +42,11 @@ async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
     let connected =
         connected.with_context(|| format!("the engine of {} cannot be reached", data.display()))?;
     Ok(connected.map(|_| Client::Socket(data)))
+}
+
+/// Whoever reads a data directory drives none of its runs, and nobody else does.
+fn mark_resumable(run: &mut RunSummary) {
+    run.resumable = run.status == RunStatus::Running;
 }
 
 impl Access {
@@ -56,7 +61,10 @@ impl Access {
         match self {
             Self::Here(engine) => {
                 let page = engine.list(after, limit.into()).await;
-                page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })
+                let mut page =
+                    page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
+                page.items.iter_mut().for_each(mark_resumable);
+                Ok(page)
             }
             Self::There(client) => {
                 let after = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
@@ -70,7 +78,10 @@ impl Access {
             Self::Here(engine) => {
                 let run = select(engine, run).await?;
                 let shown = engine.show(run).await?;
-                shown.ok_or_else(|| Misuse(format!("run {run} has no events")).into())
+                let mut shown =
+                    shown.ok_or_else(|| anyhow::Error::from(Misuse(format!("run {run} has no events"))))?;
+                mark_resumable(&mut shown.summary);
+                Ok(shown)
             }
             Self::There(client) => client.get(&format!("/api/v1/runs/{}", escaped(run))).await,
         }
@@ -201,7 +212,7 @@ pub(crate) fn escaped(text: &str) -> String {
         .collect()
 }
 
-async fn select(engine: &Engine, text: &str) -> anyhow::Result<RunId> {
+pub(crate) async fn select(engine: &Engine, text: &str) -> anyhow::Result<RunId> {
     match engine.select(text).await? {
         Selected::One(run) => Ok(run),
         Selected::None if text == "last" => Err(Misuse("there is no run yet".to_owned()).into()),

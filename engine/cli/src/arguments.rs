@@ -499,12 +499,39 @@ pub(crate) enum RunsCommand {
     /// What the stages of a run have told
     #[command(after_help = "Example:\n  yuanli runs events last --json | jq '.items[].type'")]
     Events(Select),
+    /// Go on with runs whose engine was killed, and watch them to their end
+    Resume(Resume),
     /// Ask a run to end
     Cancel(Select),
     /// Say yes to a stage that waits for an approval
     Approve(Approval),
     /// Say no to a stage that waits for an approval
     Reject(Approval),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What ran when the engine was killed goes on from where it was: what it has done is not done twice, and
+a container that runs, or has ended meanwhile, is taken as it is. An engine that serves the data
+directory goes on with its runs by itself.
+
+Exit codes: 0 all succeeded, 1 one failed, 2 there is nothing to go on with, 130 interrupted
+
+Examples:
+  yuanli runs resume
+  yuanli runs resume last --secret token=env:TOKEN")]
+pub(crate) struct Resume {
+    /// The run's id, the beginning of it, or `last`; all that wait for it when absent
+    pub(crate) run: Option<String>,
+    /// Where a secret is that an input names, as `yuanli run` was told it; may be given several times
+    #[arg(long = "secret", value_name = "NAME=PLACE")]
+    pub(crate) secrets: Vec<SecretPlace>,
+    /// Agree to what this stage asks; may be given several times
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) approve: Vec<String>,
+    /// Show every line that containers and builds write, also on a terminal
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,14 +13,16 @@ use yuanli_bindings::stage;
 use yuanli_model::ceiling::Subject;
 use yuanli_model::stage::MAX_HANDLES;
 use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription, Rights};
+use yuanli_ports::AttemptLog;
 use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
 use crate::catalog::Code;
 use crate::guest::{Begun, Guest};
 use crate::host::Host;
+use crate::interface::containers;
 use crate::interface::log::finish_progress;
-use crate::journal::{Broken, Calls, lock};
+use crate::journal::{Broken, Calls, SharedCalls, lock};
 use crate::limits::{Bound, Bounded, By, Exceeded};
 use crate::logline::Lines;
 use crate::mask::Mask;
@@ -33,6 +35,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// How long an attempt that is begun again has at least: what ended in time while no engine ran is to be told as such.
 const RECONCILIATION: Duration = Duration::from_secs(30);
+/// How often it is looked whether an attempt that is begun again has been told all. Nothing in that waits.
+const REPLAY_LOOK: Duration = Duration::from_millis(2);
 /// Longest message of a failure, in bytes, as the contract says.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// Mistakes in a config or in outputs that are told at once.
@@ -45,7 +49,37 @@ enum CutOff {
 }
 
 impl Host {
-    pub(crate) async fn run_attempt(&self, mut attempt: Attempt) -> Result<Value, Failure> {
+    pub(crate) async fn run_attempt(&self, attempt: Attempt) -> Result<Value, Failure> {
+        let clock = Arc::clone(&self.outside.clock);
+        let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
+        let calls = calls.map_err(|broken| broken.failure(&attempt.id.stage.to_string()))?;
+        let may_have_containers = calls.has_called(containers::START);
+        let (id, log) = (attempt.id.clone(), Arc::clone(&attempt.log));
+        match self.begin(attempt, calls).await {
+            Ok(ended) => ended,
+            Err(failure) => {
+                // What it was to be told of its containers, nobody hears any more.
+                if may_have_containers {
+                    let lines = self.own_lines(log, Arc::default());
+                    let removed = self.outside.containers.remove_all(self.outside.engine, Some(&id)).await;
+                    warn(&lines, removed.map(|_| ()));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Lines of what the engine itself writes.
+    fn own_lines(&self, log: Arc<dyn AttemptLog>, mask: Arc<Mask>) -> Lines {
+        Lines::new(log, Arc::clone(&self.outside.clock), mask, Bound { most: 0, by: By::Default })
+    }
+
+    /// Runs an attempt to its end, if it can begin.
+    async fn begin(
+        &self,
+        mut attempt: Attempt,
+        calls: Calls,
+    ) -> Result<Result<Value, Failure>, Failure> {
         let code = self.catalog.code(&attempt.component).await.map_err(of_plugin)?;
         check_rights(&code, &attempt)?;
         self.check_ceiling(&code.description, &attempt.grants).await?;
@@ -53,7 +87,7 @@ impl Host {
         let config = attempt.config.to_string();
         let _slot = tokio::select! {
             biased;
-            () = attempt.cancel.cancelled() => return Err(cancelled()),
+            () = attempt.cancel.cancelled(), if !attempt.is_again => return Err(cancelled()),
             slot = self.slots.acquire(&attempt.workflow) => slot,
         };
         let held = Held::of(&attempt, &*self.outside.secrets).await?;
@@ -64,9 +98,6 @@ impl Host {
         attempt.timeout = bounds.timeout.most;
         let rest = self.rest(&attempt);
         let rights = Rights::new(&description.capabilities, description.is_builtin, &attempt.grants);
-        let clock = Arc::clone(&self.outside.clock);
-        let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
-        let calls = calls.map_err(|broken| broken.failure(&description.name))?;
         let attempt = Arc::new(attempt);
         let (guest, begun, output) = Guest::new(
             Arc::clone(&attempt),
@@ -76,32 +107,30 @@ impl Host {
             (rights, &bounds),
             (self.rehearsal.as_ref(), calls),
         );
+        let calls = guest.attempt.as_ref().map(|state| Arc::clone(&state.calls));
         let called = {
             let _awake = self.ticker.keep_awake();
             let call = self.call(guest, &code, &config, &bounds);
             tokio::select! {
                 biased;
-                () = attempt.cancel.cancelled() => Err(CutOff::Cancelled),
+                () = cancelled_after_replay(&attempt, calls) => Err(CutOff::Cancelled),
                 called = timeout(rest, call) => called.map_err(|_| CutOff::TimedOut),
             }
         };
         output.iter().for_each(crate::logline::ByteLines::finish);
-        // What the engine itself writes.
-        let (log, clock) = (Arc::clone(&attempt.log), Arc::clone(&self.outside.clock));
-        let none = Bound { most: 0, by: By::Default };
-        let lines = Lines::new(log, clock, Arc::clone(&mask), none);
+        let lines = self.own_lines(Arc::clone(&attempt.log), Arc::clone(&mask));
         self.clean_up(&attempt, &begun, called.is_err(), &lines).await;
-        let outputs = match called {
-            Ok(outcome) => {
-                outputs(outcome, &attempt, &code, &bounds).map_err(|failure| shown(failure, &mask))?
-            }
-            Err(CutOff::Cancelled) => return Err(cancelled()),
-            Err(CutOff::TimedOut) => return Err(timed_out(bounds.timeout)),
-        };
-        // What is checked is what others get.
-        let outputs = mask.json(outputs);
-        check("invalid-outputs", "outputs", &code.outputs, &outputs)?;
-        Ok(outputs)
+        Ok(match called {
+            Ok(outcome) => outputs(outcome, &attempt, &code, &bounds)
+                .map_err(|failure| shown(failure, &mask))
+                // What is checked is what others get.
+                .map(|outputs| mask.json(outputs))
+                .and_then(|outputs| {
+                    check("invalid-outputs", "outputs", &code.outputs, &outputs).map(|()| outputs)
+                }),
+            Err(CutOff::Cancelled) => Err(cancelled()),
+            Err(CutOff::TimedOut) => Err(timed_out(bounds.timeout)),
+        })
     }
 
     /// That the engine allows it, by what its configuration says now: documents were compiled before, perhaps by an engine
@@ -181,6 +210,19 @@ impl Host {
             warn(lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
         }
     }
+}
+
+/// Returns when the attempt is cancelled and has been told what it was told before: until then nobody knows what it has
+/// left outside.
+async fn cancelled_after_replay(attempt: &Attempt, calls: Option<SharedCalls>) {
+    attempt.cancel.cancelled().await;
+    let Some(calls) = calls else { return };
+    let replayed = async {
+        while lock(&calls).is_replaying() {
+            tokio::time::sleep(REPLAY_LOOK).await;
+        }
+    };
+    let _ = timeout(RECONCILIATION, replayed).await;
 }
 
 impl Host {

@@ -2,10 +2,11 @@
 //!
 //! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
 //! code is always that of the run. Before that, a signal ends it at once. With `--watch` (`again.rs`) there is a run after
-//! each change (`changes.rs`), and a change ends the one that goes on.
+//! each change (`changes.rs`), and a change ends the one that goes on. `left.rs` goes on with runs whose command was killed.
 
 mod again;
 mod changes;
+mod left;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use std::pin::pin;
 use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
+
+pub(crate) use self::left::{end, resume};
 
 use self::changes::Changes;
 use super::interrupt::{Interrupt, Interrupts};
@@ -119,7 +122,7 @@ async fn prepare(
     let engine = Engine::open_with(&locations, secrets).await?;
     for run in engine.recover().await? {
         output::note(format_args!(
-            "run {run} was interrupted when its engine stopped; it is closed as failed"
+            "run {run} was interrupted when its engine stopped; `yuanli runs resume {run}` goes on with it"
         ));
     }
     match engine.library().read_trying(&file, &tried).await {
@@ -175,12 +178,7 @@ async fn perform(
     let screen = Screen::new(view::choose(global.json, arguments.verbose));
     let is_watched = changes.is_some();
     let mut watch = Watch { engine, run, screen, interrupts, changes, questions, is_interrupted: false };
-    let status = watch.until_the_end().await?;
-    let exit = match status {
-        RunStatus::Succeeded => Exit::Done,
-        _ if watch.is_interrupted => Exit::Interrupted,
-        RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => Exit::Failed,
-    };
+    let exit = watch.exit().await?;
     Ok(Once {
         exit,
         is_interrupted: watch.is_interrupted,
@@ -221,6 +219,15 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Shows the run until it has ended, and says what the command ends with.
+    async fn exit(&mut self) -> anyhow::Result<Exit> {
+        Ok(match self.until_the_end().await? {
+            RunStatus::Succeeded => Exit::Done,
+            _ if self.is_interrupted => Exit::Interrupted,
+            RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => Exit::Failed,
+        })
+    }
+
     /// Shows the run until it has ended, and says how.
     async fn until_the_end(&mut self) -> anyhow::Result<RunStatus> {
         let engine = self.engine;
@@ -235,7 +242,7 @@ impl Watch<'_> {
         let settled = self.attend(engine.settle(self.run)).await;
         match settled.with_context(|| format!("how run {} has ended", self.run))? {
             None | Some(RunStatus::Running) => {
-                bail!("run {} was given up; the next engine closes it", self.run)
+                bail!("run {run} was given up; `yuanli runs resume {run}` goes on with it", run = self.run)
             }
             Some(status) => Ok(status),
         }
@@ -308,7 +315,7 @@ impl Watch<'_> {
     fn interrupt(&mut self, interrupt: Interrupt) {
         if self.is_interrupted {
             self.screen.close();
-            output::note("left at once; containers may still run until the next start");
+            output::note("left at once; containers may still run, and `yuanli runs resume` goes on with the run");
             std::process::exit(130);
         }
         self.is_interrupted = true;

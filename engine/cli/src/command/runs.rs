@@ -11,6 +11,9 @@ use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::view::{Labels, plain_line};
 
+/// How a run is shown that has not ended and that no engine drives.
+const INTERRUPTED: &str = "interrupted";
+
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
     let page = Access::of(global).await?.list(arguments.after.as_deref(), arguments.limit).await?;
     if global.json {
@@ -19,7 +22,8 @@ pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exi
     }
     let rows = page.items.into_iter().map(|run| {
         let took = run.duration_ms.map(output::duration).unwrap_or_default();
-        vec![run.id, run.workflow, run.status.name().to_owned(), output::time(&run.created_at), took]
+        let status = if run.resumable { INTERRUPTED } else { run.status.name() };
+        vec![run.id, run.workflow, status.to_owned(), output::time(&run.created_at), took]
     });
     output::table(&["RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "TOOK"], rows)?;
     if let Some(next) = page.next {
@@ -43,7 +47,13 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     output::line(format_args!("run       {}", row.id))?;
     output::line(format_args!("workflow  {} ({})", row.workflow, output::short_digest(&row.version)))?;
     let took = row.duration_ms.map(|took| format!(" in {}", output::duration(took))).unwrap_or_default();
-    output::line(format_args!("status    {}{took}", row.status.name()))?;
+    match row.resumable {
+        true => output::line(format_args!(
+            "status    {INTERRUPTED}; `yuanli runs resume {}` goes on with it",
+            row.id
+        ))?,
+        false => output::line(format_args!("status    {}{took}", row.status.name()))?,
+    }
     output::line(format_args!("created   {} UTC", output::time(&row.created_at)))?;
     for (name, value) in &run.inputs {
         output::line(format_args!("input     {name} = {}", output::value(value)))?;
@@ -114,7 +124,9 @@ pub(crate) async fn logs(global: &Global, arguments: Logs) -> anyhow::Result<Exi
 }
 
 pub(crate) async fn cancel(global: &Global, arguments: Select) -> anyhow::Result<Exit> {
-    let engine = crate::access::engine(global).await?;
+    let Some(engine) = crate::access::client(global).await? else {
+        return super::run::end(global, &arguments).await;
+    };
     let path = format!("/api/v1/runs/{}/cancel", crate::access::escaped(&arguments.run));
     engine.tell(Method::POST, &path, None::<&()>).await?;
     output::note("the run is asked to end");

@@ -25,6 +25,9 @@ use crate::guest::{Guest, Left, State};
 const MAX_TAIL_LINES: usize = 100;
 const MAX_TAIL_LINE_BYTES: usize = 4096;
 
+/// The function that starts one, whatever its version.
+pub(crate) const START: (&str, &str) = ("yuanli:containers/containers", "start");
+
 /// How a container ended, once it has and all its output is in the log.
 pub(crate) type Ended = watch::Receiver<Option<Result<Exit, Error>>>;
 

@@ -112,6 +112,11 @@ impl Calls {
         })
     }
 
+    /// Whether a function of an interface was called before the attempt was begun again, and is not told yet.
+    pub(crate) fn has_called(&self, function: (&str, &str)) -> bool {
+        self.before.iter().any(|recorded| without_version(&recorded.call.function) == function)
+    }
+
     /// The number of the call that was begun last.
     pub(crate) fn index(&self) -> u32 {
         self.made
@@ -150,7 +155,9 @@ impl Calls {
         let Some(first) = self.before.front() else {
             return Ok((Met::Pending(self.begin(call, is_bare)?), Vec::new()));
         };
-        if (&first.call.function, first.call.arguments) != (&call.function, call.arguments) {
+        // A newer engine has newer versions of the same functions.
+        let is_same = without_version(&first.call.function) == without_version(&call.function);
+        if !is_same || first.call.arguments != call.arguments {
             return Err(self.nondeterministic(&first.call, in_words(&call)));
         }
         self.made = first.call.index;
@@ -334,6 +341,12 @@ pub(crate) fn tell<R: Serialize + DeserializeOwned>(
     // What is too much is written by the next call of ours.
     calls.keep(recorded, &pending, true);
     answer
+}
+
+/// Interface and name of `package/interface@version#name`.
+fn without_version(function: &str) -> (&str, &str) {
+    let (interface, name) = function.split_once('#').unwrap_or((function, ""));
+    (interface.split_once('@').map_or(interface, |(interface, _)| interface), name)
 }
 
 fn join(last: &mut Recorded, more: &[u8]) -> bool {

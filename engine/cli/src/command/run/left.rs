@@ -1,0 +1,76 @@
+//! Runs whose command was killed: gone on with here, as if it had not been, or ended.
+
+use yuanli_server::{Engine, RunId};
+
+use super::super::interrupt::Interrupts;
+use super::super::question::Questions;
+use super::{Watch, read_secrets};
+use crate::access;
+use crate::arguments::{Global, Resume, Select};
+use crate::exit::{Exit, Misuse};
+use crate::output;
+use crate::view::{self, Screen};
+
+/// `yuanli runs resume`.
+pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result<Exit> {
+    if access::client(global).await?.is_some() {
+        return Err(Misuse(
+            "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them".to_owned(),
+        )
+        .into());
+    }
+    let secrets = read_secrets(arguments.secrets)?;
+    let mut interrupts = Interrupts::listen()?;
+    let engine = Engine::open_with(&super::super::locations(global)?, secrets).await?;
+    let runs = chosen(&engine, arguments.run.as_deref()).await?;
+    let mut exit = Exit::Done;
+    for &run in &runs {
+        engine.resume_run(run).await?;
+    }
+    for run in runs {
+        let screen = Screen::new(view::choose(global.json, arguments.verbose));
+        let questions = Questions::new(arguments.approve.clone(), global.json);
+        let interrupts = &mut interrupts;
+        let mut watch =
+            Watch { engine: &engine, run, screen, interrupts, changes: None, questions, is_interrupted: false };
+        match watch.exit().await? {
+            Exit::Done => {}
+            other => exit = other,
+        }
+    }
+    engine.close().await;
+    Ok(exit)
+}
+
+/// Ends a run that no engine drives.
+pub(crate) async fn end(global: &Global, arguments: &Select) -> anyhow::Result<Exit> {
+    let engine = Engine::open(&super::super::locations(global)?).await?;
+    for run in chosen(&engine, Some(&arguments.run)).await? {
+        engine.resume_run(run).await?;
+        engine.cancel_durably(run, "somebody asked").await?;
+        engine.settle(run).await?;
+        output::note(format_args!("run {run} is ended"));
+    }
+    engine.close().await;
+    Ok(Exit::Done)
+}
+
+/// The runs that are meant, of those that were left.
+async fn chosen(engine: &Engine, run: Option<&str>) -> anyhow::Result<Vec<RunId>> {
+    let left = engine.recover().await?;
+    let Some(run) = run else {
+        if left.is_empty() {
+            return Err(Misuse("there is no run to go on with".to_owned()).into());
+        }
+        return Ok(left);
+    };
+    let run = access::select(engine, run).await?;
+    if left.contains(&run) {
+        return Ok(vec![run]);
+    }
+    let others = match &left[..] {
+        [] => "no run does".to_owned(),
+        left => format!("these do: {}", left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    Err(Misuse(format!("run {run} does not wait to be gone on with; {others}")).into())
+}
