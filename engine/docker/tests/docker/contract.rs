@@ -1,5 +1,6 @@
 //! One set of promises, held by the fake and by the real engine.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use yuanli_docker::Docker;
@@ -98,6 +99,8 @@ async fn check(subject: &dyn Subject) {
     containers_hand_over_their_lines_and_code(subject, engine).await;
     a_container_that_cannot_start_leaves_nothing(subject, engine).await;
     a_name_is_given_once(subject, engine).await;
+    what_may_have_been_started_is_taken_or_made(subject, engine).await;
+    what_does_not_go_on_is_removed(subject, engine).await;
     stopping_and_removing_can_be_repeated(subject, engine).await;
     everything_of_an_attempt_is_removed_and_no_more(subject, engine).await;
     containers_can_be_more_than_ordinary(subject, engine).await;
@@ -139,6 +142,45 @@ async fn a_name_is_given_once(subject: &dyn Subject, engine: EngineId) {
     let again = subject.containers().start(&request).await;
     assert!(matches!(again, Err(ContainerError::Engine(_))), "{again:?}");
     subject.containers().remove(&container).await.expect("removed");
+}
+
+async fn what_may_have_been_started_is_taken_or_made(subject: &dyn Subject, engine: EngineId) {
+    let containers = subject.containers();
+    let lines = vec![(Stream::Stdout, "one".to_owned())];
+    let ending = request(subject, engine, &Behaviour::Ends { lines: lines.clone(), code: 4 });
+    let whole = Ok((lines, Exit { code: 4, is_out_of_memory: false }));
+    let made = containers.adopt(&ending).await.expect("there was none");
+    assert_eq!(follow(containers, &made).await, whole);
+    // It has ended, and is not run again.
+    assert_eq!(containers.adopt(&ending).await, Ok(made.clone()));
+    assert_eq!(follow(containers, &made).await, whole);
+    containers.remove(&made).await.expect("removed");
+
+    let running = request(subject, engine, &Behaviour::RunsUntilStopped { lines: Vec::new() });
+    let made = containers.start(&running).await.expect("a container");
+    assert_eq!(containers.adopt(&running).await, Ok(made.clone()));
+    containers.remove(&made).await.expect("removed");
+
+    let missing = support::request(engine, "yuanli-test-nosuch", &["sh"]);
+    let refused = containers.adopt(&missing).await;
+    assert!(matches!(refused, Err(ContainerError::NotFound(_))), "{refused:?}");
+}
+
+async fn what_does_not_go_on_is_removed(subject: &dyn Subject, engine: EngineId) {
+    let running = Behaviour::RunsUntilStopped { lines: Vec::new() };
+    let other_engine = fresh_engine();
+    let mut made = Vec::new();
+    for (engine, number) in [(engine, 1), (engine, 2), (engine, 3), (other_engine, 1)] {
+        let mut request = request(subject, engine, &running);
+        request.operation.attempt.attempt = number;
+        let container = subject.containers().start(&request).await.expect("a container");
+        made.push((container, request.operation.attempt));
+    }
+    let kept = HashSet::from([made[1].1.clone()]);
+    assert_eq!(subject.containers().remove_others(engine, &kept).await, Ok(2));
+    assert_eq!(subject.containers().remove_others(engine, &kept).await, Ok(0));
+    assert_eq!(subject.containers().remove_all(engine, Some(&made[1].1)).await, Ok(1));
+    assert_eq!(subject.containers().remove_others(other_engine, &HashSet::new()).await, Ok(1));
 }
 
 async fn stopping_and_removing_can_be_repeated(subject: &dyn Subject, engine: EngineId) {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::CreateContainerOptions;
 use yuanli_model::Stream;
 use yuanli_ports::Containers;
 use yuanli_ports::containers::{ContainerError, ContainerNetwork, ContainerRequest, Mount, MountSource};
@@ -182,6 +184,53 @@ async fn what_a_container_writes_into_a_volume_is_there_for_the_next() {
         yuanli_ports::Volumes::remove(&bench.docker, bench.engine, &name).await.expect("removed");
         assert_eq!(texts(&lines, Stream::Stdout), ["kept"]);
         assert!(texts(&lines, Stream::Stderr)[0].contains("Read-only file system"), "{lines:?}");
+    })
+    .await;
+}
+
+/// What an engine leaves that was killed between the two requests of a start.
+async fn create(bench: &Bench, request: &ContainerRequest) -> String {
+    let name = request.operation.to_string();
+    let options = CreateContainerOptions { name: Some(name), platform: String::new() };
+    let labels = HashMap::from([("yuanli.engine".to_owned(), bench.engine.to_string())]);
+    let body = ContainerCreateBody {
+        image: Some(request.image.clone()),
+        cmd: Some(request.command.clone()),
+        labels: Some(labels),
+        ..ContainerCreateBody::default()
+    };
+    bench.client.create_container(Some(options), body).await.expect("a container").id
+}
+
+#[tokio::test]
+async fn a_container_that_was_created_and_not_started_is_made_anew() {
+    with_docker(|bench| async move {
+        let request = bench.script("echo once");
+        let created = create(&bench, &request).await;
+        let adopted = bench.docker.adopt(&request).await.expect("another one");
+        assert_ne!(adopted.0, created);
+        // The start of the dead engine, which comes late: there is nothing that it could start.
+        bench.client.start_container(&created, None).await.expect_err("it is gone");
+        let (lines, _) = follow(&bench.docker, &adopted).await.expect("its end");
+        assert_eq!(texts(&lines, Stream::Stdout), ["once"]);
+        bench.docker.remove(&adopted).await.expect("removed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_that_comes_before_the_removal_wins() {
+    with_docker(|bench| async move {
+        let request = bench.script("sleep 600");
+        for _ in 0..5 {
+            let created = create(&bench, &request).await;
+            let start = bench.client.start_container(&created, None);
+            let (_, adopted) = tokio::join!(start, bench.docker.adopt(&request));
+            let adopted = adopted.expect("one or the other");
+            let found = bench.look(&adopted).await;
+            assert_eq!(found.state.and_then(|state| state.running), Some(true), "and only one has the name");
+            bench.docker.remove(&adopted).await.expect("removed");
+        }
     })
     .await;
 }

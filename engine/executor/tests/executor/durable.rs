@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use yuanli_executor::{Error, Submission, Update};
-use yuanli_model::{FailureClass, Outcome, RunEvent};
+use yuanli_model::{AttemptOutcome, FailureClass, Outcome, RunEvent};
 use yuanli_ports::store::StoreError;
 
-use crate::support::{Act, Bench, failure, outcome, soon, to_the_end};
+use crate::support::{Act, Bench, end, failure, outcome, soon, to_the_end};
 
 #[tokio::test]
 async fn no_attempt_starts_and_nobody_is_told_before_the_commit() {
@@ -176,4 +176,28 @@ async fn a_run_that_ends_where_it_begins_is_closed() {
     assert_eq!(outcome(&updates), Outcome::Failed);
     assert_eq!(bench.executor.end_left().await.unwrap(), []);
     assert!(bench.executor.history().summary(run).await.unwrap().unwrap().ended.is_some());
+}
+
+#[tokio::test]
+async fn an_attempt_that_has_recorded_something_goes_on_in_its_workspace_and_its_time() {
+    for records in [true, false] {
+        let bench = Bench::new(&[("a", Act::Leave { records })]);
+        let submission = Submission { is_kept: true, ..bench.submission("w", &["a"]) };
+        let definition = submission.definition.clone();
+        let run = bench.executor.start(submission).await.unwrap().run;
+        bench.called(2).await;
+        soon(bench.executor.suspend()).await;
+        let next = Bench::beside(&bench, &[("a", Act::Leave { records })]);
+        next.executor.resume(run, definition, Arc::default()).await.unwrap();
+        let updates = soon(to_the_end(next.executor.follow(run))).await.unwrap();
+        let AttemptOutcome::Succeeded { outputs, .. } = end(&updates, "a") else { panic!("{updates:?}") };
+        let started = updates.iter().find_map(|update| match update {
+            Update::Event(recorded) => matches!(recorded.event, RunEvent::AttemptStarted { .. })
+                .then(|| recorded.at.as_millis().to_string()),
+            Update::Line { .. } => None,
+        });
+        assert_eq!(outputs["started"].as_str(), started.as_deref(), "it began when it began");
+        // Of what has no call in the journal nothing is known: it begins with what it began with.
+        assert_eq!(outputs["left"].is_string(), records, "{outputs}");
+    }
 }

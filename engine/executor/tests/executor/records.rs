@@ -49,7 +49,7 @@ pub(crate) async fn keep(attempt: &Attempt) {
     }
 }
 
-async fn record(attempt: &Attempt, index: u32, staged: Staged) {
+pub(crate) async fn record(attempt: &Attempt, index: u32, staged: Staged) {
     let (function, arguments, shown) = ("f".to_owned(), Digest::of(b""), String::new());
     let call = Call { index, function, arguments, shown };
     let recorded = recorded(call);

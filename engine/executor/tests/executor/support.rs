@@ -53,6 +53,8 @@ pub(crate) enum Act {
     Collect,
     /// Writes a file and gives the names of all files that are there.
     Write(&'static str, &'static str),
+    /// Records a call, writes a file, and waits for ever; begun again, gives what is there, and since when it runs.
+    Leave { records: bool },
 }
 
 /// What a plugin does once it has kept something.
@@ -176,6 +178,19 @@ impl Plugins for TestPlugins {
                     format!("{}.{}/{}", seen.stage, seen.attempt, seen.content.name)
                 };
                 Ok(json!({ "seen": seen.iter().map(name).collect::<Vec<_>>() }))
+            }
+            Act::Leave { records } => {
+                let folder = attempt.workspace.folder().await.unwrap();
+                if !attempt.is_again {
+                    if records {
+                        crate::records::record(&attempt, 1, yuanli_ports::journal::Staged::default()).await;
+                    }
+                    std::fs::write(folder.join("left"), attempt.started.as_millis().to_string()).unwrap();
+                    self.called.send_modify(|called| called.push("left".to_owned()));
+                    return std::future::pending().await;
+                }
+                let left = std::fs::read_to_string(folder.join("left")).ok();
+                Ok(json!({ "left": left, "started": attempt.started.as_millis().to_string() }))
             }
             Act::Write(name, text) => {
                 let folder = attempt.workspace.folder().await.unwrap();

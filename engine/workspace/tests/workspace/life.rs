@@ -88,6 +88,40 @@ async fn what_a_crashed_engine_left_in_the_folder_is_not_published() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_goes_on_has_its_files_and_publishes_them() {
+    let diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
+    let workspace = diamond.begin("left", &[source]).await.expect("a workspace");
+    let folder = workspace.folder().await.expect("a folder");
+    write(&folder, "b", "2");
+    workspace.sync().await.expect("synced");
+    drop(workspace);
+    let adopted = diamond.adopt("left", &[source]).await;
+    assert_eq!(adopted.folder().await.as_ref(), Ok(&folder));
+    write(&folder, "c", "3");
+    let published = adopted.publish().await.expect("it is kept").expect("there is something");
+    // An engine may die before the end is durable: the next one publishes the same.
+    let again = diamond.adopt("left", &[source]).await;
+    assert_eq!(again.publish().await, Ok(Some(published)));
+    again.discard().await.expect("removed");
+    assert_eq!(diamond.files("right", &[published]).await, "a=1 b=2 c=3");
+}
+
+#[tokio::test]
+async fn an_attempt_that_goes_on_and_had_no_folder_begins_with_what_it_needs() {
+    let diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
+    let half = diamond.run_folder().join("attempts/left.0.half");
+    fs::create_dir_all(&half).expect("a folder");
+    write(&half, "b", "half of what was being made");
+    let adopted = diamond.adopt("left", &[source]).await;
+    let folder = adopted.folder().await.expect("a folder");
+    let names: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+    assert_eq!(names, ["a"]);
+    assert_eq!(adopted.publish().await, Ok(Some(source)));
+}
+
+#[tokio::test]
 async fn a_read_only_folder_is_removed() {
     let diamond = Diamond::new();
     let published = diamond

@@ -60,6 +60,14 @@ impl Diamond {
         self.workspaces.begin(&attempt, needs, &self.workflow, false).await
     }
 
+    /// The workspace of an attempt that another engine has begun, under the next one.
+    pub(crate) async fn adopt(&self, stage: &str, needs: &[Digest]) -> Arc<dyn AttemptWorkspace> {
+        let stage = stage.parse().expect("a name");
+        let attempt = AttemptId { run: RUN, stage, instance: 0, attempt: 1 };
+        let workspaces = FileWorkspaces::new(self.root.path().join("work"));
+        workspaces.begin(&attempt, needs, &self.workflow, true).await.expect("a workspace")
+    }
+
     /// Lets a stage do `work` in its folder and says what it left.
     pub(crate) async fn try_stage(
         &self,
@@ -71,7 +79,9 @@ impl Diamond {
         let folder = workspace.folder().await?;
         work(&folder);
         let published = workspace.publish().await?;
-        assert!(!folder.exists(), "the folder is removed when it was published");
+        assert!(folder.exists(), "the folder stays until the end of the attempt is durable");
+        workspace.discard().await?;
+        assert!(!folder.exists());
         Ok(published)
     }
 
