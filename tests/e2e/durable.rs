@@ -55,8 +55,12 @@ fn wait_for_lines(place: &Place) -> String {
 fn check_whole(place: &Place, run: &str) {
     let shown = place.json(&["runs", "show", run]);
     assert_eq!(shown["status"], "succeeded", "{shown}");
-    let attempts: Vec<usize> =
-        shown["stages"].as_array().unwrap().iter().map(|stage| stage["attempts"].as_array().unwrap().len()).collect();
+    let attempts: Vec<usize> = shown["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["attempts"].as_array().unwrap().len())
+        .collect();
     assert_eq!(attempts, [1, 1], "a crash of the engine is no attempt");
     assert_eq!(log(place, run, "count", "stdout"), numbered("line"));
     assert_eq!(log(place, run, "count", "stderr"), numbered("error"));
@@ -124,8 +128,16 @@ fn what_belongs_to_nothing_is_removed_and_what_goes_on_is_not() {
     let (run, before) = begin(&served, 0);
     let engine = format!("yuanli.engine={}", served.place.engine());
     let stray = docker::run(&[
-        "run", "-d", "--label", &engine, "--label", "yuanli.run=01m80000000000000000000000", docker::IMAGE, "/bin/busybox",
-        "sleep", "600",
+        "run",
+        "-d",
+        "--label",
+        &engine,
+        "--label",
+        "yuanli.run=01m80000000000000000000000",
+        docker::IMAGE,
+        "/bin/busybox",
+        "sleep",
+        "600",
     ]);
     served.kill();
     served.start();

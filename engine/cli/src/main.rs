@@ -57,9 +57,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
             command::record::artifacts(&global, wanted).await
         }
         Command::Runs { command: RunsCommand::Events(run) } => command::record::events(&global, run).await,
-        Command::Runs { command: RunsCommand::Resume(resume) } => {
-            command::run::resume(&global, resume).await
-        }
+        Command::Runs { command: RunsCommand::Resume(resume) } => command::run::resume(&global, resume).await,
         Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
         Command::Runs { command: RunsCommand::Approve(approval) } => {
             command::runs::answer(&global, approval, true).await

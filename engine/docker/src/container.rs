@@ -103,7 +103,8 @@ impl Docker {
         let options =
             ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
         let found = self.call("list containers", client.list_containers(Some(options))).await?;
-        let meant = found.into_iter().filter(|found| is_meant(found.labels.as_ref().unwrap_or(&HashMap::new())));
+        let meant =
+            found.into_iter().filter(|found| is_meant(found.labels.as_ref().unwrap_or(&HashMap::new())));
         let ids = meant.filter_map(|summary| summary.id).map(ContainerId).collect::<Vec<_>>();
         let removals = futures::stream::iter(ids).map(|id| async move { self.remove_container(&id).await });
         let results: Vec<_> = removals.buffer_unordered(CONCURRENT_REMOVALS).collect().await;

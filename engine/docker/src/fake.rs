@@ -276,15 +276,10 @@ impl Containers for FakeDocker {
             Some(Behaviour::RunsOutOfMemory { lines }) => (lines, exit(KILLED, true)),
             Some(Behaviour::FailsToStart(error)) => return Err(error),
         };
-        state
-            .containers
-            .insert(name.clone(), Container {
-                operation: request.operation.clone(),
-                volumes,
-                lines,
-                exit,
-                is_created: false,
-            });
+        state.containers.insert(
+            name.clone(),
+            Container { operation: request.operation.clone(), volumes, lines, exit, is_created: false },
+        );
         Ok(ContainerId(name))
     }
 

@@ -132,9 +132,6 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// See [`ContainerError`].
-    async fn remove_others(
-        &self,
-        engine: EngineId,
-        kept: &HashSet<AttemptId>,
-    ) -> Result<u64, ContainerError>;
+    async fn remove_others(&self, engine: EngineId, kept: &HashSet<AttemptId>)
+    -> Result<u64, ContainerError>;
 }

@@ -56,7 +56,14 @@ macro_rules! plain {
 }
 
 plain!(u32, u64, Option<u32>, Option<u64>, Option<String>, Vec<(String, String)>);
-plain!(containers::Request, images::BuildRequest, source::GitRequest, http::Request, apps::Wish, traffic::Plan);
+plain!(
+    containers::Request,
+    images::BuildRequest,
+    source::GitRequest,
+    http::Request,
+    apps::Wish,
+    traffic::Plan
+);
 
 macro_rules! bytes {
     ($($type:ty),*) => {$(
@@ -136,7 +143,7 @@ macro_rules! tuples {
     )*};
 }
 
-tuples!(() (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E));
+tuples!(()(A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E));
 
 fn write(value: &impl Serialize, bytes: &mut Vec<u8>) -> postcard::Result<()> {
     *bytes = postcard::to_extend(value, std::mem::take(bytes))?;

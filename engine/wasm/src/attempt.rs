@@ -52,7 +52,7 @@ impl Host {
     pub(crate) async fn run_attempt(&self, attempt: Attempt) -> Result<Value, Failure> {
         let clock = Arc::clone(&self.outside.clock);
         let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
-        let calls = calls.map_err(|broken| broken.failure(&attempt.id.stage.to_string()))?;
+        let calls = calls.map_err(|broken| broken.failure(attempt.id.stage.as_str()))?;
         let may_have_containers = calls.has_called(containers::START);
         let (id, log) = (attempt.id.clone(), Arc::clone(&attempt.log));
         match self.begin(attempt, calls).await {
@@ -75,11 +75,7 @@ impl Host {
     }
 
     /// Runs an attempt to its end, if it can begin.
-    async fn begin(
-        &self,
-        mut attempt: Attempt,
-        calls: Calls,
-    ) -> Result<Result<Value, Failure>, Failure> {
+    async fn begin(&self, mut attempt: Attempt, calls: Calls) -> Result<Result<Value, Failure>, Failure> {
         let code = self.catalog.code(&attempt.component).await.map_err(of_plugin)?;
         check_rights(&code, &attempt)?;
         self.check_ceiling(&code.description, &attempt.grants).await?;

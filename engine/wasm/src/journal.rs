@@ -139,8 +139,7 @@ fn meet<R: DeserializeOwned>(
 ) -> Result<Met<R>, Broken> {
     let arguments = parameters.bytes().map_err(unencoded)?;
     let shown = short(state.held.mask.owned(parameters.show()));
-    let call =
-        Call { index: 0, function: function.to_string(), arguments: Digest::of(&arguments), shown };
+    let call = Call { index: 0, function: function.to_string(), arguments: Digest::of(&arguments), shown };
     let (met, lines) = lock(&state.calls).meet(call, arguments.is_empty())?;
     state.lines.say_again(lines);
     lock(&state.calls).leave_past();

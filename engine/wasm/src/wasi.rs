@@ -76,7 +76,10 @@ impl HostWallClock for RecordedWall {
 
     fn now(&self) -> Duration {
         let live = || {
-            #[allow(clippy::disallowed_methods, reason = "the one clock has milliseconds, and a guest may want more")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the one clock has milliseconds, and a guest may want more"
+            )]
             let now = SystemTime::now();
             let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
             (since.as_secs(), since.subsec_nanos())

@@ -166,7 +166,8 @@ async fn a_container_that_ended_while_no_engine_ran_is_told_with_all_it_said() {
 async fn what_a_build_has_said_is_in_the_log_of_who_goes_on() {
     let whole = bench();
     let config = || json!({ "do": "build", "image": "made:1" });
-    let said = yuanli_docker::fake::BuildBehaviour::Succeeds { lines: vec!["Step 1".into(), "Step 2".into()] };
+    let said =
+        yuanli_docker::fake::BuildBehaviour::Succeeds { lines: vec!["Step 1".into(), "Step 2".into()] };
     whole.docker.script_builds(said.clone());
     let ended = whole.run_case(config(), Case { workspace: Some(folder(&whole)), ..case() }).await;
     let commits = whole.store.commits();
@@ -192,6 +193,7 @@ async fn server() -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let count = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
+    #[allow(clippy::disallowed_methods, reason = "it ends with the test")]
     tokio::task::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -200,8 +202,10 @@ async fn server() -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
                 assert!(stream.read_buf(&mut request).await.unwrap() > 0);
             }
             let body = (counted.fetch_add(1, Ordering::SeqCst) + 1).to_string();
-            let answer =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -246,7 +250,11 @@ async fn a_request_that_may_have_arrived_is_not_sent_again() {
             }
             Err(kind) => {
                 let failure = second.failure();
-                assert_eq!((failure.kind.as_str(), &failure.class), (kind, &FailureClass::Interrupted), "{at}");
+                assert_eq!(
+                    (failure.kind.as_str(), &failure.class),
+                    (kind, &FailureClass::Interrupted),
+                    "{at}"
+                );
                 assert!(failure.message.contains("yuanli:http/http@0.1.0#send("), "{}", failure.message);
                 assert!(count.load(Ordering::SeqCst) <= 1, "{at}");
             }

@@ -172,9 +172,7 @@ async fn what_follows_from_a_secret_that_has_changed_is_told_as_such() {
         ("nondeterministic-plugin", &FailureClass::Interrupted)
     );
     assert!(
-        failure
-            .message
-            .contains("before that it called yuanli:secrets-reveal/secrets-reveal@0.1.0#reveal"),
+        failure.message.contains("before that it called yuanli:secrets-reveal/secrets-reveal@0.1.0#reveal"),
         "{}",
         failure.message
     );

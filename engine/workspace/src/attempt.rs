@@ -17,6 +17,7 @@ use yuanli_ports::workspaces::WorkspaceError;
 use crate::depot::Depot;
 use crate::materialise::{Made, materialise};
 use crate::survey::Survey;
+use crate::sync::{self, Moment};
 use crate::{Beginning, Manifests, blocking, fault, removal};
 
 /// A workspace whose folder is a plain one.
@@ -37,6 +38,8 @@ struct Inner {
     depot: Depot,
     manifests: Arc<Manifests>,
     phase: Mutex<Phase>,
+    /// Up to when what was written to the folder is known to be on the device; the beginning of time at first.
+    synced: Mutex<Moment>,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl FolderWorkspace {
         manifests: Arc<Manifests>,
     ) -> Self {
         let phase = Mutex::new(Phase::Untouched);
-        let inner = Arc::new(Inner { attempt, beginning, depot, manifests, phase });
+        let inner = Arc::new(Inner { attempt, beginning, depot, manifests, phase, synced: Mutex::default() });
         Self { inner, folder: OnceCell::new(), is_asked_for: AtomicBool::new(false) }
     }
 
@@ -146,7 +149,11 @@ impl Inner {
 
     fn sync(&self) -> Result<(), WorkspaceError> {
         let _phase = self.phase();
-        self.depot.sync()
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = sync::now(&self.depot.attempts()).map_err(fault::at("synced", ""))?;
+        sync::changed_below(&[self.folder()], *synced).map_err(fault::left("synced", ""))?;
+        *synced = now;
+        Ok(())
     }
 
     fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
@@ -156,9 +163,10 @@ impl Inner {
             Phase::Untouched => self.keep(Arc::clone(&self.beginning.manifest))?,
             // Open -> Published: the folder may hold anything now.
             Phase::Open(made) => {
+                let begin = sync::now(&self.depot.attempts()).map_err(fault::at("kept", ""))?;
                 let left = self.survey(made)?;
                 let published = self.keep(Arc::new(left))?;
-                self.depot.sync()?;
+                self.depot.sync(begin)?;
                 published
             }
             Phase::Published(published) => return Ok(*published),

@@ -15,6 +15,7 @@ use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Digest};
 use yuanli_ports::workspaces::WorkspaceError;
 
+use crate::sync::{self, Moment};
 use crate::{fault, record};
 
 /// Nobody writes what is kept, whatever a guest or a person does with a copy of it.
@@ -109,14 +110,10 @@ impl Depot {
         Ok((content, size))
     }
 
-    /// Brings everything of the file system that the run lies in to the device: what a container has written cannot be told
-    /// file by file.
-    pub(crate) fn sync(&self) -> Result<(), WorkspaceError> {
-        let folder = match File::open(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            opened => opened.map_err(fault::at("synced", ""))?,
-        };
-        rustix::fs::syncfs(&folder).map_err(io::Error::from).map_err(fault::at("synced", ""))
+    /// Brings what was kept since a moment to the device.
+    pub(crate) fn sync(&self, since: Moment) -> Result<(), WorkspaceError> {
+        let kept = [self.blobs(), self.path.join("manifests")];
+        sync::changed_below(&kept, since).map_err(fault::at("synced", ""))
     }
 
     fn blobs(&self) -> PathBuf {

@@ -14,6 +14,7 @@ mod materialise;
 mod record;
 mod removal;
 mod survey;
+mod sync;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -92,8 +93,7 @@ impl Workspaces for FileWorkspaces {
         let parts = self.load(attempt.run, &distinct(needs)).await?;
         let beginning = merge(&parts, workflow)?;
         let depot = self.depot(attempt.run);
-        let workspace =
-            FolderWorkspace::new(attempt.clone(), beginning, depot, Arc::clone(&self.manifests));
+        let workspace = FolderWorkspace::new(attempt.clone(), beginning, depot, Arc::clone(&self.manifests));
         if is_adopted {
             workspace.adopt().await?;
         }

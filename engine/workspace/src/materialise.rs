@@ -6,13 +6,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use yuanli_model::Digest;
 use yuanli_model::workspace::{Manifest, Node};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::depot::Depot;
-use crate::{fault, removal};
+use crate::{fault, removal, sync};
 
 /// The modes that files get; the engine keeps one bit of them.
 const PLAIN: u32 = 0o644;
@@ -83,18 +82,12 @@ fn fill(manifest: &Manifest, depot: &Depot, folder: &Path) -> Result<Made, Works
         }
     }
     if !stamps.is_empty() {
-        let end = clock(&depot.attempts()).map_err(fault::at("made", ""))?;
+        let end = sync::now(&depot.attempts()).map_err(fault::at("made", ""))?;
         // A change in the same tick of the file system's clock as the making would leave no trace. Files that were
         // made in the last tick are read again; whatever happens from now on has this time or a later one.
         stamps.retain(|_, stamp| stamp.changed < end);
     }
     Ok(Made { stamps })
-}
-
-/// What the file system takes for the present; its clock moves in steps of some milliseconds.
-fn clock(folder: &Path) -> io::Result<(i64, i64)> {
-    let metadata = NamedTempFile::new_in(folder)?.as_file().metadata()?;
-    Ok((metadata.ctime(), metadata.ctime_nsec()))
 }
 
 impl Writer<'_> {

@@ -315,7 +315,9 @@ impl Watch<'_> {
     fn interrupt(&mut self, interrupt: Interrupt) {
         if self.is_interrupted {
             self.screen.close();
-            output::note("left at once; containers may still run, and `yuanli runs resume` goes on with the run");
+            output::note(
+                "left at once; containers may still run, and `yuanli runs resume` goes on with the run",
+            );
             std::process::exit(130);
         }
         self.is_interrupted = true;

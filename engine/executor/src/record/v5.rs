@@ -52,8 +52,7 @@ impl Stored for Calls {
 }
 
 /// The streams, as they are numbered.
-const STREAMS: [Stream; 5] =
-    [Stream::Plugin, Stream::Stdout, Stream::Stderr, Stream::Build, Stream::Engine];
+const STREAMS: [Stream; 5] = [Stream::Plugin, Stream::Stdout, Stream::Stderr, Stream::Build, Stream::Engine];
 
 impl Call {
     /// A call whose value, where it is too long to stand in here, is in a blob.
@@ -93,7 +92,11 @@ impl Call {
     }
 
     /// The call with its number, and with what is in its blob.
-    pub(crate) fn into_port(self, index: u32, blob: Option<bytes::Bytes>) -> Result<journal::Recorded, Broken> {
+    pub(crate) fn into_port(
+        self,
+        index: u32,
+        blob: Option<bytes::Bytes>,
+    ) -> Result<journal::Recorded, Broken> {
         let Self { function, arguments, shown, at_ms, outcome } = self;
         let outcome = outcome.map(|outcome| outcome.into_port(blob)).transpose()?;
         let arguments = Digest::from_bytes(arguments);

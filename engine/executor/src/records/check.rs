@@ -73,7 +73,8 @@ impl Records {
             self.legible(&key::CALLS, |key, entry| Ok((key::parse_call(key)?.0, entry.clone()))).await?;
         for (key, (attempt, entry)) in found.read(calls).0 {
             if !is_running(&attempt) {
-                *left.entry(attempt).or_default() += envelope::open(&entry.value).map_or(1, |Calls(calls)| calls.len());
+                *left.entry(attempt).or_default() +=
+                    envelope::open(&entry.value).map_or(1, |Calls(calls)| calls.len());
                 batch.delete(key);
             } else if let Err(error) = envelope::open::<Calls>(&entry.value) {
                 found.findings.push(format!("attempt {attempt}: {error}"));
@@ -137,7 +138,8 @@ impl Records {
         batch: &mut Batch,
         found: &mut Found,
     ) -> Result<(), Error> {
-        let of_attempt = |key: &Key, entry: &Entry| Ok((key::parse_put(key)?, envelope::open::<Put>(&entry.value)));
+        let of_attempt =
+            |key: &Key, entry: &Entry| Ok((key::parse_put(key)?, envelope::open::<Put>(&entry.value)));
         for (key, (attempt, put)) in found.read(self.legible(&key::PUTS, of_attempt).await?).0 {
             if !is_run(attempt.run) {
                 found.mend(

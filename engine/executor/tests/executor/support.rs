@@ -54,7 +54,9 @@ pub(crate) enum Act {
     /// Writes a file and gives the names of all files that are there.
     Write(&'static str, &'static str),
     /// Records a call, writes a file, and waits for ever; begun again, gives what is there, and since when it runs.
-    Leave { records: bool },
+    Leave {
+        records: bool,
+    },
 }
 
 /// What a plugin does once it has kept something.

@@ -45,11 +45,8 @@ fn note(state: &mut State, _: &(String,), Opened { handle, what, .. }: Opened<To
     let (app, release, previous) = what;
     // Its name was an app's when it was deployed.
     if let Ok(app) = app.parse() {
-        let deployed = Deployed {
-            app,
-            release: ReleaseNumber(release),
-            previous: previous.map(ReleaseNumber),
-        };
+        let deployed =
+            Deployed { app, release: ReleaseNumber(release), previous: previous.map(ReleaseNumber) };
         state.rollouts.insert(handle, deployed);
     }
 }

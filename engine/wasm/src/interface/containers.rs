@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::watch;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::containers::{Container, Error, Exit, Request};
 use yuanli_model::Stream;

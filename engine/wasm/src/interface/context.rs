@@ -11,9 +11,7 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         .silent("current", |state: &mut State, (): ()| (current(state),))?
         .silent("deadline", |state: &mut State, (): ()| (deadline(state),))?
         .read_now("is-cancelled", |state: &mut State, (): ()| (state.attempt.cancel.is_cancelled(),))?
-        .silent("effect-key", |state: &mut State, (): ()| {
-            (state.next_operation().to_string(),)
-        })?;
+        .silent("effect-key", |state: &mut State, (): ()| (state.next_operation().to_string(),))?;
     Ok(())
 }
 

@@ -34,10 +34,7 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
 /// What a journal knows of a gray release: the app and the number.
 type Told = (String, u32);
 
-fn begin<'s>(
-    state: &'s mut State,
-    (document, plan): &'s (String, Plan),
-) -> Answer<'s, Result<Told, Error>> {
+fn begin<'s>(state: &'s mut State, (document, plan): &'s (String, Plan)) -> Answer<'s, Result<Told, Error>> {
     async move {
         if let Some((key, _)) = plan.options.first() {
             return Err(Error::Invalid(format!("this engine knows no option `{key}` of a gray release")));
@@ -46,10 +43,8 @@ fn begin<'s>(
             .map_err(|e| Error::Invalid(format!("the document is no JSON: {e}")))?;
         let app = state.outside.apps.parse(&document).map_err(of_port)?;
         let name = app.name.to_string();
-        let step = |step: &Step| GrayStep {
-            weight: step.weight,
-            duration: Duration::from_millis(step.duration_ms),
-        };
+        let step =
+            |step: &Step| GrayStep { weight: step.weight, duration: Duration::from_millis(step.duration_ms) };
         let plan = GrayPlan { steps: plan.steps.iter().map(step).collect(), has_analysis: plan.analysis };
         let release = state.outside.apps.begin_release(&state.asker(), app, plan).await.map_err(of_port)?;
         Ok((name, release.0))

@@ -25,24 +25,16 @@ const MAX_ENTRIES: usize = 100_000;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:workspace/workspace@0.1.0", declared)?
-        .read("read", |state, (path,): (String,)| {
-            on_files(state, move |dir| read(dir, &path))
-        })?
+        .read("read", |state, (path,): (String,)| on_files(state, move |dir| read(dir, &path)))?
         .effect("write", Policy::Files, |state, (path, content): (String, Vec<u8>)| {
             on_writable(state, move |dir| write(dir, &path, &content))
         })?
         .effect("remove", Policy::Files, |state, (path,): (String,)| {
             on_writable(state, move |dir| remove(dir, &path))
         })?
-        .read("inspect", |state, (path,): (String,)| {
-            on_files(state, move |dir| inspect(dir, &path))
-        })?
-        .read("list", |state, (folder,): (String,)| {
-            on_files(state, move |dir| list(dir, &folder))
-        })?
-        .read("glob", |state, (pattern,): (String,)| {
-            on_files(state, move |dir| glob(dir, &pattern))
-        })?;
+        .read("inspect", |state, (path,): (String,)| on_files(state, move |dir| inspect(dir, &path)))?
+        .read("list", |state, (folder,): (String,)| on_files(state, move |dir| list(dir, &folder)))?
+        .read("glob", |state, (pattern,): (String,)| on_files(state, move |dir| glob(dir, &pattern)))?;
     Ok(())
 }
 

@@ -53,6 +53,9 @@ pub(crate) struct Calls {
     clock: Arc<dyn Clock>,
 }
 
+/// What a call has said in the log.
+type Said = Vec<(Stream, String)>;
+
 /// What is known of a call.
 pub(super) enum Met<R> {
     /// What it gave.
@@ -148,7 +151,7 @@ impl Calls {
         &mut self,
         call: Call,
         is_bare: bool,
-    ) -> Result<(Met<R>, Vec<(Stream, String)>), Broken> {
+    ) -> Result<(Met<R>, Said), Broken> {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
         }
@@ -286,8 +289,7 @@ impl Calls {
     /// The first of these are durable.
     pub(super) fn written(&mut self, count: usize) {
         self.unwritten.drain(..count);
-        self.unwritten_bytes =
-            self.unwritten.iter().map(|recorded| CALL_BYTES + length(recorded)).sum();
+        self.unwritten_bytes = self.unwritten.iter().map(|recorded| CALL_BYTES + length(recorded)).sum();
         self.has_reads = !self.unwritten.is_empty();
     }
 

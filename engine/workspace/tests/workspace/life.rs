@@ -116,7 +116,8 @@ async fn an_attempt_that_goes_on_and_had_no_folder_begins_with_what_it_needs() {
     write(&half, "b", "half of what was being made");
     let adopted = diamond.adopt("left", &[source]).await;
     let folder = adopted.folder().await.expect("a folder");
-    let names: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
     assert_eq!(names, ["a"]);
     assert_eq!(adopted.publish().await, Ok(Some(source)));
 }

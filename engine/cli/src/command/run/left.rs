@@ -15,7 +15,8 @@ use crate::view::{self, Screen};
 pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result<Exit> {
     if access::client(global).await?.is_some() {
         return Err(Misuse(
-            "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them".to_owned(),
+            "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them"
+                .to_owned(),
         )
         .into());
     }
@@ -31,8 +32,15 @@ pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result
         let screen = Screen::new(view::choose(global.json, arguments.verbose));
         let questions = Questions::new(arguments.approve.clone(), global.json);
         let interrupts = &mut interrupts;
-        let mut watch =
-            Watch { engine: &engine, run, screen, interrupts, changes: None, questions, is_interrupted: false };
+        let mut watch = Watch {
+            engine: &engine,
+            run,
+            screen,
+            interrupts,
+            changes: None,
+            questions,
+            is_interrupted: false,
+        };
         match watch.exit().await? {
             Exit::Done => {}
             other => exit = other,
