@@ -18,7 +18,7 @@ use crate::support::{Place, wait_until};
 
 /// A server that answers each path with what `answer` gives; it goes with the test.
 fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SocketAddr {
-    serve_with(answer, |stream| Some(stream))
+    serve_with(answer, Some)
 }
 
 /// The same over what `wrap` makes of a connection.

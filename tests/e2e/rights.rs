@@ -88,6 +88,27 @@ fn a_workspace_that_is_granted_to_be_read_is_not_written() {
 }
 
 #[test]
+fn artifacts_are_bounded_by_the_stage_and_by_the_engine() {
+    let place = place("limits: { artifacts: 2KiB }");
+    let put = |name: &str, bytes: u64| json!({ "call": "put-bytes", "name": name, "bytes": bytes });
+    let calls = json!({ "do": "calls", "calls": [put("a", 1_000), put("b", 1_000), put("c", 1_000)] });
+    let told = |limits: &str| {
+        let text = workflow("containers", &calls).replace("    with:", &format!("{limits}    with:"));
+        let run = place.yuanli(&["run", &place.write("w.yaml", text)]).expect(0, &[]);
+        let names = place.json(&["runs", "artifacts", run.out.trim()]);
+        (outputs(&place, &run)["told"].clone(), names["items"].as_array().unwrap().len())
+    };
+    let (engine, kept) = told("");
+    assert_eq!((&engine[0], &engine[1], kept), (&json!(1_000), &json!(1_000), 2));
+    let says =
+        "together it may put 2048, which is the most that the engine gives; whoever keeps it can change";
+    assert!(engine[2].to_string().contains(says), "{engine}");
+    let (stage, kept) = told("    limits: { artifacts: 1KiB }\n");
+    assert_eq!((&stage[0], kept), (&json!(1_000), 1));
+    assert!(stage[1].to_string().contains("may put 1024, as its stage says"), "{stage}");
+}
+
+#[test]
 fn a_component_that_is_tried_has_none_of_the_rights_of_the_plugin_in_whose_place_it_is() {
     let place = place("plugins: { command: { grants: { containers: { privileged: true } } } }");
     let file = place.write(

@@ -12,8 +12,9 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&config).expect("an engine that only compiles")
 });
 
-/// Reads the rights of a component and compiles it, as when a plugin is added. Must not panic.
+/// Reads what a component claims of itself and its rights, and compiles it, as when a plugin is added. Must not panic.
 pub fn component(bytes: &[u8]) {
+    let _ = crate::claim(bytes);
     if crate::inspect(bytes).is_ok() {
         // What it says is the only thing that is wanted of an error.
         let _ = Component::new(&ENGINE, bytes).map_err(|error| format!("{error:#}"));
