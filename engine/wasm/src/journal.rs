@@ -13,6 +13,7 @@ mod calls;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use yuanli_model::Digest;
+use yuanli_ports::blobs::MAX_BLOB_BYTES;
 use yuanli_ports::journal::{Call, JournalError, Outcome, Recorded, Staged, Value};
 
 use crate::argument::Arguments;
@@ -205,7 +206,9 @@ fn outcome_of(
     let is_effect = matches!(manner, Manner::Effect(_));
     let value = if manner == Manner::Secret || state.held.mask.is_in(&bytes) {
         Value::Withheld(None)
-    } else if !is_effect && (bytes.len() > MAX_READ_BYTES || !lock(&state.calls).has_room(bytes.len())) {
+    } else if bytes.len() > MAX_BLOB_BYTES
+        || !is_effect && (bytes.len() > MAX_READ_BYTES || !lock(&state.calls).has_room(bytes.len()))
+    {
         Value::Withheld(Some(Digest::of(&bytes)))
     } else {
         lock(&state.calls).count(bytes.len())?;

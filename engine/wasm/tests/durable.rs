@@ -276,3 +276,76 @@ async fn a_stage_that_changes_nothing_commits_nothing() {
         assert_eq!(bench.store.commits(), 0, "{config}");
     }
 }
+
+#[tokio::test]
+async fn no_journal_has_a_secret_in_it() {
+    let bench = bench();
+    let workspace = folder(&bench);
+    std::fs::write(workspace.join("token.txt"), "the token is s3cret-t0ken").unwrap();
+    let first = || Case { workspace: Some(workspace.clone()), ..case() };
+    let config = json!({ "do": "betray", "path": "token.txt", "key": { "secret": "token" } });
+    // The last commit is not done, so that all the others are still there.
+    assert!(until_death(&bench, config.clone(), first(), (2, true)).await.is_none());
+    let kept = bench.store.everything().await;
+    assert!(kept.windows(8).any(|bytes| bytes == b"betrayed"), "the file was read, and the state was set");
+    assert!(!kept.windows(12).any(|bytes| bytes == b"s3cret-t0ken"), "and nothing of the secret is kept");
+    let second = bench.run_case(config, again(&workspace)).await;
+    assert_eq!(second.outputs()["length"], 25);
+    // What was withheld is asked for again; one that has no secret in it has to be the same.
+    assert_eq!(second.outputs()["revealed"], 12);
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_be_kept_is_asked_for_again_and_has_to_be_the_same() {
+    for is_changed in [false, true] {
+        let bench = bench();
+        let workspace = folder(&bench);
+        let long = "x".repeat(3 * 1024 * 1024);
+        std::fs::write(workspace.join("long"), &long).unwrap();
+        let first = Case { workspace: Some(workspace.clone()), ..case() };
+        let config = json!({ "do": "betray", "path": "long", "key": { "secret": "token" } });
+        assert!(until_death(&bench, config.clone(), first, (2, true)).await.is_none());
+        assert!(bench.store.everything().await.len() < 1024 * 1024);
+        if is_changed {
+            std::fs::write(workspace.join("long"), format!("{long}y")).unwrap();
+        }
+        let second = bench.run_case(config, again(&workspace)).await;
+        if is_changed {
+            let failure = second.failure();
+            assert_eq!((failure.kind.as_str(), &failure.class), ("interrupted", &FailureClass::Interrupted));
+            assert!(failure.message.contains("#read(\"long\")"), "{}", failure.message);
+        } else {
+            assert_eq!(second.outputs()["length"], long.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_with_the_next_engine_reaches_what_is_there() {
+    let bench = bench();
+    let workspace = folder(&bench);
+    let first = Case { workspace: Some(workspace.clone()), ..case() };
+    let config = json!({ "do": "container", "image": "tool", "command": ["wait"], "wait": true });
+    assert!(until_death(&bench, config.clone(), first, (2, true)).await.is_none());
+    assert_eq!(bench.docker.containers(), [operation(1)]);
+    let cancel = yuanli_ports::Cancellation::new();
+    cancel.cancel();
+    let second = bench.run_case(config, Case { cancel, ..again(&workspace) }).await;
+    assert_eq!(second.failure().kind, "cancelled");
+    assert_eq!(bench.docker.containers(), Vec::<String>::new());
+    let stops = bench.docker.calls().iter().filter(|call| matches!(call, Call::Stop(..))).count();
+    assert_eq!(stops, 1, "it is asked to end before it is removed");
+}
+
+#[tokio::test]
+async fn an_attempt_that_cannot_be_begun_again_leaves_no_container() {
+    let bench = bench();
+    let workspace = folder(&bench);
+    let first = Case { workspace: Some(workspace.clone()), ..case() };
+    let config = json!({ "do": "container", "image": "tool", "command": ["wait"], "wait": true });
+    assert!(until_death(&bench, config.clone(), first, (2, true)).await.is_none());
+    // A secret of the run cannot be known any more, so that nothing can be masked.
+    let second = bench.run_case(config, Case { secrets: vec!["broken"], ..again(&workspace) }).await;
+    assert_eq!(second.failure().kind, "secrets");
+    assert_eq!(bench.docker.containers(), Vec::<String>::new());
+}

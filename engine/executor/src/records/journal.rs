@@ -24,6 +24,11 @@ use crate::record::{envelope, key};
 /// Longest value that stands in an entry, in bytes: small values are what stores are good at.
 const MAX_INLINE_BYTES: usize = 8 * 1024;
 
+/// Calls that are recorded together are several entries when they are longer than this, in bytes.
+const MAX_ENTRY_BYTES: usize = 64 * 1024;
+/// What an entry has of a call beside its texts: digests, times, lengths.
+const CALL_BYTES: usize = 80;
+
 /// See [`AttemptJournal`].
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -108,13 +113,16 @@ impl AttemptJournal for Journal {
     }
 
     async fn record(&self, calls: Vec<Recorded>, mut staged: Staged) -> Result<(), JournalError> {
-        if let Some(first) = calls.first() {
-            let first = first.call.index;
-            let mut stored = Vec::with_capacity(calls.len());
-            for recorded in &calls {
+        let mut rest = calls.as_slice();
+        while !rest.is_empty() {
+            let (together, others) = rest.split_at(fitting(rest));
+            rest = others;
+            let mut stored = Vec::with_capacity(together.len());
+            for recorded in together {
                 let blob = self.keep(recorded, &mut staged).await?;
                 stored.push(Call::of(recorded, blob));
             }
+            let first = together[0].call.index;
             staged.batch.put(key::call(&self.attempt, first), envelope::seal(&Calls(stored)));
             // Before the commit: one that nobody waits for any more can still be done.
             self.note(first);
@@ -127,6 +135,28 @@ impl AttemptJournal for Journal {
             other => JournalError::Unkept(other.to_string()),
         })
     }
+}
+
+/// How many of these calls, at least one, go into one entry: those that follow each other, and no more than fit.
+fn fitting(calls: &[Recorded]) -> usize {
+    let mut bytes = 0;
+    let fits = |(position, recorded): &(usize, &Recorded)| {
+        bytes += length(recorded);
+        let follows = recorded.call.index == calls[0].call.index + *position as u32;
+        *position == 0 || (follows && bytes <= MAX_ENTRY_BYTES)
+    };
+    calls.iter().enumerate().take_while(fits).count()
+}
+
+/// About how long a call is in an entry, in bytes.
+fn length(Recorded { call, outcome, .. }: &Recorded) -> usize {
+    let of_call = CALL_BYTES + call.function.len() + call.shown.len();
+    let Some(Outcome { value, lines }) = outcome else { return of_call };
+    let of_value = match value {
+        Value::Told(bytes) if bytes.len() <= MAX_INLINE_BYTES => bytes.len(),
+        Value::Told(_) | Value::Withheld(_) => 0,
+    };
+    of_call + of_value + lines.iter().map(|(_, line)| line.len()).sum::<usize>()
 }
 
 /// Takes the entries of an attempt away that begin with these calls.

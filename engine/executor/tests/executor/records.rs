@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use yuanli_executor::{Retention, StateOwner, Submission};
 use yuanli_model::workflow::Settings;
-use yuanli_model::{AttemptOutcome, Digest, Outcome, PluginReference, RunId, Section, Stage, Timestamp};
+use yuanli_model::{
+    AttemptId, AttemptOutcome, Digest, Outcome, PluginReference, RunId, Section, Stage, Stream, Timestamp,
+};
 use yuanli_ports::Store;
 use yuanli_ports::journal::{self, Call, Recorded, Staged, Value};
 use yuanli_ports::plugins::Attempt;
@@ -416,4 +418,36 @@ async fn two_who_change_the_same_thing_do_so_one_after_the_other() {
     assert_eq!(events(&bench).await, (1..=40).collect::<Vec<u64>>());
     assert_eq!(artifacts(&bench, run).await.len(), 40);
     assert_eq!(findings(&bench).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn calls_that_were_recorded_together_are_found_one_by_one_however_long_they_are() {
+    let bench = Bench::new(&[]);
+    let run = bench.start(&["a"]).await.unwrap();
+    let attempt = AttemptId { run, stage: "a".parse().unwrap(), instance: 0, attempt: 7 };
+    let workflow = bench.submission("w", &["a"]).definition.workflow.clone();
+    let journal = |is_again| bench.executor.records().of_attempt(&attempt, &workflow, is_again).0;
+    let call = |index: u32, length: usize| {
+        let (function, arguments) = ("f".to_owned(), Digest::of(&index.to_le_bytes()));
+        let call = Call { index, function, arguments, shown: String::new() };
+        let value = Value::Told(vec![index as u8; length].into());
+        let outcome = Some(journal::Outcome { value, lines: vec![(Stream::Build, format!("line {index}"))] });
+        Recorded { call, at: Timestamp::from_millis(index.into()), outcome }
+    };
+    // The first is intended, and known afterwards. One is so long that it is a blob.
+    let lengths =
+        [10, 8_000, 8_000, 100_000, 8_000, 8_000, 8_000, 8_000, 8_000, 8_000, 8_000, 8_000, 8_000, 5];
+    let calls: Vec<Recorded> = (1..).zip(lengths).map(|(index, length)| call(index, length)).collect();
+    let intended = Recorded { outcome: None, ..calls[0].clone() };
+    let writing = journal(false);
+    writing.record(vec![intended.clone()], Staged::default()).await.unwrap();
+    assert_eq!(journal(true).recorded(1).await, Ok(Some(intended)));
+    writing.record(calls.clone(), Staged::default()).await.unwrap();
+    let again = journal(true);
+    for (index, expected) in (1..).zip(calls) {
+        assert_eq!(again.recorded(index).await, Ok(Some(expected)), "{index}");
+    }
+    assert_eq!(again.recorded(15).await, Ok(None));
+    let entries = entries(&bench, [CALLS]).await.len();
+    assert!((2..5).contains(&entries), "{entries} entries");
 }

@@ -239,6 +239,12 @@ impl MortalStore {
         self.commits.store(0, Ordering::SeqCst);
     }
 
+    /// The values of all entries.
+    pub(crate) async fn everything(&self) -> Vec<u8> {
+        let entries = self.inner.scan(Range::prefix(&[], 10_000)).await.expect("a store in memory");
+        entries.into_iter().flat_map(|(_, entry)| entry.value.to_vec()).collect()
+    }
+
     pub(crate) async fn death(&self) {
         self.died.notified().await;
     }

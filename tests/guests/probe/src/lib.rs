@@ -121,7 +121,9 @@ enum Config {
     Waver { key: secrets::Handle },
     /// Reads the time, random numbers and the machine's clocks, runs a container, and gives what it was told.
     Recall { image: String, command: Vec<String> },
-    /// Puts the time into a file and posts it there.
+    /// Reads a file and a secret, and keeps that it has done so, twice.
+    Betray { path: String, key: secrets::Handle },
+    /// Posts something, and keeps the answer.
     Post { url: String, key: Option<String> },
     /// Lists what the stages before have left, with the text of each.
     Collect { into: Option<String> },
@@ -298,6 +300,13 @@ impl Stage for Probe {
                 events::emit("probe.flood", &json!(number)).map_err(|e| format!("{e:?}"))
             }),
             Config::Recall { image, command } => recall(&image, command)?,
+            Config::Betray { path, key } => {
+                let length = workspace::read(&path)?.len();
+                let revealed = secrets::reveal(&key.get()?)?.len();
+                state::set("betrayed", "once")?;
+                state::set("betrayed", "twice")?;
+                json!({ "length": length, "revealed": revealed })
+            }
             Config::Post { url, key } => post(&url, key)?,
             Config::Waver { key } => {
                 state::set("wavering", secrets::reveal(&key.get()?)?.len().to_string())?;
