@@ -139,3 +139,19 @@ fn shop_is_built_and_tested() {
         docker::run(&["image", "rm", &format!("{image}:{tag}")]);
     }
 }
+
+/// Tests beside a real database; nothing is left of either but the images.
+#[test]
+fn database_runs_beside_its_tests() {
+    let base = Command::new(examples().join("database/base")).output().unwrap();
+    assert!(base.status.success(), "{base:?}");
+    let place = Place::new();
+    let file = examples().join("database/database.yaml");
+    let said = ["service `db` is ready", "db | ", "4 tests passed beside their database"];
+    let ended = place.yuanli(&["run", file.to_str().unwrap()]).expect(0, &said);
+    let run = place.json(&["runs", "show", ended.out.trim()]);
+    let tests = run["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "tests").unwrap();
+    assert_eq!(tests["outputs"]["tests"]["passed"], 4);
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+    docker::run(&["image", "rm", "counter-tests:dev"]);
+}

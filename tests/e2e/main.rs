@@ -30,6 +30,7 @@ mod schedules;
 mod secrets;
 mod serve;
 mod served;
+mod services;
 mod support;
 mod terminal;
 mod tried;

@@ -78,3 +78,49 @@ fn without_a_login_it_is_whoever_uses_docker_here() {
     run(&path).expect(0, &["[push] succeeded"]);
     assert!(ask(&registry, "helped/tags/list").contains(r#""tags":["1"]"#));
 }
+
+/// What a stage of this plugin, whose image is at a registry, does there.
+#[test]
+fn an_image_that_is_not_there_is_fetched_as_the_stage_says() {
+    docker::make_image();
+    let (place, mut registry) = (Place::new(), Registry::with_users());
+    let name = registry.name("tool:1");
+    let stage = |pull: &str| {
+        format!(
+            "name: w\ninputs:\n  token: {{ type: secret, default: hidden }}\nstages:\n  it:\n    uses: command\n    with: {{ image: \"{name}\", \
+             command: [/bin/sh, -c, \":\"], {pull} }}\n"
+        )
+    };
+    let login = "login: { username: ci, password: \"${{ inputs.token }}\" }";
+    let push = format!(
+        "name: p\nstages:\n  it:\n    uses: push\n    with: {{ image: {}, to: \"{name}\" }}\n",
+        docker::IMAGE
+    );
+    let push = place.write("push.yaml", push);
+    // Who pushes is whoever uses Docker here: `ci:let-me-in`.
+    let auths = format!(r#"{{"auths": {{"{}": {{"auth": "Y2k6bGV0LW1lLWlu"}}}}}}"#, registry.address);
+    let settings = place.write("docker/config.json", auths);
+    let folder = std::path::Path::new(&settings).parent().unwrap().to_owned();
+    let run = |file: &str| {
+        let mut command = place.command(&["run", file, "--secret", "hidden=env:E2E_TOKEN"]);
+        command.env("E2E_TOKEN", PASSWORD).env("DOCKER_CONFIG", place.path("nobody"));
+        command
+    };
+    Ended::of(run(&push).env("DOCKER_CONFIG", &folder).output().unwrap()).expect(0, &[]);
+    let pull = |pull: &str| Ended::of(run(&place.write("w.yaml", stage(pull))).output().unwrap());
+
+    let is_there = || !docker::run(&["image", "ls", "-q", &name]).trim().is_empty();
+    assert!(!is_there(), "who has pushed it has taken the name along");
+    pull("pull: never").expect(1, &["is not on this engine"]);
+    pull("pull: missing").expect(1, &["is not on the engine", "as nobody"]);
+    pull(login).expect(0, &[&format!("fetched {name}"), "[it] succeeded"]);
+    assert!(is_there());
+    registry.kill();
+    // One that is there needs no registry.
+    pull(login).expect(0, &["[it] succeeded"]);
+    pull("pull: never").expect(0, &["[it] succeeded"]);
+    let refused = pull(&format!("pull: always, {login}")).expect(1, &["cannot be reached by Docker"]);
+    assert!(!refused.err.contains(PASSWORD), "{refused:?}");
+    docker::run(&["image", "rm", &name]);
+    pull(login).expect(1, &["is not on the engine", "cannot be reached by Docker"]);
+}

@@ -167,6 +167,16 @@ pub(crate) mod docker {
         run(&["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect()
     }
 
+    /// All that is left of an engine's runs: containers, running or not, networks, volumes.
+    pub(crate) fn left(engine: &str) -> Vec<String> {
+        let filter = format!("label=yuanli.engine={engine}");
+        let found = ["network", "volume"].map(|kind| run(&[kind, "ls", "-q", "--filter", &filter]));
+        containers(engine)
+            .into_iter()
+            .chain(found.iter().flat_map(|ids| ids.lines().map(str::to_owned)))
+            .collect()
+    }
+
     /// Makes [`IMAGE`] by a workflow, unless it is there.
     pub(crate) fn make_image() {
         if !run(&["images", "-q", IMAGE]).trim().is_empty() {

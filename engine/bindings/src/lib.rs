@@ -19,8 +19,8 @@ mod generated {
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
-                import yuanli:registries/registries@0.1.0;
-                import yuanli:containers/containers@0.1.1;
+                import yuanli:registries/registries@0.1.1;
+                import yuanli:containers/containers@0.1.2;
                 import yuanli:volumes/volumes@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
@@ -98,8 +98,8 @@ pub const INTERFACES: [&str; 20] = [
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.0",
     "yuanli:images/images@0.1.0",
-    "yuanli:registries/registries@0.1.0",
-    "yuanli:containers/containers@0.1.1",
+    "yuanli:registries/registries@0.1.1",
+    "yuanli:containers/containers@0.1.2",
     "yuanli:volumes/volumes@0.1.0",
     "yuanli:apps/apps@0.1.0",
     "yuanli:traffic/traffic@0.1.0",

@@ -90,6 +90,11 @@ impl Docker {
         &self.options.host
     }
 
+    /// Whether it is taken to be on this machine: one behind a network certainly is not.
+    pub(crate) fn is_local(&self) -> bool {
+        self.host().starts_with("unix://")
+    }
+
     /// The folder of the `docker` program's settings.
     pub(crate) fn settings(&self) -> Option<&Path> {
         self.options.settings.as_deref()

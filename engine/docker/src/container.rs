@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
 
 use crate::connection::{CALL_DEADLINE, Docker};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
@@ -42,10 +42,7 @@ const REMOVAL_POLL: Duration = Duration::from_millis(20);
 impl Containers for Docker {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         let container = self.create(request).await?;
-        let client = self.client().await?;
-        let started = self.call("start the container", client.start_container(&container.0, None)).await;
-        let Err(fault) = started else { return Ok(container) };
-        let error = refusal::explain(fault, &asked(request));
+        let Err(error) = self.start_created(request, &container).await else { return Ok(container) };
         if let Err(left) = self.remove_container(&container).await {
             tracing::warn!(container = container.0, %left, "a container that did not start is left");
         }
@@ -76,6 +73,11 @@ impl Containers for Docker {
         self.remove_container(container).await
     }
 
+    async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
+        check_id(container)?;
+        self.probe_once(container, probe).await
+    }
+
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
         self.remove_found(label::run_filter(engine, attempt), |_| true).await
     }
@@ -93,15 +95,18 @@ impl Containers for Docker {
 }
 
 impl Docker {
-    /// Removes the containers that a filter finds and whose labels are such.
+    /// Removes the containers that a filter finds and whose labels are such, and after them the networks.
     async fn remove_found(
         &self,
         filters: HashMap<String, Vec<String>>,
         is_meant: impl Fn(&HashMap<String, String>) -> bool,
     ) -> Result<u64, ContainerError> {
         let client = self.client().await?;
-        let options =
-            ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(filters.clone()),
+            ..ListContainersOptions::default()
+        };
         let found = self.call("list containers", client.list_containers(Some(options))).await?;
         let meant =
             found.into_iter().filter(|found| is_meant(found.labels.as_ref().unwrap_or(&HashMap::new())));
@@ -111,14 +116,27 @@ impl Docker {
         // One that cannot be removed must not keep the others: the first error is told after all were tried.
         let removed = results.iter().filter(|result| result.is_ok()).count();
         results.into_iter().collect::<Result<(), ContainerError>>()?;
+        self.remove_private(filters, &is_meant).await?;
         Ok(removed as u64)
     }
 
+    async fn start_created(
+        &self,
+        request: &ContainerRequest,
+        container: &ContainerId,
+    ) -> Result<(), ContainerError> {
+        self.let_out(request, container).await?;
+        let client = self.client().await?;
+        let started = self.call("start the container", client.start_container(&container.0, None)).await;
+        started.map_err(|fault| refusal::explain(fault, &asked(request)))
+    }
+
     async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
-        let body = request::create_body(request)?;
+        let mut body = request::create_body(request)?;
         for volume in request::volumes(request) {
             self.require_volume(request.operation.engine, volume).await?;
         }
+        self.join(request, &mut body).await?;
         let name = request.operation.to_string();
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let client = self.client().await?;

@@ -7,6 +7,7 @@
 //! it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at once with
 //! code 0 and no output, in a replica it runs.
 
+mod probe;
 mod registry;
 mod replica;
 mod volume;
@@ -18,7 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream, VolumeName};
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerRequest, Exit, Member, OnLine, Probe, Probed,
+};
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::{Cancellation, Containers, Images};
 
@@ -111,6 +114,8 @@ struct State {
     /// Digests of what was pushed, by full name.
     published: BTreeMap<String, String>,
     calls: Vec<Call>,
+    /// What probes of running containers find, by the image's name; those of others find them ready.
+    probes: HashMap<String, Probed>,
     /// Set while the engine is "down".
     outage: Option<String>,
 }
@@ -118,6 +123,8 @@ struct State {
 #[derive(Debug)]
 struct Container {
     operation: OperationId,
+    image: String,
+    member: Option<Member>,
     volumes: Vec<VolumeName>,
     lines: Vec<(Stream, String)>,
     exit: Option<Exit>,
@@ -276,10 +283,10 @@ impl Containers for FakeDocker {
             Some(Behaviour::RunsOutOfMemory { lines }) => (lines, exit(KILLED, true)),
             Some(Behaviour::FailsToStart(error)) => return Err(error),
         };
-        state.containers.insert(
-            name.clone(),
-            Container { operation: request.operation.clone(), volumes, lines, exit, is_created: false },
-        );
+        let (operation, member) = (request.operation.clone(), request.member.clone());
+        let image = full_name(&request.image);
+        let container = Container { operation, image, member, volumes, lines, exit, is_created: false };
+        state.containers.insert(name.clone(), container);
         Ok(ContainerId(name))
     }
 
@@ -331,6 +338,10 @@ impl Containers for FakeDocker {
         self.called(Some(Call::Remove(container.clone())))?.remove_container(&container.0);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    async fn probe(&self, container: &ContainerId, _: &Probe) -> Result<Probed, ContainerError> {
+        self.called(None)?.probed(container)
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

@@ -11,8 +11,8 @@ use crate::reference;
 /// The error for an image that is not there.
 pub(crate) fn missing(image: &str) -> ContainerError {
     ContainerError::NotFound(format!(
-        "image `{image}` is not on this engine; build it in an earlier stage or bring it with `docker load` or `docker \
-         pull`, nothing is pulled by itself"
+        "image `{image}` is not on this engine; build it in an earlier stage, bring it with `docker load` or `docker pull`, or \
+         let the stage fetch it (`pull: missing`)"
     ))
 }
 

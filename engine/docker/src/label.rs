@@ -32,11 +32,14 @@ pub const WORKFLOW: &str = "yuanli.workflow";
 
 /// All labels of what an operation makes.
 pub(crate) fn of(operation: &OperationId) -> HashMap<String, String> {
-    let mut labels: HashMap<String, String> = pairs(operation.engine, Some(&operation.attempt))
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
+    let mut labels = of_attempt(operation.engine, &operation.attempt);
     labels.insert(POSITION.to_owned(), operation.position.to_string());
     labels
+}
+
+/// All labels of what an attempt has once.
+pub(crate) fn of_attempt(engine: EngineId, attempt: &AttemptId) -> HashMap<String, String> {
+    pairs(engine, Some(attempt)).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// All labels of a replica.

@@ -5,7 +5,7 @@
 //! Everything that it creates carries the labels of [`label`] and is found again by them. Start reading in
 //! [`connection`], then `container` and `build`, or `replica`.
 //!
-//! Absent on purpose: BuildKit, `exec`, TLS and ssh to remote engines.
+//! Absent on purpose: BuildKit, TLS and ssh to remote engines.
 
 mod adoption;
 mod build;
@@ -18,6 +18,8 @@ mod ignore;
 mod image;
 pub mod label;
 mod output;
+mod private;
+mod probe;
 mod reference;
 mod refusal;
 mod registry;

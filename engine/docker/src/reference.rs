@@ -71,6 +71,12 @@ pub(crate) fn registry_name(name: &str) -> Result<RegistryName<'_>, ContainerErr
              `registry/name@sha256:…`, in lower case"
         )));
     };
+    if ID.is_match(name) && name.starts_with("sha256:") {
+        return Err(ContainerError::Invalid(format!(
+            "`{name}` is the id of an image, by which no registry knows it: build it in an earlier stage, bring it with `docker \
+             load`, or give its name at a registry"
+        )));
+    }
     let version = ["digest", "tag"].into_iter().find_map(|part| parts.as_ref()?.name(part));
     let repository = repository.as_str();
     let first = repository.split_once('/').map(|(first, _)| first);

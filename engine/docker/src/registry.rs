@@ -54,9 +54,9 @@ impl Registries for Docker {
     }
 
     async fn find(&self, image: &str, login: Option<&Login>) -> Result<String, RegistryError> {
-        let name = reference::registry_name(image).map_err(of_engine)?;
+        let name = reference::registry_name(image)?;
         let credentials = credentials::of(login, self.settings(), name.host).await?;
-        let client = self.client().await.map_err(of_engine)?;
+        let client = self.client().await?;
         let asked = client.inspect_registry_image(image, Some(credentials.for_docker(name.host)));
         match self.call("ask the registry", asked).await {
             Ok(found) => found.descriptor.digest.ok_or_else(|| {
@@ -65,7 +65,7 @@ impl Registries for Docker {
             Err(Fault::Refused { message, .. }) => {
                 Err(explain(&message, &format!("find `{image}`"), name.host, &credentials))
             }
-            Err(fault) => Err(of_engine(fault.into())),
+            Err(fault) => Err(ContainerError::from(fault).into()),
         }
     }
 }
@@ -89,10 +89,10 @@ impl Docker {
         login: Option<&Login>,
         progress: Progress<'_>,
     ) -> Result<String, RegistryError> {
-        let (repository, tag) = reference::parse_tag(image).map_err(of_engine)?;
-        let host = reference::registry_name(image).map_err(of_engine)?.host;
+        let (repository, tag) = reference::parse_tag(image)?;
+        let host = reference::registry_name(image)?.host;
         let credentials = credentials::of(login, self.settings(), host).await?;
-        let client = self.streaming().await.map_err(of_engine)?;
+        let client = self.streaming().await?;
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
         let mut records = client.push_image(repository, Some(options), Some(credentials.for_docker(host)));
         let (mut layers, mut digest) = (Layers::default(), None);
@@ -116,9 +116,9 @@ impl Docker {
         login: Option<&Login>,
         progress: Progress<'_>,
     ) -> Result<Pulled, RegistryError> {
-        let name = reference::registry_name(image).map_err(of_engine)?;
+        let name = reference::registry_name(image)?;
         let credentials = credentials::of(login, self.settings(), name.host).await?;
-        let client = self.streaming().await.map_err(of_engine)?;
+        let client = self.streaming().await?;
         let options = CreateImageOptions {
             from_image: Some(name.repository.to_owned()),
             tag: Some(name.version.to_owned()),
@@ -137,7 +137,7 @@ impl Docker {
             is_new |= status.contains(IS_NEW);
             progress(record.id.map_or_else(|| status.clone(), |id| format!("{id}: {status}")));
         }
-        let id = self.inspect_image(image).await.map_err(of_engine)?.id;
+        let id = self.inspect_image(image).await?.id;
         Ok(Pulled { id, digest, is_new })
     }
 
@@ -154,7 +154,7 @@ impl Docker {
             Error::DockerStreamError { error } => explain(error.trim(), &doing, host, credentials),
             error => match Fault::new(error, &doing, self.host()) {
                 Fault::Refused { message, .. } => explain(&message, &doing, host, credentials),
-                Fault::Other(error) => of_engine(error),
+                Fault::Other(error) => error.into(),
             },
         }
     }
@@ -243,18 +243,6 @@ fn without_names(message: &str, doing: &str, host: &str) -> String {
         let word = Regex::new(&format!("(^|[^A-Za-z0-9]){}($|[^A-Za-z0-9])", regex::escape(name)));
         word.map_or_else(|_| text.clone(), |word| word.replace_all(&text, "$1$2").into_owned())
     })
-}
-
-pub(crate) fn of_engine(error: ContainerError) -> RegistryError {
-    match error {
-        ContainerError::Unreachable(message) => RegistryError::Unreachable(message),
-        ContainerError::NotFound(message) => RegistryError::NotFound(message),
-        ContainerError::Invalid(message) | ContainerError::BuildFailed { message, .. } => {
-            RegistryError::Invalid(message)
-        }
-        ContainerError::Engine(message) => RegistryError::Failed(message),
-        ContainerError::Cancelled => RegistryError::Cancelled,
-    }
 }
 
 #[cfg(test)]

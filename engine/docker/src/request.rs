@@ -4,13 +4,17 @@
 //! that it is what the image's author tested. A program that installs no handler for SIGTERM therefore does not end
 //! by it, and is killed after the grace time of a stop.
 
+mod option;
+
 use std::collections::{HashMap, HashSet};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType,
 };
 use yuanli_model::{EngineId, VolumeName};
-use yuanli_ports::containers::{ContainerError, ContainerNetwork, ContainerRequest, Mount, MountSource};
+use yuanli_ports::containers::{
+    ContainerError, ContainerNetwork, ContainerRequest, Member, Mount, MountSource,
+};
 
 use crate::{label, reference, volume};
 
@@ -23,7 +27,10 @@ const UNLIMITED_LOG: &str = "1000p";
 /// Least memory that Docker gives a container.
 const MIN_MEMORY_BYTES: u64 = 6 * 1024 * 1024;
 
-/// What Docker is asked to create.
+/// Longest name of a host, a label of the domain name system.
+const MAX_HOST_NAME: usize = 63;
+
+/// What Docker is asked to create, as far as it is not in a network that has to be made first.
 pub(crate) fn create_body(request: &ContainerRequest) -> Result<ContainerCreateBody, ContainerError> {
     check(request)?;
     Ok(ContainerCreateBody {
@@ -35,7 +42,8 @@ pub(crate) fn create_body(request: &ContainerRequest) -> Result<ContainerCreateB
         working_dir: request.working_folder.clone(),
         user: request.user.clone(),
         labels: Some(label::of(&request.operation)),
-        host_config: Some(host_config(request)),
+        stop_signal: request.options.stop_signal.clone(),
+        host_config: Some(option::applied(request, host_config(request))),
         ..ContainerCreateBody::default()
     })
 }
@@ -50,8 +58,6 @@ fn host_config(request: &ContainerRequest) -> HostConfig {
             ContainerNetwork::Host => Some("host".to_owned()),
         },
         privileged: Some(request.is_privileged),
-        // A device that it makes in a folder of the engine would be one for the engine.
-        cap_drop: (!request.is_privileged).then(|| vec!["MKNOD".to_owned()]),
         mounts: Some(request.mounts.iter().map(|mount| mounted(request.operation.engine, mount)).collect()),
         ..limits(request.memory_bytes, request.cpu_millis)
     }
@@ -117,8 +123,36 @@ fn check(request: &ContainerRequest) -> Result<(), ContainerError> {
     reference::check(&request.image)?;
     check_environment(&request.environment)?;
     request.mounts.iter().try_for_each(check_mount)?;
-    check_targets(request.mounts.iter().map(|mount| mount.target.as_str()))?;
+    option::check(&request.options)?;
+    let mounts = request.mounts.iter().map(|mount| mount.target.as_str());
+    check_targets(mounts.chain(request.options.tmpfs.iter().map(|tmpfs| tmpfs.target.as_str())))?;
+    check_member(request)?;
     check_memory(request.memory_bytes)
+}
+
+/// A container in the network of the machine is in no other.
+fn check_member(request: &ContainerRequest) -> Result<(), ContainerError> {
+    let Some(Member { name }) = &request.member else { return Ok(()) };
+    if request.network == ContainerNetwork::Host {
+        return Err(ContainerError::Invalid(
+            "a container in the network of the machine cannot be in that of its attempt as well".to_owned(),
+        ));
+    }
+    match name {
+        Some(name) if !is_host_name(name) => Err(ContainerError::Invalid(format!(
+            "`{name}` is no name of a service: use 1 to {MAX_HOST_NAME} lower-case letters, digits and `-`, beginning with a \
+             letter"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() <= MAX_HOST_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(is_known)
 }
 
 fn check_mount(mount: &Mount) -> Result<(), ContainerError> {

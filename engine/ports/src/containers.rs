@@ -1,5 +1,8 @@
 //! Containers that run to their end.
 
+mod option;
+mod probe;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +11,8 @@ use async_trait::async_trait;
 use yuanli_model::{AttemptId, EngineId, OperationId, Stream, VolumeName};
 
 pub use crate::images::ContainerError;
+pub use option::{ContainerOptions, Member, Tmpfs, Ulimit};
+pub use probe::{Probe, Probed};
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub struct ContainerRequest {
     pub memory_bytes: Option<u64>,
     /// How many processors it may use, in thousandths.
     pub cpu_millis: Option<u32>,
+    /// What it is in the network of its attempt; not in it when absent. With [`ContainerNetwork::Own`] it is in both.
+    pub member: Option<Member>,
+    /// What else there is to say of it.
+    pub options: ContainerOptions,
 }
 
 /// Something of the outside in a container.
@@ -122,7 +131,14 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// See [`ContainerError`].
     async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError>;
 
-    /// Removes every container that this engine made, for one attempt or (`None`) for all; returns how many.
+    /// Asks once whether a container is ready.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; [`ContainerError::Invalid`] where it cannot be asked at all, which another try does not change.
+    async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError>;
+
+    /// Removes every container that this engine made for its runs, and the networks of their attempts, for one attempt or
+    /// (`None`) for all; returns how many containers.
     ///
     /// # Errors
     /// See [`ContainerError`].

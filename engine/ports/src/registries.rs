@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::Cancellation;
+use crate::images::ContainerError;
 use crate::secrets::SecretValue;
 
 /// Who somebody is at a registry.
@@ -56,6 +57,20 @@ pub enum RegistryError {
     /// It was asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl From<ContainerError> for RegistryError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Unreachable(message) => Self::Unreachable(message),
+            ContainerError::NotFound(message) => Self::NotFound(message),
+            ContainerError::Invalid(message) | ContainerError::BuildFailed { message, .. } => {
+                Self::Invalid(message)
+            }
+            ContainerError::Engine(message) => Self::Failed(message),
+            ContainerError::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// Pushes and pulls images. Without a login, whoever the engine's user is at the registry.

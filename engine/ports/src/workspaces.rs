@@ -74,6 +74,13 @@ pub trait AttemptWorkspace: Send + Sync + std::fmt::Debug {
     /// [`WorkspaceError::Io`].
     async fn sync(&self) -> Result<(), WorkspaceError>;
 
+    /// A folder beside it, made at the first call, for what the attempt needs and nobody is to find: it is empty when the
+    /// attempt begins for the first time, no part of the workspace, and goes with it. Links in it may point anywhere as well.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn aside(&self) -> Result<PathBuf, WorkspaceError>;
+
     /// Keeps what is in it now for the stages that need this one, so that it survives a power cut. `None` when it is empty
     /// and always was. The folder stays until it is discarded.
     ///

@@ -29,8 +29,6 @@ use crate::mask::Mask;
 use crate::secret::Held;
 use crate::ticker::TICK;
 
-/// How long a container of an attempt that was cut off has between its stop signal and its end by force.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long the last output of containers may take after they were stopped.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// How long an attempt that is begun again has at least: what ended in time while no engine ran is to be told as such.
@@ -188,7 +186,7 @@ impl Host {
         let containers = &self.outside.containers;
         let left = begun.take_containers();
         let running: Vec<_> = left.iter().filter(|container| !container.has_ended()).collect();
-        let stops = running.iter().map(|container| containers.stop(&container.id, STOP_GRACE));
+        let stops = running.iter().map(|container| containers.stop(&container.id, container.grace));
         for stopped in futures::future::join_all(stops).await {
             warn(lines, stopped);
         }
@@ -201,8 +199,10 @@ impl Host {
         {
             warn(lines, removed);
         }
-        if was_cut_off || begun.is_unsure.load(Ordering::Acquire) {
-            // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of.
+        let is_unsure = was_cut_off || begun.is_unsure.load(Ordering::Acquire);
+        if is_unsure || begun.has_network.load(Ordering::Acquire) {
+            // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of; a
+            // network goes after what is in it.
             warn(lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
         }
     }

@@ -83,6 +83,8 @@ pub(crate) struct Begun {
     pub(crate) has_containers: std::sync::atomic::AtomicBool,
     /// Whether a start failed so that there may be a container all the same.
     pub(crate) is_unsure: std::sync::atomic::AtomicBool,
+    /// Whether a container was to be in the network of the attempt, which is there then.
+    pub(crate) has_network: std::sync::atomic::AtomicBool,
     /// Gray releases that were begun.
     releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
@@ -102,6 +104,8 @@ pub(crate) struct Progress {
 pub(crate) struct Left {
     pub(crate) id: ContainerId,
     pub(crate) exit: containers::Ended,
+    /// How long it has between its stop signal and its end by force.
+    pub(crate) grace: Duration,
 }
 
 impl Left {

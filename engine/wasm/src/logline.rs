@@ -158,7 +158,13 @@ impl Lines {
 
     /// Where a container or a build writes the lines of one stream.
     pub(crate) fn channel(&self, stream: Stream) -> Channel {
-        Channel { lines: self.clone(), stream, is_cut: AtomicBool::new(false), said: None }
+        self.channel_of(stream, None)
+    }
+
+    /// The same for one of several, whose name its lines begin with.
+    pub(crate) fn channel_of(&self, stream: Stream, name: Option<&str>) -> Channel {
+        let prefix = name.map(|name| format!("{name} | ")).unwrap_or_default();
+        Channel { lines: self.clone(), stream, prefix, is_cut: AtomicBool::new(false), said: None }
     }
 
     /// The same for an effect, whose outcome is kept together with what it says.
@@ -180,13 +186,15 @@ fn cut(line: &str) -> &str {
 pub(crate) struct Channel {
     lines: Lines,
     stream: Stream,
+    /// What each line begins with in the log.
+    prefix: String,
     /// Whether the last line may have been the beginning of a longer one.
     is_cut: AtomicBool,
     said: Option<Said>,
 }
 
 impl Channel {
-    /// Writes a line, and returns what was written.
+    /// Writes a line, and returns what was written after the prefix.
     pub(crate) fn line(&self, text: &str) -> String {
         self.piece(text.as_bytes(), text.len() >= MAY_BE_CUT_BYTES)
     }
@@ -201,7 +209,7 @@ impl Channel {
             at: self.lines.now(),
             stream: self.stream,
             level: Level::Info,
-            text: text.clone(),
+            text: format!("{}{text}", self.prefix),
             fields: Vec::new(),
         });
         text

@@ -28,6 +28,8 @@ pub(crate) struct FolderWorkspace {
     folder: OnceCell<PathBuf>,
     /// Set before the folder is made: a stage that never asks for it costs no thread and no lock.
     is_asked_for: AtomicBool,
+    /// Set before there is anything aside.
+    has_aside: AtomicBool,
 }
 
 /// What the threads that work on it share.
@@ -63,7 +65,8 @@ impl FolderWorkspace {
     ) -> Self {
         let phase = Mutex::new(Phase::Untouched);
         let inner = Arc::new(Inner { attempt, beginning, depot, manifests, phase, synced: Mutex::default() });
-        Self { inner, folder: OnceCell::new(), is_asked_for: AtomicBool::new(false) }
+        let (is_asked_for, has_aside) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner, folder: OnceCell::new(), is_asked_for, has_aside }
     }
 
     /// Takes the folder that an engine before this one has made.
@@ -77,6 +80,16 @@ impl FolderWorkspace {
 
     fn is_asked_for(&self) -> bool {
         self.is_asked_for.load(Ordering::SeqCst)
+    }
+}
+
+impl FolderWorkspace {
+    /// What cannot be removed goes with the run.
+    async fn clear_aside(&self) {
+        if self.has_aside.load(Ordering::SeqCst) {
+            let path = self.inner.depot.aside(&self.inner.attempt);
+            let _ = blocking(move || removal::remove(&path)).await;
+        }
     }
 }
 
@@ -99,7 +112,14 @@ impl AttemptWorkspace for FolderWorkspace {
         blocking(move || inner.sync()).await
     }
 
+    async fn aside(&self) -> Result<PathBuf, WorkspaceError> {
+        self.has_aside.store(true, Ordering::SeqCst);
+        let path = self.inner.depot.aside(&self.inner.attempt);
+        blocking(move || std::fs::create_dir_all(&path).map(|()| path).map_err(fault::at("made", ""))).await
+    }
+
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
+        self.clear_aside().await;
         let beginning = &self.inner.beginning;
         if !self.is_asked_for() && (beginning.digest.is_some() || beginning.manifest.is_empty()) {
             return Ok(beginning.digest);
@@ -109,6 +129,7 @@ impl AttemptWorkspace for FolderWorkspace {
     }
 
     async fn discard(&self) -> Result<(), WorkspaceError> {
+        self.clear_aside().await;
         if !self.is_asked_for() {
             return Ok(());
         }

@@ -52,6 +52,11 @@ impl Depot {
         self.attempts().join(format!("{}.{}.{}", id.stage, id.instance, id.attempt))
     }
 
+    /// What an attempt has beside its folder.
+    pub(crate) fn aside(&self, id: &AttemptId) -> PathBuf {
+        self.path.join("aside").join(format!("{}.{}.{}", id.stage, id.instance, id.attempt))
+    }
+
     /// Where the content of a file lies.
     pub(crate) fn blob(&self, content: &Digest) -> PathBuf {
         self.blobs().join(content.hex())

@@ -10,8 +10,14 @@ struct Command;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// Name or id of the image. It has to be there: nothing is pulled.
+    /// Name or id of the image.
     image: String,
+    /// When the image is fetched: where it is `missing`, `always`, or `never`.
+    #[serde(default)]
+    pull: registries::Pull,
+    /// Who to be at the registry of the image: `{ username: ci, password: ${{ inputs.token }} }`, with an input of type
+    /// `secret`. Without, whoever the engine's user is there (`docker login`).
+    login: Option<registries::LoginConfig>,
     /// The command with its arguments; the image's own when empty.
     #[serde(default)]
     command: Vec<String>,
@@ -41,6 +47,13 @@ struct Config {
     /// Whether it has all rights on the machine, which has to be granted.
     #[serde(default)]
     privileged: bool,
+    /// What the container may use, and what it is not given.
+    #[serde(default)]
+    container: containers::Form,
+    /// What runs beside it by name, such as a database: each in a container of its own, reached by that name, ready before
+    /// the command begins, and gone with the stage.
+    #[serde(default)]
+    services: BTreeMap<String, services::ServiceConfig>,
     /// Exit codes that are no failure.
     #[serde(default = "zero")]
     success_codes: Vec<i64>,
@@ -91,14 +104,20 @@ impl Stage for Command {
     const NAME: &str = "command";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs a command in a container";
-    const CAPABILITIES: &[(&str, &str)] =
-        &[("containers", "to run the command"), ("volumes", "to make those that it has")];
+    const CAPABILITIES: &[(&str, &str)] = &[
+        ("containers", "to run the command"),
+        ("registries", "to fetch its image"),
+        ("secrets", "to log in where that is"),
+        ("volumes", "to make those that it has"),
+    ];
 
     type Config = Config;
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
+        registries::ensure(&config.image, config.pull, config.login.as_ref())?;
         let options = options(&config)?;
+        let services = services::Services::start(&config.services)?;
         let request = containers::Request {
             options,
             working_folder: Some(config.folder.unwrap_or_else(|| config.workspace.clone())),
@@ -110,22 +129,33 @@ impl Stage for Command {
             network: config.network == Network::Own(true),
             ..containers::request(&config.image, config.command)
         };
-        let container = containers::start(&containers::with_variables(request, config.env))?;
-        let exit = container.wait()?;
-        if exit.out_of_memory {
-            return Err(Failure::permanent("out-of-memory", "the container used more memory than it may")
-                .with("exit-code", exit.code.to_string()));
-        }
-        if !config.success_codes.contains(&exit.code) {
-            let last = container.tail(1).pop().map(|line| format!(": {line}")).unwrap_or_default();
-            return Err(Failure::permanent(
-                "exit-code",
-                format!("the command ended with exit code {}{last}", exit.code),
-            )
-            .with("exit-code", exit.code.to_string()));
-        }
-        Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms })
+        let request = containers::with_variables(services.beside(config.container.of(request)), config.env);
+        let container = containers::start(&request)?;
+        let ended = services.wait(&container);
+        services.stop();
+        judge(&ended?, &container, &config.success_codes)
     }
+}
+
+/// What it means how the command ended.
+fn judge(
+    exit: &containers::Exit,
+    container: &containers::Container,
+    success: &[i64],
+) -> Result<Outputs, Failure> {
+    let ending = containers::ending(exit);
+    if success.contains(&exit.code) && ending != containers::Ending::OutOfMemory {
+        if exit.out_of_memory {
+            log::warn("a process of the container was ended for using more memory than it may");
+        }
+        return Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms });
+    }
+    let last = container.tail(1).pop().map(|line| format!(": {line}")).unwrap_or_default();
+    let message = match ending {
+        containers::Ending::OutOfMemory => "the container used more memory than it may".to_owned(),
+        other => format!("the command {other}{last}"),
+    };
+    Err(Failure::permanent(ending.kind(), message).with("exit-code", exit.code.to_string()))
 }
 
 /// What the container has beyond an ordinary one. Its volumes are there afterwards.
@@ -217,16 +247,109 @@ mod tests {
     }
 
     #[test]
-    fn what_the_container_cannot_be_is_told_apart() {
+    fn signals_and_memory_are_told_apart() {
         let mut killed = Ran::with_code(137);
-        killed.exit.out_of_memory = true;
-        let failure = mock(killed).run::<Command>(json!({ "image": "tool:1" })).unwrap_err();
-        assert_eq!(failure.kind, "out-of-memory");
-        let failure = Mock::new().run::<Command>(json!({ "image": "none" })).unwrap_err();
+        let ended = |ran: &Ran| mock(ran.clone()).run::<Command>(json!({ "image": "tool:1" }));
+        let failure = ended(&killed).unwrap_err();
         assert_eq!(
             (failure.kind.as_str(), failure.message.as_str()),
-            ("not-found", "the mock has no image `none`")
+            ("signal", "the command was ended by signal 9 (KILL)")
         );
+        killed.exit.out_of_memory = true;
+        assert_eq!(ended(&killed).unwrap_err().kind, "out-of-memory");
+        // One of its processes was, and it went on without.
+        killed.exit.code = 0;
+        assert!(ended(&killed).is_ok());
+    }
+
+    #[test]
+    fn an_image_is_fetched_as_the_config_says() {
+        struct Registry(std::rc::Rc<std::cell::RefCell<Vec<String>>>);
+        impl yuanli_sdk::mock::Answers for Registry {
+            fn pull(
+                &mut self,
+                image: &str,
+                _: Option<&str>,
+                username: Option<&str>,
+            ) -> Result<registries::Pulled, registries::Error> {
+                self.0.borrow_mut().push(format!("{image} as {username:?}"));
+                match image {
+                    "far:1" => Err(registries::Error::Unreachable("the line is dead".to_owned())),
+                    _ => Ok(registries::Pulled {
+                        id: "sha256:id".to_owned(),
+                        digest: None,
+                        is_new: true,
+                        details: Vec::new(),
+                    }),
+                }
+            }
+        }
+        let run = |config: yuanli_sdk::serde_json::Value| {
+            let asked = std::rc::Rc::<std::cell::RefCell<Vec<String>>>::default();
+            let mut mock = mock(Ran::with_code(0));
+            mock.secret("token", "t0p").answering(Registry(asked.clone()));
+            let ended = mock.run::<Command>(config);
+            let asked = asked.borrow().clone();
+            (ended, asked)
+        };
+        let login = json!({ "username": "ci", "password": { "secret": "token" } });
+        let (ended, asked) = run(json!({ "image": "tool:1" }));
+        assert!(ended.is_ok() && asked.is_empty(), "one that is there is not fetched: {asked:?}");
+        let (ended, asked) = run(json!({ "image": "tool:1", "pull": "always", "login": login }));
+        assert!(ended.is_ok() && asked == ["tool:1 as Some(\"ci\")"], "{asked:?}");
+        let (ended, asked) = run(json!({ "image": "far:1" }));
+        let failure = ended.unwrap_err();
+        assert_eq!((&failure.class, asked.len()), (&FailureClass::Transient, 1));
+        assert_eq!(failure.message, "image `far:1` is not on the engine: the line is dead");
+        let (ended, asked) = run(json!({ "image": "far:1", "pull": "never" }));
+        assert!(ended.unwrap_err().message.contains("no image `far:1`") && asked.is_empty());
+    }
+
+    #[test]
+    fn services_are_ready_before_and_reached_by_their_names() {
+        let mut mock = mock(Ran::with_code(0));
+        mock.container("db:1", |_| Ok(Ran::serving(Ok(()))));
+        let services =
+            json!({ "db": { "image": "db:1", "ready": { "tcp": 5432 }, "env": { "MODE": "fast" } } });
+        let config = json!({ "image": "tool:1", "services": services, "container": { "pids": 9 } });
+        mock.run::<Command>(config).expect("it succeeds");
+        let [db, command] = mock.started() else { panic!("{:?}", mock.started()) };
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            (&db.image[..], &db.options[..], db.network),
+            ("db:1", &[option("service", "db"), option("stop-grace-ms", "0")][..], false)
+        );
+        assert_eq!(db.environment, [("MODE".to_owned(), "fast".to_owned())]);
+        assert_eq!(command.options, [option("pids", "9"), option("network", "attempt")]);
+    }
+
+    #[test]
+    fn a_service_that_is_not_ready_or_ends_fails_the_stage() {
+        let run = |service: Ran, ready: yuanli_sdk::serde_json::Value| {
+            let mut mock = mock(Ran::with_code(0));
+            mock.container("db:1", move |_| Ok(service.clone().saying(&["starting", "no space left"])));
+            let services = json!({ "db": { "image": "db:1", "ready": ready } });
+            let failed = mock.run::<Command>(json!({ "image": "tool:1", "services": services })).unwrap_err();
+            let commands = mock.started().iter().filter(|request| request.image == "tool:1").count();
+            assert_eq!(commands, 0, "the command does not begin");
+            (failed.kind, failed.message)
+        };
+        let late = run(Ran::serving(Err("nothing listens at port 1")), json!({ "tcp": 1, "timeout": "2s" }));
+        let message =
+            "service `db` was not ready after 2 s: nothing listens at port 1; it said last: no space left";
+        assert_eq!(late, ("service-not-ready".to_owned(), message.to_owned()));
+        let ended = run(Ran::with_code(3), json!({ "http": { "port": 80 } }));
+        let message = "service `db` ended with exit code 3 while it was needed; it said last: no space left";
+        assert_eq!(ended, ("service-ended".to_owned(), message.to_owned()));
+        let both = run(Ran::serving(Ok(())), json!({ "tcp": 1, "exec": ["x"] }));
+        assert_eq!(both.0, "invalid-config");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_config_is_said() {
+        let failure = Mock::new().run::<Command>(json!({ "image": "none" })).unwrap_err();
+        assert_eq!(failure.kind, "not-found");
+        assert!(failure.message.contains("image `none` is not on the engine"), "{}", failure.message);
         let failure = Mock::new().run::<Command>(json!({ "image": "x", "comand": [] })).unwrap_err();
         assert_eq!(failure.kind, "invalid-config");
         assert!(failure.message.contains("unknown field `comand`"), "{}", failure.message);

@@ -11,8 +11,14 @@ use crate::report::{self, Cases, Unreadable};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Name or id of the image that holds the tests. It has to be there: nothing is pulled.
+    /// Name or id of the image that holds the tests.
     pub(crate) image: String,
+    /// When the image is fetched: where it is `missing`, `always`, or `never`.
+    #[serde(default)]
+    pub(crate) pull: registries::Pull,
+    /// Who to be at the registry of the image: `{ username: ci, password: ${{ inputs.token }} }`, with an input of type
+    /// `secret`. Without, whoever the engine's user is there (`docker login`).
+    pub(crate) login: Option<registries::LoginConfig>,
     /// One command with its arguments; the image's own when empty.
     #[serde(default)]
     command: Vec<String>,
@@ -22,6 +28,16 @@ pub(crate) struct Config {
     /// Environment variables: texts, or secrets.
     #[serde(default)]
     env: BTreeMap<String, containers::Variable>,
+    /// What each container of tests may use, and what it is not given.
+    #[serde(default)]
+    container: containers::Form,
+    /// What runs beside the tests by name, such as a database: each in a container of its own, reached by that name, ready
+    /// before the tests begin, and gone with the stage.
+    #[serde(default)]
+    pub(crate) services: BTreeMap<String, services::ServiceConfig>,
+    /// Whether the tests reach more than their services.
+    #[serde(default)]
+    network: bool,
     /// Where the workspace appears in the containers; nowhere when absent, or at `/workspace` where there is something to
     /// report. Read-only, unless there is.
     workspace: Option<String>,
@@ -90,9 +106,10 @@ impl Config {
         let target = self.workspace.clone().or(writes.then(|| WORKSPACE.to_owned()));
         let request = containers::Request {
             workspace: target.map(|target| containers::WorkspaceMount { target, read_only: !writes }),
+            network: self.network,
             ..containers::request(&self.image, command)
         };
-        containers::with_variables(request, self.env.clone())
+        containers::with_variables(self.container.of(request), self.env.clone())
     }
 
     /// The container that runs tests again.

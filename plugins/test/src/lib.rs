@@ -10,10 +10,12 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use yuanli_sdk::prelude::*;
+use yuanli_sdk::services::Services;
 
 use config::Config;
 use coverage::Coverage;
 use report::{Cases, Outcome};
+use suite::Suite;
 use verdict::Verdict;
 
 struct Test;
@@ -61,25 +63,39 @@ impl Stage for Test {
     const NAME: &str = "test";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs tests in containers";
-    const CAPABILITIES: &[(&str, &str)] =
-        &[("containers", "to run the tests"), ("workspace", "to read their reports")];
+    const CAPABILITIES: &[(&str, &str)] = &[
+        ("containers", "to run the tests"),
+        ("registries", "to fetch their images"),
+        ("secrets", "to log in where they are"),
+        ("workspace", "to read their reports"),
+    ];
 
     type Config = Config;
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
         config.check()?;
+        registries::ensure(&config.image, config.pull, config.login.as_ref())?;
         config.remove_old()?;
-        let suites = suite::run(&config)?;
-        let mut verdict = Verdict::of(&config, &suites)?;
-        if let Some(rerun) = &config.rerun {
-            verdict.run_again(&config, rerun)?;
-        }
+        let services = Services::start(&config.services)?;
+        let tested = test(&config, &services);
+        services.stop();
+        let (suites, verdict) = tested?;
         verdict.judge(&suites)?;
         let coverage = config.coverage()?;
         let duration_ms = suites.into_iter().map(|suite| (suite.name, suite.exit.duration_ms)).collect();
         Ok(outputs(duration_ms, verdict, coverage))
     }
+}
+
+/// Runs the tests, and those that have failed again.
+fn test(config: &Config, services: &Services) -> Result<(Vec<Suite>, Verdict), Failure> {
+    let suites = suite::run(config, services)?;
+    let mut verdict = Verdict::of(config, &suites)?;
+    if let Some(rerun) = &config.rerun {
+        verdict.run_again(config, rerun, services)?;
+    }
+    Ok((suites, verdict))
 }
 
 fn outputs(duration_ms: BTreeMap<String, u64>, verdict: Verdict, coverage: Option<Coverage>) -> Outputs {

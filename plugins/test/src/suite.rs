@@ -1,6 +1,8 @@
 //! Running the commands.
 
+use yuanli_sdk::containers::Ending;
 use yuanli_sdk::prelude::*;
+use yuanli_sdk::services::Services;
 
 use crate::config::Config;
 
@@ -12,15 +14,15 @@ pub(crate) struct Suite {
     last: Option<String>,
 }
 
-/// Runs all of them at the same time.
-pub(crate) fn run(config: &Config) -> Result<Vec<Suite>, Failure> {
+/// Runs all of them at the same time, beside services that none of them may outlive.
+pub(crate) fn run(config: &Config, services: &Services) -> Result<Vec<Suite>, Failure> {
     let mut started = Vec::new();
     for (name, command) in config.suites() {
-        started.push((name, containers::start(&config.request(command))?));
+        started.push((name, containers::start(&services.beside(config.request(command)))?));
     }
     let mut ended = Vec::new();
     for (name, container) in started {
-        let exit = container.wait()?;
+        let exit = services.wait(&container)?;
         let last = container.tail(1).pop().filter(|line| !line.trim().is_empty());
         let suite = Suite { name, exit, last };
         match suite.why() {
@@ -35,17 +37,17 @@ pub(crate) fn run(config: &Config) -> Result<Vec<Suite>, Failure> {
 impl Suite {
     /// Why it has failed, if it has.
     pub(crate) fn why(&self) -> Option<String> {
-        match (&self.last, self.exit) {
-            (_, containers::Exit { code: 0, .. }) => None,
-            (_, exit) if exit.out_of_memory => Some("out of memory".to_owned()),
-            (Some(line), exit) => Some(format!("exit code {}: {}", exit.code, line.trim())),
-            (None, exit) => Some(format!("exit code {}", exit.code)),
-        }
+        let why = match containers::ending(&self.exit) {
+            Ending::Code(0) => return None,
+            Ending::OutOfMemory => return Some("out of memory".to_owned()),
+            Ending::Code(code) => format!("exit code {code}"),
+            signal @ Ending::Signal(_) => signal.to_string(),
+        };
+        Some(self.last.as_ref().map_or_else(|| why.clone(), |line| format!("{why}: {}", line.trim())))
     }
 
     /// Whether it ended by itself: then failed tests are what its exit code means.
     pub(crate) fn has_ended_itself(&self) -> bool {
-        const SIGNALS: i64 = 128;
-        !self.exit.out_of_memory && self.exit.code < SIGNALS
+        matches!(containers::ending(&self.exit), Ending::Code(_))
     }
 }

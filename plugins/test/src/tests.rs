@@ -98,10 +98,10 @@ fn what_passes_when_it_is_run_again_is_flaky() {
     assert!(ended.unwrap_err().message.contains("2 of 2 test suites failed"));
     // Half of a report does not hide why the suite ended.
     let (ended, _) = run(config(json!({})), &[(137, &[("reports/new.xml", "<testsuite>")])]);
-    assert!(ended.unwrap_err().message.contains("exit code 137"));
+    assert!(ended.unwrap_err().message.contains("signal 9 (KILL)"));
     // One that is killed has failed, whatever passes later.
     let (ended, _) = run(config(rerun), &[(137, failed), (0, passed)]);
-    assert!(ended.unwrap_err().message.contains("exit code 137"));
+    assert!(ended.unwrap_err().message.contains("signal 9 (KILL)"));
 }
 
 #[test]
@@ -142,4 +142,42 @@ fn without_reports_the_exit_codes_count() {
     assert_eq!(failure.message, "1 of 2 test suites failed: http (exit code 1)");
     assert_eq!(*ended.borrow(), ["h", "u"]);
     assert!(mock.started()[0].workspace.is_none());
+}
+
+#[test]
+fn tests_run_beside_their_services_and_again_beside_the_same() {
+    let mut mock = Mock::new();
+    let mut runs = vec![B_PASSED, ONE_FAILED];
+    mock.container("db", |_| Ok(Ran::serving(Ok(()))));
+    mock.container("shop", move |_| {
+        workspace::write("reports/new.xml", runs.pop().expect("no more containers"))
+            .expect("the mock takes it");
+        Ok(Ran::with_code(0))
+    });
+    let more = json!({
+        "services": { "db": { "image": "db", "ready": { "exec": ["ping"] } } },
+        "rerun": { "command": ["again"] },
+        "container": { "memory": "64MiB" },
+    });
+    let outputs = mock.run::<Test>(config(more)).expect("it succeeds");
+    assert_eq!(outputs["flaky"], json!(["b"]));
+    let [db, tests, again] = mock.started() else { panic!("{:?}", mock.started()) };
+    assert_eq!(db.options[0], ("service".to_owned(), "db".to_owned()));
+    for request in [tests, again] {
+        assert_eq!(request.memory_bytes, Some(64 << 20));
+        assert_eq!(request.options, [("network".to_owned(), "attempt".to_owned())]);
+    }
+}
+
+#[test]
+fn a_service_that_ends_beside_its_tests_is_why_they_fail() {
+    let mut mock = Mock::new();
+    mock.container("db", |_| Ok(Ran::with_code(1).saying(&["out of disk"])));
+    mock.container("shop", |_| Ok(Ran::serving(Ok(()))));
+    let more = json!({ "services": { "db": { "image": "db" } } });
+    let failure = mock.run::<Test>(config(more)).unwrap_err();
+    assert_eq!(
+        failure.message,
+        "service `db` ended with exit code 1 while it was needed; it said last: out of disk"
+    );
 }

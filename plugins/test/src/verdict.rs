@@ -2,6 +2,7 @@
 
 use yuanli_sdk::prelude::*;
 use yuanli_sdk::serde_json::json;
+use yuanli_sdk::services::Services;
 
 use crate::config::{Config, Rerun, missing};
 use crate::report::{Cases, Outcome};
@@ -52,7 +53,12 @@ impl Verdict {
     }
 
     /// Runs failed tests again, and takes those that pass for flaky.
-    pub(crate) fn run_again(&mut self, config: &Config, rerun: &Rerun) -> Result<(), Failure> {
+    pub(crate) fn run_again(
+        &mut self,
+        config: &Config,
+        rerun: &Rerun,
+        services: &Services,
+    ) -> Result<(), Failure> {
         for time in 1..=rerun.times {
             let failed = self.failed();
             if failed.is_empty() {
@@ -65,8 +71,8 @@ impl Verdict {
                 log::warn(format!("{count} failed tests are too many to be run again by their names"));
                 return Ok(());
             }
-            let run = || containers::start(&config.rerun(rerun, &failed))?.wait();
-            let ended = log::group(&title, run).map_err(Failure::from);
+            let run = || services.wait(&containers::start(&services.beside(config.rerun(rerun, &failed)))?);
+            let ended = log::group(&title, run);
             // Whatever becomes of it, that tests have failed is what this stage is to say.
             let again = match ended.and_then(|exit| Ok((exit, config.cases()?))) {
                 Ok((_, Some(again))) => again,

@@ -1,5 +1,8 @@
 //! Containers that run to their end.
 
+mod ending;
+mod form;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -7,7 +10,9 @@ use crate::failure::Failure;
 use crate::host::containers as host;
 use crate::secrets::Handle;
 
-pub use host::{Container, Error, Exit, Request, WorkspaceMount};
+pub use ending::{Ending, ending};
+pub use form::Form;
+pub use host::{Container, Error, Exit, Probe, Readiness, Request, WorkspaceMount};
 
 /// Creates and starts a container; several may run at once.
 ///
@@ -15,6 +20,14 @@ pub use host::{Container, Error, Exit, Request, WorkspaceMount};
 /// See [`Error`].
 pub fn start(request: &Request) -> Result<Container, Error> {
     host::start(request)
+}
+
+/// Waits until one of these has ended, and gives its place: the first, where several have.
+///
+/// # Errors
+/// See [`Error`].
+pub fn wait_any(containers: &[&Container]) -> Result<usize, Error> {
+    host::wait_any(containers).map(|place| place as usize)
 }
 
 /// The value of an environment variable, as a config has it: a text, or the handle of a secret.
@@ -44,8 +57,8 @@ pub fn with_variables(
     request
 }
 
-/// What a container is to have beyond an ordinary one. All but volumes reach the machine, and have to be granted for
-/// themselves.
+/// What a container is to have beyond an ordinary one. Folders of the machine, its network and all its rights have to be
+/// granted for themselves.
 ///
 /// ```
 /// use yuanli_sdk::containers::{self, Access, Extras};
@@ -91,6 +104,18 @@ impl Extras {
     #[must_use]
     pub fn privileged(self) -> Self {
         self.with("privileged", "true".to_owned())
+    }
+
+    /// In the network of the attempt, under this name, which its lines in the log begin with.
+    #[must_use]
+    pub fn service(self, name: &str) -> Self {
+        self.with("service", name.to_owned())
+    }
+
+    /// In the network of the attempt, where it reaches services.
+    #[must_use]
+    pub fn attempt_network(self) -> Self {
+        self.with("network", "attempt".to_owned())
     }
 
     /// The request with these beside what it has.

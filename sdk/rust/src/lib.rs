@@ -58,6 +58,8 @@ pub mod mock;
 pub mod random;
 pub mod registries;
 pub mod secrets;
+pub mod services;
+pub mod size;
 pub mod source;
 pub mod stage;
 pub mod state;
@@ -95,6 +97,7 @@ mod host {
 use mock::host;
 
 pub use failure::{Failure, FailureClass};
+pub use size::Size;
 pub use stage::{Limits, Stage};
 pub use timespan::Timespan;
 
@@ -108,7 +111,7 @@ pub mod prelude {
     pub use crate::timespan::Timespan;
     pub use crate::{
         apps, artifacts, backups, clock, containers, context, events, http, images, log, metrics, random,
-        registries, secrets, source, state, traffic, volumes, workspace,
+        registries, secrets, services, source, state, traffic, volumes, workspace,
     };
 }
 
@@ -141,8 +144,8 @@ pub mod bindings {
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.0;
                 import yuanli:images/images@0.1.0;
-                import yuanli:registries/registries@0.1.0;
-                import yuanli:containers/containers@0.1.1;
+                import yuanli:registries/registries@0.1.1;
+                import yuanli:containers/containers@0.1.2;
                 import yuanli:volumes/volumes@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;

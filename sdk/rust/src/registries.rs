@@ -38,6 +38,43 @@ impl LoginConfig {
     }
 }
 
+/// When an image is fetched before a container of it is started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pull {
+    /// When the engine has none of that name.
+    #[default]
+    Missing,
+    /// Each time, so that a tag stands for what the registry has; layers that are there are not fetched again.
+    Always,
+    /// Never: it has to be there.
+    Never,
+}
+
+/// Sees to it that the engine has an image. Without a login it is fetched as whoever the engine's user is at the registry.
+///
+/// # Errors
+/// Why it cannot be had. [`Pull::Never`] asks nothing, and fails nothing.
+pub fn ensure(image: &str, pull: Pull, login: Option<&LoginConfig>) -> Result<(), Failure> {
+    let (options, why): (&[(String, String)], _) = match pull {
+        Pull::Never => return Ok(()),
+        Pull::Missing => (&[("when".to_owned(), "missing".to_owned())], "is not on the engine"),
+        Pull::Always => (&[], "is to be fetched each time"),
+    };
+    let login = login.map(LoginConfig::get).transpose()?;
+    let (username, password) = parts(login.as_ref());
+    match host::pull(image, username, password, options) {
+        Ok(pulled) if pulled.is_new => crate::log::info(format!("fetched {image}")),
+        Ok(_) => {}
+        Err(error) => {
+            let mut failure = Failure::from(error);
+            failure.message = format!("image `{image}` {why}: {}", failure.message);
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
 /// Pushes an image of the engine under its name. Without a login, as whoever the engine's user is at the registry.
 ///
 /// # Errors

@@ -54,6 +54,10 @@ impl AttemptWorkspace for NoWorkspace {
         Ok(())
     }
 
+    async fn aside(&self) -> Result<PathBuf, WorkspaceError> {
+        Ok(PathBuf::from("."))
+    }
+
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
     }

@@ -7,12 +7,12 @@ use yuanli_ports::registries::{Login, Pulled, RegistryError};
 use yuanli_ports::{Cancellation, Registries};
 
 use super::{FakeDocker, State, full_name};
-use crate::{reference, registry};
+use crate::reference;
 
 impl State {
     /// The digest that a name with a tag or a digest stands for.
     fn published(&self, image: &str) -> Result<String, RegistryError> {
-        let name = reference::registry_name(image).map_err(registry::of_engine)?;
+        let name = reference::registry_name(image)?;
         let digest = self.published.get(&full_name(image)).or_else(|| {
             let of_repository =
                 |key: &&String| key.rsplit_once(':').is_some_and(|(of, _)| of == name.repository);
@@ -43,9 +43,9 @@ impl Registries for FakeDocker {
         if cancel.is_cancelled() {
             return Err(RegistryError::Cancelled);
         }
-        let mut state = self.called(None).map_err(registry::of_engine)?;
-        reference::parse_tag(image).map_err(registry::of_engine)?;
-        let id = state.image(image).map_err(registry::of_engine)?.id.clone();
+        let mut state = self.called(None)?;
+        reference::parse_tag(image)?;
+        let id = state.image(image)?.id.clone();
         let digest = digest_of(&id);
         state.published.insert(full_name(image), digest.clone());
         drop(state);
@@ -64,7 +64,7 @@ impl Registries for FakeDocker {
         if cancel.is_cancelled() {
             return Err(RegistryError::Cancelled);
         }
-        let mut state = self.called(None).map_err(registry::of_engine)?;
+        let mut state = self.called(None)?;
         let digest = state.published(image)?;
         let found = state.images.values().find(|found| digest_of(&found.id) == digest).cloned();
         let is_new = found.is_none();
@@ -81,6 +81,6 @@ impl Registries for FakeDocker {
     }
 
     async fn find(&self, image: &str, _: Option<&Login>) -> Result<String, RegistryError> {
-        self.called(None).map_err(registry::of_engine)?.published(image)
+        self.called(None)?.published(image)
     }
 }

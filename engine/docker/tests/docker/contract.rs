@@ -7,7 +7,8 @@ use yuanli_docker::Docker;
 use yuanli_docker::fake::{Behaviour, FakeDocker};
 use yuanli_model::{AttemptId, EngineId, Stream, VolumeName, WorkflowName};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Exit, Mount, MountSource,
+    ContainerError, ContainerId, ContainerNetwork, ContainerOptions, ContainerRequest, Exit, Member, Mount,
+    MountSource, Probe, Probed, Tmpfs,
 };
 use yuanli_ports::volumes::FoundVolume;
 use yuanli_ports::{Cancellation, Containers, Images, Replicas, Volumes};
@@ -104,6 +105,8 @@ async fn check(subject: &dyn Subject) {
     stopping_and_removing_can_be_repeated(subject, engine).await;
     everything_of_an_attempt_is_removed_and_no_more(subject, engine).await;
     containers_can_be_more_than_ordinary(subject, engine).await;
+    a_service_is_ready_until_it_ends(subject, engine).await;
+    what_a_container_cannot_be_is_refused(subject, engine).await;
     volumes_are_mounted_and_outlive_their_containers(subject, engine).await;
     images_are_named_and_unnamed(subject).await;
     builds_can_be_refused_and_cancelled(subject).await;
@@ -237,6 +240,53 @@ async fn containers_can_be_more_than_ordinary(subject: &dyn Subject, engine: Eng
         ContainerRequest { mounts: vec![mount("/a"), mount("/a/")], ..request(subject, engine, &ended) };
     let refused = subject.containers().start(&twice).await;
     assert!(matches!(&refused, Err(ContainerError::Invalid(text)) if text.contains("`/a/`")), "{refused:?}");
+}
+
+async fn a_service_is_ready_until_it_ends(subject: &dyn Subject, engine: EngineId) {
+    let containers = subject.containers();
+    let member = Some(Member { name: Some("db".to_owned()) });
+    let running = Behaviour::RunsUntilStopped { lines: Vec::new() };
+    let service = containers.start(&ContainerRequest { member, ..request(subject, engine, &running) }).await;
+    let service = service.expect("a service");
+    let probe = Probe::Command(["sh", "-c", ":"].map(str::to_owned).to_vec());
+    assert_eq!(containers.probe(&service, &probe).await, Ok(Probed::Ready));
+    containers.stop(&service, Duration::ZERO).await.expect("stopped");
+    let exit = Exit { code: 137, is_out_of_memory: false };
+    assert_eq!(containers.probe(&service, &probe).await, Ok(Probed::Ended(exit)));
+    assert_eq!(containers.remove_all(engine, None).await, Ok(1));
+    let gone = containers.probe(&service, &probe).await;
+    assert!(matches!(gone, Err(ContainerError::NotFound(_))), "{gone:?}");
+}
+
+async fn what_a_container_cannot_be_is_refused(subject: &dyn Subject, engine: EngineId) {
+    let ended = Behaviour::Ends { lines: Vec::new(), code: 0 };
+    let ordinary = || request(subject, engine, &ended);
+    let named = |name: &str| Some(Member { name: Some(name.to_owned()) });
+    let tmpfs = |targets: &[&str]| ContainerOptions {
+        tmpfs: targets
+            .iter()
+            .map(|target| Tmpfs { target: (*target).to_owned(), size_bytes: None })
+            .collect(),
+        ..ContainerOptions::default()
+    };
+    for (request, says) in [
+        (
+            ContainerRequest { member: named("Data_Base"), ..ordinary() },
+            "`Data_Base` is no name of a service",
+        ),
+        (ContainerRequest { member: named(""), ..ordinary() }, "is no name of a service"),
+        (
+            ContainerRequest { member: named("db"), network: ContainerNetwork::Host, ..ordinary() },
+            "network of the machine cannot be in that of its attempt",
+        ),
+        (ContainerRequest { options: tmpfs(&["tmp"]), ..ordinary() }, "`tmp`"),
+        (ContainerRequest { options: tmpfs(&["/"]), ..ordinary() }, "`/`"),
+        (ContainerRequest { options: tmpfs(&["/a", "/a/"]), ..ordinary() }, "two things are to be mounted"),
+    ] {
+        let refused = subject.containers().start(&request).await;
+        assert!(matches!(&refused, Err(ContainerError::Invalid(text)) if text.contains(says)), "{refused:?}");
+    }
+    assert_eq!(subject.containers().remove_all(engine, None).await, Ok(0));
 }
 
 async fn volumes_are_mounted_and_outlive_their_containers(subject: &dyn Subject, engine: EngineId) {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests and measurements meet the real clock and runtime")]
 
+mod bound;
 mod build;
 mod contract;
 mod proxy;
@@ -12,4 +13,5 @@ mod registry;
 mod replica;
 mod replica_contract;
 mod run;
+mod service;
 mod support;

@@ -15,7 +15,9 @@ use futures::FutureExt;
 use tokio::sync::OnceCell;
 use yuanli_docker::{Docker, Options, label};
 use yuanli_model::{AttemptId, EngineId, OperationId, RunId, Stream};
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Exit};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerNetwork, ContainerOptions, ContainerRequest, Exit,
+};
 use yuanli_ports::images::BuildRequest;
 use yuanli_ports::{Cancellation, Containers, Images};
 
@@ -24,8 +26,8 @@ pub(crate) const BUSYBOX: &str = "yuanli-test-busybox:latest";
 
 /// Commands that the image has; links to busybox.
 const APPLETS: &[&str] = &[
-    "sh", "cat", "echo", "find", "id", "ip", "ls", "seq", "sleep", "stat", "touch", "env", "head", "tr",
-    "yes",
+    "sh", "cat", "echo", "find", "httpd", "id", "ip", "ls", "mkdir", "nc", "seq", "sleep", "stat", "touch",
+    "env", "head", "tr", "wget", "yes",
 ];
 
 /// Where Debian puts busybox.
@@ -211,6 +213,8 @@ pub(crate) fn request(engine: EngineId, image: &str, command: &[&str]) -> Contai
         is_privileged: false,
         memory_bytes: None,
         cpu_millis: None,
+        member: None,
+        options: ContainerOptions::default(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `yuanli:containers`: containers that run to their end.
 
+mod handed;
 mod option;
+mod readiness;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -31,38 +33,53 @@ pub(crate) const START: (&str, &str) = ("yuanli:containers/containers", "start")
 /// How a container ended, once it has and all its output is in the log.
 pub(crate) type Ended = watch::Receiver<Option<Result<Exit, Error>>>;
 
+/// How long a container of an attempt that was cut off has between its stop signal and its end by force, where its request
+/// does not say it.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// A container that was started.
 #[derive(Debug)]
 pub(crate) struct Running {
     id: ContainerId,
     exit: Ended,
     tail: Arc<Mutex<VecDeque<String>>>,
-    /// Whether it can write to the workspace.
-    is_writer: bool,
+    /// What a journal knows of it.
+    known: Started,
 }
 
 /// What a journal knows of a container that was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Started {
     id: String,
+    /// Whether it can write to the workspace.
     is_writer: bool,
+    /// Whether it is in the network of the attempt, and what it is called there.
+    is_member: bool,
+    service: Option<String>,
+    grace: Duration,
+    /// The files that it hands over.
+    files: handed::Files,
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:containers/containers@0.1.1", declared)?
+    Interface::open(linker, "yuanli:containers/containers@0.1.2", declared)?
         .resource::<Container>("container")?
         .opens::<_, Container, _, _>("start", (Class::Effect, Some(Policy::Adopt)), start, note)?
         .read("[method]container.wait", wait)?
         .read_now("[method]container.tail", tail)?
-        .effect("[method]container.stop", Policy::Redo, stop)?;
+        .effect("[method]container.stop", Policy::Redo, stop)?
+        .read("[method]container.wait-ready", readiness::wait_ready)?
+        .read("[method]container.read-file", handed::read_file)?
+        .read("wait-any", readiness::wait_any)?;
     Ok(())
 }
 
 fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Result<Started, Error>> {
     async move {
         let is_writer = request.workspace.as_ref().is_some_and(|mount| !mount.read_only);
-        let request = translate(state, request.clone()).await?;
+        let (request, grace, files) = translate(state, request.clone()).await?;
         state.begun.has_containers.store(true, Ordering::Release);
+        state.begun.has_network.fetch_or(request.member.is_some(), Ordering::AcqRel);
         let containers = &state.outside.containers;
         let started = match state.is_reconciling {
             false => containers.start(&request).await,
@@ -70,19 +87,27 @@ fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Res
         };
         // Whether there is one after all is not known then.
         state.begun.is_unsure.fetch_or(started.is_err(), Ordering::AcqRel);
-        started.map(|ContainerId(id)| Started { id, is_writer }).map_err(of_port)
+        let (is_member, service) = (request.member.is_some(), request.member.and_then(|member| member.name));
+        let started = started.map_err(of_port)?;
+        Ok(Started { id: started.0, is_writer, is_member, service, grace, files })
     }
     .boxed()
 }
 
 fn note(state: &mut State, _: &(Request,), Opened { handle, what, .. }: Opened<Started>) {
     state.begun.has_containers.store(true, Ordering::Release);
+    state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
+    let grace = what.grace;
     let running = follow(state, what);
-    state.begun.add_container(Left { id: running.id.clone(), exit: running.exit.clone() });
+    state.begun.add_container(Left { id: running.id.clone(), exit: running.exit.clone(), grace });
     state.containers.insert(handle, running);
 }
 
-async fn translate(state: &State, request: Request) -> Result<ContainerRequest, Error> {
+/// The request in the words of the port, the grace time of the container, and the files that it hands over.
+async fn translate(
+    state: &State,
+    request: Request,
+) -> Result<(ContainerRequest, Duration, handed::Files), Error> {
     let extras = option::read(state, request.options).await?;
     let mut environment = request.environment;
     environment.extend(extras.variables);
@@ -99,7 +124,10 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
         });
     }
     mounts.extend(extras.mounts);
-    Ok(ContainerRequest {
+    let (files, folders) = handed::make(state, &extras.files).await?;
+    mounts.extend(folders);
+    let grace = extras.stop_grace.unwrap_or(STOP_GRACE);
+    let request = ContainerRequest {
         operation: state.operation(),
         image: request.image,
         command: request.command,
@@ -116,18 +144,22 @@ async fn translate(state: &State, request: Request) -> Result<ContainerRequest, 
         is_privileged: extras.is_privileged,
         memory_bytes: request.memory_bytes,
         cpu_millis: request.cpu_millis,
-    })
+        member: extras.member,
+        options: extras.options,
+    };
+    Ok((request, grace, files))
 }
 
 /// Hands the container's output to the log, whether or not the guest waits for it.
-fn follow(state: &State, Started { id, is_writer }: Started) -> Running {
+fn follow(state: &State, known: Started) -> Running {
     let (done, exit) = watch::channel(None);
-    let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(id));
-    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), is_writer };
-    let (lines, outside) = (state.lines.clone(), Arc::clone(&state.outside));
+    let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(known.id.clone()));
+    let [stdout, stderr] = [Stream::Stdout, Stream::Stderr]
+        .map(|stream| state.lines.channel_of(stream, known.service.as_deref()));
+    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), known };
+    let outside = Arc::clone(&state.outside);
     state.begun.spawn(async move {
         let started = outside.clock.now();
-        let (stdout, stderr) = (lines.channel(Stream::Stdout), lines.channel(Stream::Stderr));
         let on_line = |stream: Stream, text: String| {
             let output = if stream == Stream::Stderr { &stderr } else { &stdout };
             remember(&tail, &output.line(&text));
@@ -160,7 +192,7 @@ fn wait(state: &mut State, (container,): (Resource<Container>,)) -> Answer<'_, (
             return (Err(no_such_container()),);
         };
         let exit = running.exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-        state.is_workspace_written |= running.is_writer;
+        state.is_workspace_written |= running.known.is_writer;
         (exit.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned()))),)
     }
     .boxed()

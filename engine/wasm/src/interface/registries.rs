@@ -5,6 +5,7 @@ use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::registries::{Error, Published, Pulled, Throttling};
 use yuanli_bindings::secrets::Secret;
 use yuanli_model::Stream;
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::registries::{self as port, Login, RegistryError};
 
 use crate::call::{Answer, Function, Interface, Policy};
@@ -13,9 +14,12 @@ use crate::mask::Mask;
 
 /// The option of a pull that names another platform than the engine's.
 const PLATFORM: &str = "platform";
+/// The option of a pull that says when anything is fetched, and its only value.
+const WHEN: &str = "when";
+const MISSING: &str = "missing";
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:registries/registries@0.1.0", declared)?
+    Interface::open(linker, "yuanli:registries/registries@0.1.1", declared)?
         .effect("push", Policy::Redo, push)?
         .effect("pull", Policy::Redo, pull)?
         .read("find", find)?;
@@ -52,8 +56,13 @@ fn pull(
     async move {
         let fetched = async {
             let login = login(state, username, password)?;
-            known(&options, &[PLATFORM])?;
-            let platform = options.iter().find(|(key, _)| key == PLATFORM).map(|(_, value)| value.as_str());
+            known(&options, &[PLATFORM, WHEN])?;
+            let value =
+                |wanted| options.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+            let platform = value(PLATFORM);
+            if let Some(found) = present(state, &image, value(WHEN)).await? {
+                return Ok(found);
+            }
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
             let progress = |line: String| {
                 output.line(&line);
@@ -65,6 +74,20 @@ fn pull(
         (fetched.await,)
     }
     .boxed()
+}
+
+/// The image that the engine has, where it is to be fetched only when it is missing.
+async fn present(state: &State, image: &str, when: Option<&str>) -> Result<Option<Pulled>, Error> {
+    match when {
+        None => return Ok(None),
+        Some(MISSING) => {}
+        Some(other) => return Err(Error::Invalid(format!("`{WHEN}` takes `{MISSING}`, not `{other}`"))),
+    }
+    match state.outside.images.inspect(image).await {
+        Ok(found) => Ok(Some(pulled(port::Pulled { id: found.id, digest: None, is_new: false }))),
+        Err(ContainerError::NotFound(_)) => Ok(None),
+        Err(error) => Err(of_port(error.into(), &state.held.mask)),
+    }
 }
 
 fn find(

@@ -367,6 +367,15 @@ impl AttemptWorkspace for Folder {
         Ok(())
     }
 
+    async fn aside(&self) -> Result<PathBuf, WorkspaceError> {
+        let path = self.0.with_extension("aside");
+        std::fs::create_dir_all(&path).map(|()| path).map_err(|error| WorkspaceError::Io {
+            action: "made",
+            path: ".".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
     }

@@ -127,17 +127,30 @@ pub mod workspace {
 
 /// `yuanli:containers`
 pub mod containers {
-    pub use crate::bindings::yuanli::containers::containers::{Error, Exit, Request, WorkspaceMount};
+    pub use crate::bindings::yuanli::containers::containers::{
+        Error, Exit, Probe, Readiness, Request, WorkspaceMount,
+    };
     use crate::mock::{Ran, effect, run_container};
 
-    /// A container that has ended already.
+    /// A container that has ended already, or serves.
     #[derive(Debug)]
     pub struct Container {
         ran: Ran,
+        /// The files that it was asked to hand over.
+        handed: Vec<String>,
     }
 
     pub fn start(request: &Request) -> Result<Container, Error> {
-        run_container(request).map(|ran| Container { ran })
+        let files = request.options.iter().filter(|(key, _)| key == "file");
+        let handed = files.map(|(_, path)| path.clone()).collect();
+        run_container(request).map(|ran| Container { ran, handed })
+    }
+
+    /// Containers that serve never end.
+    pub fn wait_any(containers: &[&Container]) -> Result<u32, Error> {
+        let place = containers.iter().position(|container| container.ran.serves.is_none());
+        let place = place.expect("the stage waits for ever: all these containers serve");
+        Ok(u32::try_from(place).unwrap_or(u32::MAX))
     }
 
     impl Container {
@@ -155,6 +168,22 @@ pub mod containers {
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn stop(&self, _: u32) -> Result<(), Error> {
             effect(|_| Ok(()))
+        }
+
+        #[expect(clippy::missing_errors_doc, reason = "as the host's")]
+        pub fn read_file(&self, path: &str, most_bytes: u32) -> Result<Vec<u8>, Error> {
+            let content = self.ran.files.get(path).map(Vec::as_slice);
+            let is_handed = || self.handed.iter().any(|handed| handed == path).then_some(&[][..]);
+            match content.or_else(is_handed) {
+                Some(content) if content.len() <= most_bytes as usize => Ok(content.to_vec()),
+                Some(_) => Err(Error::Invalid(format!("`{path}` has more than {most_bytes} bytes"))),
+                None => Err(Error::Invalid(format!("the container hands over no file `{path}`"))),
+            }
+        }
+
+        #[expect(clippy::missing_errors_doc, reason = "as the host's")]
+        pub fn wait_ready(&self, _: &Probe, _: u32, _: u32) -> Result<Readiness, Error> {
+            Ok(self.ran.serves.clone().unwrap_or(Readiness::Ended(self.ran.exit)))
         }
     }
 }
@@ -258,7 +287,7 @@ pub mod images {
 pub mod registries {
     use super::secrets::Secret;
     pub use crate::bindings::yuanli::registries::registries::{Error, Published, Pulled, Throttling};
-    use crate::mock::{ask, effect};
+    use crate::mock::{ask, effect, with};
 
     type Options = [(String, String)];
 
@@ -286,7 +315,16 @@ pub mod registries {
     ) -> Result<Pulled, Error> {
         check(username, password)?;
         effect(|_| ());
-        let platform = options.iter().find(|(key, _)| key == "platform").map(|(_, value)| value.as_str());
+        let option = |wanted| options.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+        let platform = option("platform");
+        if option("when").is_some() {
+            if with(|mock| mock.has_image(image)) {
+                return Ok(Pulled { id: image.to_owned(), digest: None, is_new: false, details: Vec::new() });
+            }
+            if with(|mock| !mock.has_answers()) {
+                return Err(Error::NotFound(format!("the mock has no image `{image}`, and no registry")));
+            }
+        }
         ask(|test| test.pull(image, platform, username))
     }
 

@@ -62,7 +62,7 @@ pub use host::http::Request as HttpRequest;
 pub use host::traffic::GrayRelease;
 pub use records::Emitted;
 
-use crate::containers::{Error as ContainerError, Exit, Request};
+use crate::containers::{Error as ContainerError, Exit, Readiness, Request};
 use crate::failure::{Failure, FailureClass};
 use crate::log::Level;
 use crate::stage::{self, Stage};
@@ -106,6 +106,10 @@ pub struct Ran {
     pub exit: Exit,
     /// What it wrote.
     pub output: Vec<String>,
+    /// Whether it is ready, where it serves and does not end before others do.
+    pub serves: Option<Readiness>,
+    /// What it wrote into files that it hands over.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Ran {
@@ -113,7 +117,21 @@ impl Ran {
     #[must_use]
     pub fn with_code(code: i64) -> Self {
         let exit = Exit { code, out_of_memory: false, duration_ms: 10 };
-        Self { exit, output: Vec::new() }
+        Self { exit, output: Vec::new(), serves: None, files: BTreeMap::new() }
+    }
+
+    /// The same, and it wrote this into a file that it hands over.
+    #[must_use]
+    pub fn handing(mut self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.files.insert(path.to_owned(), content.as_ref().to_vec());
+        self
+    }
+
+    /// It serves until it is stopped, and is ready, or why it is not in time.
+    #[must_use]
+    pub fn serving(ready: Result<(), &str>) -> Self {
+        let serves = ready.map_or_else(|why| Readiness::Late(why.to_owned()), |()| Readiness::Ready);
+        Self { serves: Some(serves), ..Self::with_code(137) }
     }
 
     /// The same, and it wrote these lines.
@@ -217,6 +235,16 @@ pub(crate) fn run_container(request: &Request) -> Result<Ran, ContainerError> {
 }
 
 impl State {
+    /// Whether a test has said what containers of an image do.
+    pub(crate) fn has_image(&self, image: &str) -> bool {
+        self.containers.contains_key(image)
+    }
+
+    /// Whether a test answers what the mock does not keep.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.answers.is_some()
+    }
+
     /// As the host does: what it does not know is wrong, a secret has to be the stage's own, and a volume has to be there.
     /// What a workflow grants is not asked: a test has none.
     fn check_option(&self, key: &str, value: &str) -> Result<(), ContainerError> {
@@ -232,8 +260,14 @@ impl State {
                 Err(ContainerError::NotFound(format!("the mock has no volume `{}`", parts[0])))
             }
             ("mount", _) if is_mount && value.starts_with('/') => Ok(()),
-            ("network", _) if value == "host" => Ok(()),
-            ("privileged", _) if value == "true" => Ok(()),
+            ("network", _) if ["host", "attempt"].contains(&value) => Ok(()),
+            ("privileged" | "read-only-root" | "no-new-privileges" | "init", _) if value == "true" => Ok(()),
+            ("shm-bytes" | "pids" | "stop-grace-ms", _) if value.parse::<u64>().is_ok() => Ok(()),
+            ("tmpfs" | "file", _) if value.starts_with('/') => Ok(()),
+            ("ulimit", Some(_)) => Ok(()),
+            ("service" | "drop-capability" | "add-capability" | "stop-signal", _) if !value.is_empty() => {
+                Ok(())
+            }
             _ => {
                 let message = format!("no container has the option `{key}` like this: `{value}`");
                 Err(ContainerError::Invalid(message))

@@ -75,6 +75,12 @@ enum Config {
     Container { image: String, command: Vec<String>, wait: bool },
     /// Runs a container with these options.
     Special { image: String, command: Vec<String>, options: Vec<(String, String)> },
+    /// Runs a command beside services.
+    Beside { services: BTreeMap<String, services::ServiceConfig>, image: String, command: Vec<String> },
+    /// Sees to it that an image is there.
+    Fetch { image: String, pull: registries::Pull },
+    /// Runs a container and gives what it has written into a file.
+    Handed { image: String, files: Vec<String>, read: String, most: u32 },
     /// Starts containers until it is refused.
     Handles {
         image: String,
@@ -271,6 +277,12 @@ impl Stage for Probe {
             }
             Config::Container { image, command, wait } => container(&image, command, wait)?,
             Config::Special { image, command, options } => special(&image, command, options)?,
+            Config::Beside { services, image, command } => beside(&services, &image, command)?,
+            Config::Fetch { image, pull } => {
+                registries::ensure(&image, pull, None)?;
+                json!({})
+            }
+            Config::Handed { image, files, read, most } => handed(&image, files, &read, most)?,
             Config::Handles { image, give_back } => handles(&image, give_back),
             Config::Reopen { key, times } => {
                 for _ in 0..times {
@@ -505,6 +517,25 @@ fn special(image: &str, command: Vec<String>, options: Vec<(String, String)>) ->
         containers::start(&containers::Request { options, ..containers::request(image, command) })?;
     let exit = container.wait()?;
     Ok(json!({ "code": exit.code, "tail": container.tail(20) }))
+}
+
+fn beside(
+    services: &BTreeMap<String, services::ServiceConfig>,
+    image: &str,
+    command: Vec<String>,
+) -> Result<Value, Failure> {
+    let services = services::Services::start(services)?;
+    let container = containers::start(&services.beside(containers::request(image, command)))?;
+    let ended = services.wait(&container);
+    services.stop();
+    Ok(json!({ "code": ended?.code }))
+}
+
+fn handed(image: &str, files: Vec<String>, read: &str, most: u32) -> Result<Value, Failure> {
+    let options = files.into_iter().map(|path| ("file".to_owned(), path)).collect();
+    let request = containers::Request { options, ..containers::request(image, Vec::new()) };
+    let content = containers::start(&request)?.read_file(read, most)?;
+    Ok(json!({ "content": String::from_utf8_lossy(&content) }))
 }
 
 fn volume(name: &str, image: Option<&str>) -> Result<Value, Failure> {

@@ -1,12 +1,15 @@
-//! The options of a container: secrets for its environment, volumes, and what reaches the machine, as far as that was
-//! granted.
+//! The options of a container: secrets for its environment, volumes, the network of the attempt, and what reaches the machine,
+//! as far as that was granted. What bounds it is in `bound`.
+
+mod bound;
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use yuanli_bindings::containers::Error;
 use yuanli_model::container::ContainerScope;
 use yuanli_model::{VolumeName, volume};
-use yuanli_ports::containers::{Mount, MountSource};
+use yuanli_ports::containers::{ContainerOptions, Member, Mount, MountSource};
 
 use crate::guest::State;
 use crate::secret::Held;
@@ -17,6 +20,12 @@ const VOLUME: &str = "volume";
 const MOUNT: &str = "mount";
 const NETWORK: &str = "network";
 const PRIVILEGED: &str = "privileged";
+const SERVICE: &str = "service";
+const STOP_GRACE_MS: &str = "stop-grace-ms";
+const FILE: &str = "file";
+
+/// Longest grace time of a container, in milliseconds, as the contract says.
+const MAX_STOP_GRACE_MS: u64 = 600_000;
 
 /// What the options of a request ask for.
 #[derive(Debug, Default)]
@@ -25,6 +34,11 @@ pub(super) struct Extras {
     pub(super) mounts: Vec<Mount>,
     pub(super) is_privileged: bool,
     pub(super) has_host_network: bool,
+    pub(super) member: Option<Member>,
+    pub(super) stop_grace: Option<Duration>,
+    /// Paths of files that it hands over.
+    pub(super) files: Vec<String>,
+    pub(super) options: ContainerOptions,
 }
 
 /// Reads options, each as far as it was granted.
@@ -44,12 +58,27 @@ pub(super) async fn read(state: &State, options: Vec<(String, String)>) -> Resul
                 scope.check_privileged().map_err(denied)?;
                 extras.is_privileged = true;
             }
-            NETWORK => return Err(Error::Invalid(format!("`{NETWORK}` takes `host`, not `{value}`"))),
+            NETWORK if value == "attempt" => drop(extras.member.get_or_insert_default()),
+            NETWORK => {
+                return Err(Error::Invalid(format!("`{NETWORK}` takes `host` or `attempt`, not `{value}`")));
+            }
+            SERVICE => extras.member = Some(Member { name: Some(value) }),
+            FILE => extras.files.push(value),
+            STOP_GRACE_MS => extras.stop_grace = Some(stop_grace(&value)?),
             PRIVILEGED => return Err(Error::Invalid(format!("`{PRIVILEGED}` takes `true`, not `{value}`"))),
-            _ => return Err(Error::Invalid(format!("this engine knows no container option `{key}`"))),
+            _ => bound::read(&mut extras.options, &key, &value)?,
         }
     }
     Ok(extras)
+}
+
+fn stop_grace(option: &str) -> Result<Duration, Error> {
+    let millis = option.parse().ok().filter(|millis| *millis <= MAX_STOP_GRACE_MS);
+    millis.map(Duration::from_millis).ok_or_else(|| {
+        Error::Invalid(format!(
+            "`{STOP_GRACE_MS}` takes milliseconds, 0 to {MAX_STOP_GRACE_MS}, not `{option}`"
+        ))
+    })
 }
 
 /// The environment variable that `NAME=SECRET` asks for, with the value of that secret.

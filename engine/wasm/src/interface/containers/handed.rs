@@ -1,0 +1,179 @@
+//! Files that a container hands over: they lie beside the workspace of the attempt, in folders that are mounted in the container.
+//!
+//! What the container leaves there may be anything: a link, a pipe, a device. What is opened is the file itself or nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use futures::FutureExt;
+use rustix::fs::OFlags;
+use tokio::io::AsyncReadExt;
+use wasmtime::component::Resource;
+use yuanli_bindings::containers::{Container, Error};
+use yuanli_ports::containers::{Mount, MountSource};
+
+use super::no_such_container;
+use crate::call::Answer;
+use crate::guest::State;
+
+/// Most files of a container, and the most that is read of one, in bytes, as the contract says.
+const MAX_FILES: usize = 16;
+const MAX_BYTES: u32 = 16 << 20;
+
+/// Every user of a container may write them.
+const FOLDER_MODE: u32 = 0o777;
+const FILE_MODE: u32 = 0o666;
+
+/// Where files of a container lie in the folder beside the workspace, by their paths in the container.
+pub(super) type Files = BTreeMap<String, String>;
+
+/// Makes the files that a container is to hand over, empty, and gives what has to be mounted for them.
+pub(super) async fn make(state: &State, paths: &[String]) -> Result<(Files, Vec<Mount>), Error> {
+    if paths.len() > MAX_FILES {
+        return Err(Error::Invalid(format!("a container hands over at most {MAX_FILES} files")));
+    }
+    let (mut files, mut mounts) = (Files::new(), Vec::<Mount>::new());
+    for path in paths {
+        let (parent, name) = split(path)?;
+        let known = mounts.iter().position(|mount| mount.target == parent);
+        let place = format!("{}.{}", state.operation().position, known.unwrap_or(mounts.len()));
+        let folder = aside(state).await?.join(&place);
+        // What a container that may have run before a crash has left is what it hands over.
+        let is_kept = state.is_reconciling && folder.is_dir();
+        if known.is_none() {
+            if !is_kept {
+                remake(&folder).await.map_err(|error| failed(&error))?;
+            }
+            let source = MountSource::Path(folder.clone());
+            mounts.push(Mount { source, target: parent.to_owned(), is_read_only: false });
+        }
+        if !is_kept || !folder.join(name).exists() {
+            create(&folder.join(name)).await.map_err(|error| failed(&error))?;
+        }
+        files.insert(path.clone(), format!("{place}/{name}"));
+    }
+    Ok((files, mounts))
+}
+
+async fn aside(state: &State) -> Result<PathBuf, Error> {
+    state.attempt.workspace.aside().await.map_err(|error| Error::Engine(error.to_string()))
+}
+
+/// The folder and the name of a path, which have no detours.
+fn split(path: &str) -> Result<(&str, &str), Error> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    let is_good = |rest: &str| rest.contains('/') && rest.split('/').all(is_plain);
+    match path.rsplit_once('/') {
+        Some(split) if path.strip_prefix('/').is_some_and(is_good) => Ok(split),
+        _ => Err(Error::Invalid(format!(
+            "`file` takes an absolute path with a folder above the file, such as `/yuanli/output`, not `{path}`"
+        ))),
+    }
+}
+
+/// An empty folder: an attempt that is begun again finds what its container of before has left.
+async fn remake(folder: &Path) -> io::Result<()> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    tokio::fs::create_dir_all(folder).await?;
+    // Whatever the mask of this process takes away.
+    tokio::fs::set_permissions(folder, PermissionsExt::from_mode(FOLDER_MODE)).await
+}
+
+async fn create(file: &Path) -> io::Result<()> {
+    tokio::fs::File::create(file).await?;
+    tokio::fs::set_permissions(file, PermissionsExt::from_mode(FILE_MODE)).await
+}
+
+fn failed(error: &io::Error) -> Error {
+    Error::Engine(format!("the files that a container is to hand over cannot be made: {error}"))
+}
+
+type Parameters = (Resource<Container>, String, u32);
+
+pub(super) fn read_file(
+    state: &mut State,
+    (container, path, most_bytes): Parameters,
+) -> Answer<'_, (Result<Vec<u8>, Error>,)> {
+    async move {
+        let Some(running) = state.containers.get(&container.rep()) else {
+            return (Err(no_such_container()),);
+        };
+        let Some(file) = running.known.files.get(&path) else {
+            return (Err(Error::Invalid(format!("the container hands over no file `{path}`"))),);
+        };
+        let file = match aside(state).await {
+            Ok(aside) => aside.join(file),
+            Err(error) => return (Err(error),),
+        };
+        // An error means that nobody follows it any more, which is an end as well.
+        let _ = running.exit.clone().wait_for(Option::is_some).await;
+        let read = read(&file, most_bytes.min(MAX_BYTES)).await;
+        (read.map_err(|why| Error::Invalid(format!("`{path}` of the container cannot be read: {why}"))),)
+    }
+    .boxed()
+}
+
+/// The content of a file that is no larger than that.
+async fn read(path: &Path, most: u32) -> Result<Vec<u8>, String> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = tokio::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).await;
+    let file = opened.map_err(|error| error.to_string())?;
+    let metadata = file.metadata().await.map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let mut content = Vec::new();
+    file.take(u64::from(most) + 1).read_to_end(&mut content).await.map_err(|error| error.to_string())?;
+    if content.len() > most as usize {
+        return Err(format!("it has more than {most} bytes"));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_a_folder_and_no_detours() {
+        assert!(matches!(split("/yuanli/output"), Ok(("/yuanli", "output"))));
+        assert!(matches!(split("/a/b/c"), Ok(("/a/b", "c"))));
+        for wrong in ["", "/", "/output", "yuanli/output", "/yuanli/", "/a/../b", "//b", "/a/./b", "/a/b\0"] {
+            assert!(matches!(split(wrong), Err(Error::Invalid(_))), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("outside"), "secret").expect("a file");
+        std::os::unix::fs::symlink("outside", at("link")).expect("a link");
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().expect("mkfifo").success());
+        for name in ["link", "pipe", "missing", "."] {
+            assert!(read(&at(name), 100).await.is_err(), "{name}");
+        }
+        assert_eq!(read(&at("outside"), 6).await, Ok(b"secret".to_vec()));
+        assert_eq!(read(&at("outside"), 5).await, Err("it has more than 5 bytes".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_was_left_before_is_gone_and_everybody_may_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.0");
+        for _ in 0..2 {
+            remake(&path).await.expect("made");
+            assert_eq!(std::fs::read_dir(&path).expect("a folder").count(), 0);
+            create(&path.join("output")).await.expect("made");
+            std::fs::write(path.join("left"), "x").expect("a file");
+            let mode =
+                |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+            assert_eq!((mode(&path), mode(&path.join("output"))), (FOLDER_MODE, FILE_MODE));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Services beside a stage, and what bounds its containers, as users meet them.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Ended, Place, docker, wait_until};
+
+/// A stage `command` whose container runs this script, beside a service that runs that one.
+fn workflow(script: &str, service: &str, more: &str) -> String {
+    docker::make_image();
+    let [script, service] = [script, service].map(|script| serde_json::to_string(script).unwrap());
+    let image = docker::IMAGE;
+    format!(
+        "name: w\nstages:\n  it:\n    uses: command\n    timeout: 60s\n    with:\n      image: {image}\n      command: [/bin/sh, -c, \
+         {script}]\n      services:\n        db:\n          image: {image}\n          command: [/bin/sh, -c, {service}]\n{more}"
+    )
+}
+
+/// Says `welcome` to whoever comes.
+const WELCOMES: &str = "echo listening; while :; do echo welcome | busybox nc -l -p 5432; done";
+const READY: &str = "          ready: { tcp: 5432 }\n";
+
+/// Runs it; nothing is left of it.
+fn run(place: &Place, text: String) -> Ended {
+    let file = place.write("w.yaml", text);
+    let ended = place.yuanli(&["run", &file]);
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new(), "{ended:?}");
+    ended
+}
+
+#[test]
+fn a_stage_reaches_its_service_by_name() {
+    let place = Place::new();
+    let text = workflow("busybox nc db 5432 </dev/null", WELCOMES, READY);
+    run(&place, text).expect(0, &["db | listening", "service `db` is ready", "welcome", "[it] succeeded"]);
+}
+
+#[test]
+fn a_service_that_is_not_ready_fails_the_stage_with_its_last_words() {
+    let place = Place::new();
+    let more = "          ready: { tcp: 5432, timeout: 1s }\n";
+    let late = "service `db` was not ready after 1 s: nothing listens at port 5432; it said last: waiting";
+    run(&place, workflow(":", "echo waiting; busybox sleep 600", more)).expect(1, &[late]);
+    let died = "service `db` ended with exit code 3 while it was needed; it said last: no disk";
+    run(&place, workflow(":", "echo no disk; exit 3", READY)).expect(1, &[died]);
+}
+
+#[test]
+fn a_service_that_ends_ends_its_stage() {
+    let place = Place::new();
+    let service = "while [ ! -e /tmp/go ]; do busybox sleep 0.1; done; echo gone; exit 4";
+    let began = Instant::now();
+    let more = "          ready: { exec: [/bin/busybox, touch, /tmp/go] }\n";
+    let died = "service `db` ended with exit code 4 while it was needed; it said last: gone";
+    run(&place, workflow("busybox sleep 600", service, more)).expect(1, &[died]);
+    assert!(began.elapsed() < Duration::from_secs(50), "the command is not waited for");
+}
+
+#[test]
+fn nothing_is_left_of_services_whatever_ends_their_stage() {
+    let place = Place::new();
+    let text = workflow("echo at work; busybox sleep 600", WELCOMES, READY);
+    // A time-out, with what ignores its stop signal.
+    let ends =
+        text.replace("timeout: 60s", "timeout: 3s").replace("echo at work;", "trap '' TERM; echo at work;");
+    let ends = ends.replace("      services:", "      container: { stop_grace: 1s }\n      services:");
+    let began = Instant::now();
+    run(&place, ends).expect(1, &["at work", "longer than 3s"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // Ctrl-C.
+    let file = place.write("w.yaml", &text);
+    let mut child = place.attended(&["run", &file]).spawn().unwrap();
+    wait_until("both run", || docker::containers(&place.engine()).len() == 2);
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap();
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+    // The engine is killed: the next one removes what is left.
+    let mut child = place.start(&["run", &file]);
+    wait_until("both run", || docker::containers(&place.engine()).len() == 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(docker::left(&place.engine()).len(), 3, "two containers and their network");
+    place
+        .yuanli(&["run", &place.write("next.yaml", "name: n\nstages:\n  a: { uses: script }\n")])
+        .expect(0, &[]);
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+}
+
+#[test]
+fn how_a_command_ends_is_told_apart() {
+    docker::make_image();
+    let place = Place::new();
+    let ended = |script: &str, container: &str, says: &str| {
+        let script = serde_json::to_string(script).unwrap();
+        let text = format!(
+            "name: w\nstages:\n  it:\n    uses: command\n    with: {{ image: {}, command: [/bin/sh, -c, {script}], container: {{ \
+             {container} }} }}\n",
+            docker::IMAGE
+        );
+        run(&place, text).expect(1, &[says]);
+    };
+    ended("exit 3", "", "ended with exit code 3");
+    ended("busybox kill -9 0; busybox sleep 1; exit 137", "init: true", "was ended by signal 9 (KILL)");
+    ended(
+        "x=$(busybox yes | busybox tr -d '\\n' | busybox head -c 200000000)",
+        "memory: 16MiB",
+        "used more memory than it may",
+    );
+    ended("echo x >/file", "read_only_root: true", "Read-only file system");
+    ended("busybox chown 1:1 /tmp", "drop: [ALL]", "Operation not permitted");
+    ended("bomb() { bomb | bomb & }; bomb; busybox sleep 1; exit 9", "pids: 30", "can't fork");
+}
