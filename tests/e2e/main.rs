@@ -11,6 +11,7 @@ mod durable;
 mod editor;
 mod examples;
 mod fetched;
+mod handover;
 mod histories;
 mod history;
 mod interrupt;

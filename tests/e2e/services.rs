@@ -52,7 +52,7 @@ fn a_service_that_ends_ends_its_stage() {
     let more = "          ready: { exec: [/bin/busybox, touch, /tmp/go] }\n";
     let died = "service `db` ended with exit code 4 while it was needed; it said last: gone";
     run(&place, workflow("busybox sleep 600", service, more)).expect(1, &[died]);
-    assert!(began.elapsed() < Duration::from_secs(50), "the command is not waited for");
+    assert!(began.elapsed() < Duration::from_secs(20), "the command is not waited for");
 }
 
 #[test]

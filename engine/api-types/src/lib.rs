@@ -33,7 +33,7 @@ pub use plugin::{
     AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginLimits, PluginOrigin,
     Right,
 };
-pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue};
+pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue, Summary};
 pub use run::{
     ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
     RunSummary, Stage, StageStatus, Update,

@@ -24,6 +24,19 @@ pub struct Artifact {
     pub created_at: String,
 }
 
+/// What a stage wrote for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The stage that wrote it.
+    pub stage: String,
+    /// Which of its instances, from 0.
+    pub instance: u32,
+    /// Which attempt of that, from 1.
+    pub attempt: u32,
+    /// The text, in Markdown.
+    pub text: String,
+}
+
 /// An event that a plugin has emitted. What a CloudEvent has as well is called as there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Emitted {

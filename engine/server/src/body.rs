@@ -47,6 +47,7 @@ pub(crate) fn run(row: &Summary, run: &Run, events: &[Recorded]) -> api::Run {
         inputs: run.inputs().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         stages: stages.map(|(position, pinned)| stage(run, position, pinned, of(pinned))).collect(),
         artifacts: Vec::new(),
+        summaries: Vec::new(),
         emitted: Vec::new(),
     }
 }

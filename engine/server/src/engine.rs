@@ -418,6 +418,7 @@ impl Engine {
         };
         let mut shown = body::run(&summary, &run, &events);
         shown.artifacts = self.artifacts(summary.id).await?;
+        shown.summaries = self.summaries(summary.id, &shown.artifacts).await?;
         shown.emitted = self.emitted(summary.id).await?;
         Ok(Some(shown))
     }

@@ -13,6 +13,13 @@ use yuanli_ports::records::{Part, StateEntry};
 use crate::body::rfc3339;
 use crate::engine::Engine;
 
+/// The artifact in which a stage writes for people, and what it has to be.
+const SUMMARY_NAME: &str = "summary.md";
+const SUMMARY_TYPE: &str = "text/markdown";
+
+/// Most bytes of all summaries in one answer.
+const MAX_SUMMARIES_BYTES: u64 = 1 << 20;
+
 /// Which artifact of a run is meant. What is not said may be anything; of several attempts the last one is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WantedArtifact {
@@ -72,6 +79,46 @@ impl Engine {
             parts: found.content.parts.clone().into_iter(),
             records: records.clone(),
         }))
+    }
+
+    /// What the stages of a run wrote for people, of the last attempt of each instance; those that are too long are artifacts
+    /// only.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) async fn summaries(
+        &self,
+        run: RunId,
+        artifacts: &[api::Artifact],
+    ) -> anyhow::Result<Vec<api::Summary>> {
+        let mut room = MAX_SUMMARIES_BYTES;
+        let mut summaries = Vec::new();
+        for (index, found) in artifacts.iter().enumerate().filter(|(_, found)| is_summary(found)) {
+            let is_later = |other: &&api::Artifact| {
+                (&other.stage, other.instance) == (&found.stage, found.instance)
+                    && other.attempt > found.attempt
+            };
+            if found.size_bytes > room || artifacts[index..].iter().any(|other| is_later(&other)) {
+                continue;
+            }
+            room -= found.size_bytes;
+            let wanted = WantedArtifact {
+                name: found.name.clone(),
+                stage: Some(found.stage.clone()),
+                instance: Some(found.instance),
+                attempt: Some(found.attempt),
+            };
+            // One that went meanwhile is not missed.
+            let Ok(mut content) = self.artifact(run, &wanted).await? else { continue };
+            let mut bytes = Vec::new();
+            while let Some(part) = content.next().await? {
+                bytes.extend_from_slice(&part);
+            }
+            let api::Artifact { stage, instance, attempt, .. } = found.clone();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            summaries.push(api::Summary { stage, instance, attempt, text });
+        }
+        Ok(summaries)
     }
 
     /// The events that the plugins of a run have emitted, in their order.
@@ -186,6 +233,10 @@ fn owner(workflow: &str, plugin: &str) -> Result<StateOwner, String> {
     let workflow = workflow.parse().map_err(|error: yuanli_model::id::InvalidId| error.to_string())?;
     let plugin = plugin.parse::<PluginName>().map_err(|error| error.to_string())?;
     Ok(StateOwner { workflow, plugin: plugin.to_string() })
+}
+
+fn is_summary(found: &api::Artifact) -> bool {
+    found.name == SUMMARY_NAME && found.media_type == SUMMARY_TYPE
 }
 
 fn artifact(found: &RunArtifact) -> api::Artifact {

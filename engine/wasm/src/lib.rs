@@ -15,6 +15,7 @@
 
 mod added;
 mod addition;
+mod annotation;
 mod argument;
 mod attempt;
 mod cache;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use yuanli_model::{Level, LogLine, Stream, Timestamp};
 use yuanli_ports::{AttemptLog, Clock};
 
+use crate::annotation::{self, Annotation};
 use crate::limits::{Bound, Exceeded};
 use crate::mask::{Edges, Mask};
 
@@ -205,14 +206,24 @@ impl Channel {
         if let Some(said) = &self.said {
             said.add(self.stream, &text);
         }
+        // After the mask: what stands for other signs must not hide a value.
+        let is_whole = !edges.is_continued && !edges.is_cut && self.has_annotations();
+        let said = is_whole.then(|| annotation::read(&text)).flatten();
+        let Annotation { level, text: said, fields } =
+            said.unwrap_or_else(|| Annotation { level: Level::Info, text: text.clone(), fields: Vec::new() });
         self.lines.log.append(LogLine {
             at: self.lines.now(),
             stream: self.stream,
-            level: Level::Info,
-            text: format!("{}{text}", self.prefix),
-            fields: Vec::new(),
+            level,
+            text: format!("{}{}", self.prefix, self.lines.mask.text(&said)),
+            fields: self.lines.mask.pairs(fields),
         });
         text
+    }
+
+    /// Whether lines of it may say more than text: those of containers.
+    fn has_annotations(&self) -> bool {
+        matches!(self.stream, Stream::Stdout | Stream::Stderr)
     }
 }
 

@@ -147,3 +147,22 @@ async fn files_are_handed_over_in_folders_of_their_own() {
         assert!(ended.failure().message.contains(says), "{:?}", ended.failure());
     }
 }
+
+#[tokio::test]
+async fn a_secret_in_a_line_that_says_more_is_not_shown() {
+    let bench = Bench::new();
+    bench.docker.add_image("tool");
+    let [(_, secret), ..] = support::SECRETS;
+    let lines = vec![
+        (Stream::Stdout, format!("::warning file={secret},line=1::{secret}")),
+        (Stream::Stderr, "::endgroup::".to_owned()),
+    ];
+    bench.docker.script("tool", &[], Behaviour::Ends { lines, code: 0 });
+    let config = json!({ "do": "secret-variable", "image": "tool", "key": { "secret": "token" } });
+    let case = support::Case { secrets: vec!["token"], ..support::Case::default() };
+    let ended = bench.run_case(config, case).await;
+    let shown = format!("{:?}", ended.lines);
+    assert!(!shown.contains(secret) && shown.contains("yuanli.annotation"), "{shown}");
+    let warning = ended.lines.iter().find(|line| line.level == yuanli_model::Level::Warn).expect("a warning");
+    assert_eq!((warning.text.as_str(), warning.fields[1].1.as_str()), ("***", "***"));
+}

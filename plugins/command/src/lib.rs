@@ -90,6 +90,8 @@ struct Outputs {
     exit_code: i64,
     /// How long it ran.
     duration_ms: u64,
+    /// What it wrote into `$YUANLI_OUTPUT`.
+    values: BTreeMap<String, String>,
 }
 
 fn workspace_folder() -> String {
@@ -105,6 +107,7 @@ impl Stage for Command {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs a command in a container";
     const CAPABILITIES: &[(&str, &str)] = &[
+        ("artifacts", "to keep its summary"),
         ("containers", "to run the command"),
         ("registries", "to fetch its image"),
         ("secrets", "to log in where that is"),
@@ -129,10 +132,15 @@ impl Stage for Command {
             network: config.network == Network::Own(true),
             ..containers::request(&config.image, config.command)
         };
-        let request = containers::with_variables(services.beside(config.container.of(request)), config.env);
+        let request = containers::with_variables(
+            services.beside(config.container.of(handover::of(request))),
+            config.env,
+        );
         let container = containers::start(&request)?;
         let ended = services.wait(&container);
         services.stop();
+        // Also of one that has failed: that is when it is read.
+        handover::keep_summary([&container]);
         judge(&ended?, &container, &config.success_codes)
     }
 }
@@ -148,7 +156,8 @@ fn judge(
         if exit.out_of_memory {
             log::warn("a process of the container was ended for using more memory than it may");
         }
-        return Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms });
+        let values = handover::outputs(container)?;
+        return Ok(Outputs { exit_code: exit.code, duration_ms: exit.duration_ms, values });
     }
     let last = container.tail(1).pop().map(|line| format!(": {line}")).unwrap_or_default();
     let message = match ending {
@@ -191,12 +200,18 @@ mod tests {
         let mut mock = mock(Ran::with_code(0));
         let env = json!({ "PLAIN": "text", "KEY": { "secret": "registry" } });
         let outputs = mock.run::<Command>(json!({ "image": "tool:1", "command": ["make"], "env": env }));
-        assert_eq!(outputs, Ok(json!({ "exit_code": 0, "duration_ms": 10 })));
+        assert_eq!(outputs, Ok(json!({ "exit_code": 0, "duration_ms": 10, "values": {} })));
         let request = &mock.started()[0];
         assert_eq!((&request.command[..], request.network), (&["make".to_owned()][..], false));
         assert_eq!(request.working_folder.as_deref(), Some("/workspace"));
-        assert_eq!(request.environment, [("PLAIN".to_owned(), "text".to_owned())]);
-        assert_eq!(request.options, [("secret-variable".to_owned(), "KEY=registry".to_owned())]);
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let handed = [
+            variable("YUANLI_OUTPUT", "/yuanli/output"),
+            variable("YUANLI_SUMMARY", "/yuanli/summary"),
+            variable("PLAIN", "text"),
+        ];
+        assert_eq!(request.environment, handed);
+        assert_eq!(request.options.last(), Some(&variable("secret-variable", "KEY=registry")));
     }
 
     #[test]
@@ -220,11 +235,11 @@ mod tests {
             option("network", "host"),
             option("privileged", "true"),
         ];
-        assert_eq!((&request.options[..], request.network), (&expected[..], false));
+        assert_eq!((&request.options[..5], request.network), (&expected[..], false));
         let config = json!({ "image": "tool:1", "network": true, "read_only": true });
         mock.run::<Command>(config).expect("it succeeds");
         let request = &mock.started()[1];
-        assert!(request.network && request.options.is_empty());
+        assert!(request.network && request.options.iter().all(|(key, _)| key == "file"));
         assert!(request.workspace.as_ref().is_some_and(|workspace| workspace.read_only));
         for wrong in
             [json!({ "volumes": ["cache"] }), json!({ "volumes": ["../x:/x"] }), json!({ "network": "hots" })]
@@ -244,6 +259,25 @@ mod tests {
         assert_eq!(failure.details, [("exit-code".to_owned(), "3".to_owned())]);
         let config = json!({ "image": "tool:1", "success_codes": [0, 3] });
         assert_eq!(mock(failed()).run::<Command>(config).unwrap()["exit_code"], 3);
+    }
+
+    #[test]
+    fn what_the_command_writes_into_its_files_is_handed_over() {
+        let ran = || Ran::with_code(0).handing("/yuanli/summary", "# Done\n");
+        let outputs = ran().handing("/yuanli/output", "version=1.4\nnotes<<E\na\nb\nE\n");
+        let mut mock = mock(outputs);
+        let outputs = mock.run::<Command>(json!({ "image": "tool:1" })).expect("it succeeds");
+        assert_eq!(outputs["values"], json!({ "version": "1.4", "notes": "a\nb" }));
+        assert_eq!(mock.put("summary.md"), Some(&b"# Done"[..]));
+        let mut mock = self::mock(Ran { exit: Ran::with_code(1).exit, ..ran() });
+        assert_eq!(mock.run::<Command>(json!({ "image": "tool:1" })).unwrap_err().kind, "exit-code");
+        assert_eq!(mock.put("summary.md"), Some(&b"# Done"[..]), "also of one that has failed");
+        let wrong = self::mock(ran().handing("/yuanli/output", "nothing"));
+        let failure = { wrong }.run::<Command>(json!({ "image": "tool:1" })).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "$YUANLI_OUTPUT: line 1: `nothing` is neither `KEY=VALUE` nor `KEY<<END`"
+        );
     }
 
     #[test]
@@ -320,7 +354,8 @@ mod tests {
             ("db:1", &[option("service", "db"), option("stop-grace-ms", "0")][..], false)
         );
         assert_eq!(db.environment, [("MODE".to_owned(), "fast".to_owned())]);
-        assert_eq!(command.options, [option("pids", "9"), option("network", "attempt")]);
+        let rest: Vec<_> = command.options.iter().filter(|(key, _)| key != "file").cloned().collect();
+        assert_eq!(rest, [option("pids", "9"), option("network", "attempt")]);
     }
 
     #[test]

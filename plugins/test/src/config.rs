@@ -100,15 +100,30 @@ impl Config {
         self.suites.clone()
     }
 
+    /// Whether tests write into the workspace.
+    fn writes(&self) -> bool {
+        !self.reports.is_empty() || !self.coverage.is_empty()
+    }
+
+    /// Where the workspace is in their containers.
+    fn target(&self) -> Option<String> {
+        self.workspace.clone().or(self.writes().then(|| WORKSPACE.to_owned()))
+    }
+
+    /// Whether they hand over files: where they have the workspace, as both lie on the machine of the engine.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.target().is_some()
+    }
+
     /// The container of a command.
     pub(crate) fn request(&self, command: Vec<String>) -> containers::Request {
-        let writes = !self.reports.is_empty() || !self.coverage.is_empty();
-        let target = self.workspace.clone().or(writes.then(|| WORKSPACE.to_owned()));
+        let (writes, target) = (self.writes(), self.target());
         let request = containers::Request {
             workspace: target.map(|target| containers::WorkspaceMount { target, read_only: !writes }),
             network: self.network,
             ..containers::request(&self.image, command)
         };
+        let request = if self.hands_over() { handover::of(request) } else { request };
         containers::with_variables(self.container.of(request), self.env.clone())
     }
 

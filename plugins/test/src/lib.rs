@@ -37,6 +37,8 @@ struct Outputs {
     /// What was covered; only where there are files of `coverage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
+    /// What they wrote into `$YUANLI_OUTPUT`, which there is where they have the workspace.
+    values: BTreeMap<String, String>,
 }
 
 /// How many tests went how.
@@ -64,6 +66,7 @@ impl Stage for Test {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Runs tests in containers";
     const CAPABILITIES: &[(&str, &str)] = &[
+        ("artifacts", "to keep their summary"),
         ("containers", "to run the tests"),
         ("registries", "to fetch their images"),
         ("secrets", "to log in where they are"),
@@ -81,10 +84,12 @@ impl Stage for Test {
         let tested = test(&config, &services);
         services.stop();
         let (suites, verdict) = tested?;
+        // Also of those that have failed: that is when it is read.
+        Suite::keep_summary(&config, &suites);
         verdict.judge(&suites)?;
-        let coverage = config.coverage()?;
+        let (coverage, values) = (config.coverage()?, Suite::values(&config, &suites)?);
         let duration_ms = suites.into_iter().map(|suite| (suite.name, suite.exit.duration_ms)).collect();
-        Ok(outputs(duration_ms, verdict, coverage))
+        Ok(Outputs { values, ..outputs(duration_ms, verdict, coverage) })
     }
 }
 
@@ -107,7 +112,15 @@ fn outputs(duration_ms: BTreeMap<String, u64>, verdict: Verdict, coverage: Optio
     if let Some(Counts { passed, skipped, flaky }) = &tests {
         log::info(format!("{passed} tests passed, {skipped} were skipped, {flaky} are flaky"));
     }
-    Outputs { passed: duration_ms.len() as u64, duration_ms, tests, slowest: slowest(cases), flaky, coverage }
+    Outputs {
+        passed: duration_ms.len() as u64,
+        duration_ms,
+        tests,
+        slowest: slowest(cases),
+        flaky,
+        coverage,
+        values: BTreeMap::new(),
+    }
 }
 
 fn slowest(cases: Cases) -> Vec<Slow> {

@@ -1,5 +1,7 @@
 //! Running the commands.
 
+use std::collections::BTreeMap;
+
 use yuanli_sdk::containers::Ending;
 use yuanli_sdk::prelude::*;
 use yuanli_sdk::services::Services;
@@ -12,6 +14,8 @@ pub(crate) struct Suite {
     pub(crate) exit: containers::Exit,
     /// What it said last.
     last: Option<String>,
+    /// Where it ran.
+    container: containers::Container,
 }
 
 /// Runs all of them at the same time, beside services that none of them may outlive.
@@ -24,7 +28,7 @@ pub(crate) fn run(config: &Config, services: &Services) -> Result<Vec<Suite>, Fa
     for (name, container) in started {
         let exit = services.wait(&container)?;
         let last = container.tail(1).pop().filter(|line| !line.trim().is_empty());
-        let suite = Suite { name, exit, last };
+        let suite = Suite { name, exit, last, container };
         match suite.why() {
             None => log::info(format!("{}: passed in {} ms", suite.name, exit.duration_ms)),
             Some(why) => log::error(format!("{}: {why}", suite.name)),
@@ -44,6 +48,22 @@ impl Suite {
             signal @ Ending::Signal(_) => signal.to_string(),
         };
         Some(self.last.as_ref().map_or_else(|| why.clone(), |line| format!("{why}: {}", line.trim())))
+    }
+
+    /// Keeps what suites of this config have written for people.
+    pub(crate) fn keep_summary(config: &Config, suites: &[Self]) {
+        if config.hands_over() {
+            handover::keep_summary(suites.iter().map(|suite| &suite.container));
+        }
+    }
+
+    /// What they have written as outputs; of two that have the same name the later one's.
+    pub(crate) fn values(config: &Config, suites: &[Self]) -> Result<BTreeMap<String, String>, Failure> {
+        let mut values = BTreeMap::new();
+        for suite in suites.iter().filter(|_| config.hands_over()) {
+            values.extend(handover::outputs(&suite.container)?);
+        }
+        Ok(values)
     }
 
     /// Whether it ended by itself: then failed tests are what its exit code means.

@@ -165,7 +165,7 @@ fn tests_run_beside_their_services_and_again_beside_the_same() {
     assert_eq!(db.options[0], ("service".to_owned(), "db".to_owned()));
     for request in [tests, again] {
         assert_eq!(request.memory_bytes, Some(64 << 20));
-        assert_eq!(request.options, [("network".to_owned(), "attempt".to_owned())]);
+        assert!(request.options.contains(&("network".to_owned(), "attempt".to_owned())));
     }
 }
 
@@ -180,4 +180,23 @@ fn a_service_that_ends_beside_its_tests_is_why_they_fail() {
         failure.message,
         "service `db` ended with exit code 1 while it was needed; it said last: out of disk"
     );
+}
+
+#[test]
+fn tests_hand_over_outputs_and_a_summary() {
+    let mut mock = Mock::new();
+    mock.container("shop", |request| {
+        workspace::write("reports/new.xml", PASSED).expect("the mock takes it");
+        let name = request.command.concat();
+        Ok(Ran::with_code(0)
+            .handing("/yuanli/output", format!("{name}=1\nlast={name}\n"))
+            .handing("/yuanli/summary", format!("## {name}\n")))
+    });
+    let suites = json!({ "image": "shop", "suites": { "a": ["a"], "b": ["b"] }, "reports": ["reports/*"] });
+    let outputs = mock.run::<Test>(suites).expect("it succeeds");
+    assert_eq!(outputs["values"], json!({ "a": "1", "b": "1", "last": "b" }));
+    assert_eq!(mock.put("summary.md"), Some(&b"## a\n\n## b"[..]));
+    // Without the workspace there are no files.
+    mock.run::<Test>(json!({ "image": "shop", "command": ["c"] })).expect("it succeeds");
+    assert!(mock.started().last().unwrap().options.is_empty());
 }

@@ -49,6 +49,7 @@ pub mod containers;
 pub mod context;
 pub mod events;
 pub mod failure;
+pub mod handover;
 pub mod http;
 pub mod images;
 pub mod log;
@@ -110,8 +111,8 @@ pub mod prelude {
     pub use crate::stage::Stage;
     pub use crate::timespan::Timespan;
     pub use crate::{
-        apps, artifacts, backups, clock, containers, context, events, http, images, log, metrics, random,
-        registries, secrets, services, source, state, traffic, volumes, workspace,
+        apps, artifacts, backups, clock, containers, context, events, handover, http, images, log, metrics,
+        random, registries, secrets, services, source, state, traffic, volumes, workspace,
     };
 }
 

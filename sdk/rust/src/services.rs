@@ -15,6 +15,8 @@ use crate::timespan::Timespan;
 const LAST_LINES: u32 = 10;
 /// How long a service has to end when it is not needed any more: what is in it goes with it.
 const STOP_GRACE_MS: u32 = 0;
+/// How long a container has to end when a service that it needs has ended.
+const NEEDING_GRACE_MS: u32 = 1_000;
 
 /// A service, as a config says it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -171,7 +173,7 @@ impl Services {
         if self.is_empty() { request } else { Extras::default().attempt_network().of(request) }
     }
 
-    /// Waits until a container has ended.
+    /// Waits until a container has ended. It is ended as soon as a service does.
     ///
     /// # Errors
     /// The container cannot be waited for, or a service has ended before it.
@@ -181,6 +183,8 @@ impl Services {
                 std::iter::once(container).chain(self.running.iter().map(|(_, service)| service)).collect();
             if let Some(place) = containers::wait_any(&all)?.checked_sub(1) {
                 let (name, service) = &self.running[place];
+                // What needs it cannot go on.
+                container.stop(NEEDING_GRACE_MS)?;
                 return Err(ended(name, service, &service.wait()?));
             }
         }

@@ -75,6 +75,12 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     for stage in &run.stages {
         show_end(stage)?;
     }
+    for summary in &run.summaries {
+        output::line(format_args!("\n{} says:", summary.stage))?;
+        for line in summary.text.lines() {
+            output::line(format_args!("  {}", printable_line(line)))?;
+        }
+    }
     if !run.artifacts.is_empty() {
         output::line("")?;
         record::table_of(&run.artifacts)?;
