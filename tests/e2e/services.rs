@@ -79,10 +79,43 @@ fn nothing_is_left_of_services_whatever_ends_their_stage() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(docker::left(&place.engine()).len(), 3, "two containers and their network");
+    let shown = place.json(&["admin", "prune"]);
+    let kinds: Vec<&str> =
+        shown["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds, &shown["is_removed"]), (vec!["container", "container", "network"], &false.into()));
+    assert_eq!(docker::left(&place.engine()).len(), 3, "it was shown");
     place
         .yuanli(&["run", &place.write("next.yaml", "name: n\nstages:\n  a: { uses: script }\n")])
         .expect(0, &[]);
     assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_left_is_removed_by_who_says_so_and_nothing_of_others() {
+    let (place, other) = (Place::new(), Place::new());
+    let text = workflow("busybox sleep 600", WELCOMES, READY);
+    let mut children = Vec::new();
+    for place in [&place, &other] {
+        let file = place.write("w.yaml", &text);
+        children.push(place.start(&["run", &file]));
+        wait_until("both run", || {
+            place.data().join("engine.json").exists() && docker::containers(&place.engine()).len() == 2
+        });
+    }
+    let busy = place.yuanli(&["admin", "prune", "--yes"]);
+    assert!(busy.code != 0 && busy.err.contains("under way"), "{busy:?}");
+    assert_eq!(docker::left(&place.engine()).len(), 3);
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let pruned = place.yuanli(&["admin", "prune", "--yes"]).expect(0, &["all of it is removed"]);
+    assert!(pruned.out.contains("container") && pruned.out.contains("network"), "{pruned:?}");
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+    assert_eq!(docker::left(&other.engine()).len(), 3, "another engine's is not touched");
+    place.yuanli(&["admin", "prune"]).expect(0, &["left nothing"]);
+    other.yuanli(&["admin", "prune", "--yes"]).expect(0, &[]);
+    assert_eq!(docker::left(&other.engine()), Vec::<String>::new());
 }
 
 #[test]

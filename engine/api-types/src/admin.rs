@@ -125,6 +125,30 @@ pub struct Diagnosis {
     pub detail: String,
 }
 
+/// What the runs of an engine have left on Docker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// All of it.
+    pub items: Vec<Leftover>,
+    /// Whether it is gone now.
+    pub is_removed: bool,
+}
+
+/// Something that a run has left on Docker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// `container` or `network`.
+    pub kind: String,
+    /// Its name there.
+    pub name: String,
+    /// The run.
+    pub run: String,
+    /// The stage of the run.
+    pub stage: String,
+    /// How it is, in Docker's words; empty for what has no state.
+    pub state: String,
+}
+
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -16,7 +16,8 @@ mod run;
 mod workflow;
 
 pub use admin::{
-    Check, Compacted, Diagnosis, Health, Part, PluginUsage, RecordUsage, Transferred, Usage, WorkflowUsage,
+    Check, Compacted, Diagnosis, Health, Leftover, Part, PluginUsage, Pruned, RecordUsage, Transferred,
+    Usage, WorkflowUsage,
 };
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,

@@ -597,6 +597,22 @@ pub(crate) enum AdminCommand {
     Usage,
     /// Find out whether an engine can work here
     Doctor,
+    /// Show what runs have left on Docker, and remove it
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An engine removes what its runs have left when it starts. This is for a data directory whose engine does not start any more.
+Containers and networks of its runs are shown; apps, volumes, images and what belongs to others are not touched.
+
+Examples:
+  yuanli admin prune
+  yuanli admin prune --yes")]
+pub(crate) struct Prune {
+    /// Remove it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

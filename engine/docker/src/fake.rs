@@ -77,6 +77,7 @@ pub enum BuildBehaviour {
 }
 
 /// Something that was asked of the fake, in order.
+#[expect(clippy::large_enum_variant, reason = "a test has some of them, and looks into the large one")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// [`Images::build`].

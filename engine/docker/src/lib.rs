@@ -17,6 +17,7 @@ mod fault;
 mod ignore;
 mod image;
 pub mod label;
+mod leftover;
 mod output;
 mod private;
 mod probe;
@@ -31,3 +32,4 @@ mod volume;
 pub mod fake;
 
 pub use connection::{Docker, Options};
+pub use leftover::Leftover;

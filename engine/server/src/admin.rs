@@ -1,4 +1,4 @@
-//! Looking after a data directory: check, export, import, adopt, compact, usage, doctor.
+//! Looking after a data directory: check, export, import, adopt, compact, usage, doctor, prune.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use yuanli_api_types::{self as api, Health};
 use yuanli_docker::Docker;
-use yuanli_ports::Clock;
+use yuanli_ports::{Clock, Containers};
 use yuanli_store::{DataDirectory, OpenError, disk};
 
 use crate::clock::SystemClock;
@@ -221,6 +221,37 @@ pub async fn compact(data: &Path) -> anyhow::Result<api::Compacted> {
     engine.close().await;
     compacted?;
     Ok(api::Compacted { before_bytes, after_bytes: sizes(data)?.size_bytes })
+}
+
+/// What the runs of a data directory's engine have left on Docker; removes it when `is_meant`. Nothing of other engines is ever
+/// looked at, and nothing of apps and volumes.
+///
+/// # Errors
+/// When an engine uses the directory: what is there then is not left. When Docker cannot be reached.
+pub async fn prune(data: &Path, is_meant: bool) -> anyhow::Result<api::Pruned> {
+    must_be(data)?;
+    // Held until the end: no run begins meanwhile.
+    let directory = DataDirectory::open(data, || SystemClock::default().new_engine_id())
+        .context("what belongs to runs that are under way is not left; it goes with them")?;
+    if directory.is_copy() {
+        bail!(
+            "{} is a copy, and what is on Docker belongs to the engine that it was copied from",
+            data.display()
+        );
+    }
+    let docker = Docker::connect(yuanli_docker::Options::from_environment()).await?;
+    let found = docker.leftovers(directory.engine()).await?;
+    if is_meant {
+        docker.remove_all(directory.engine(), None).await?;
+    }
+    let item = |found: yuanli_docker::Leftover| api::Leftover {
+        kind: found.kind.to_owned(),
+        name: found.name,
+        run: found.run,
+        stage: found.stage,
+        state: found.state,
+    };
+    Ok(api::Pruned { items: found.into_iter().map(item).collect(), is_removed: is_meant })
 }
 
 /// Whether an engine can work with a data directory here.

@@ -22,7 +22,28 @@ pub(crate) async fn perform(global: &Global, command: AdminCommand) -> anyhow::R
         AdminCommand::Compact => compact(global, &data).await,
         AdminCommand::Usage => usage(global, &data).await,
         AdminCommand::Doctor => doctor(global, &data).await,
+        AdminCommand::Prune(arguments) => prune(global, &data, arguments.yes).await,
     }
+}
+
+async fn prune(global: &Global, data: &Path, is_meant: bool) -> anyhow::Result<Exit> {
+    let pruned = admin::prune(data, is_meant).await?;
+    if global.json {
+        output::json(&pruned)?;
+        return Ok(Exit::Done);
+    }
+    if pruned.items.is_empty() {
+        output::note("its runs have left nothing on Docker");
+        return Ok(Exit::Done);
+    }
+    let rows =
+        pruned.items.into_iter().map(|left| vec![left.kind, left.run, left.stage, left.state, left.name]);
+    output::table(&["KIND", "RUN", "STAGE", "STATE", "NAME"], rows)?;
+    output::note(match pruned.is_removed {
+        true => "all of it is removed",
+        false => "`yuanli admin prune --yes` removes it",
+    });
+    Ok(Exit::Done)
 }
 
 async fn check(global: &Global, data: &Path, arguments: &Check) -> anyhow::Result<Exit> {
