@@ -171,7 +171,7 @@ async fn a_command_says_why_it_is_not_ready() {
         };
         let not_yet = |why: &str| Probed::NotYet(why.to_owned());
         assert_eq!(ask(&["sh", "-c", "exit 0"]).await, Probed::Ready);
-        let refused = ask(&["sh", "-c", "echo starting; echo no route >&2; exit 2"]).await;
+        let refused = ask(&["sh", "-c", "echo starting >&2; echo no route >&2; exit 2"]).await;
         assert_eq!(refused, not_yet("`sh` ended with exit code 2: no route"));
         assert_eq!(ask(&["sleep", "60"]).await, not_yet("`sleep` did not end within 5 s"));
         let Probed::NotYet(why) = ask(&["/nosuch"]).await else { panic!("there is no such program") };
