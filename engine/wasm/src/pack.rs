@@ -291,13 +291,13 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read_and_what_could_not_is_not_written() {
-        let widest = format!("{{\"title\":\"{}\"}}", "\\n".repeat(MAX_SCHEMA_BYTES / 2 - 6));
+        let widest = format!("{{\"title\":\"{}\"}}", "\\\\".repeat(MAX_SCHEMA_BYTES / 2 - 6));
         assert_eq!(widest.len(), MAX_SCHEMA_BYTES);
         let wide = Said { config_schema: widest.clone(), outputs_schema: widest, ..said("wide") };
         let packed = write(EMPTY, &wide).expect("all that a schema may have fits");
         assert_eq!(claim(&packed), Ok(Some(wide.clone())));
         let details = vec![("note".to_owned(), "x".repeat(MAX_SCHEMA_BYTES))];
-        let why = write(EMPTY, &Said { details, ..wide }).expect_err("it is too much");
+        let why = write(EMPTY, &Said { details, ..wide }).err().expect("it is too much");
         assert!(why.contains("may have 1310720: say less"), "{why}");
     }
 
