@@ -288,12 +288,12 @@ impl Checker<'_> {
     }
 
     fn wrong_tally(&mut self, workflow: &WorkflowName, right: Tally, is_artifacts: bool) {
-        let (what, key) = match is_artifacts {
-            true => ("artifacts", key::artifact_tally(workflow)),
-            false => ("runs", key::tally(workflow)),
+        let (what, runs, key) = match is_artifacts {
+            true => ("artifacts", "runs with artifacts", key::artifact_tally(workflow)),
+            false => ("runs", "runs", key::tally(workflow)),
         };
         self.check.find(format!("the {what} of workflow `{workflow}` are not counted right"));
-        self.check.mended.push(format!("workflow `{workflow}` has {} runs with {what}", right.runs));
+        self.check.mended.push(format!("workflow `{workflow}` has {} {runs}", right.runs));
         self.batch.put(key, envelope::seal(&right));
     }
 

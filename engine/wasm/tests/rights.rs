@@ -362,11 +362,12 @@ async fn a_plugin_has_no_more_than_it_says_of_itself() {
 
 #[tokio::test]
 async fn a_limit_that_is_none_is_refused() {
-    let cases: [&'static [(&'static str, &'static str)]; 4] = [
+    let cases: [&'static [(&'static str, &'static str)]; 5] = [
         &[("limit-memory-bytes", "64MiB")],
         &[("limit-cpu-ms", "-1")],
         &[("limit-timeout-ms", "0")],
         &[("limit-handles", "")],
+        &[("limit-artifact-bytes", "0")],
     ];
     for details in cases {
         let why = of_details(details, support::raw::GIVE).await.err().expect("it is refused");
