@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
 use crate::fault::{self, Fault, NOT_FOUND};
+use crate::lending::Lent;
 use crate::replica;
 
 /// Where Docker's Debian package and its installer put the socket.
@@ -65,13 +66,19 @@ pub struct Docker {
     /// Held while connecting, so that concurrent first calls make one connection.
     client: Mutex<Option<bollard::Docker>>,
     pub(crate) replicas: replica::Shared,
+    pub(crate) lent: Lent,
 }
 
 impl Docker {
     /// An engine that is connected to at first use.
     #[must_use]
     pub fn lazy(options: Options) -> Self {
-        Self { options, client: Mutex::default(), replicas: replica::Shared::default() }
+        Self {
+            options,
+            client: Mutex::default(),
+            replicas: replica::Shared::default(),
+            lent: Lent::default(),
+        }
     }
 
     /// An engine that is known to answer now.

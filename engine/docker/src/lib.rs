@@ -18,6 +18,7 @@ mod ignore;
 mod image;
 pub mod label;
 mod leftover;
+mod lending;
 mod output;
 mod private;
 mod probe;

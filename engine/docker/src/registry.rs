@@ -10,7 +10,7 @@ use bollard::query_parameters::{CreateImageOptions, PushImageOptions};
 use futures::StreamExt;
 use regex::Regex;
 use yuanli_ports::containers::ContainerError;
-use yuanli_ports::registries::{Login, Pulled, RegistryError};
+use yuanli_ports::registries::{Login, Pulled, Push, RegistryError};
 use yuanli_ports::{Cancellation, Registries};
 
 use crate::connection::Docker;
@@ -34,12 +34,19 @@ const IS_NEW: &str = "Downloaded newer image";
 impl Registries for Docker {
     async fn push(
         &self,
-        image: &str,
-        login: Option<&Login>,
+        push: Push<'_>,
         progress: Progress<'_>,
         cancel: &Cancellation,
     ) -> Result<String, RegistryError> {
-        unless(cancel, self.push_image(image, login, progress)).await
+        let Push { name, image, login } = push;
+        let Some(image) = image else {
+            return unless(cancel, self.push_image(name, login, progress)).await;
+        };
+        let _alone = unless(cancel, async { Ok(self.lent.alone(name).await) }).await?;
+        let lent = self.lend(image, name).await?;
+        let pushed = unless(cancel, self.push_image(name, login, progress)).await;
+        self.take_back(lent, progress).await;
+        pushed
     }
 
     async fn pull(

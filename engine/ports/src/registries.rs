@@ -17,6 +17,17 @@ pub struct Login {
     pub password: SecretValue,
 }
 
+/// What is pushed where, and as whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Push<'a> {
+    /// The name that it gets at the registry.
+    pub name: &'a str,
+    /// The image of the engine, by name or id, which has the name for as long as it is pushed; the one that has it when absent.
+    pub image: Option<&'a str>,
+    /// Who to be; without it whoever the engine's user is at the registry.
+    pub login: Option<&'a Login>,
+}
+
 /// An image that has come from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
@@ -76,14 +87,14 @@ impl From<ContainerError> for RegistryError {
 /// Pushes and pulls images. Without a login, whoever the engine's user is at the registry.
 #[async_trait]
 pub trait Registries: Send + Sync + std::fmt::Debug {
-    /// Pushes an image under its name and returns the digest of its manifest. Lines for people go to `progress`.
+    /// Pushes an image and returns the digest of its manifest. Lines for people go to `progress`. Pushes under one name with
+    /// an image of their own wait for each other; a name that was lent goes back, whatever comes of it.
     ///
     /// # Errors
     /// See [`RegistryError`].
     async fn push(
         &self,
-        image: &str,
-        login: Option<&Login>,
+        push: Push<'_>,
         progress: &(dyn Fn(String) + Send + Sync),
         cancel: &Cancellation,
     ) -> Result<String, RegistryError>;

@@ -9,6 +9,7 @@ use support::Bench;
 use yuanli_docker::fake::{Behaviour, Call};
 use yuanli_model::Stream;
 use yuanli_ports::containers::{ContainerRequest, MountSource, Probed};
+use yuanli_ports::registries::Push;
 use yuanli_ports::{Cancellation, Images, Registries};
 
 fn started(bench: &Bench) -> Vec<ContainerRequest> {
@@ -97,8 +98,9 @@ async fn what_is_wrong_with_a_service_is_said() {
 async fn an_image_that_is_there_is_fetched_only_where_that_is_wanted() {
     let bench = Bench::new();
     bench.docker.add_image("r.example.com/shop:1");
-    let push = bench.docker.push("r.example.com/shop:1", None, &|_| (), &Cancellation::new()).await;
-    push.expect("it is pushed");
+    let push = Push { name: "r.example.com/shop:1", image: None, login: None };
+    let pushed = bench.docker.push(push, &|_| (), &Cancellation::new()).await;
+    pushed.expect("it is pushed");
     let fetch = async |pull: &str| {
         bench.run(json!({ "do": "fetch", "image": "r.example.com/shop:1", "pull": pull })).await
     };

@@ -59,11 +59,7 @@ impl Stage for Push {
     const NAME: &str = "push";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Pushes a container image to a registry";
-    const CAPABILITIES: &[(&str, &str)] = &[
-        ("images", "to give the image the names that it is pushed under"),
-        ("registries", "to push it"),
-        ("secrets", "to log in"),
-    ];
+    const CAPABILITIES: &[(&str, &str)] = &[("registries", "to push it"), ("secrets", "to log in")];
 
     type Config = Config;
     type Outputs = Outputs;
@@ -75,13 +71,9 @@ impl Stage for Push {
             Names::Several(names) => names,
         };
         let login = config.login.map(|login| login.get()).transpose()?;
-        let image = images::inspect(&config.image)?;
         let mut digests = Vec::new();
         for name in &names {
-            let named = Named::give(&image, name)?;
-            let pushed = push(name, login.as_ref(), config.attempts);
-            named.take_back();
-            let digest = pushed?;
+            let digest = push((&config.image, name), login.as_ref(), config.attempts)?;
             log::info(format!("{name} is {digest}"));
             digests.push(digest);
         }
@@ -91,55 +83,15 @@ impl Stage for Push {
     }
 }
 
-/// A name that an image has for as long as it is pushed.
-struct Named<'a> {
-    name: &'a str,
-    /// What becomes of it then.
-    after: After,
-}
-
-enum After {
-    /// It stays: the image had it before, or has no other.
-    Stays,
-    /// It goes.
-    Goes,
-    /// It goes back to the image that had it.
-    GoesBack(String),
-}
-
-impl<'a> Named<'a> {
-    fn give(image: &images::Image, name: &'a str) -> Result<Self, Failure> {
-        let after = match images::inspect(name) {
-            Ok(found) if found.id == image.id => After::Stays,
-            Ok(other) => After::GoesBack(other.id),
-            Err(images::Error::NotFound(_)) if image.tags.is_empty() => After::Stays,
-            Err(images::Error::NotFound(_)) => After::Goes,
-            Err(error) => return Err(error.into()),
-        };
-        if !image.tags.contains(&full_name(name)) {
-            images::tag(&image.id, name)?;
-        }
-        Ok(Self { name, after })
-    }
-
-    /// What was pushed is there; a name too many is worth a line.
-    fn take_back(self) {
-        let done = match self.after {
-            After::Stays => Ok(()),
-            After::Goes => images::remove(self.name),
-            After::GoesBack(id) => images::tag(&id, self.name),
-        };
-        if let Err(error) = done {
-            log::warn(format!("the name {} stays: {}", self.name, Failure::from(error).message));
-        }
-    }
-}
-
-/// Pushes, again where that may help. Returns the digest.
-fn push(name: &str, login: Option<&registries::Login>, attempts: u32) -> Result<String, Failure> {
+/// Pushes an image under a name, again where that may help. Returns the digest.
+fn push(
+    (image, name): (&str, &str),
+    login: Option<&registries::Login>,
+    attempts: u32,
+) -> Result<String, Failure> {
     let mut pause = Duration::from_secs(1);
     for attempt in 1.. {
-        let failure = match registries::push(name, login) {
+        let failure = match registries::push_as(image, name, login) {
             Ok(published) => return Ok(published.digest),
             Err(error) => Failure::from(error),
         };
@@ -157,11 +109,6 @@ fn push(name: &str, login: Option<&registries::Login>, attempts: u32) -> Result<
         pause *= 2;
     }
     unreachable!("attempts are counted")
-}
-
-/// The name as the engine lists it.
-fn full_name(name: &str) -> String {
-    if repository(name).len() == name.len() { format!("{name}:latest") } else { name.to_owned() }
 }
 
 /// The name without its tag: what follows a colon is one where no slash follows, else a port.
@@ -183,7 +130,7 @@ mod tests {
 
     const DIGEST: &str = "sha256:0123";
 
-    /// An engine that has `shop:dev`, and a registry that answers like this, the last for ever.
+    /// A registry that answers like this, the last first, and then takes everything.
     #[derive(Default)]
     struct Registry {
         answers: Vec<registries::Error>,
@@ -191,31 +138,13 @@ mod tests {
     }
 
     impl Answers for Registry {
-        fn inspect_image(&mut self, image: &str) -> Result<images::Image, images::Error> {
-            let (id, tag) = match image {
-                "shop:dev" => ("sha256:id", "shop:dev"),
-                "taken:1" => ("sha256:other", "taken:1"),
-                _ => return Err(images::Error::NotFound(image.to_owned())),
-            };
-            Ok(images::Image { id: id.to_owned(), tags: vec![tag.to_owned()], size: 1, labels: Vec::new() })
-        }
-
-        fn tag(&mut self, image: &str, name: &str) -> Result<(), images::Error> {
-            self.calls.borrow_mut().push(format!("tag {image} {name}"));
-            Ok(())
-        }
-
-        fn remove_image(&mut self, image: &str) -> Result<(), images::Error> {
-            self.calls.borrow_mut().push(format!("remove {image}"));
-            Ok(())
-        }
-
-        fn push(
+        fn push_as(
             &mut self,
             image: &str,
+            name: &str,
             username: Option<&str>,
         ) -> Result<registries::Published, registries::Error> {
-            self.calls.borrow_mut().push(format!("push {image} as {username:?}"));
+            self.calls.borrow_mut().push(format!("push {image} to {name} as {username:?}"));
             match self.answers.pop() {
                 Some(error) => Err(error),
                 None => Ok(registries::Published { digest: DIGEST.to_owned(), details: Vec::new() }),
@@ -232,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_pushed_under_each_name_and_loses_those_that_it_was_lent() {
+    fn an_image_is_pushed_under_each_name() {
         let to = ["r.example.com:5000/shop:1.4", "r.example.com:5000/shop"];
         let login = json!({ "username": "ci", "password": { "secret": "token" } });
         let (ended, calls) = run(json!({ "image": "shop:dev", "to": to, "login": login }), Vec::new());
@@ -245,32 +174,15 @@ mod tests {
                 "pushed": to,
             })
         );
-        let expected: Vec<String> = to
-            .iter()
-            .flat_map(|name| {
-                let push = format!("push {name} as Some(\"ci\")");
-                [format!("tag sha256:id {name}"), push, format!("remove {name}")]
-            })
-            .collect();
+        let expected = to.map(|name| format!("push shop:dev to {name} as Some(\"ci\")"));
         assert_eq!(calls, expected);
-    }
-
-    #[test]
-    fn a_name_of_another_image_goes_back_to_it_also_after_a_failure() {
-        let denied = || vec![registries::Error::Denied("who are you?".to_owned())];
-        for answers in [Vec::new(), denied()] {
-            let (_, calls) = run(json!({ "image": "shop:dev", "to": "taken:1" }), answers);
-            assert_eq!(calls, ["tag sha256:id taken:1", "push taken:1 as None", "tag sha256:other taken:1"]);
-        }
-        let (_, calls) = run(json!({ "image": "shop:dev", "to": "free:1" }), denied());
-        assert_eq!(calls.last().unwrap(), "remove free:1");
     }
 
     #[test]
     fn without_another_name_it_is_its_own() {
         let (ended, calls) = run(json!({ "image": "shop:dev" }), Vec::new());
         assert_eq!(ended.unwrap()["reference"], json!(format!("shop@{DIGEST}")));
-        assert_eq!(calls, ["push shop:dev as None"]);
+        assert_eq!(calls, ["push shop:dev to shop:dev as None"]);
     }
 
     #[test]

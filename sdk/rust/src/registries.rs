@@ -84,6 +84,15 @@ pub fn push(image: &str, login: Option<&Login>) -> Result<Published, Error> {
     host::push(image, username, password, &[])
 }
 
+/// Pushes an image of the engine, by name or id, under another name, which it has for as long as that takes.
+///
+/// # Errors
+/// See [`Error`].
+pub fn push_as(image: &str, name: &str, login: Option<&Login>) -> Result<Published, Error> {
+    let (username, password) = parts(login);
+    host::push(name, username, password, &[("image".to_owned(), image.to_owned())])
+}
+
 /// Fetches an image.
 ///
 /// # Errors

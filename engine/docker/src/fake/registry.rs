@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use yuanli_model::Digest;
 use yuanli_ports::images::Image;
-use yuanli_ports::registries::{Login, Pulled, RegistryError};
+use yuanli_ports::registries::{Login, Pulled, Push, RegistryError};
 use yuanli_ports::{Cancellation, Registries};
 
 use super::{FakeDocker, State, full_name};
@@ -35,8 +35,7 @@ fn digest_of(id: &str) -> String {
 impl Registries for FakeDocker {
     async fn push(
         &self,
-        image: &str,
-        _: Option<&Login>,
+        Push { name: image, image: source, .. }: Push<'_>,
         progress: &(dyn Fn(String) + Send + Sync),
         cancel: &Cancellation,
     ) -> Result<String, RegistryError> {
@@ -45,7 +44,7 @@ impl Registries for FakeDocker {
         }
         let mut state = self.called(None)?;
         reference::parse_tag(image)?;
-        let id = state.image(image)?.id.clone();
+        let id = state.image(source.unwrap_or(image))?.id.clone();
         let digest = digest_of(&id);
         state.published.insert(full_name(image), digest.clone());
         drop(state);

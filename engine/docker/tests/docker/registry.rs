@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use yuanli_docker::{Docker, Options};
-use yuanli_ports::registries::{Login, RegistryError};
+use yuanli_ports::registries::{Login, Push, RegistryError};
 use yuanli_ports::secrets::SecretValue;
 use yuanli_ports::{Cancellation, Images, Registries};
 
@@ -32,7 +32,8 @@ async fn push(
 ) -> (Result<String, RegistryError>, Vec<String>) {
     let lines = Mutex::new(Vec::new());
     let progress = |line| lines.lock().expect("no panic").push(line);
-    let pushed = docker.push(image, login, &progress, &Cancellation::new()).await;
+    let push = Push { name: image, image: None, login };
+    let pushed = docker.push(push, &progress, &Cancellation::new()).await;
     (pushed, lines.into_inner().expect("no panic"))
 }
 
@@ -260,10 +261,50 @@ async fn a_push_that_hangs_is_given_up_when_it_is_cancelled() {
             canceller.cancel();
             drop(connection);
         });
-        let ended =
-            tokio::time::timeout(Duration::from_secs(20), bench.docker.push(&name, None, &|_| (), &cancel));
+        let push = Push { name: &name, image: None, login: None };
+        let ended = tokio::time::timeout(Duration::from_secs(20), bench.docker.push(push, &|_| (), &cancel));
         assert_eq!(ended.await.expect("it ends"), Err(RegistryError::Cancelled));
         bench.docker.remove(&name).await.expect("removed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_that_push_under_one_name_do_not_take_it_from_each_other() {
+    with_docker(|bench| async move {
+        let registry = Registry::open();
+        let name = registry.name("shop:1");
+        let made = async |what: &str| {
+            let file = format!("{what} {}", fresh_engine());
+            let folder = context(&[("Dockerfile", "FROM scratch\nCOPY what /\n"), ("what", &file)]);
+            bench.build(&build_request(folder.path(), None)).await.0.expect("an image").id
+        };
+        let (one, other) = (made("one").await, made("other").await);
+        bench.docker.tag(BUSYBOX, &name).await.expect("it is somebody's");
+        let push = async |image: &str| {
+            let push = Push { name: &name, image: Some(image), login: None };
+            let said = Mutex::new(Vec::new());
+            let progress = |line| said.lock().expect("no panic").push(line);
+            bench.docker.push(push, &progress, &Cancellation::new()).await.expect("it is pushed")
+        };
+        // What each gives alone is what it gives beside the other.
+        let alone = (push(&one).await, push(&other).await);
+        assert_ne!(alone.0, alone.1);
+        for _ in 0..5 {
+            assert_eq!(tokio::join!(push(&one), push(&other)), alone);
+        }
+        let busybox = bench.docker.inspect(BUSYBOX).await.expect("an image").id;
+        assert_eq!(bench.docker.inspect(&name).await.expect("an image").id, busybox, "it is whose it was");
+        bench.docker.remove(&name).await.expect("removed");
+        // A name that nobody had goes, the only one of an image stays.
+        bench.docker.tag(&one, "yuanli-test-lent:1").await.expect("a name of its own");
+        push(&one).await;
+        assert!(bench.docker.inspect(&name).await.is_err());
+        push(&other).await;
+        assert_eq!(bench.docker.inspect(&name).await.expect("an image").id, other);
+        for name in [&name, "yuanli-test-lent:1"] {
+            bench.docker.remove(name).await.expect("removed");
+        }
     })
     .await;
 }

@@ -12,6 +12,8 @@ use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 use crate::mask::Mask;
 
+/// The option of a push that says which image it is.
+const IMAGE: &str = "image";
 /// The option of a pull that names another platform than the engine's.
 const PLATFORM: &str = "platform";
 /// The option of a pull that says when anything is fetched, and its only value.
@@ -35,13 +37,14 @@ fn push(
     async move {
         let pushed = async {
             let login = login(state, username, password)?;
-            known(&options, &[])?;
+            known(&options, &[IMAGE])?;
+            let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.as_str());
+            let push = port::Push { name: &image, image: source, login: login.as_ref() };
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
             let progress = |line: String| {
                 output.line(&line);
             };
-            let pushed =
-                state.outside.registries.push(&image, login.as_ref(), &progress, &state.attempt.cancel).await;
+            let pushed = state.outside.registries.push(push, &progress, &state.attempt.cancel).await;
             pushed.map(published).map_err(|error| of_port(error, &state.held.mask))
         };
         (pushed.await,)

@@ -55,6 +55,16 @@ pub trait Answers {
         nobody("registries::push")
     }
 
+    /// [`registries::push_as`], with the user's name
+    fn push_as(
+        &mut self,
+        image: &str,
+        name: &str,
+        username: Option<&str>,
+    ) -> Result<registries::Published, registries::Error> {
+        nobody("registries::push_as")
+    }
+
     /// [`registries::pull`], with the platform and the user's name
     fn pull(
         &mut self,

@@ -300,11 +300,14 @@ pub mod registries {
         image: &str,
         username: Option<&str>,
         password: Option<&Secret>,
-        _: &Options,
+        options: &Options,
     ) -> Result<Published, Error> {
         check(username, password)?;
         effect(|_| ());
-        ask(|test| test.push(image, username))
+        match options.iter().find(|(key, _)| key == "image") {
+            Some((_, source)) => ask(|test| test.push_as(source, image, username)),
+            None => ask(|test| test.push(image, username)),
+        }
     }
 
     pub fn pull(
