@@ -10,6 +10,9 @@ use super::table::Table;
 /// How far memory may fill beyond what starts a flush, while one is under way, as a multiple. Then commits wait.
 pub(super) const FULL: usize = 4;
 
+/// How long an export waits at a time while commits come fast. When they do not any more nobody else wakes upkeep.
+const DEFERRED: Duration = Duration::from_secs(1);
+
 /// What part of a layer has come during a flush when commits are said to come fast: as many runs as two cores do come to a
 /// quarter.
 const RISING: usize = 2;
@@ -38,6 +41,8 @@ struct State {
     compaction_failure: Option<String>,
     /// Why the last upkeep failed.
     failure: Option<String>,
+    /// An export waits until commits do not come fast any more.
+    is_deferred: bool,
 }
 
 /// What upkeep is woken for.
@@ -58,6 +63,7 @@ impl State {
     fn work(&mut self) -> Call {
         let (wants_segment, is_compaction) = (self.wants_segment, self.wants_compaction);
         (self.is_due, self.wants_segment, self.wants_compaction) = (false, false, false);
+        self.is_deferred = false;
         self.is_compacting = is_compaction;
         Call::Work { wants_segment, is_compaction }
     }
@@ -121,7 +127,7 @@ impl Pressure {
         self.changed.notify_all();
     }
 
-    /// Upkeep: waits for work; after a failure, at most this long.
+    /// Upkeep: waits for work; after a failure, at most this long, and not for long while an export waits.
     pub(crate) fn wait(&self, retry: Duration) -> Call {
         let mut state = self.state();
         loop {
@@ -131,23 +137,28 @@ impl Pressure {
             if state.failure.is_none() && (state.is_due || state.wants_segment || state.wants_compaction) {
                 return state.work();
             }
-            if state.failure.is_some() {
-                let (after, waited) =
-                    self.changed.wait_timeout(state, retry).unwrap_or_else(PoisonError::into_inner);
-                state = after;
-                if waited.timed_out() && !state.is_closing {
-                    return state.work();
+            let longest = match &state.failure {
+                Some(_) => retry,
+                None if state.is_deferred => DEFERRED,
+                None => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
                 }
-            } else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            let (after, waited) =
+                self.changed.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if waited.timed_out() && !state.is_closing {
+                return state.work();
             }
         }
     }
 
-    /// Upkeep: says how it went, to whoever waits.
-    pub(crate) fn done(&self, is_compaction: bool, outcome: Result<(), String>) {
+    /// Upkeep: says how it went, to whoever waits; what went well says whether an export waits.
+    pub(crate) fn done(&self, is_compaction: bool, outcome: Result<bool, String>) {
         let mut state = self.state();
         state.is_compacting = false;
+        state.is_deferred = outcome.as_ref().is_ok_and(|is_deferred| *is_deferred);
         state.failure = outcome.err();
         if is_compaction {
             state.compactions += 1;

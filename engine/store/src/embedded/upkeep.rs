@@ -54,7 +54,8 @@ impl Upkeep {
         }
     }
 
-    fn round(&mut self, wants_segment: bool, is_compaction: bool) -> Result<(), StoreError> {
+    /// Does what is due. Returns whether an export waits until commits do not come fast any more.
+    fn round(&mut self, wants_segment: bool, is_compaction: bool) -> Result<bool, StoreError> {
         if wants_segment {
             // The writer does it itself when this fails, and says so.
             let _ = self.files.prepare();
@@ -73,7 +74,7 @@ impl Upkeep {
         }
         if is_compaction {
             self.files.remove_spare().map_err(|e| Fault::io(self.files.folder(), "written", &e))?;
-            return self.flusher.renew();
+            return self.flusher.renew().map(|()| false);
         }
         if self.flusher.is_worth_renewing()?
             && let Err(error) = self.flusher.renew()
@@ -81,7 +82,7 @@ impl Upkeep {
             // Nothing waits for it.
             tracing::warn!(%error, "the index stays larger than it need be");
         }
-        Ok(())
+        Ok(is_long && is_hurried)
     }
 
     /// Makes an export of what the index holds, and gives back what it takes the place of.
