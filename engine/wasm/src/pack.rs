@@ -297,7 +297,7 @@ mod tests {
         let packed = write(EMPTY, &wide).expect("all that a schema may have fits");
         assert_eq!(claim(&packed), Ok(Some(wide.clone())));
         let details = vec![("note".to_owned(), "x".repeat(MAX_SCHEMA_BYTES))];
-        let why = write(EMPTY, &Said { details, ..wide }).err().expect("it is too much");
+        let Err(why) = write(EMPTY, &Said { details, ..wide }) else { panic!("it is too much") };
         assert!(why.contains("may have 1310720: say less"), "{why}");
     }
 
