@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use yuanli_model::stage::Limits as StageLimits;
 use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName};
 use yuanli_ports::logs::{LogError, StoredLog};
-use yuanli_ports::plugins::{Attempt, Origin, PluginError};
+use yuanli_ports::plugins::{Afterwards, Attempt, Origin, PluginError};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Plugins};
 use yuanli_wasm::{Host, Options, Outside, Rehearsal};
@@ -141,6 +141,7 @@ impl Bench {
         let described = self.host.description(&component).await.map_err(|e| e.to_string())?;
         let folders = (&*self.fresh("records")?, beside);
         let kept = Kept::new((&id, &described.name), case, self.world.clone(), folders).await?;
+        let afterwards = Afterwards::default();
         let attempt = Attempt {
             id,
             workflow: name("conformance"),
@@ -158,10 +159,12 @@ impl Bench {
             journal: Arc::clone(&kept.journal),
             records: Arc::clone(&kept.of_attempt),
             cancel,
+            afterwards: afterwards.clone(),
         };
         let run = tokio::time::timeout(timeout.saturating_add(GRACE), self.host.run(attempt));
         let outcome =
             run.await.map_err(|_| format!("it did not end within {timeout:?} and {GRACE:?} more"))?;
+        afterwards.perform().await;
         let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
         let left = kept.left(&artifacts).await?;
         Ok(Ended { outcome, lines, seen: self.world.take(), workspace, artifacts, left })

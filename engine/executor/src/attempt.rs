@@ -10,7 +10,7 @@ use yuanli_model::{
     AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretName, Stream, Timestamp,
     Workflow,
 };
-use yuanli_ports::plugins::Attempt;
+use yuanli_ports::plugins::{Afterwards, Attempt};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
@@ -36,6 +36,7 @@ struct Work {
     begun: Option<Timestamp>,
     /// Its workspace, once it has one. The folder stays until the end of the attempt is durable.
     workspace: Kept,
+    afterwards: Afterwards,
     cancel: Cancellation,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Leftover {
     pub(crate) entries: Vec<u32>,
     /// Its workspace.
     pub(crate) workspace: Option<Arc<dyn AttemptWorkspace>>,
+    /// What its plugin has left.
+    pub(crate) afterwards: Afterwards,
 }
 
 /// Starts an attempt in a task of its own, which reports to the owner's mailbox.
@@ -62,7 +65,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     let records = owner.shared.records.clone();
     let begun = owner.begun_before(&attempt);
     let journal = Journal::new(records, attempt.clone(), begun.is_some());
-    let workspace = Kept::default();
+    let (workspace, afterwards) = (Kept::default(), Afterwards::default());
     let work = Work {
         shared: Arc::clone(&owner.shared),
         position,
@@ -75,20 +78,24 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         journal: Arc::clone(&journal),
         begun,
         workspace: Arc::clone(&workspace),
+        afterwards: afterwards.clone(),
         cancel: owner.cancel.child_token(),
         workflow,
         attempt: attempt.clone(),
     };
     let work = async move { Ok(work.run().await) };
     let mailbox = owner.to_mailbox.clone();
-    owner.shared.tasks.spawn("attempt", report(attempt, log, Some((journal, workspace)), mailbox, work));
+    owner
+        .shared
+        .tasks
+        .spawn("attempt", report(attempt, log, Some((journal, workspace, afterwards)), mailbox, work));
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
-    kept: Option<(Arc<Journal>, Kept)>,
+    kept: Option<(Arc<Journal>, Kept, Afterwards)>,
     mailbox: mpsc::UnboundedSender<Message>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
@@ -102,8 +109,8 @@ pub(crate) async fn report(
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
     let leftover = match kept {
-        Some((journal, workspace)) => {
-            Leftover { entries: journal.entries().await, workspace: workspace.get().cloned() }
+        Some((journal, workspace, afterwards)) => {
+            Leftover { entries: journal.entries().await, workspace: workspace.get().cloned(), afterwards }
         }
         None => Leftover::default(),
     };
@@ -175,6 +182,7 @@ impl Work {
             journal: self.journal.clone(),
             records: self.records(),
             cancel: self.cancel.clone(),
+            afterwards: self.afterwards.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
 use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SecretHandle, SecretName, Timestamp, Work};
 use yuanli_ports::logs::StoredLog;
-use yuanli_ports::plugins::Origin;
+use yuanli_ports::plugins::{Afterwards, Origin};
 use yuanli_ports::store::Batch;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
@@ -222,7 +222,7 @@ impl Owner {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
                     records::forget(&mut batch, &attempt, &leftover.entries);
-                    ended.push((attempt.clone(), leftover.workspace));
+                    ended.push((attempt.clone(), leftover.workspace, leftover.afterwards));
                     Command::EndAttempt { attempt, outcome }
                 }
             };
@@ -241,12 +241,10 @@ impl Owner {
             let _ = reply.send(result);
         }
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        for (attempt, workspace) in ended {
+        for (attempt, workspace, afterwards) in ended {
             logs.remove(&attempt);
-            // Not before: an attempt whose end is not durable is begun again, in its workspace.
-            if let Some(workspace) = workspace {
-                self.shared.tasks.spawn("workspace", discard(attempt, workspace));
-            }
+            // Not before: an attempt whose end is not durable is begun again, with what it has left.
+            self.shared.tasks.spawn("clean-up", clean_up(attempt, workspace, afterwards));
         }
         Ok(events)
     }
@@ -309,8 +307,11 @@ impl Owner {
     }
 }
 
-/// Removes the folder of an attempt that has ended. What stays goes with the run.
-async fn discard(attempt: AttemptId, workspace: Arc<dyn AttemptWorkspace>) {
+/// Removes what an attempt has left that has ended: what its plugin says, and its folder. Should that stay, it goes with the
+/// run.
+async fn clean_up(attempt: AttemptId, workspace: Option<Arc<dyn AttemptWorkspace>>, afterwards: Afterwards) {
+    afterwards.perform().await;
+    let Some(workspace) = workspace else { return };
     if let Err(error) = workspace.discard().await {
         tracing::debug!(%attempt, %error, "the workspace of an attempt is left until its run ends");
     }

@@ -1,7 +1,8 @@
 //! Running a plugin, and knowing what it is.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,6 +50,35 @@ pub struct Attempt {
     pub records: Arc<dyn AttemptRecords>,
     /// Fires when the run is cancelled.
     pub cancel: Cancellation,
+    /// What is to be done once its end is durable: until then an engine may have to look again at what it has left.
+    pub afterwards: Afterwards,
+}
+
+/// Work that is done later by somebody else. Clones share it.
+#[derive(Clone, Default)]
+pub struct Afterwards(Arc<Mutex<Vec<Later>>>);
+
+type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Afterwards {
+    /// Adds work.
+    pub fn add(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(work));
+    }
+
+    /// Does all of it, in order.
+    pub async fn perform(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for work in all {
+            work.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Afterwards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Afterwards").finish_non_exhaustive()
+    }
 }
 
 /// Where a workflow came from on this machine.
@@ -104,7 +134,8 @@ pub trait Plugins: Send + Sync + std::fmt::Debug {
     ) -> Result<Arc<PluginDescription>, PluginError>;
 
     /// Runs an attempt to its end and returns the outputs, checked against the plugin's schema. Ends soon after
-    /// `cancel` fires. Nothing that the attempt made outside (containers) is left when it returns.
+    /// `cancel` fires. Nothing that the attempt made outside (containers) runs when it returns, and nothing is left of it once
+    /// [`Attempt::afterwards`] is done.
     ///
     /// # Errors
     /// The failure of the attempt, whoever's fault it is.

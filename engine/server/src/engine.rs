@@ -20,6 +20,7 @@ use yuanli_workspace::FileWorkspaces;
 
 use crate::body;
 use crate::clock::SystemClock;
+use crate::containers::NotedContainers;
 use crate::document::{Document, Given, Refused, Runnable};
 use crate::file::File;
 use crate::library::{Library, NO_APPS, outside};
@@ -85,7 +86,15 @@ impl Ground {
         secrets: Arc<dyn Secrets>,
         apps: Arc<dyn yuanli_ports::Apps>,
     ) -> anyhow::Result<Outside> {
-        outside(self.directory.engine(), Arc::clone(&self.clock), Arc::clone(&self.docker), secrets, apps)
+        let outside = outside(
+            self.directory.engine(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.docker),
+            secrets,
+            apps,
+        )?;
+        let containers = NotedContainers::new(Arc::clone(&self.docker), self.directory.containers());
+        Ok(Outside { containers: Arc::new(containers), ..outside })
     }
 }
 
@@ -174,14 +183,14 @@ impl Engine {
         let are_open = !self.executor.history().open().await?.is_empty();
         if are_open {
             // Before any is closed: whoever finds it closed does not look for its containers.
-            self.directory.set_containers_left(true)?;
+            self.directory.containers().set(true)?;
         }
         for run in self.executor.end_left().await? {
             tracing::warn!(%run, "was left by an engine that did not keep what it takes to go on; it is closed as failed");
         }
         self.executor.keep_history();
         let left = if are_open { self.executor.left().await? } else { Vec::new() };
-        if self.directory.has_containers_left() {
+        if self.directory.containers().is_set() {
             self.remove_containers(&left).await?;
         }
         let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
@@ -233,7 +242,7 @@ impl Engine {
             // What cannot be removed now is by the next engine.
             if let Err(error) = self.docker.remove_all(self.directory.engine(), Some(&attempt)).await {
                 tracing::warn!(%attempt, %error, "containers of an interrupted attempt may still be there");
-                self.directory.set_containers_left(true)?;
+                self.directory.containers().set(true)?;
             }
         }
         Ok(resumed)
@@ -258,7 +267,7 @@ impl Engine {
     async fn remove_containers(&self, left: &[Left]) -> anyhow::Result<()> {
         let kept = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
         match self.docker.remove_others(self.directory.engine(), &kept).await {
-            Ok(_) => self.directory.set_containers_left(false)?,
+            Ok(_) => self.directory.containers().set(false)?,
             Err(error) => tracing::warn!(
                 %error,
                 "containers of interrupted runs may still be there; they are removed once Docker answers"
@@ -471,6 +480,16 @@ impl Engine {
     /// Waits for everything that was begun, and gives the data directory back.
     pub async fn close(self) {
         self.executor.close().await;
+        let mark = self.directory.containers();
+        if !mark.is_set() || mark.is_kept() {
+            return;
+        }
+        let open = self.executor.history().open().await;
+        if open.is_ok_and(|open| open.is_empty())
+            && let Err(error) = mark.set(false)
+        {
+            tracing::warn!(%error, "the next start asks Docker for containers that are not there");
+        }
     }
 
     /// Lets everything go where it is; the next engine goes on with the runs.

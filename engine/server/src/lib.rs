@@ -11,6 +11,7 @@ mod body;
 mod check;
 mod clock;
 mod component;
+mod containers;
 mod document;
 mod engine;
 mod explain;

@@ -118,6 +118,47 @@ pub struct DataDirectory {
     _lock: File,
 }
 
+/// Notes whether there may be containers of runs, so that a start asks Docker only then.
+#[derive(Debug, Clone)]
+pub struct ContainersMark(PathBuf);
+
+impl ContainersMark {
+    /// Whether there may be some.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.exists()
+    }
+
+    /// Notes that one could not be removed.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn keep(&self) -> Result<(), OpenError> {
+        fs::write(&self.0, "left").map_err(|error| OpenError::Io { path: self.0.clone(), error })
+    }
+
+    /// Whether one could not be removed.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        fs::metadata(&self.0).is_ok_and(|mark| mark.len() > 0)
+    }
+
+    /// Notes it.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn set(&self, are_there: bool) -> Result<(), OpenError> {
+        let noted = match are_there {
+            true => File::create(&self.0).and_then(|file| file.sync_all()),
+            false => match fs::remove_file(&self.0) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+        };
+        noted.map_err(|error| OpenError::Io { path: self.0.clone(), error })
+    }
+}
+
 impl DataDirectory {
     /// Opens a data directory and becomes its owner; makes it when it is not there, with the id that `fresh` gives.
     ///
@@ -192,23 +233,10 @@ impl DataDirectory {
         Ok(())
     }
 
-    /// Whether containers of runs that were interrupted may still be there.
+    /// Where it is noted whether there may be containers of runs.
     #[must_use]
-    pub fn has_containers_left(&self) -> bool {
-        self.path.join(CONTAINERS_LEFT).exists()
-    }
-
-    /// Notes whether containers of runs that were interrupted may still be there.
-    ///
-    /// # Errors
-    /// [`OpenError::Io`].
-    pub fn set_containers_left(&self, is_so: bool) -> Result<(), OpenError> {
-        let file = self.path.join(CONTAINERS_LEFT);
-        let noted = match is_so {
-            true => File::create(&file).and_then(|file| file.sync_all()),
-            false => fs::remove_file(&file),
-        };
-        noted.map_err(|error| OpenError::Io { path: self.path.clone(), error })
+    pub fn containers(&self) -> ContainersMark {
+        ContainersMark(self.path.join(CONTAINERS_LEFT))
     }
 
     /// Whether it was copied, moved to another disk or restored. It must then do nothing outside: what it holds may be

@@ -35,7 +35,7 @@ mod upgrade;
 pub use archive::FileArchive;
 pub use blob::FileBlobs;
 pub use check::{Check, Repair, check, repair};
-pub use directory::{DataDirectory, OpenError};
+pub use directory::{ContainersMark, DataDirectory, OpenError};
 pub use embedded::{Embedded, Options, index_size};
 pub use fault::{Damage, Fault};
 pub use log::FileLogs;

@@ -12,14 +12,15 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use yuanli_bindings::stage;
 use yuanli_model::ceiling::Subject;
 use yuanli_model::stage::MAX_HANDLES;
-use yuanli_model::{Capability, Failure, FailureClass, Grant, PluginDescription, Rights};
+use yuanli_model::{AttemptId, Capability, Failure, FailureClass, Grant, PluginDescription, Rights};
 use yuanli_ports::AttemptLog;
+use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
 use crate::catalog::Code;
 use crate::guest::{Begun, Guest};
-use crate::host::Host;
+use crate::host::{Host, Outside};
 use crate::interface::containers;
 use crate::interface::log::finish_progress;
 use crate::journal::{Broken, Calls, SharedCalls, lock};
@@ -52,19 +53,14 @@ impl Host {
         let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
         let calls = calls.map_err(|broken| broken.failure(attempt.id.stage.as_str()))?;
         let may_have_containers = calls.has_called(containers::START);
-        let (id, log) = (attempt.id.clone(), Arc::clone(&attempt.log));
-        match self.begin(attempt, calls).await {
-            Ok(ended) => ended,
-            Err(failure) => {
-                // What it was to be told of its containers, nobody hears any more.
-                if may_have_containers {
-                    let lines = self.own_lines(log, Arc::default());
-                    let removed = self.outside.containers.remove_all(self.outside.engine, Some(&id)).await;
-                    warn(&lines, removed.map(|_| ()));
-                }
-                Err(failure)
+        let (id, afterwards) = (attempt.id.clone(), attempt.afterwards.clone());
+        self.begin(attempt, calls).await.unwrap_or_else(|failure| {
+            // What it was to be told of its containers, nobody hears any more.
+            if may_have_containers {
+                afterwards.add(remove(Arc::clone(&self.outside), id, Vec::new(), true));
             }
-        }
+            Err(failure)
+        })
     }
 
     /// Lines of what the engine itself writes.
@@ -174,8 +170,9 @@ impl Host {
         outcome
     }
 
-    /// Ends and removes what the attempt left outside. Nothing in here fails the attempt: what cannot be removed is
-    /// said in its log, and found again by its labels.
+    /// Ends what the attempt left outside, to be removed once its own end is durable: should the engine die before that, the
+    /// next one asks for exit codes and logs again. Nothing in here fails the attempt: what cannot be ended is said in its log,
+    /// and found again by its labels.
     async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool, lines: &Lines) {
         if was_cut_off {
             self.turn_back(begun, lines).await;
@@ -194,17 +191,24 @@ impl Host {
             let last_output = futures::future::join_all(running.iter().map(|container| container.ended()));
             let _ = timeout(LAST_OUTPUT, last_output).await;
         }
-        for removed in
-            futures::future::join_all(left.iter().map(|container| containers.remove(&container.id))).await
-        {
-            warn(lines, removed);
-        }
+        // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of; a network
+        // goes after what is in it.
         let is_unsure = was_cut_off || begun.is_unsure.load(Ordering::Acquire);
-        if is_unsure || begun.has_network.load(Ordering::Acquire) {
-            // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of; a
-            // network goes after what is in it.
-            warn(lines, containers.remove_all(self.outside.engine, Some(&attempt.id)).await.map(|_| ()));
-        }
+        let may_be_more = is_unsure || begun.has_network.load(Ordering::Acquire);
+        let left = left.into_iter().map(|container| container.id).collect();
+        attempt.afterwards.add(remove(Arc::clone(&self.outside), attempt.id.clone(), left, may_be_more));
+    }
+}
+
+/// Removes the containers of an attempt that has ended.
+async fn remove(outside: Arc<Outside>, attempt: AttemptId, left: Vec<ContainerId>, may_be_more: bool) {
+    let containers = &outside.containers;
+    let mut outcomes = futures::future::join_all(left.iter().map(|id| containers.remove(id))).await;
+    if may_be_more {
+        outcomes.push(containers.remove_all(outside.engine, Some(&attempt)).await.map(|_| ()));
+    }
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::warn!(%attempt, %error, "a container is left; the next start of the engine removes it");
     }
 }
 

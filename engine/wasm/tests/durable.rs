@@ -349,3 +349,16 @@ async fn an_attempt_that_cannot_be_begun_again_leaves_no_container() {
     assert_eq!(second.failure().kind, "secrets");
     assert_eq!(bench.docker.containers(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_attempt_whose_end_is_not_durable_finds_its_container_and_its_log_again() {
+    let bench = bench();
+    let workspace = folder(&bench);
+    let first = Case { workspace: Some(workspace.clone()), dies_before_its_end: true, ..case() };
+    let config = json!({ "do": "container", "image": "tool", "command": ["work"], "wait": true });
+    let first = bench.run_case(config.clone(), first).await;
+    assert_eq!(bench.docker.containers(), [operation(1)], "nobody knows yet how it has ended");
+    let second = bench.run_case(config, again(&workspace)).await;
+    assert_eq!((second.outputs(), second.texts()), (first.outputs(), first.texts()));
+    assert_eq!((starts(&bench), bench.docker.containers()), (1, Vec::<String>::new()));
+}

@@ -30,6 +30,7 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         limits: yuanli_model::stage::Limits::default(),
         started: Timestamp::from_millis(0),
         is_again: false,
+        afterwards: yuanli_ports::plugins::Afterwards::default(),
         origin: Arc::new(Origin { folder: PathBuf::from("."), root: PathBuf::from(".") }),
         workspace: Arc::new(NoWorkspace),
         log: Arc::new(NoLog),

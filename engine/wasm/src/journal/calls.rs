@@ -23,7 +23,8 @@ const MAX_UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
 const CALL_BYTES: usize = 200;
 /// Outcomes from this length on are given up first when there are too many: they can be asked for again.
 const LONG_BYTES: usize = 8 * 1024;
-/// Longest outcome that another call of the same kind is added to, in bytes.
+/// Longest outcome of calls without arguments that follow each other, in bytes: some hundred looks at a clock. Whoever goes on
+/// looking waits for a time to come, and looks again when that is begun again.
 const MAX_JOINED_BYTES: usize = 4 * 1024;
 
 /// The calls of an attempt, for its host functions and for the clocks of WASI.
@@ -140,6 +141,7 @@ impl Calls {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
         }
+        self.leave_open_end("");
         match self.before.front() {
             Some(missing) => Err(self.nondeterministic(&missing.call, "the end of the stage".to_owned())),
             None => Ok(()),
@@ -155,6 +157,7 @@ impl Calls {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
         }
+        self.leave_open_end(&call.function);
         let Some(first) = self.before.front() else {
             return Ok((Met::Pending(self.begin(call, is_bare)?), Vec::new()));
         };
@@ -180,6 +183,9 @@ impl Calls {
                 }
                 (Met::Told(answer), lines)
             }
+            Some(Outcome { value: Value::Withheld(None), .. }) if is_bare => {
+                return Ok((Met::Withheld(call, None), Vec::new()));
+            }
             Some(Outcome { value: Value::Withheld(was), lines }) => {
                 (Met::Withheld(call, *was), lines.clone())
             }
@@ -188,6 +194,20 @@ impl Calls {
         self.before.pop_front();
         self.told = 0;
         Ok(known)
+    }
+
+    /// Takes away the answers that were not kept of calls without arguments, however many there were, once another function
+    /// is called.
+    fn leave_open_end(&mut self, next: &str) {
+        let is_over = |first: &Recorded| {
+            let is_open_end = matches!(&first.outcome, Some(Outcome { value: Value::Withheld(None), .. }));
+            is_open_end
+                && first.call.arguments == Digest::of(&[])
+                && without_version(&first.call.function) != without_version(next)
+        };
+        while self.before.front().is_some_and(is_over) {
+            self.before.pop_front();
+        }
     }
 
     /// The log goes on with the present once all that was recorded was told.
@@ -214,6 +234,13 @@ impl Calls {
     /// Whether the answer of such a call is added to that of the call before it.
     fn joins(&self, function: &str) -> bool {
         self.is_open && self.unwritten.last().is_some_and(|last| last.call.function == function)
+    }
+
+    /// Whether the answers of such calls are not kept for now.
+    fn is_told_no_more(&self, function: &str) -> bool {
+        let is_withheld =
+            |last: &Recorded| matches!(&last.outcome, Some(Outcome { value: Value::Withheld(None), .. }));
+        self.joins(function) && self.unwritten.last().is_some_and(is_withheld)
     }
 
     /// Whether so much more fits.
@@ -244,10 +271,10 @@ impl Calls {
             {
                 join(last, more)
             }
-            _ => false,
+            _ => None,
         };
-        if joined {
-            self.unwritten_bytes += length(&recorded);
+        if let Some(bytes) = joined {
+            self.unwritten_bytes += bytes;
         } else {
             if self.unwritten.last().is_some_and(|last| last.call.index == recorded.call.index) {
                 // It was to be added to the one before it, and cannot be.
@@ -258,12 +285,25 @@ impl Calls {
             self.unwritten_bytes += CALL_BYTES + length(&recorded);
             self.unwritten.push(recorded);
         }
-        // So long that it is better begun anew.
-        self.is_open &= self.unwritten.last().is_some_and(|last| length(last) < MAX_JOINED_BYTES);
+        if self.is_open {
+            self.end_joined();
+        }
         if self.unwritten_bytes > MAX_UNWRITTEN_BYTES {
             self.withhold();
         }
         self.unwritten_bytes > MAX_UNWRITTEN_BYTES
+    }
+
+    /// Keeps no more of calls without arguments that follow each other when there are many.
+    fn end_joined(&mut self) {
+        let Some(last) = self.unwritten.last().filter(|last| length(last) >= MAX_JOINED_BYTES) else {
+            return;
+        };
+        self.made += 1;
+        let call = Call { index: self.made, ..last.call.clone() };
+        let outcome = Some(Outcome { value: Value::Withheld(None), lines: Vec::new() });
+        self.unwritten.push(Recorded { call, at: last.at, outcome });
+        self.unwritten_bytes += CALL_BYTES;
     }
 
     /// Gives up the longest answers: an attempt that changes nothing outside is never asked for them.
@@ -314,6 +354,9 @@ pub(crate) fn tell<R: Serialize + DeserializeOwned>(
     live: impl FnOnce() -> R,
 ) -> R {
     let mut calls = lock(calls);
+    if calls.before.is_empty() && arguments.is_empty() && calls.is_told_no_more(function) {
+        return live();
+    }
     let call = Call {
         index: 0,
         function: function.to_owned(),
@@ -351,10 +394,17 @@ fn without_version(function: &str) -> (&str, &str) {
     (interface.split_once('@').map_or(interface, |(interface, _)| interface), name)
 }
 
-fn join(last: &mut Recorded, more: &[u8]) -> bool {
-    let Some(Outcome { value: Value::Told(bytes), .. }) = &mut last.outcome else { return false };
-    *bytes = [bytes, more].concat().into();
-    true
+/// Adds an answer to those of the call before it, unless these are not kept any more. Says how many bytes there are more;
+/// `None` where it cannot be added.
+fn join(last: &mut Recorded, more: &[u8]) -> Option<usize> {
+    match &mut last.outcome {
+        Some(Outcome { value: Value::Told(bytes), .. }) => {
+            *bytes = [bytes, more].concat().into();
+            Some(more.len())
+        }
+        Some(Outcome { value: Value::Withheld(None), .. }) => Some(0),
+        _ => None,
+    }
 }
 
 fn length(recorded: &Recorded) -> usize {
@@ -363,5 +413,100 @@ fn length(recorded: &Recorded) -> usize {
             bytes.len() + lines.iter().map(|(_, line)| line.len()).sum::<usize>()
         }
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use yuanli_model::RunId;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoTime;
+
+    impl Clock for NoTime {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(7)
+        }
+
+        fn new_run_id(&self) -> RunId {
+            RunId::from_u128(0)
+        }
+
+        fn wait_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn calls(before: Vec<Recorded>) -> Mutex<Calls> {
+        Mutex::new(Calls {
+            before: before.into(),
+            told: 0,
+            past: Arc::default(),
+            made: 0,
+            bytes: 0,
+            unwritten: Vec::new(),
+            unwritten_bytes: 0,
+            has_reads: false,
+            is_open: false,
+            unrecorded: None,
+            broken: None,
+            clock: Arc::new(NoTime),
+        })
+    }
+
+    #[test]
+    fn looks_at_a_clock_are_one_entry_and_are_told_again_one_by_one() {
+        let first = calls(Vec::new());
+        let look = |calls: &Mutex<Calls>, clock: &str, live: u64| tell(calls, clock, &[], || live);
+        let told: Vec<u64> =
+            (1..5).map(|time| look(&first, "a#now", time)).chain([look(&first, "b#now", 9)]).collect();
+        assert_eq!(told, [1, 2, 3, 4, 9]);
+        let kept = lock(&first).unwritten();
+        assert_eq!(kept.iter().map(|kept| kept.call.index).collect::<Vec<_>>(), [1, 2]);
+
+        let second = calls(kept);
+        let again: Vec<u64> =
+            (0..4).map(|_| look(&second, "a#now", 100)).chain([look(&second, "b#now", 100)]).collect();
+        assert_eq!(again, told);
+        assert!(!lock(&second).is_replaying());
+        assert_eq!(look(&second, "b#now", 100), 100, "and then it is the clock's own");
+        assert_eq!(lock(&second).index(), 3, "what was recorded before is not added to");
+    }
+
+    #[test]
+    fn who_looks_at_a_clock_for_ever_is_not_stopped_and_not_recorded_for_ever() {
+        let first = calls(Vec::new());
+        for time in 0..1_000_000_u64 {
+            assert_eq!(tell(&first, "a#now", &[], || time), time);
+        }
+        assert_eq!(tell(&first, "b#now", &[], || 5_u64), 5);
+        let kept = lock(&first).unwritten();
+        assert_eq!(kept.len(), 3);
+        assert!(lock(&first).unwritten_bytes < 3 * MAX_JOINED_BYTES);
+        let second = calls(kept);
+        // Another number of looks the second time: the first ones are told again.
+        let told: Vec<u64> = (0..3_000).map(|_| tell(&second, "a#now", &[], || 77)).collect();
+        assert_eq!((told[0], told[1_000], told[2_999]), (0, 1_000, 77));
+        assert_eq!(tell(&second, "b#now", &[], || 1_u64), 5);
+        assert!(lock(&second).check_end().is_ok());
+    }
+
+    #[test]
+    fn another_look_than_was_recorded_ends_the_attempt() {
+        let first = calls(Vec::new());
+        tell(&first, "a#now", &[], || 1_u64);
+        let second = calls(lock(&first).unwritten());
+        assert_eq!(tell(&second, "b#now", &[], || 2_u64), 2);
+        let error = lock(&second).check_end().expect_err("it called another function");
+        assert!(
+            error.to_string().contains("its recorded call 1 was b#now(), and before it was a#now()"),
+            "{error}"
+        );
+        let third = calls(lock(&first).unwritten());
+        assert!(lock(&third).check_end().is_err(), "it did not call what it had called");
     }
 }

@@ -21,7 +21,7 @@ use yuanli_model::{
 };
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::logs::{LogError, StoredLog};
-use yuanli_ports::plugins::{Attempt, Origin};
+use yuanli_ports::plugins::{Afterwards, Attempt, Origin};
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::workspaces::WorkspaceError;
@@ -66,6 +66,8 @@ pub(crate) struct Case {
     pub(crate) secrets: Vec<&'static str>,
     /// Whether an attempt before was the same one.
     pub(crate) is_again: bool,
+    /// Whether the engine dies before the end of the attempt is durable.
+    pub(crate) dies_before_its_end: bool,
     /// The workspace that an attempt before has left.
     pub(crate) workspace: Option<PathBuf>,
     /// Where a link named `planted` in the workspace leads.
@@ -82,6 +84,7 @@ impl Default for Case {
             cancel: Cancellation::new(),
             secrets: Vec::new(),
             is_again: false,
+            dies_before_its_end: false,
             workspace: None,
             link: None,
         }
@@ -172,6 +175,7 @@ impl Bench {
         let log = Arc::new(MemoryLog::default());
         let id = attempt();
         let (journal, records) = self.records.of_attempt(&id, &workflow(), case.is_again);
+        let afterwards = Afterwards::default();
         let attempt = Attempt {
             id,
             workflow: "w".parse().expect("a name"),
@@ -189,8 +193,12 @@ impl Bench {
             journal,
             records,
             cancel: case.cancel,
+            afterwards: afterwards.clone(),
         };
         let outcome = self.host.run(attempt).await;
+        if !case.dies_before_its_end {
+            afterwards.perform().await;
+        }
         let lines = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ended { outcome, lines, workspace }
     }
