@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use yuanli_docker::Docker;
 use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine};
+use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
 use yuanli_store::ContainersMark;
 
 /// See the module.
@@ -70,6 +70,10 @@ impl Containers for NotedContainers {
         let removed = Containers::remove(&*self.docker, container).await;
         self.keep_unless(removed.is_ok());
         removed
+    }
+
+    async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
+        self.docker.probe(container, probe).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

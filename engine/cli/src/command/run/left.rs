@@ -12,7 +12,7 @@ use crate::output;
 use crate::view::{self, Screen};
 
 /// `yuanli runs resume`.
-pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result<Exit> {
+pub(crate) async fn resume(global: &Global, mut arguments: Resume) -> anyhow::Result<Exit> {
     if access::client(global).await?.is_some() {
         return Err(Misuse(
             "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them"
@@ -20,47 +20,54 @@ pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result
         )
         .into());
     }
-    let secrets = read_secrets(arguments.secrets)?;
+    let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
     let engine = Engine::open_with(&super::super::locations(global)?, secrets).await?;
-    let runs = chosen(&engine, arguments.run.as_deref()).await?;
-    let mut exit = Exit::Done;
+    let outcome = go_on(global, &engine, &arguments, &mut interrupts).await;
+    engine.close().await;
+    outcome
+}
+
+/// Goes on with runs, all at the same time, and shows them one after the other.
+async fn go_on(
+    global: &Global,
+    engine: &Engine,
+    arguments: &Resume,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Exit> {
+    let runs = chosen(engine, arguments.run.as_deref()).await?;
     for &run in &runs {
         engine.resume_run(run).await?;
     }
+    let mut exit = Exit::Done;
     for run in runs {
         let screen = Screen::new(view::choose(global.json, arguments.verbose));
         let questions = Questions::new(arguments.approve.clone(), global.json);
-        let interrupts = &mut interrupts;
-        let mut watch = Watch {
-            engine: &engine,
-            run,
-            screen,
-            interrupts,
-            changes: None,
-            questions,
-            is_interrupted: false,
-        };
+        let mut watch =
+            Watch { engine, run, screen, interrupts, changes: None, questions, is_interrupted: false };
         match watch.exit().await? {
             Exit::Done => {}
             other => exit = other,
         }
     }
-    engine.close().await;
     Ok(exit)
 }
 
 /// Ends a run that no engine drives.
 pub(crate) async fn end(global: &Global, arguments: &Select) -> anyhow::Result<Exit> {
     let engine = Engine::open(&super::super::locations(global)?).await?;
-    for run in chosen(&engine, Some(&arguments.run)).await? {
-        engine.resume_run(run).await?;
-        engine.cancel_durably(run, "somebody asked").await?;
-        engine.settle(run).await?;
-        output::note(format_args!("run {run} is ended"));
-    }
+    let ended = async {
+        for run in chosen(&engine, Some(&arguments.run)).await? {
+            engine.resume_run(run).await?;
+            engine.cancel_durably(run, "somebody asked").await?;
+            engine.settle(run).await?;
+            output::note(format_args!("run {run} is ended"));
+        }
+        Ok(Exit::Done)
+    };
+    let ended = ended.await;
     engine.close().await;
-    Ok(Exit::Done)
+    ended
 }
 
 /// The runs that are meant, of those that were left.
