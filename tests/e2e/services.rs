@@ -1,5 +1,7 @@
 //! Services beside a stage, and what bounds its containers, as users meet them.
 
+#![allow(clippy::disallowed_methods, reason = "other processes are waited for by the real clock")]
+
 use std::time::{Duration, Instant};
 
 use crate::support::{Ended, Place, docker, wait_until};
