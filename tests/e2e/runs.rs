@@ -93,9 +93,16 @@ fn without_docker_the_stage_says_how_to_start_it() {
 #[test]
 fn a_missing_image_is_told() {
     let place = Place::new();
-    let file =
-        place.write("w.yaml", "name: w\nstages:\n  a: { uses: command, with: { image: \"none:such\" } }\n");
-    place.yuanli(&["run", &file]).expect(1, &["none:such", "not-found"]);
+    // A registry that nobody is at: no test asks one of the world.
+    for (image, pull, says) in [
+        ("none:such", "never", ["none:such", "not-found"]),
+        ("127.0.0.1:1/none:such", "missing", ["is not on the engine", "unreachable"]),
+    ] {
+        let text = format!(
+            "name: w\nstages:\n  a: {{ uses: command, with: {{ image: \"{image}\", pull: {pull} }} }}\n"
+        );
+        place.yuanli(&["run", &place.write("w.yaml", text)]).expect(1, &says);
+    }
 }
 
 #[test]
