@@ -174,7 +174,9 @@ fn what_plugins_keep_survives_runs_export_and_import() {
 #[test]
 fn a_run_whose_engine_is_killed_keeps_what_it_has_left_and_no_call() {
     let place = place();
-    let waver = workflow("wavering", &[("waver", "", json!({ "do": "waver" }))]);
+    // Between its first and its second call it is killed.
+    let pausing = json!({ "do": "count", "key": "kept", "pause_ms": 600_000 });
+    let waver = workflow("wavering", &[("waver", "", pausing)]);
     let file = place.write("w.yaml", &waver);
     let mut child = place.start(&["run", &file]);
     wait_until("it has begun", || place.path("data/store").exists());

@@ -75,7 +75,7 @@ fn nothing_is_left_of_services_whatever_ends_their_stage() {
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     child.wait().unwrap();
     assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
-    // The engine is killed: the next one removes what is left.
+    // The engine is killed: what is left is there for who goes on with the run, until somebody cancels it.
     let mut child = place.start(&["run", &file]);
     wait_until("both run", || docker::containers(&place.engine()).len() == 2);
     child.kill().unwrap();
@@ -86,9 +86,11 @@ fn nothing_is_left_of_services_whatever_ends_their_stage() {
         shown["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds, &shown["is_removed"]), (vec!["container", "container", "network"], &false.into()));
     assert_eq!(docker::left(&place.engine()).len(), 3, "it was shown");
-    place
-        .yuanli(&["run", &place.write("next.yaml", "name: n\nstages:\n  a: { uses: script }\n")])
-        .expect(0, &[]);
+    let next = place.write("next.yaml", "name: n\nstages:\n  a: { uses: script }\n");
+    let run = place.json(&["runs", "list"])["items"][0]["id"].as_str().unwrap().to_owned();
+    place.yuanli(&["run", &next]).expect(0, &["goes on with it"]);
+    assert_eq!(docker::left(&place.engine()).len(), 3, "nobody but its own run has it");
+    place.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
     assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
 }
 
