@@ -192,6 +192,8 @@ fn a_run_whose_engine_is_killed_keeps_what_it_has_left_and_no_call() {
     child.wait().unwrap();
     let nothing = place.write("n.yaml", "name: w\nstages:\n  a: { uses: script, with: {} }\n");
     place.yuanli(&["run", &nothing]).expect(0, &["was interrupted"]);
+    let run = items(&place, &["runs", "list"])[1]["id"].as_str().unwrap().to_owned();
+    place.yuanli(&["runs", "cancel", &run]).expect(0, &["is ended"]);
     assert_eq!(items(&place, &["plugin", "state", "list"])[0]["keys"], 1);
     place.yuanli(&["admin", "check"]).expect(0, &[]);
 }

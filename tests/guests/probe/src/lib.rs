@@ -462,6 +462,7 @@ fn container(image: &str, command: Vec<String>, wait: bool) -> Result<Value, Fai
 }
 
 /// Everything in it is another thing each time that it is asked for, and is the same when it is told again.
+#[allow(clippy::disallowed_methods, reason = "what the language's own clocks tell is what is tried")]
 fn recall(image: &str, command: Vec<String>) -> Result<Value, Failure> {
     let told = || -> Result<Value, Failure> {
         let steady = std::time::Instant::now();
