@@ -10,7 +10,7 @@ use crate::served::Served;
 use crate::support::{Place, docker, wait_until};
 
 /// Lines that the stage's container writes, one after the other.
-const LINES: usize = 60;
+const LINES: usize = 200;
 
 /// A workflow whose first stage counts slowly, leaves a file and ends with this code, and whose second one reads the file.
 fn counting(code: i32) -> String {

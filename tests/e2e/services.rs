@@ -50,11 +50,12 @@ fn a_service_that_is_not_ready_fails_the_stage_with_its_last_words() {
 fn a_service_that_ends_ends_its_stage() {
     let place = Place::new();
     let service = "while [ ! -e /tmp/go ]; do busybox sleep 0.1; done; echo gone; exit 4";
-    let began = Instant::now();
     let more = "          ready: { exec: [/bin/busybox, touch, /tmp/go] }\n";
     let died = "service `db` ended with exit code 4 while it was needed; it said last: gone";
-    run(&place, workflow("busybox sleep 600", service, more)).expect(1, &[died]);
-    assert!(began.elapsed() < Duration::from_secs(20), "the command is not waited for");
+    let workflow = workflow("busybox sleep 600", service, more);
+    let began = Instant::now();
+    run(&place, workflow).expect(1, &[died]);
+    assert!(began.elapsed() < Duration::from_secs(55), "the command is not waited for");
 }
 
 #[test]
@@ -63,11 +64,11 @@ fn nothing_is_left_of_services_whatever_ends_their_stage() {
     let text = workflow("echo at work; busybox sleep 600", WELCOMES, READY);
     // A time-out, with what ignores its stop signal.
     let ends =
-        text.replace("timeout: 60s", "timeout: 8s").replace("echo at work;", "trap '' TERM; echo at work;");
+        text.replace("timeout: 60s", "timeout: 25s").replace("echo at work;", "trap '' TERM; echo at work;");
     let ends = ends.replace("      services:", "      container: { stop_grace: 1s }\n      services:");
     let began = Instant::now();
-    run(&place, ends).expect(1, &["at work", "longer than 8s"]);
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    run(&place, ends).expect(1, &["at work", "longer than 25s"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     // Ctrl-C.
     let file = place.write("w.yaml", &text);
     let mut child = place.attended(&["run", &file]).spawn().unwrap();
@@ -136,7 +137,7 @@ fn how_a_command_ends_is_told_apart() {
         run(&place, text).expect(1, &[says]);
     };
     ended("exit 3", "", "ended with exit code 3");
-    ended("busybox kill -9 0; busybox sleep 1; exit 137", "init: true", "was ended by signal 9 (KILL)");
+    ended("busybox kill -9 0; busybox sleep 1; exit 9", "init: true", "was ended by signal 9 (KILL)");
     ended(
         "x=$(busybox yes | busybox tr -d '\\n' | busybox head -c 200000000)",
         "memory: 16MiB",

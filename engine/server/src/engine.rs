@@ -242,7 +242,7 @@ impl Engine {
             // What cannot be removed now is by the next engine.
             if let Err(error) = self.docker.remove_all(self.directory.engine(), Some(&attempt)).await {
                 tracing::warn!(%attempt, %error, "containers of an interrupted attempt may still be there");
-                self.directory.containers().set(true)?;
+                self.directory.containers().keep()?;
             }
         }
         Ok(resumed)
@@ -265,13 +265,18 @@ impl Engine {
 
     /// Removes the containers of attempts that do not go on; when that fails, it is done by the next engine.
     async fn remove_containers(&self, left: &[Left]) -> anyhow::Result<()> {
-        let kept = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
+        let kept: HashSet<AttemptId> = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
         match self.docker.remove_others(self.directory.engine(), &kept).await {
-            Ok(_) => self.directory.containers().set(false)?,
-            Err(error) => tracing::warn!(
-                %error,
-                "containers of interrupted runs may still be there; they are removed once Docker answers"
-            ),
+            Ok(_) if kept.is_empty() => self.directory.containers().set(false)?,
+            // Those of attempts that go on are there.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "containers of interrupted runs may still be there; the next start removes them"
+                );
+                self.directory.containers().keep()?;
+            }
         }
         Ok(())
     }

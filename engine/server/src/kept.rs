@@ -249,12 +249,15 @@ impl Registry {
         &self,
         name: &WorkflowName,
         schedule: &Schedule,
-        new: Mark,
+        mut new: Mark,
     ) -> anyhow::Result<()> {
         let _writer = self.writer.lock().await;
-        if self.get(name).is_none_or(|kept| !kept.has(schedule)) {
-            return Ok(());
+        let Some(kept) = self.get(name).filter(|kept| kept.has(schedule)) else { return Ok(()) };
+        // It may have been paused since whoever notes this has looked.
+        if kept.paused.is_some() {
+            new.line.waiting.clear();
         }
+        new.seen = new.seen.max(self.mark_of(name, schedule).seen);
         let mut batch = Batch::default();
         batch.put(mark(name, schedule), seal(&MarkRow::of(&new)));
         self.store.commit(batch).await?;

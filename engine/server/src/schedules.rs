@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, json};
 use yuanli_executor::Started;
-use yuanli_model::trigger::Missed;
+use yuanli_model::trigger::{Missed, Overlap};
 use yuanli_model::{RunId, Schedule, Timestamp, WorkflowName};
 use yuanli_triggers::{Ending, Firing, StartId, Turn};
 
@@ -86,9 +86,23 @@ impl Shared {
         let Some(kept) = kept else { return Ok(()) };
         let Some(timing @ (schedule, policy)) = kept.timing_of(firing) else { return Ok(()) };
         let mut mark = self.registry.mark_of(name, schedule);
+        if mark.line.waiting.contains(&due) {
+            // It was noted and could not be started; its line is gone on with.
+            return Ok(());
+        }
         self.notice_end(&mut mark).await?;
         match mark.line.come(policy.overlap, due) {
-            Turn::Start => return self.start_due(&kept, timing, due, mark).await,
+            Turn::Start if policy.overlap == Overlap::Allow => {
+                return self.start_due(&kept, timing, due, mark).await;
+            }
+            Turn::Start => {
+                // Noted before: should the engine die between the start and its note, the next one finds this run, and starts
+                // none for a later time beside it.
+                mark.line.waiting.push_back(due);
+                mark.seen = mark.seen.max(due);
+                self.registry.note(name, schedule, mark.clone()).await?;
+                return self.start_due(&kept, timing, due, mark).await;
+            }
             Turn::Wait { replaced } => {
                 let run = mark.line.running;
                 tracing::info!(workflow = %name, due = rfc3339(due), run = run.map(tracing::field::display), replaced,
@@ -112,6 +126,9 @@ impl Shared {
         due: Timestamp,
         mut mark: Mark,
     ) -> anyhow::Result<()> {
+        if self.registry.get(&kept.name).is_none_or(|now| now.paused.is_some()) {
+            return Ok(());
+        }
         match self.start_by_schedule(kept, schedule, due).await {
             Ok(started) => {
                 tracing::info!(workflow = %kept.name, run = %started.run, "started by its schedule");
@@ -174,7 +191,8 @@ impl Shared {
         name: &WorkflowName,
         schedule: &Schedule,
     ) -> anyhow::Result<Option<(RunId, bool)>> {
-        let Some(kept) = self.registry.get(name) else { return Ok(None) };
+        let kept = self.registry.get(name).filter(|kept| kept.paused.is_none());
+        let Some(kept) = kept else { return Ok(None) };
         let Some(timing) = kept.schedules.iter().find(|(own, _)| own == schedule) else { return Ok(None) };
         let mut mark = self.registry.mark_of(name, schedule);
         self.notice_end(&mut mark).await?;

@@ -355,12 +355,13 @@ impl Shared {
         let Some(secret) = &kept.secret else {
             return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
         };
-        if kept.paused.is_some() {
-            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
-        }
         let key = self.secrets.get(secret, &kept.name).map_err(|why| refuse(&why))?;
         yuanli_triggers::verify(key.expose(), body, header(yuanli_triggers::SIGNATURE_HEADER))
             .map_err(|why| refuse(&why))?;
+        // Told to those who may know.
+        if kept.paused.is_some() {
+            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
+        }
         let delivery = yuanli_triggers::delivery(&header);
         let cause = delivery.map(|delivery| StartId::of_delivery(&kept.name, &delivery).to_string());
         let inputs = self.inputs_of(&kept, body).await?;

@@ -149,7 +149,8 @@ impl ContainersMark {
     /// [`OpenError::Io`].
     pub fn set(&self, are_there: bool) -> Result<(), OpenError> {
         let noted = match are_there {
-            true => File::create(&self.0).and_then(|file| file.sync_all()),
+            // What is noted in it already stays.
+            true => File::options().append(true).create(true).open(&self.0).and_then(|file| file.sync_all()),
             false => match fs::remove_file(&self.0) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 removed => removed,

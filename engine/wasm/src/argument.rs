@@ -61,10 +61,21 @@ plain!(
     containers::Probe,
     images::BuildRequest,
     source::GitRequest,
-    http::Request,
     apps::Wish,
     traffic::Plan
 );
+
+impl Argument for http::Request {
+    fn write(&self, bytes: &mut Vec<u8>) -> postcard::Result<()> {
+        write(self, bytes)
+    }
+
+    /// The body as bytes are shown: as numbers nobody would find a secret in it.
+    fn show(&self) -> String {
+        let request = whole(&Self { body: Vec::new(), ..self.clone() });
+        format!("{request}, {}", shown(&self.body))
+    }
+}
 
 macro_rules! bytes {
     ($($type:ty),*) => {$(

@@ -32,8 +32,10 @@ use crate::ticker::TICK;
 
 /// How long the last output of containers may take after they were stopped.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// How long the log of containers that had ended may take to be read again.
+const WHOLE_LOG: Duration = Duration::from_secs(600);
 /// How long an attempt that is begun again has at least: what ended in time while no engine ran is to be told as such.
-const RECONCILIATION: Duration = Duration::from_secs(30);
+pub(crate) const RECONCILIATION: Duration = Duration::from_secs(30);
 /// How often it is looked whether an attempt that is begun again has been told all. Nothing in that waits.
 const REPLAY_LOOK: Duration = Duration::from_millis(2);
 /// Longest message of a failure, in bytes, as the contract says.
@@ -51,16 +53,25 @@ impl Host {
     pub(crate) async fn run_attempt(&self, attempt: Attempt) -> Result<Value, Failure> {
         let clock = Arc::clone(&self.outside.clock);
         let calls = Calls::of(&*attempt.journal, attempt.is_again, clock).await;
-        let calls = calls.map_err(|broken| broken.failure(attempt.id.stage.as_str()))?;
-        let may_have_containers = calls.has_called(containers::START);
-        let (id, afterwards) = (attempt.id.clone(), attempt.afterwards.clone());
-        self.begin(attempt, calls).await.unwrap_or_else(|failure| {
-            // What it was to be told of its containers, nobody hears any more.
-            if may_have_containers {
-                afterwards.add(remove(Arc::clone(&self.outside), id, Vec::new(), true));
+        let may_have_containers = match &calls {
+            Ok(calls) => calls.has_called(containers::START),
+            Err(_) => attempt.is_again,
+        };
+        let id = attempt.id.clone();
+        let begun = match calls {
+            Ok(calls) => self.begin(attempt, calls).await,
+            Err(broken) => Err(broken.failure(attempt.id.stage.as_str())),
+        };
+        match begun {
+            Ok(ended) => ended,
+            Err(failure) => {
+                // What it was to be told of its containers, nobody hears any more.
+                if may_have_containers {
+                    remove(Arc::clone(&self.outside), id, Vec::new(), true).await;
+                }
+                Err(failure)
             }
-            Err(failure)
-        })
+        }
     }
 
     /// Lines of what the engine itself writes.
@@ -98,6 +109,7 @@ impl Host {
             (self.rehearsal.as_ref(), calls),
         );
         let calls = guest.attempt.as_ref().map(|state| Arc::clone(&state.calls));
+        let untold = calls.clone();
         let called = {
             let _awake = self.ticker.keep_awake();
             let call = self.call(guest, &code, &config, &bounds);
@@ -109,6 +121,11 @@ impl Host {
         };
         output.iter().for_each(crate::logline::ByteLines::finish);
         let lines = self.own_lines(Arc::clone(&attempt.log), Arc::clone(&mask));
+        if untold.is_some_and(|calls| lock(&calls).has_called(containers::START)) {
+            // It ended before it was told of them again, so nobody knows them: they go now, and not beside another attempt.
+            let removed = self.outside.containers.remove_all(self.outside.engine, Some(&attempt.id)).await;
+            warn(&lines, removed.map(|_| ()));
+        }
         self.clean_up(&attempt, &begun, called.is_err(), &lines).await;
         Ok(match called {
             Ok(outcome) => outputs(outcome, &attempt, &code, &bounds)
@@ -182,6 +199,9 @@ impl Host {
         }
         let containers = &self.outside.containers;
         let left = begun.take_containers();
+        // Of those that the attempt was told have ended, the log is being read again: to its end, as before.
+        let over = left.iter().filter(|container| container.is_over.load(Ordering::Acquire));
+        let _ = timeout(WHOLE_LOG, futures::future::join_all(over.map(|container| container.ended()))).await;
         let running: Vec<_> = left.iter().filter(|container| !container.has_ended()).collect();
         let stops = running.iter().map(|container| containers.stop(&container.id, container.grace));
         for stopped in futures::future::join_all(stops).await {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use yuanli_ports::plugins::Attempt;
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::workspaces::WorkspaceError;
 
+use crate::attempt::RECONCILIATION;
 use crate::host::Outside;
 use crate::interface::{containers, images, traffic};
 use crate::journal::{Calls, SharedCalls};
@@ -80,11 +82,11 @@ pub(crate) struct Begun {
     /// Containers that were started and may still be there.
     containers: Mutex<Vec<Left>>,
     /// Whether `containers.start` was ever called: one that was cut off may have left a container.
-    pub(crate) has_containers: std::sync::atomic::AtomicBool,
+    pub(crate) has_containers: AtomicBool,
     /// Whether a start failed so that there may be a container all the same.
-    pub(crate) is_unsure: std::sync::atomic::AtomicBool,
+    pub(crate) is_unsure: AtomicBool,
     /// Whether a container was to be in the network of the attempt, which is there then.
-    pub(crate) has_network: std::sync::atomic::AtomicBool,
+    pub(crate) has_network: AtomicBool,
     /// Gray releases that were begun.
     releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
@@ -106,6 +108,8 @@ pub(crate) struct Left {
     pub(crate) exit: containers::Ended,
     /// How long it has between its stop signal and its end by force.
     pub(crate) grace: Duration,
+    /// Whether the attempt was told, before it was begun again, that it has ended.
+    pub(crate) is_over: Arc<AtomicBool>,
 }
 
 impl Left {
@@ -257,7 +261,10 @@ impl State {
 
     /// How much of the attempt's time is left.
     pub(crate) fn rest(&self) -> Duration {
-        self.attempt.timeout.saturating_sub(self.outside.clock.now().since(self.attempt.started))
+        let gone = self.outside.clock.now().since(self.attempt.started);
+        let rest = self.attempt.timeout.saturating_sub(gone);
+        // As for the attempt itself: one that is begun again has time to be told what came of it.
+        if self.attempt.is_again { rest.max(RECONCILIATION) } else { rest }
     }
 
     /// Whether the guest has run into none of its bounds in a host function.

@@ -105,11 +105,12 @@ impl AttemptWorkspace for FolderWorkspace {
     }
 
     async fn sync(&self) -> Result<(), WorkspaceError> {
-        if !self.is_asked_for() {
+        let has_aside = self.has_aside.load(Ordering::SeqCst);
+        if !self.is_asked_for() && !has_aside {
             return Ok(());
         }
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.sync()).await
+        blocking(move || inner.sync(has_aside)).await
     }
 
     async fn aside(&self) -> Result<PathBuf, WorkspaceError> {
@@ -119,7 +120,6 @@ impl AttemptWorkspace for FolderWorkspace {
     }
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
-        self.clear_aside().await;
         let beginning = &self.inner.beginning;
         if !self.is_asked_for() && (beginning.digest.is_some() || beginning.manifest.is_empty()) {
             return Ok(beginning.digest);
@@ -168,11 +168,14 @@ impl Inner {
         Ok(is_there)
     }
 
-    fn sync(&self) -> Result<(), WorkspaceError> {
+    fn sync(&self, has_aside: bool) -> Result<(), WorkspaceError> {
         let _phase = self.phase();
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let now = sync::now(&self.depot.attempts()).map_err(fault::at("synced", ""))?;
-        sync::changed_below(&[self.folder()], *synced).map_err(fault::left("synced", ""))?;
+        let folders: Vec<PathBuf> = std::iter::once(self.folder())
+            .chain(has_aside.then(|| self.depot.aside(&self.attempt)))
+            .collect();
+        sync::changed_below(&folders, *synced).map_err(fault::left("synced", ""))?;
         *synced = now;
         Ok(())
     }

@@ -71,10 +71,7 @@ async fn containers_of_an_attempt_reach_each_other_by_name_and_nobody_else_reach
         assert_eq!(said(&bench, &inside).await[..2], ["welcome", "no way out"]);
         let mut other = ContainerRequest { member: member(None), ..bench.script("nc db 5432 || echo none") };
         other.operation.attempt.attempt += 1;
-        assert!(
-            said(&bench, &other).await.last().is_some_and(|line| line == "none"),
-            "another attempt has no `db`"
-        );
+        assert!(said(&bench, &other).await.iter().any(|line| line == "none"), "another attempt has no `db`");
         assert_eq!(bench.networks(bench.engine).await.len(), 2, "one for each attempt");
         removed(&bench).await;
     })

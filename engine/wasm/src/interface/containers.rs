@@ -5,7 +5,7 @@ mod option;
 mod readiness;
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ pub(crate) struct Running {
     tail: Arc<Mutex<VecDeque<String>>>,
     /// What a journal knows of it.
     known: Started,
+    /// Whether the attempt knows that it has ended; its log may still be read again then.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Running {
+    /// Whether files of the attempt may have changed by it.
+    fn is_writer(&self) -> bool {
+        self.known.is_writer || !self.known.files.is_empty()
+    }
 }
 
 /// What a journal knows of a container that was started.
@@ -65,8 +74,8 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
     Interface::open(linker, "yuanli:containers/containers@0.1.2", declared)?
         .resource::<Container>("container")?
         .opens::<_, Container, _, _>("start", (Class::Effect, Some(Policy::Adopt)), start, note)?
-        .read("[method]container.wait", wait)?
-        .read_now("[method]container.tail", tail)?
+        .read_noting("[method]container.wait", wait, note_end)?
+        .read("[method]container.tail", tail)?
         .effect("[method]container.stop", Policy::Redo, stop)?
         .read("[method]container.wait-ready", readiness::wait_ready)?
         .read("[method]container.read-file", handed::read_file)?
@@ -99,7 +108,8 @@ fn note(state: &mut State, _: &(Request,), Opened { handle, what, .. }: Opened<S
     state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
     let grace = what.grace;
     let running = follow(state, what);
-    state.begun.add_container(Left { id: running.id.clone(), exit: running.exit.clone(), grace });
+    let (id, exit, is_over) = (running.id.clone(), running.exit.clone(), Arc::clone(&running.is_over));
+    state.begun.add_container(Left { id, exit, grace, is_over });
     state.containers.insert(handle, running);
 }
 
@@ -156,7 +166,7 @@ fn follow(state: &State, known: Started) -> Running {
     let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(known.id.clone()));
     let [stdout, stderr] = [Stream::Stdout, Stream::Stderr]
         .map(|stream| state.lines.channel_of(stream, known.service.as_deref()));
-    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), known };
+    let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), known, is_over: Arc::default() };
     let outside = Arc::clone(&state.outside);
     state.begun.spawn(async move {
         let started = outside.clock.now();
@@ -192,19 +202,33 @@ fn wait(state: &mut State, (container,): (Resource<Container>,)) -> Answer<'_, (
             return (Err(no_such_container()),);
         };
         let exit = running.exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-        state.is_workspace_written |= running.known.is_writer;
+        state.is_workspace_written |= running.is_writer();
         (exit.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned()))),)
     }
     .boxed()
 }
 
-fn tail(state: &mut State, (container, lines): (Resource<Container>, u32)) -> (Vec<String>,) {
-    let Some(running) = state.containers.get(&container.rep()) else {
-        return (Vec::new(),);
-    };
-    let tail = running.tail.lock().unwrap_or_else(PoisonError::into_inner);
-    let skipped = tail.len().saturating_sub(lines as usize);
-    (tail.iter().skip(skipped).cloned().collect(),)
+/// What was told of an end, now or before the attempt was begun again.
+fn note_end(state: &mut State, container: Option<u32>, (ended,): &(Result<Exit, Error>,)) {
+    if let Some(running) = container.and_then(|container| state.containers.get(&container)) {
+        running.is_over.fetch_or(ended.is_ok(), Ordering::AcqRel);
+    }
+}
+
+fn tail(state: &mut State, (container, lines): (Resource<Container>, u32)) -> Answer<'_, (Vec<String>,)> {
+    async move {
+        let Some(running) = state.containers.get_mut(&container.rep()) else {
+            return (Vec::new(),);
+        };
+        if running.is_over.load(Ordering::Acquire) {
+            // Its last lines are there when its log was read again.
+            let _ = running.exit.wait_for(Option::is_some).await;
+        }
+        let tail = running.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let skipped = tail.len().saturating_sub(lines as usize);
+        (tail.iter().skip(skipped).cloned().collect(),)
+    }
+    .boxed()
 }
 
 fn stop(
@@ -216,7 +240,10 @@ fn stop(
             return (Err(no_such_container()),);
         };
         let grace = Duration::from_millis(grace_ms.into());
-        (state.outside.containers.stop(&running.id, grace).await.map_err(of_port),)
+        let is_writer = running.is_writer();
+        let stopped = state.outside.containers.stop(&running.id, grace).await.map_err(of_port);
+        state.is_workspace_written |= is_writer;
+        (stopped,)
     }
     .boxed()
 }

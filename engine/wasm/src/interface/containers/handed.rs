@@ -49,9 +49,7 @@ pub(super) async fn make(state: &State, paths: &[String]) -> Result<(Files, Vec<
             let source = MountSource::Path(folder.clone());
             mounts.push(Mount { source, target: parent.to_owned(), is_read_only: false });
         }
-        if !is_kept || !folder.join(name).exists() {
-            create(&folder.join(name)).await.map_err(|error| failed(&error))?;
-        }
+        create(&folder.join(name)).await.map_err(|error| failed(&error))?;
         files.insert(path.clone(), format!("{place}/{name}"));
     }
     Ok((files, mounts))
@@ -84,9 +82,15 @@ async fn remake(folder: &Path) -> io::Result<()> {
     tokio::fs::set_permissions(folder, PermissionsExt::from_mode(FOLDER_MODE)).await
 }
 
+/// An empty file, unless there is something of that name: a container that runs may have put anything there, and what it is
+/// belongs to it.
 async fn create(file: &Path) -> io::Result<()> {
-    tokio::fs::File::create(file).await?;
-    tokio::fs::set_permissions(file, PermissionsExt::from_mode(FILE_MODE)).await
+    match tokio::fs::OpenOptions::new().write(true).create_new(true).open(file).await {
+        // Whatever the mask of this process takes away.
+        Ok(made) => made.set_permissions(PermissionsExt::from_mode(FILE_MODE)).await,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn failed(error: &io::Error) -> Error {
@@ -112,6 +116,7 @@ pub(super) fn read_file(
         };
         // An error means that nobody follows it any more, which is an end as well.
         let _ = running.exit.clone().wait_for(Option::is_some).await;
+        super::readiness::note_written(state, container.rep());
         let read = read(&file, most_bytes.min(MAX_BYTES)).await;
         (read.map_err(|why| Error::Invalid(format!("`{path}` of the container cannot be read: {why}"))),)
     }
@@ -160,6 +165,20 @@ mod tests {
         }
         assert_eq!(read(&at("outside"), 6).await, Ok(b"secret".to_vec()));
         assert_eq!(read(&at("outside"), 5).await, Err("it has more than 5 bytes".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_link_that_a_container_has_put_there_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("outside"), "kept").expect("a file");
+        std::os::unix::fs::symlink(at("nothing"), at("dangling")).expect("a link");
+        std::os::unix::fs::symlink(at("outside"), at("link")).expect("a link");
+        for name in ["dangling", "link"] {
+            create(&at(name)).await.expect("it is left");
+        }
+        assert!(!at("nothing").exists(), "nothing is made where a link leads");
+        assert_eq!(std::fs::read(at("outside")).expect("it is there"), b"kept");
     }
 
     #[tokio::test]

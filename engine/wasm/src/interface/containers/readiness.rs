@@ -9,7 +9,7 @@ use wasmtime::component::Resource;
 use yuanli_bindings::containers::{Container, Error, Exit, Probe, Readiness};
 use yuanli_ports::containers as port;
 
-use super::{Ended, no_such_container, of_port};
+use super::{Ended, Running, no_such_container, of_port};
 use crate::call::Answer;
 use crate::guest::State;
 
@@ -25,7 +25,11 @@ pub(super) fn wait_ready(
     async move {
         let interval = Duration::from_millis(interval_ms.into()).max(MIN_INTERVAL);
         let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-        (ready(state, &container, probe, (interval, until)).await,)
+        let ready = ready(state, &container, probe, (interval, until)).await;
+        if matches!(ready, Ok(Readiness::Ended(_))) {
+            note_written(state, container.rep());
+        }
+        (ready,)
     }
     .boxed()
 }
@@ -85,7 +89,20 @@ pub(super) fn wait_any(
     state: &mut State,
     (containers,): (Vec<Resource<Container>>,),
 ) -> Answer<'_, (Result<u32, Error>,)> {
-    async move { (first(state, &containers).await,) }.boxed()
+    async move {
+        let first = first(state, &containers).await;
+        let ended = first.as_ref().ok().and_then(|place| containers.get(*place as usize));
+        if let Some(ended) = ended {
+            note_written(state, ended.rep());
+        }
+        (first,)
+    }
+    .boxed()
+}
+
+/// Whoever knows that a container has ended finds what it has written.
+pub(super) fn note_written(state: &mut State, container: u32) {
+    state.is_workspace_written |= state.containers.get(&container).is_some_and(Running::is_writer);
 }
 
 /// The place of the first that has ended.
