@@ -220,11 +220,11 @@ fn with_container(then: &str) -> Raw {
         {then} {GIVE}"
     );
     Raw {
-        imports: &["yuanli:containers/containers@0.1.1"],
+        imports: &["yuanli:containers/containers@0.1.2"],
         declarations: r#"
-            (import "yuanli:containers/containers@0.1.1" "start" (func $start (param i32 i32)))
-            (import "yuanli:containers/containers@0.1.1" "[method]container.wait" (func $wait (param i32 i32)))
-            (import "yuanli:containers/containers@0.1.1" "[resource-drop]container" (func $drop (param i32)))"#,
+            (import "yuanli:containers/containers@0.1.2" "start" (func $start (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.2" "[method]container.wait" (func $wait (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.2" "[resource-drop]container" (func $drop (param i32)))"#,
         more: r#"(data (i32.const 12288) "tool")"#,
         run: run.leak(),
         ..Raw::default()
