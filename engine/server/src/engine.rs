@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use indexmap::IndexMap;
@@ -12,6 +13,7 @@ use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
 use yuanli_lang::Configuration;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::secrets::SecretError;
 use yuanli_ports::{Containers, Logs, Secrets};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
@@ -46,6 +48,10 @@ impl Locations {
 
 /// Bytes of a log that are read at once.
 const LOG_PAGE_BYTES: usize = 256 * 1024;
+/// How often Docker is looked for before runs go on that may have containers, and how long is waited in between: half a minute
+/// in all. Then they go on without, and fail if they need it.
+const DOCKER_LOOKS: u32 = 30;
+const BETWEEN_DOCKER_LOOKS: Duration = Duration::from_secs(1);
 
 /// An engine. Owns its data directory until it is closed.
 #[derive(Debug)]
@@ -203,7 +209,7 @@ impl Engine {
     /// Why it cannot be gone on with; it is as it was.
     pub async fn resume_run(&self, run: RunId) -> anyhow::Result<()> {
         let mut left: HashMap<RunId, Left> =
-            self.executor.left().await?.into_iter().map(|left| (left.run, left)).collect();
+            self.left_once_docker_answers().await?.into_iter().map(|left| (left.run, left)).collect();
         let mut next = vec![run];
         while let Some(run) = next.pop() {
             if let Some(left) = left.remove(&run) {
@@ -220,10 +226,11 @@ impl Engine {
     /// When the store cannot be read or written.
     pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
         self.recover().await?;
+        let left = self.left_once_docker_answers().await?;
         let mut resumed = 0;
         // Runs that were started by one that is closed. They are younger, so they come after it.
         let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
-        for left in self.executor.left().await? {
+        for left in left {
             let (run, attempts) = (left.run, left.attempts.clone());
             let gone_on = match orphans.contains(&run) {
                 true => Err(anyhow::anyhow!("the run whose stage started it is closed")),
@@ -246,6 +253,29 @@ impl Engine {
             }
         }
         Ok(resumed)
+    }
+
+    async fn left_once_docker_answers(&self) -> anyhow::Result<Vec<Left>> {
+        let left = self.executor.left().await?;
+        self.wait_for_docker(&left).await;
+        Ok(left)
+    }
+
+    /// Waits for Docker where attempts that go on may have containers: on a machine that has just started it is often the later
+    /// one. What they are told of their containers counts for good.
+    async fn wait_for_docker(&self, left: &[Left]) {
+        let kept: HashSet<AttemptId> = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
+        if kept.is_empty() || !self.directory.containers().is_set() {
+            return;
+        }
+        for look in 0..DOCKER_LOOKS {
+            let answer = self.docker.remove_others(self.directory.engine(), &kept).await;
+            let Err(error @ ContainerError::Unreachable(_)) = answer else { return };
+            if look == 0 {
+                tracing::warn!(%error, "runs that may have containers wait for Docker");
+            }
+            tokio::time::sleep(BETWEEN_DOCKER_LOOKS).await;
+        }
     }
 
     async fn go_on(&self, left: Left) -> anyhow::Result<()> {

@@ -112,6 +112,31 @@ async fn an_engine_may_die_at_any_commit_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
+async fn an_engine_that_is_there_before_docker_waits_for_it() {
+    let whole = bench();
+    whole.run_case(recall(), case()).await;
+    // The first death at which there is a container is before the outcome of its start is durable.
+    for number in 1..=whole.store.commits() {
+        let bench = bench();
+        let workspace = folder(&bench);
+        let first = Case { workspace: Some(workspace.clone()), ..case() };
+        assert!(until_death(&bench, recall(), first, (number, false)).await.is_none());
+        if bench.docker.containers().is_empty() {
+            continue;
+        }
+        bench.docker.set_outage(Some("it is not there yet"));
+        let back = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            bench.docker.set_outage(None);
+        };
+        let (second, ()) = tokio::join!(bench.run_case(recall(), again(&workspace)), back);
+        assert_eq!((&second.outputs()["code"], shape(&second)), (&json!(3), LOG.map(str::to_owned).to_vec()));
+        return;
+    }
+    panic!("no container was started before a death");
+}
+
+#[tokio::test]
 async fn what_was_told_before_an_effect_is_told_again() {
     let bench = bench();
     let workspace = folder(&bench);

@@ -27,6 +27,9 @@ use crate::guest::{Guest, Left, State};
 const MAX_TAIL_LINES: usize = 100;
 const MAX_TAIL_LINE_BYTES: usize = 4096;
 
+/// How long to wait before Docker is asked again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The function that starts one, whatever its version.
 pub(crate) const START: (&str, &str) = ("yuanli:containers/containers", "start");
 
@@ -92,7 +95,7 @@ fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Res
         let containers = &state.outside.containers;
         let started = match state.is_reconciling {
             false => containers.start(&request).await,
-            true => containers.adopt(&request).await,
+            true => patiently(|| containers.adopt(&request), || true).await,
         };
         // Whether there is one after all is not known then.
         state.begun.is_unsure.fetch_or(started.is_err(), Ordering::AcqRel);
@@ -103,11 +106,25 @@ fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Res
     .boxed()
 }
 
-fn note(state: &mut State, _: &(Request,), Opened { handle, what, .. }: Opened<Started>) {
+/// Asks until Docker answers: an engine that starts together with its machine is often there first, and what an attempt is
+/// told then counts for good. The time of the attempt bounds it. `may_repeat` says whether nothing has come of it yet.
+async fn patiently<T, F>(ask: impl Fn() -> F, may_repeat: impl Fn() -> bool) -> Result<T, ContainerError>
+where
+    F: Future<Output = Result<T, ContainerError>>,
+{
+    loop {
+        match ask().await {
+            Err(ContainerError::Unreachable(_)) if may_repeat() => tokio::time::sleep(PATIENCE).await,
+            answer => return answer,
+        }
+    }
+}
+
+fn note(state: &mut State, _: &(Request,), Opened { handle, what, is_again }: Opened<Started>) {
     state.begun.has_containers.store(true, Ordering::Release);
     state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
     let grace = what.grace;
-    let running = follow(state, what);
+    let running = follow(state, what, is_again);
     let (id, exit, is_over) = (running.id.clone(), running.exit.clone(), Arc::clone(&running.is_over));
     state.begun.add_container(Left { id, exit, grace, is_over });
     state.containers.insert(handle, running);
@@ -161,7 +178,7 @@ async fn translate(
 }
 
 /// Hands the container's output to the log, whether or not the guest waits for it.
-fn follow(state: &State, known: Started) -> Running {
+fn follow(state: &State, known: Started, is_again: bool) -> Running {
     let (done, exit) = watch::channel(None);
     let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(known.id.clone()));
     let [stdout, stderr] = [Stream::Stdout, Stream::Stderr]
@@ -170,11 +187,15 @@ fn follow(state: &State, known: Started) -> Running {
     let outside = Arc::clone(&state.outside);
     state.begun.spawn(async move {
         let started = outside.clock.now();
+        let has_said = AtomicBool::new(false);
         let on_line = |stream: Stream, text: String| {
+            has_said.store(true, Ordering::Relaxed);
             let output = if stream == Stream::Stderr { &stderr } else { &stdout };
             remember(&tail, &output.line(&text));
         };
-        let ended = outside.containers.follow(&id, &on_line).await;
+        // Once it has said something, it cannot be asked from the beginning.
+        let may_repeat = || is_again && !has_said.load(Ordering::Relaxed);
+        let ended = patiently(|| outside.containers.follow(&id, &on_line), may_repeat).await;
         let duration_ms = outside.clock.now().since(started).as_millis() as u64;
         let exit =
             ended.map(|exit| Exit { code: exit.code, out_of_memory: exit.is_out_of_memory, duration_ms });
