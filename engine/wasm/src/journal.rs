@@ -120,6 +120,7 @@ pub(crate) async fn decide<P: Arguments, R: Serialize + DeserializeOwned>(
         Met::Withheld(call, _) => return Err(Broken::Lost(call)),
         Met::Pending(pending) => pending,
     };
+    hold(state, &pending).await;
     for _ in 0..MAX_DECISIONS {
         let (answer, staged) = decide(state, parameters).await;
         let recorded = outcome_of(state, &pending, Manner::Effect(Policy::Redo), &answer)?;
@@ -147,8 +148,17 @@ fn meet<R: DeserializeOwned>(
     Ok(met)
 }
 
+/// An attempt that was cancelled while no engine ran is begun again only to learn what it has left: it does nothing new, and is
+/// ended as soon as somebody looks.
+async fn hold(state: &State, pending: &Pending) {
+    if state.attempt.is_again && !pending.is_intended && state.attempt.cancel.is_cancelled() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// What has to be durable before a call is made.
 async fn prepare(state: &mut State, pending: &Pending, manner: Manner) -> Result<(), Broken> {
+    hold(state, pending).await;
     state.is_reconciling = pending.is_intended;
     state.since = pending.at;
     match manner {
