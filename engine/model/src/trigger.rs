@@ -77,6 +77,25 @@ pub enum Overlap {
     TerminateRunning,
 }
 
+impl Overlap {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Allow, Self::Skip, Self::QueueOne, Self::Queue, Self::CancelRunning, Self::TerminateRunning];
+
+    /// Its name in documents, in what is stored, and in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Skip => "skip",
+            Self::QueueOne => "queue-one",
+            Self::Queue => "queue",
+            Self::CancelRunning => "cancel-running",
+            Self::TerminateRunning => "terminate-running",
+        }
+    }
+}
+
 /// A signed request to `/hooks/NAME` starts a run; NAME is the workflow's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, json};
 use yuanli_executor::Started;
-use yuanli_model::trigger::{Missed, Overlap};
+use yuanli_model::trigger::Missed;
 use yuanli_model::{RunId, Schedule, Timestamp, WorkflowName};
 use yuanli_triggers::{Ending, Firing, StartId, Turn};
 
@@ -86,21 +86,14 @@ impl Shared {
         let Some(kept) = kept else { return Ok(()) };
         let Some(timing @ (schedule, policy)) = kept.timing_of(firing) else { return Ok(()) };
         let mut mark = self.registry.mark_of(name, schedule);
-        if mark.line.waiting.contains(&due) {
-            // It was noted and could not be started; its line is gone on with.
-            return Ok(());
-        }
         self.notice_end(&mut mark).await?;
         match mark.line.come(policy.overlap, due) {
-            Turn::Start if policy.overlap == Overlap::Allow => {
-                return self.start_due(&kept, timing, due, mark).await;
-            }
+            Turn::Known => return Ok(()),
             Turn::Start => {
-                // Noted before: should the engine die between the start and its note, the next one finds this run, and starts
-                // none for a later time beside it.
-                mark.line.waiting.push_back(due);
-                mark.seen = mark.seen.max(due);
-                self.registry.note(name, schedule, mark.clone()).await?;
+                if !mark.line.waiting.is_empty() {
+                    mark.seen = mark.seen.max(due);
+                    self.registry.note(name, schedule, mark.clone()).await?;
+                }
                 return self.start_due(&kept, timing, due, mark).await;
             }
             Turn::Wait { replaced } => {

@@ -23,8 +23,11 @@ pub struct Line {
 /// What is to be done about a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Start a run.
+    /// Start a run. Where runs may not overlap, the due time waits until [`Line::started`]: once that is stored, a crash between
+    /// the start and its note makes no other start stand beside it.
     Start,
+    /// It waits already: it was to be started and could not be noted. Its line is gone on with.
+    Known,
     /// It waits. Those it took the place of are not done.
     Wait {
         /// How many it took the place of.
@@ -46,7 +49,14 @@ pub enum Ending {
 impl Line {
     /// A due time has come. [`Self::running`] has to be none when that run has ended.
     pub fn come(&mut self, overlap: Overlap, due: Timestamp) -> Turn {
-        if overlap == Overlap::Allow || (self.running.is_none() && self.waiting.is_empty()) {
+        if overlap == Overlap::Allow {
+            return Turn::Start;
+        }
+        if self.waiting.contains(&due) {
+            return Turn::Known;
+        }
+        if self.running.is_none() && self.waiting.is_empty() {
+            self.waiting.push_back(due);
             return Turn::Start;
         }
         let replaced = match overlap {

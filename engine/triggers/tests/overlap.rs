@@ -5,15 +5,6 @@ use yuanli_model::trigger::Overlap;
 use yuanli_model::{RunId, Timestamp};
 use yuanli_triggers::{Ending, Line, MAX_WAITING, Turn};
 
-const ALL: [Overlap; 6] = [
-    Overlap::Allow,
-    Overlap::Skip,
-    Overlap::QueueOne,
-    Overlap::Queue,
-    Overlap::CancelRunning,
-    Overlap::TerminateRunning,
-];
-
 fn due(number: u64) -> Timestamp {
     Timestamp::from_millis(number)
 }
@@ -67,6 +58,20 @@ fn a_queue_has_an_end() {
 }
 
 #[test]
+fn a_start_that_was_not_noted_keeps_its_place() {
+    for overlap in Overlap::ALL.into_iter().filter(|overlap| *overlap != Overlap::Allow) {
+        let mut line = Line::default();
+        assert_eq!(line.come(overlap, due(1)), Turn::Start, "{overlap:?}");
+        // What is stored then is all that is left after a crash.
+        let mut left = line.clone();
+        assert_eq!((left.come(overlap, due(1)), left.next()), (Turn::Known, Some(due(1))), "{overlap:?}");
+        assert_ne!(left.come(overlap, due(2)), Turn::Start, "{overlap:?}: nothing starts beside it");
+        line.started(overlap, due(1), run(1));
+        assert_eq!((line.running, line.waiting.len()), (Some(run(1)), 0), "{overlap:?}");
+    }
+}
+
+#[test]
 fn whoever_waits_is_not_overtaken() {
     let mut line = busy(Overlap::Queue);
     assert_eq!(line.come(Overlap::Queue, due(2)), Turn::Wait { replaced: 0 });
@@ -78,8 +83,8 @@ fn whoever_waits_is_not_overtaken() {
 proptest! {
     /// Runs start in the order of their times, each at most once, and never two at the same time unless they may.
     #[test]
-    fn runs_come_in_order_and_one_at_a_time(ends in prop::collection::vec(any::<bool>(), 1..200), which in 0..ALL.len()) {
-        let overlap = ALL[which];
+    fn runs_come_in_order_and_one_at_a_time(ends in prop::collection::vec(any::<bool>(), 1..200), which in 0..Overlap::ALL.len()) {
+        let overlap = Overlap::ALL[which];
         let (mut line, mut started) = (Line::default(), Vec::new());
         let mut start = |line: &mut Line, time: Timestamp| {
             assert!(line.running.is_none());

@@ -76,7 +76,8 @@ fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>
     }
     let jitter = key::given(entries, "jitter").map(|entry| key::duration_of(entry, diagnostics));
     let missed = read_missed(entries, diagnostics);
-    let overlap = key::given(entries, "overlap").map(|entry| key::word_of(entry, &OVERLAPS, diagnostics));
+    let overlaps = Overlap::ALL.map(|overlap| (overlap.name(), overlap));
+    let overlap = key::given(entries, "overlap").map(|entry| key::word_of(entry, &overlaps, diagnostics));
     let policy = SchedulePolicy {
         from: from?,
         until: until?,
@@ -86,15 +87,6 @@ fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>
     };
     Some(ScheduleTrigger { schedule: schedule?, policy, inputs: None })
 }
-
-const OVERLAPS: [(&str, Overlap); 6] = [
-    ("allow", Overlap::Allow),
-    ("skip", Overlap::Skip),
-    ("queue-one", Overlap::QueueOne),
-    ("queue", Overlap::Queue),
-    ("cancel-running", Overlap::CancelRunning),
-    ("terminate-running", Overlap::TerminateRunning),
-];
 
 /// `None` when it is wrong, and the moment, if there is one.
 #[allow(clippy::option_option, reason = "left out and wrong are different answers")]

@@ -4,7 +4,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types as api;
-use yuanli_model::trigger::Overlap;
 
 use super::{Answer, Engine};
 use crate::body::rfc3339;
@@ -71,19 +70,8 @@ fn schedule(shared: &Shared, kept: &Kept, (schedule, policy): &Timing) -> api::S
         cron: schedule.cron.clone(),
         timezone: schedule.timezone.clone(),
         next_at: shared.registry.due_of(&kept.name, schedule).map(rfc3339),
-        overlap: overlap(policy.overlap).to_owned(),
+        overlap: policy.overlap.name().to_owned(),
         running: line.running.map(|run| run.to_string()),
         waiting: line.waiting.into_iter().map(rfc3339).collect(),
-    }
-}
-
-fn overlap(overlap: Overlap) -> &'static str {
-    match overlap {
-        Overlap::Allow => "allow",
-        Overlap::Skip => "skip",
-        Overlap::QueueOne => "queue-one",
-        Overlap::Queue => "queue",
-        Overlap::CancelRunning => "cancel-running",
-        Overlap::TerminateRunning => "terminate-running",
     }
 }

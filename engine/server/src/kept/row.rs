@@ -75,7 +75,11 @@ impl Row {
             text: self.text,
             origin: Origin { folder: self.folder.into(), root: self.root.into() },
             applied: Timestamp::from_millis(self.applied_ms),
-            schedules: self.schedules.into_iter().map(TimingRow::into_timing).collect(),
+            schedules: self
+                .schedules
+                .into_iter()
+                .map(TimingRow::into_timing)
+                .collect::<anyhow::Result<_>>()?,
             paused: self.paused_ms.map(Timestamp::from_millis),
             secret: self.secret.map(|secret| secret.parse()).transpose()?,
             pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
@@ -97,7 +101,8 @@ enum TimingRow {
         until_ms: Option<u64>,
         jitter_ms: u64,
         missed: MissedRow,
-        overlap: OverlapRow,
+        /// By its name.
+        overlap: String,
     },
 }
 
@@ -107,17 +112,6 @@ enum MissedRow {
     Skip,
     Once,
     All(NonZeroU32),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum OverlapRow {
-    Allow,
-    Skip,
-    QueueOne,
-    Queue,
-    CancelRunning,
-    TerminateRunning,
 }
 
 impl TimingRow {
@@ -135,19 +129,12 @@ impl TimingRow {
                 Missed::Once => MissedRow::Once,
                 Missed::All(limit) => MissedRow::All(limit),
             },
-            overlap: match overlap {
-                Overlap::Allow => OverlapRow::Allow,
-                Overlap::Skip => OverlapRow::Skip,
-                Overlap::QueueOne => OverlapRow::QueueOne,
-                Overlap::Queue => OverlapRow::Queue,
-                Overlap::CancelRunning => OverlapRow::CancelRunning,
-                Overlap::TerminateRunning => OverlapRow::TerminateRunning,
-            },
+            overlap: overlap.name().to_owned(),
         }
     }
 
-    fn into_timing(self) -> Timing {
-        match self {
+    fn into_timing(self) -> anyhow::Result<Timing> {
+        Ok(match self {
             Self::Plain(cron, timezone) => (Schedule { cron, timezone }, SchedulePolicy::default()),
             Self::Bounded { cron, timezone, from_ms, until_ms, jitter_ms, missed, overlap } => {
                 let policy = SchedulePolicy {
@@ -159,18 +146,14 @@ impl TimingRow {
                         MissedRow::Once => Missed::Once,
                         MissedRow::All(limit) => Missed::All(limit),
                     },
-                    overlap: match overlap {
-                        OverlapRow::Allow => Overlap::Allow,
-                        OverlapRow::Skip => Overlap::Skip,
-                        OverlapRow::QueueOne => Overlap::QueueOne,
-                        OverlapRow::Queue => Overlap::Queue,
-                        OverlapRow::CancelRunning => Overlap::CancelRunning,
-                        OverlapRow::TerminateRunning => Overlap::TerminateRunning,
-                    },
+                    overlap: Overlap::ALL
+                        .into_iter()
+                        .find(|known| known.name() == overlap)
+                        .with_context(|| format!("a schedule is stored with the overlap `{overlap}`, which this engine does not know"))?,
                 };
                 (Schedule { cron, timezone }, policy)
             }
-        }
+        })
     }
 }
 
@@ -213,6 +196,19 @@ impl MarkRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_bounds_a_schedule_comes_back_as_it_was() {
+        let schedule = Schedule { cron: "0 3 * * *".to_owned(), timezone: "UTC".to_owned() };
+        for overlap in Overlap::ALL {
+            let policy = SchedulePolicy { overlap, ..SchedulePolicy::default() };
+            let stored =
+                serde_json::to_string(&TimingRow::of(&(schedule.clone(), policy))).expect("it is stored");
+            assert!(stored.contains(&format!(r#""overlap":"{}""#, overlap.name())), "{stored}");
+            let read = serde_json::from_str::<TimingRow>(&stored).expect("it is read").into_timing();
+            assert_eq!(read.expect("it is known"), (schedule.clone(), policy));
+        }
+    }
 
     #[test]
     fn what_older_engines_have_stored_is_read() {

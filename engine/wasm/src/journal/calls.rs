@@ -100,7 +100,11 @@ impl Calls {
                 before.push_back(recorded);
             }
         }
-        Ok(Self {
+        Ok(Self::told_before(before, clock))
+    }
+
+    fn told_before(before: VecDeque<Recorded>, clock: Arc<dyn Clock>) -> Self {
+        Self {
             before,
             told: 0,
             past: Arc::default(),
@@ -113,7 +117,7 @@ impl Calls {
             unrecorded: None,
             broken: None,
             clock,
-        })
+        }
     }
 
     /// Whether a function of an interface was called before the attempt was begun again, and is not told yet.
@@ -442,20 +446,7 @@ mod tests {
     }
 
     fn calls(before: Vec<Recorded>) -> Mutex<Calls> {
-        Mutex::new(Calls {
-            before: before.into(),
-            told: 0,
-            past: Arc::default(),
-            made: 0,
-            bytes: 0,
-            unwritten: Vec::new(),
-            unwritten_bytes: 0,
-            has_reads: false,
-            is_open: false,
-            unrecorded: None,
-            broken: None,
-            clock: Arc::new(NoTime),
-        })
+        Mutex::new(Calls::told_before(before.into(), Arc::new(NoTime)))
     }
 
     #[test]
