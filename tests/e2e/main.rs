@@ -35,5 +35,6 @@ mod services;
 mod support;
 mod terminal;
 mod tried;
+mod triggers;
 mod validate;
 mod workflows;

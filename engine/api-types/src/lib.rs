@@ -40,6 +40,6 @@ pub use run::{
     RunSummary, Stage, StageStatus, Update,
 };
 pub use workflow::{
-    Problem, RunRequest, RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed, Workflow,
-    WorkflowDocument,
+    MetricRule, Problem, RunRequest, RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed,
+    Workflow, WorkflowDocument,
 };

@@ -39,6 +39,12 @@ pub struct Workflow {
     /// The path that a signed request goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
+    /// What is measured for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricRule>,
+    /// What has to happen for a run to start, each in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// Its text; not in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -62,6 +68,32 @@ pub struct Schedule {
     /// The due times that wait for its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
+}
+
+/// A measured value that starts a run when it crosses a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricRule {
+    /// What is measured.
+    pub query: String,
+    /// The Prometheus that is asked; the engine itself when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The threshold in words: `above 5`.
+    pub threshold: String,
+    /// `clear`, `pending` (beyond the threshold, not long enough or too soon after the last start) or `raised`.
+    pub state: String,
+    /// When it was measured last; absent before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<String>,
+    /// The value then; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Why it could not be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// When a run was started by it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
 }
 
 /// A run that is to be started.

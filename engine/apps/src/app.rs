@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use yuanli_model::app::{App, MAX_REPLICAS, Release, ReleaseNumber, VolumeMode};
+use yuanli_model::trigger::AppState as Progress;
 use yuanli_model::{ReplicaId, Timestamp, VolumeName};
 use yuanli_ports::apps::{AppError, Asker, Deployed, Happening, RolloutOutcome, Wish};
 use yuanli_release::replica::{Event, Phase};
@@ -304,6 +305,20 @@ impl AppState {
             self.answers.pop_front();
         }
         self.is_changed = true;
+    }
+
+    /// How far the release is that is to run; `None` for a moment, when another one has taken its place.
+    pub(crate) fn progress(&self) -> Option<(ReleaseNumber, Progress)> {
+        let ended = self.rollout.ended.as_ref().map(|(_, outcome, _)| *outcome);
+        let progress = match ended {
+            _ if self.is_deleted => Progress::Deleted,
+            None => Progress::RollingOut,
+            Some(RolloutOutcome::Healthy) => Progress::Healthy,
+            Some(RolloutOutcome::Failed) => Progress::Failed,
+            Some(RolloutOutcome::TimedOut) => Progress::TimedOut,
+            Some(RolloutOutcome::Superseded) => return None,
+        };
+        Some((self.rollout.release, progress))
     }
 
     /// What there is to be of replicas.

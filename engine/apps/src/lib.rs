@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yuanli_model::EngineId;
-use yuanli_ports::{Backups, Clock, Images, Prober, Replicas, Store, Traffic, Volumes};
+use yuanli_ports::{Announcements, Backups, Clock, Images, Prober, Replicas, Store, Traffic, Volumes};
 
 pub use handle::{Apps, Foreseen};
 pub use reconciler::{OpenError, Reconciler};
@@ -51,6 +51,8 @@ pub struct Ports {
     pub backups: Arc<dyn Backups>,
     /// The one clock.
     pub clock: Arc<dyn Clock>,
+    /// Who is told of apps that change.
+    pub announcements: Arc<dyn Announcements>,
 }
 
 /// What holds for all apps.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use yuanli_model::{AppName, ReplicaId, Timestamp, VolumeName};
+use yuanli_model::trigger::{AppState as Progress, Happened};
+use yuanli_model::{AppName, ReleaseNumber, ReplicaId, Timestamp, VolumeName};
 use yuanli_ports::Cancellation;
 use yuanli_ports::apps::AppError;
 use yuanli_ports::images::ContainerError;
@@ -61,6 +62,8 @@ pub struct Reconciler {
     /// Names whose rows are to go.
     gone: Vec<AppName>,
     quieting: HashMap<VolumeName, Reply<()>>,
+    /// How far each app was when that was last told.
+    told: BTreeMap<AppName, (ReleaseNumber, Progress)>,
 }
 
 /// What is known of the gateway.
@@ -157,7 +160,6 @@ impl Reconciler {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let (view, watched) = watch::channel(Arc::default());
         let reconciler = Self {
-            apps,
             tasks: JoinSet::new(),
             gateway: GatewayState::default(),
             docker: DockerState::default(),
@@ -169,6 +171,8 @@ impl Reconciler {
             trouble: None,
             gone: Vec::new(),
             quieting: HashMap::new(),
+            told: apps.iter().filter_map(|(name, state)| Some((name.clone(), state.progress()?))).collect(),
+            apps,
             ports: ports.clone(),
             options: options.clone(),
         };
@@ -329,8 +333,15 @@ impl Reconciler {
 
     async fn commit(&mut self) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        let (at, mut told) = (self.ports.clock.now(), Vec::new());
         for (name, state) in self.apps.iter().filter(|(_, state)| state.is_changed) {
             batch.put(record::key(name), record::seal(state));
+            let Some((release, progress)) = state.progress() else { continue };
+            if self.told.get(name) != Some(&(release, progress)) {
+                let happened = Happened::AppChanged { app: name.clone(), release, state: progress, at };
+                self.ports.announcements.add(&happened, &mut batch);
+                told.push((name.clone(), (release, progress)));
+            }
         }
         for name in &self.gone {
             batch.delete(record::key(name));
@@ -339,6 +350,8 @@ impl Reconciler {
             return Ok(());
         }
         self.ports.store.commit(batch).await?;
+        self.told.extend(told);
+        self.told.retain(|name, _| !self.gone.contains(name));
         self.apps.values_mut().for_each(|state| state.is_changed = false);
         self.gone.clear();
         Ok(())

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_model::stage::Limits as StageLimits;
 use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName};
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Afterwards, Attempt, Origin, PluginError};
 use yuanli_ports::workspaces::WorkspaceError;
@@ -90,6 +91,7 @@ impl Bench {
             secrets: world.clone(),
             http: world.clone(),
             apps: world.apps.clone(),
+            announcements: Arc::new(NoAnnouncements),
         };
         let rehearsal = Some(Rehearsal { seed: SEED, observer: world.clone() });
         let options =

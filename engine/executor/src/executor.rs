@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use yuanli_flow::{Admission, Command, Creation, Illegal, Run, create, step};
 use yuanli_model::run::Answer;
+use yuanli_model::trigger::Happened;
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName, Timestamp};
 use yuanli_ports::store::{Batch, StoreError};
-use yuanli_ports::{Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
+use yuanli_ports::{Announcements, Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
 use crate::admission::Entrance;
 use crate::check::{self, Check};
@@ -42,6 +43,8 @@ pub struct Ports {
     pub plugins: Arc<dyn Plugins>,
     /// The one clock.
     pub clock: Arc<dyn Clock>,
+    /// Who is told of runs that end.
+    pub announcements: Arc<dyn Announcements>,
 }
 
 /// What holds for every run.
@@ -270,7 +273,7 @@ impl Executor {
         put_texts(&mut batch, &new);
         let new: Vec<Digest> = new.into_keys().collect();
         // A run can end where it begins: when the config of no stage can be evaluated.
-        put_end(&mut batch, &summary, now, &run);
+        self.shared.put_end(&mut batch, &summary, now, &run);
         let entrance = Entrance::of(&run);
         let Submission { definition, workflows, is_kept, .. } = submission;
         let family = Family { workflows, is_kept };
@@ -409,12 +412,15 @@ pub(crate) fn put_events(
     long
 }
 
-/// Adds what the end of a run changes, if it has ended.
-pub(crate) fn put_end(batch: &mut Batch, summary: &Summary, now: Timestamp, run: &Run) {
-    if let Some(outcome) = run.outcome() {
+impl Shared {
+    /// Adds what the end of a run changes, if it has ended.
+    pub(crate) fn put_end(&self, batch: &mut Batch, summary: &Summary, now: Timestamp, run: &Run) {
+        let Some(outcome) = run.outcome() else { return };
         let ended = Summary { ended: Some((now, outcome)), ..summary.clone() };
         batch.put(key::run(summary.id), envelope::seal(&v2::Run::of(&ended, None)));
         batch.delete(key::open(summary.id));
         batch.put(key::ended(summary.id), Bytes::new());
+        let happened = Happened::RunEnded { workflow: summary.workflow.clone(), run: summary.id, outcome };
+        self.ports.announcements.add(&happened, batch);
     }
 }

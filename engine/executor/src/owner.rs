@@ -13,7 +13,7 @@ use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
 use crate::attempt::{self, Leftover};
 use crate::child;
-use crate::executor::{Error, OpenLogs, Shared, put_end, put_events};
+use crate::executor::{Error, OpenLogs, Shared, put_events};
 use crate::history::Summary;
 use crate::record::{envelope, key, v1};
 use crate::records;
@@ -133,7 +133,7 @@ impl Owner {
         // Nothing follows, unless it was stopped between two transitions that are one commit today.
         events.extend(step(&mut self.run, Command::Advance, now)?);
         if !events.is_empty() {
-            put_end(&mut batch, &self.summary, now, &self.run);
+            self.shared.put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
         }
         let begun = again.iter().filter_map(|(at, event)| match event {
@@ -233,7 +233,7 @@ impl Owner {
             }
         }
         if !events.is_empty() {
-            put_end(&mut batch, &self.summary, now, &self.run);
+            self.shared.put_end(&mut batch, &self.summary, now, &self.run);
             self.commit(batch, now, &events).await?;
         }
         for (reply, result) in replies {

@@ -13,7 +13,7 @@ use yuanli_ports::store::Batch;
 
 use crate::admission::Entrance;
 use crate::child;
-use crate::executor::{Error, Executor, Shared, put_end, put_events};
+use crate::executor::{Error, Executor, Shared, put_events};
 use crate::history::Recorded;
 use crate::owner::{Family, Owner};
 use crate::record::{Broken, envelope, key, v1, v3};
@@ -203,7 +203,7 @@ impl Executor {
         shared.records.forget_left_of(id, &mut batch).await?;
         let long = put_events(&mut batch, id, next, now, &decided);
         let holds = shared.keep_long(id, &mut batch, long).await?;
-        put_end(&mut batch, &summary, now, &run);
+        shared.put_end(&mut batch, &summary, now, &run);
         shared.commit_held(batch, holds).await?;
         shared.awaited.tell(id);
         Ok(children)

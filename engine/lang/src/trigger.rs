@@ -50,11 +50,6 @@ pub(crate) fn read<'a>(
         draft.schedules = schedule::read(&found, entry.key_span, diagnostics);
     }
     draft.webhook = key::find(entries, "webhook").and_then(|entry| read_webhook(entry, diagnostics));
-    for kind in ["metric", "event"] {
-        let Some(entry) = key::given(entries, kind) else { continue };
-        let message = format!("`{kind}` does not act in this version: it starts no runs");
-        diagnostics.warning(Code::NotActing, entry.key_span, message, None);
-    }
     if let Some(metric) = key::find(entries, "metric") {
         let example = "`metric: { query: \"…\", above: 5 }`";
         draft.metrics = each(metric, "a metric trigger", example, diagnostics)

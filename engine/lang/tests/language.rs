@@ -175,13 +175,7 @@ fn wf055_injection() {
 
 #[test]
 fn wf057_not_acting() {
-    check(
-        Code::NotActing,
-        &[
-            "name: shop\nstages:\n  a: { uses: script, cache: { files: [\"src/**\"] } }\n",
-            "name: shop\non:\n  metric: { query: load, above: 5 }\n  event: { app: shop }\nstages: { a: { uses: script } }\n",
-        ],
-    );
+    check(Code::NotActing, &["name: shop\nstages:\n  a: { uses: script, cache: { files: [\"src/**\"] } }\n"]);
 }
 
 #[test]

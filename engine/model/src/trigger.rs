@@ -4,8 +4,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::app::ReleaseNumber;
 use crate::schedule::Schedule;
-use crate::{AppName, Outcome, SecretName, Template, Timestamp, WorkflowName};
+use crate::{AppName, Outcome, RunId, SecretName, Template, Timestamp, WorkflowName};
 
 /// The triggers of a workflow, its `on:`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -133,6 +134,15 @@ pub enum Threshold {
     Below(f64),
 }
 
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Above(limit) => write!(f, "above {limit}"),
+            Self::Below(limit) => write!(f, "below {limit}"),
+        }
+    }
+}
+
 /// Something that happens in the engine starts a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventTrigger {
@@ -164,6 +174,146 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::RunEnded { workflow, .. } => Subject::Workflow(workflow.clone()),
+            Self::ImagePushed { image } => Subject::Image(repository(image).to_owned()),
+            Self::AppChanged { app } => Subject::App(app.clone()),
+        }
+    }
+
+    /// Whether this is it.
+    #[must_use]
+    pub fn fits(&self, happened: &Happened) -> bool {
+        self.subject() == happened.subject()
+            && match (self, happened) {
+                (Self::RunEnded { outcomes, .. }, Happened::RunEnded { outcome, .. }) => {
+                    outcomes.is_empty() || outcomes.contains(outcome)
+                }
+                (Self::ImagePushed { image }, Happened::ImagePushed { image: pushed, .. }) => {
+                    image == repository(image) || image == pushed
+                }
+                _ => true,
+            }
+    }
+}
+
+/// In words.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunEnded { workflow, outcomes } if outcomes.is_empty() => {
+                write!(f, "a run of {workflow} ended")
+            }
+            Self::RunEnded { workflow, outcomes } => {
+                let names: Vec<&str> = outcomes.iter().map(|outcome| outcome.name()).collect();
+                write!(f, "a run of {workflow} ended {}", names.join(" or "))
+            }
+            Self::ImagePushed { image } => write!(f, "the image {image} was pushed"),
+            Self::AppChanged { app } => write!(f, "the app {app} changed"),
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// Runs of a workflow.
+    Workflow(WorkflowName),
+    /// The images of a repository.
+    Image(String),
+    /// An app.
+    App(AppName),
+}
+
+/// Something that has happened in the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// A run ended.
+    RunEnded {
+        /// Of which workflow.
+        workflow: WorkflowName,
+        /// Which one.
+        run: RunId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// An image was pushed.
+    ImagePushed {
+        /// The name that it was pushed under, with its tag.
+        image: String,
+        /// What it is in the registry, `sha256:` and 64 hexadecimal digits.
+        digest: String,
+        /// The operation that pushed it: the same when it is told again.
+        operation: String,
+    },
+    /// An app got a new release, or another state.
+    AppChanged {
+        /// Which one.
+        app: AppName,
+        /// The release that it is to run.
+        release: ReleaseNumber,
+        /// How far that is.
+        state: AppState,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Happened {
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::RunEnded { workflow, .. } => Subject::Workflow(workflow.clone()),
+            Self::ImagePushed { image, .. } => Subject::Image(repository(image).to_owned()),
+            Self::AppChanged { app, .. } => Subject::App(app.clone()),
+        }
+    }
+}
+
+/// How far the release is that an app is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AppState {
+    /// Its replicas are being started, or requests move over to it.
+    RollingOut,
+    /// Every replica is of it and serves.
+    Healthy,
+    /// It cannot be brought to serve, or was given up; the one before serves.
+    Failed,
+    /// It did not get there in the time that it had.
+    TimedOut,
+    /// The app is on its way out.
+    Deleted,
+}
+
+impl AppState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::RollingOut, Self::Healthy, Self::Failed, Self::TimedOut, Self::Deleted];
+
+    /// Its name in documents, in what is stored, and in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RollingOut => "rolling-out",
+            Self::Healthy => "healthy",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// The name of an image without its tag and digest. A colon before the last slash is that of a port.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    name[last..].find(':').map_or(name, |colon| &name[..last + colon])
+}
+
 /// What started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -190,5 +340,38 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_repository_and_by_its_tag() {
+        let check = |trigger: &str, pushed: &str| {
+            let event = Event::ImagePushed { image: trigger.to_owned() };
+            let (digest, operation) = ("sha256:0".to_owned(), "1".to_owned());
+            event.fits(&Happened::ImagePushed { image: pushed.to_owned(), digest, operation })
+        };
+        assert!(check("shop", "shop:1"));
+        assert!(check("localhost:5000/shop", "localhost:5000/shop:1"));
+        assert!(check("localhost:5000/shop:1", "localhost:5000/shop:1"));
+        assert!(!check("localhost:5000/shop:1", "localhost:5000/shop:2"));
+        assert!(!check("localhost:5000/shop", "localhost:5001/shop:1"));
+        assert!(!check("shop", "my/shop:1"));
+    }
+
+    #[test]
+    fn a_run_is_known_by_its_workflow_and_by_its_outcome() {
+        let check = |outcomes: &[Outcome], workflow: &str, outcome| {
+            let name = |text: &str| text.parse::<WorkflowName>().expect("a name");
+            let event = Event::RunEnded { workflow: name("shop"), outcomes: outcomes.to_vec() };
+            event.fits(&Happened::RunEnded { workflow: name(workflow), run: RunId::from_u128(1), outcome })
+        };
+        assert!(check(&[], "shop", Outcome::Cancelled));
+        assert!(check(&[Outcome::Failed], "shop", Outcome::Failed));
+        assert!(!check(&[Outcome::Failed], "shop", Outcome::Succeeded));
+        assert!(!check(&[], "shop-2", Outcome::Failed));
     }
 }

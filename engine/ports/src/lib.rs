@@ -4,6 +4,7 @@
 //! (sled, bollard, wasmtime) stands in here. Every trait is safe to use from many tasks; every future may be dropped
 //! at any `.await`: what it began outside is found again by its operation id or label.
 
+pub mod announcements;
 pub mod apps;
 pub mod archive;
 pub mod backups;
@@ -25,6 +26,7 @@ pub mod traffic;
 pub mod volumes;
 pub mod workspaces;
 
+pub use announcements::Announcements;
 pub use apps::Apps;
 pub use archive::Archive;
 pub use backups::Backups;

@@ -13,9 +13,10 @@ use yuanli_docker::Docker;
 use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
 use yuanli_lang::Configuration;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::secrets::SecretError;
-use yuanli_ports::{Containers, Logs, Secrets};
+use yuanli_ports::{Announcements, Containers, Logs, Secrets};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_wasm::Outside;
 use yuanli_workspace::FileWorkspaces;
@@ -148,11 +149,15 @@ impl Engine {
         let ground = Ground::open(locations)?;
         let secrets = GivenOrKept::new(secrets, ground.directory.path());
         let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS))?;
-        Self::on(ground, outside)
+        Self::on(ground, outside, Arc::new(NoAnnouncements))
     }
 
-    /// An engine on this ground that reaches these outsides.
-    pub(crate) fn on(ground: Ground, outside: Outside) -> anyhow::Result<Self> {
+    /// An engine on this ground that reaches these outsides and tells these of what happens.
+    pub(crate) fn on(
+        ground: Ground,
+        outside: Outside,
+        announcements: Arc<dyn Announcements>,
+    ) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock, configuration } = ground;
         let secrets = Arc::clone(&outside.secrets);
         let library = Library::with(directory.path(), outside, configuration)?;
@@ -167,6 +172,7 @@ impl Engine {
             workspaces: Arc::new(FileWorkspaces::new(directory.work())),
             plugins: library.plugins.clone(),
             clock,
+            announcements,
         };
         let executor = Executor::new(ports, Options::default());
         Ok(Self { executor, library, logs, docker, secrets, store, directory })
@@ -309,6 +315,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Where everything is kept.
+    pub(crate) fn store(&self) -> &Embedded {
+        &self.store
     }
 
     /// What drives runs.

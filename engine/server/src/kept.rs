@@ -1,25 +1,32 @@
 //! Workflows that the engine keeps, so that others can start them: by name, by a schedule, by a signed request.
 //!
-//! Each is a row of the store: its text, and where its file lies. Each of its schedules has a mark beside it: the time
+//! Each is a row of the store: its text, where its file lies, what starts it. Each of its schedules has a mark beside it: the time
 //! that was last seen to (see [`Timetable`]) and what waits for the end of a run (see [`Line`]); both change in one commit.
 
+mod alarms;
 mod row;
+mod trigger_row;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use yuanli_model::trigger::SchedulePolicy;
+use yuanli_model::trigger::{Event, MetricTrigger, SchedulePolicy, Subject};
 use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, Key, scan_all};
-use yuanli_triggers::{Firing, Line, Slot, StartId, Timetable};
+use yuanli_triggers::{Firing, Leads, Line, RuleId, Slot, StartId, Timetable};
 
+use crate::announcements::Interest;
 use crate::document::Document;
 use crate::file::{File, Pins};
-use row::{MarkRow, Row, seal, unseal};
+use alarms::Alarms;
+pub(crate) use alarms::Measured;
+use row::{MarkRow, Row};
+pub(crate) use row::{seal, unseal};
+use trigger_row::AlarmRow;
 
 /// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them.
 const WORKFLOWS: [u8; 1] = [48];
@@ -43,6 +50,11 @@ pub(crate) struct Kept {
     pub(crate) secret: Option<SecretName>,
     /// The components of the plugins in it that were added by name: it runs with those that it was applied with.
     pub(crate) pins: Pins,
+    /// What is measured for it, and what it waits for; what a run is given then is in its text.
+    pub(crate) metrics: Vec<MetricTrigger>,
+    pub(crate) events: Vec<Event>,
+    /// The workflows that its stages run.
+    pub(crate) runs: BTreeSet<WorkflowName>,
 }
 
 impl Kept {
@@ -77,6 +89,8 @@ pub(crate) struct Registry {
     /// Who changes something holds this, so that store and memory change in the same order.
     writer: tokio::sync::Mutex<()>,
     changed: Notify,
+    /// What the workflows wait for that are not paused.
+    interest: Arc<Interest>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +98,7 @@ struct Inner {
     workflows: BTreeMap<WorkflowName, Arc<Kept>>,
     timetable: Timetable,
     marks: BTreeMap<(WorkflowName, Schedule), Mark>,
+    alarms: Alarms,
 }
 
 /// What is remembered of a schedule.
@@ -109,14 +124,41 @@ impl Registry {
                 let mark = mark.map_or(Ok(Mark::begun(kept.applied)), MarkRow::into_mark)?;
                 inner.marks.insert((kept.name.clone(), schedule.clone()), mark);
             }
+            for rule in kept.metrics.iter().map(RuleId::of) {
+                let Some(entry) = store.get(&alarms::key(&kept.name, rule)).await? else { continue };
+                let alarm = unseal::<AlarmRow>(&entry.value)?.into_alarm();
+                inner.alarms.insert((kept.name.clone(), rule), (alarm, None));
+            }
             inner.follow(kept);
         }
+        let interest = Arc::new(Interest::default());
+        interest.set(inner.wanted());
         Ok(Self {
+            interest,
             store,
             inner: Mutex::new(inner),
             writer: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         })
+    }
+
+    /// What its workflows wait for, as it is now.
+    pub(crate) fn interest(&self) -> Arc<Interest> {
+        Arc::clone(&self.interest)
+    }
+
+    /// The workflows that would start each other for ever, were this one kept.
+    pub(crate) fn cycle(&self, document: &Document) -> Option<Vec<WorkflowName>> {
+        let workflow = document.workflow()?;
+        let inner = self.lock();
+        let kept = inner.workflows.iter().filter(|(name, _)| *name != workflow.name());
+        let mut all: BTreeMap<WorkflowName, Leads> = kept
+            .map(|(name, kept)| (name.clone(), Leads { after: ends(&kept.events), runs: kept.runs.clone() }))
+            .collect();
+        let after = ends(workflow.triggers().events.iter().map(|own| &own.event));
+        let runs = document.workflows().into_keys().map(|reference| reference.name).collect();
+        all.insert(workflow.name().clone(), Leads { after, runs });
+        yuanli_triggers::cycle(workflow.name(), &all)
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Kept>> {
@@ -144,6 +186,9 @@ impl Registry {
             paused: before.as_ref().and_then(|before| before.paused),
             secret: triggers.webhook.as_ref().map(|webhook| webhook.secret.clone()),
             pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
+            metrics: triggers.metrics.clone(),
+            events: triggers.events.iter().map(|own| own.event.clone()).collect(),
+            runs: document.workflows().into_keys().map(|reference| reference.name).collect(),
         };
         let is_new = |schedule: &Schedule| before.as_ref().is_none_or(|before| !before.has(schedule));
         let mut marks = BTreeMap::new();
@@ -187,6 +232,9 @@ impl Registry {
         let kept = Arc::new(kept);
         let mut batch = Batch::default();
         batch.put(key(&kept.name), seal(&Row::of(&kept)));
+        if let Some(before) = self.get(&kept.name) {
+            alarms::forget(&mut batch, &before, Some(&kept));
+        }
         for (schedule, new) in &marks {
             let key = mark(&kept.name, schedule);
             match new {
@@ -204,7 +252,9 @@ impl Registry {
             };
         }
         inner.follow(&kept);
+        inner.alarms.retain(|(name, rule), _| *name != kept.name || kept.has_rule(*rule));
         inner.workflows.insert(kept.name.clone(), Arc::clone(&kept));
+        self.interest.set(inner.wanted());
         drop(inner);
         self.changed.notify_one();
         Ok(kept)
@@ -219,11 +269,14 @@ impl Registry {
         for (schedule, _) in &kept.schedules {
             batch.delete(mark(name, schedule));
         }
+        alarms::forget(&mut batch, &kept, None);
         self.store.commit(batch).await?;
         let mut inner = self.lock();
         inner.timetable.remove_workflow(name);
         inner.marks.retain(|(of, _), _| of != name);
+        inner.alarms.retain(|(of, _), _| of != name);
         inner.workflows.remove(name);
+        self.interest.set(inner.wanted());
         Ok(true)
     }
 
@@ -293,6 +346,12 @@ impl Registry {
 }
 
 impl Inner {
+    /// What its workflows wait for.
+    fn wanted(&self) -> BTreeSet<Subject> {
+        let active = self.workflows.values().filter(|kept| kept.paused.is_none());
+        active.flat_map(|kept| kept.events.iter().map(Event::subject)).collect()
+    }
+
     /// Follows the schedules of a workflow from where they were seen to, in place of those that it had; none where it is paused.
     fn follow(&mut self, kept: &Kept) {
         self.timetable.remove_workflow(&kept.name);
@@ -315,6 +374,15 @@ impl Mark {
     fn begun(seen: Timestamp) -> Self {
         Self { seen, line: Line::default() }
     }
+}
+
+/// The workflows whose ends these events are about.
+fn ends<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeSet<WorkflowName> {
+    let of = |event: &Event| match event {
+        Event::RunEnded { workflow, .. } => Some(workflow.clone()),
+        Event::ImagePushed { .. } | Event::AppChanged { .. } => None,
+    };
+    events.into_iter().filter_map(of).collect()
 }
 
 fn slots(kept: &Kept) -> impl Iterator<Item = (Slot, &Timing)> {

@@ -6,6 +6,8 @@
 //! - [`Service`] is an engine that stays: it keeps apps and workflows, fires schedules and answers the HTTP API.
 
 pub mod admin;
+mod alarms;
+mod announcements;
 mod app_body;
 mod body;
 mod check;
@@ -14,6 +16,7 @@ mod component;
 mod containers;
 mod document;
 mod engine;
+mod events;
 mod explain;
 mod fetch;
 mod file;
@@ -21,6 +24,7 @@ mod http;
 mod kept;
 mod library;
 mod lock;
+mod own_metrics;
 mod plan;
 mod plugins;
 mod records;

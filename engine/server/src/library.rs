@@ -11,6 +11,7 @@ use yuanli_docker::Docker;
 use yuanli_lang::{Configuration, DocumentKind};
 use yuanli_model::{Ceiling, Digest, EngineId, PluginDescription, PluginReference};
 use yuanli_outgoing::HttpClient;
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::secrets::NoSecrets;
 use yuanli_ports::{Apps, Plugins, Secrets};
@@ -132,5 +133,6 @@ pub(crate) fn outside(
         secrets,
         http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).context("the HTTP client")?),
         apps,
+        announcements: Arc::new(NoAnnouncements),
     })
 }

@@ -20,18 +20,21 @@ use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::{Template, WorkflowName};
 use yuanli_ports::plugins::Origin;
-use yuanli_ports::{Cancellation, Clock, Store};
+use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
 use yuanli_store::OpenError;
-use yuanli_triggers::StartId;
+use yuanli_triggers::{Query, StartId};
 use yuanli_vault::Vault;
+use yuanli_wasm::Outside;
 
+use crate::announcements::StoredAnnouncements;
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::file::{File, Pins};
 use crate::kept::{Kept, Registry};
+use crate::own_metrics::OwnMetrics;
 use crate::secret;
 use crate::workflows::Source;
-use crate::{http, schedules, socket};
+use crate::{alarms, events, http, schedules, socket};
 
 /// How long requests may take to finish when the engine ends.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -70,6 +73,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) secrets: Vault,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Asks those who measure.
+    pub(crate) http: Arc<dyn Http>,
+    /// What the engine itself measures.
+    pub(crate) own: OwnMetrics,
     pub(crate) token: String,
     /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
     pub(crate) recovered: SetOnce<()>,
@@ -139,6 +146,10 @@ impl Service {
         let folder = data.join("gateway");
         let program = gateway_program(&options, &folder);
         let (gateway, link) = Gateway::new(folder, options.gateway.clone(), program);
+        let store = Arc::clone(&ground.store) as Arc<dyn Store>;
+        let registry = Registry::open(Arc::clone(&store)).await?;
+        let announcements: Arc<dyn Announcements> =
+            Arc::new(StoredAnnouncements { store, interest: registry.interest() });
         let ports = yuanli_apps::Ports {
             store: ground.store.clone(),
             replicas: ground.docker.clone(),
@@ -148,6 +159,7 @@ impl Service {
             traffic: Arc::new(gateway),
             backups: Arc::new(yuanli_backup::RusticBackups::new()),
             clock: ground.clock.clone(),
+            announcements: Arc::clone(&announcements),
         };
         let backup_password = secret::own(&data.join("backup.key"))?;
         let of_apps = yuanli_apps::Options {
@@ -155,11 +167,12 @@ impl Service {
             ..yuanli_apps::Options::new(ground.directory.engine(), backup_password)
         };
         let (apps, reconciler) = Reconciler::open(ports, of_apps).await?;
-        let registry = Registry::open(Arc::clone(&ground.store) as Arc<dyn Store>).await?;
         let clock = Arc::clone(&ground.clock);
         let secrets = secret::keep(&data, clock.now())?;
         let outside = ground.outside(Arc::new(secrets.clone()), Arc::new(apps.clone()))?;
-        let engine = Engine::on(ground, outside)?;
+        let outside = Outside { announcements: Arc::clone(&announcements), ..outside };
+        let http = Arc::clone(&outside.http);
+        let engine = Engine::on(ground, outside, announcements)?;
         let listener = match options.listen {
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
@@ -168,8 +181,10 @@ impl Service {
             None => None,
         };
         let socket = socket::bind(&data)?;
+        let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
-        let shared = Arc::new(Shared { engine, apps, registry, secrets, clock, token, recovered, stop });
+        let shared =
+            Arc::new(Shared { engine, apps, registry, secrets, clock, http, own, token, recovered, stop });
         Ok(Self { shared, reconciler, link, socket, listener })
     }
 
@@ -211,6 +226,8 @@ impl Service {
                 tracing::info!(resumed, "runs go on");
             }
             spawn(&mut tasks, "schedules", schedules::follow(Arc::clone(&shared)));
+            spawn(&mut tasks, "alarms", alarms::follow(Arc::clone(&shared)));
+            spawn(&mut tasks, "events", events::follow(Arc::clone(&shared)));
             spawn(&mut tasks, "warming", warm(Arc::clone(&shared)));
         }
         let failed = asked_or_failed(&stop, &mut tasks).await;
@@ -396,7 +413,23 @@ impl Shared {
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
+        self.refuse_triggers(&document)?;
         Ok(self.registry.apply(&document, self.clock.now()).await?)
+    }
+
+    /// Refuses what a workflow would be started by, where that can be known to be wrong here only.
+    fn refuse_triggers(&self, document: &Document) -> Result<(), Refusal> {
+        let Some(workflow) = document.workflow() else { return Ok(()) };
+        for rule in workflow.triggers().metrics.iter().filter(|rule| rule.source.is_none()) {
+            Query::parse(&rule.query)
+                .map_err(|error| Refusal::Invalid(format!("the query `{}`: {error}", rule.query)))?;
+        }
+        let Some(cycle) = self.registry.cycle(document) else { return Ok(()) };
+        let names: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
+        Err(Refusal::Invalid(format!(
+            "runs would follow each other for ever: {}; one of these must not start by the end of the one before",
+            names.join(", then ")
+        )))
     }
 
     /// A workflow that is kept.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use yuanli_model::{Digest, Schedule, Timestamp, WorkflowName};
 
+use crate::metric::RuleId;
 use crate::webhook::Delivery;
 
 /// Identifies one start of a workflow by its cause. As text, 64 hexadecimal digits: fit for a key of the store.
@@ -15,6 +16,18 @@ impl StartId {
     #[must_use]
     pub fn of_schedule(workflow: &WorkflowName, schedule: &Schedule, due: Timestamp) -> Self {
         Self::of("schedule", workflow, &[&schedule.cron, &schedule.timezone, &due.as_millis().to_string()])
+    }
+
+    /// The start by something that happened, which has this name wherever it is told.
+    #[must_use]
+    pub fn of_event(workflow: &WorkflowName, happened: &str) -> Self {
+        Self::of("event", workflow, &[happened])
+    }
+
+    /// The start by a measured value that has been beyond a threshold since then.
+    #[must_use]
+    pub fn of_metric(workflow: &WorkflowName, rule: &RuleId, since: Timestamp) -> Self {
+        Self::of("metric", workflow, &[&rule.to_string(), &since.as_millis().to_string()])
     }
 
     /// The start by a delivery of a webhook.

@@ -12,7 +12,9 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{Ceiling, Digest, EngineId, Failure, PluginDescription, PluginReference};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
-use yuanli_ports::{Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes};
+use yuanli_ports::{
+    Announcements, Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes,
+};
 
 use crate::added::{Added, Found};
 use crate::call::Function;
@@ -46,6 +48,8 @@ pub struct Outside {
     pub http: Arc<dyn Http>,
     /// Keeps apps.
     pub apps: Arc<dyn Apps>,
+    /// Who is told of images that were pushed.
+    pub announcements: Arc<dyn Announcements>,
 }
 
 /// How the host is set up.

@@ -11,6 +11,7 @@ use yuanli_executor::{Definition, Executor, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::Plugins;
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::secrets::NoSecrets;
@@ -48,6 +49,7 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
         secrets: Arc::new(NoSecrets),
         http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default())?),
         apps: Arc::new(NoApps("a benchmark has none")),
+        announcements: Arc::new(NoAnnouncements),
     };
     let options = yuanli_wasm::Options::new(folder.join("plugins"), folder.join("cache"), &BUILTINS);
     Host::new(options, outside).context("the component host")
@@ -74,6 +76,7 @@ pub(crate) fn ports(folder: &Path, plugins: Arc<dyn Plugins>) -> anyhow::Result<
         workspaces: Arc::new(FileWorkspaces::new(folder.join("work"))),
         plugins,
         clock: Arc::new(SystemClock::default()),
+        announcements: Arc::new(NoAnnouncements),
     };
     Ok((ports, store))
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use yuanli_apps::{Apps, Options, Ports, Reconciler};
 use yuanli_model::app::{App, Probe};
 use yuanli_model::{AppName, EngineId, ReplicaId, RunId, Timestamp, VolumeName, WorkflowName};
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
 use yuanli_ports::images::{BuildRequest, ContainerError, Image};
 use yuanli_ports::replicas::{FoundReplica, Network, ReplicaRequest, ReplicaState, Usage};
@@ -104,6 +105,7 @@ impl World {
             traffic: all.clone(),
             backups: all.clone(),
             clock: all,
+            announcements: Arc::new(NoAnnouncements),
         };
         let options = Options::new(EngineId::from_u128(7), "secret".to_owned());
         let (apps, reconciler) = Reconciler::open(ports, options).await.expect("a readable store");

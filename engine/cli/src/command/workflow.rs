@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use hyper::Method;
 use yuanli_api_types::{
-    EventKind, List, RunRequest, RunStarted, RunStatus, Update, Workflow, WorkflowDocument,
+    EventKind, List, MetricRule, RunRequest, RunStarted, RunStatus, Update, Workflow, WorkflowDocument,
 };
 use yuanli_server::source;
 
@@ -83,8 +83,29 @@ fn describe(workflow: &Workflow) {
             output::note(format_args!("    waits for run {run}: {}", waiting.join(", ")));
         }
     }
+    for metric in &workflow.metrics {
+        output::note(format_args!("  when {} is {}: {}", metric.query, metric.threshold, measured(metric)));
+    }
+    for event in &workflow.events {
+        output::note(format_args!("  when {event}"));
+    }
     if let Some(path) = &workflow.webhook {
         output::note(format_args!("  by signed POST to {path}"));
+    }
+}
+
+/// What a rule has seen, for a line.
+fn measured(metric: &MetricRule) -> String {
+    let seen = match (&metric.trouble, metric.value, &metric.measured_at) {
+        (Some(trouble), _, _) => format!("not known, {trouble}"),
+        (None, Some(value), _) => format!("now {value}"),
+        (None, None, Some(_)) => "nothing is measured".to_owned(),
+        (None, None, None) => "not measured yet".to_owned(),
+    };
+    match (&*metric.state, &metric.started_at) {
+        ("clear", None) => seen,
+        (state, None) => format!("{seen}, {state}"),
+        (state, Some(started)) => format!("{seen}, {state}, last run {} UTC", output::time(started)),
     }
 }
 

@@ -18,6 +18,7 @@ use yuanli_model::{
     AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
     PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
 };
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::{Clock, Plugins, Store, Watch};
@@ -297,6 +298,7 @@ impl Bench {
             workspaces: Arc::new(FileWorkspaces::new(folder.path().join("work"))),
             plugins: plugins.clone(),
             clock: clock.clone(),
+            announcements: Arc::new(NoAnnouncements),
         };
         Self { executor: Executor::new(ports, options), store, archive, plugins, clock, folder }
     }

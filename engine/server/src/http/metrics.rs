@@ -24,7 +24,7 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(Str
     }
 }
 
-fn render(shared: &Shared) -> String {
+pub(crate) fn render(shared: &Shared) -> String {
     let mut text = String::new();
     let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     family(&mut text, "yuanli_build_info", "gauge", "The engine's version.", &[(version, 1)]);

@@ -21,6 +21,7 @@ use axum::routing::{get, post, put};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::service::{Refusal, Shared};
+pub(crate) use metrics::render as metrics_text;
 
 /// Largest body: a workflow of the largest size, in JSON.
 const MAX_BODY: usize = 8 << 20;

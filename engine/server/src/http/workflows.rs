@@ -4,6 +4,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types as api;
+use yuanli_model::trigger::MetricTrigger;
+use yuanli_triggers::{Level, RuleId};
 
 use super::{Answer, Engine};
 use crate::body::rfc3339;
@@ -59,6 +61,8 @@ fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
         folder: kept.origin.folder.display().to_string(),
         schedules: kept.schedules.iter().map(|timing| schedule(shared, kept, timing)).collect(),
         paused_at: kept.paused.map(rfc3339),
+        metrics: kept.metrics.iter().map(|rule| metric(shared, kept, rule)).collect(),
+        events: kept.events.iter().map(ToString::to_string).collect(),
         webhook: kept.secret.as_ref().map(|_| format!("/hooks/{}", kept.name)),
         text: None,
     }
@@ -73,5 +77,29 @@ fn schedule(shared: &Shared, kept: &Kept, (schedule, policy): &Timing) -> api::S
         overlap: policy.overlap.name().to_owned(),
         running: line.running.map(|run| run.to_string()),
         waiting: line.waiting.into_iter().map(rfc3339).collect(),
+    }
+}
+
+fn metric(shared: &Shared, kept: &Kept, rule: &MetricTrigger) -> api::MetricRule {
+    let id = RuleId::of(rule);
+    let alarm = shared.registry.alarm_of(&kept.name, id);
+    let (measured_at, value) = match shared.registry.measured_of(&kept.name, id) {
+        Some(measured) => (Some(rfc3339(measured.at)), measured.value),
+        None => (None, Ok(None)),
+    };
+    let state = match alarm.level {
+        Level::Clear => "clear",
+        Level::Pending { .. } => "pending",
+        Level::Raised { .. } => "raised",
+    };
+    api::MetricRule {
+        query: rule.query.clone(),
+        source: rule.source.clone(),
+        threshold: rule.threshold.to_string(),
+        state: state.to_owned(),
+        measured_at,
+        trouble: value.as_ref().err().cloned(),
+        value: value.ok().flatten(),
+        started_at: alarm.started.map(rfc3339),
     }
 }

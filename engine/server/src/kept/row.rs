@@ -11,18 +11,19 @@ use yuanli_model::{Schedule, Timestamp};
 use yuanli_ports::plugins::Origin;
 use yuanli_triggers::Line;
 
+use super::trigger_row::{EventRow, RuleRow};
 use super::{Kept, Mark, Timing};
 
 const VERSION: u8 = 1;
 
-pub(super) fn seal<T: Serialize>(value: &T) -> Bytes {
+pub(crate) fn seal<T: Serialize>(value: &T) -> Bytes {
     let mut bytes = vec![VERSION];
     // Texts, numbers and lists of them are always JSON.
     serde_json::to_writer(&mut bytes, value).expect("a row can be encoded");
     bytes.into()
 }
 
-pub(super) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
+pub(crate) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     match bytes.split_first() {
         Some((&VERSION, body)) => serde_json::from_slice(body).context("a stored workflow cannot be read"),
         Some((&version, _)) if version > VERSION => {
@@ -49,6 +50,13 @@ pub(super) struct Row {
     /// Plugins and the components that they are pinned to.
     #[serde(default)]
     pins: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<RuleRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<EventRow>,
+    /// The workflows that its stages run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<String>,
 }
 
 impl Row {
@@ -64,6 +72,9 @@ impl Row {
             paused_ms: kept.paused.map(Timestamp::as_millis),
             secret: kept.secret.as_ref().map(ToString::to_string),
             pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
+            metrics: kept.metrics.iter().map(RuleRow::of).collect(),
+            events: kept.events.iter().map(EventRow::of).collect(),
+            runs: kept.runs.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -83,6 +94,9 @@ impl Row {
             paused: self.paused_ms.map(Timestamp::from_millis),
             secret: self.secret.map(|secret| secret.parse()).transpose()?,
             pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
+            metrics: self.metrics.into_iter().map(RuleRow::into_rule).collect::<anyhow::Result<_>>()?,
+            events: self.events.into_iter().map(EventRow::into_event).collect::<anyhow::Result<_>>()?,
+            runs: self.runs.iter().map(|name| Ok(name.parse()?)).collect::<anyhow::Result<_>>()?,
         })
     }
 }

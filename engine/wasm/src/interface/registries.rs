@@ -5,6 +5,7 @@ use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::registries::{Error, Published, Pulled, Throttling};
 use yuanli_bindings::secrets::Secret;
 use yuanli_model::Stream;
+use yuanli_model::trigger::Happened;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::registries::{self as port, Login, RegistryError};
 
@@ -45,11 +46,23 @@ fn push(
                 output.line(&line);
             };
             let pushed = state.outside.registries.push(push, &progress, &state.attempt.cancel).await;
-            pushed.map(published).map_err(|error| of_port(error, &state.held.mask))
+            let digest = pushed.map_err(|error| of_port(error, &state.held.mask))?;
+            announce(state, image, &digest).await?;
+            Ok(published(digest))
         };
         (pushed.await,)
     }
     .boxed()
+}
+
+/// Tells that an image was pushed. When that cannot be kept, the push is not known to have ended: told again, it is the same one.
+async fn announce(state: &State, image: String, digest: &str) -> Result<(), Error> {
+    let (digest, operation) = (digest.to_owned(), state.operation().to_string());
+    let happened = Happened::ImagePushed { image, digest, operation };
+    let told = state.outside.announcements.tell(&happened).await;
+    told.map_err(|error| {
+        Error::Failed(format!("the image was pushed, and nobody could be told of it: {error}"))
+    })
 }
 
 fn pull(

@@ -20,6 +20,7 @@ use yuanli_model::{
     Timestamp, Workflow, WorkflowName,
 };
 use yuanli_outgoing::HttpClient;
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Afterwards, Attempt, Origin};
 use yuanli_ports::secrets::{SecretError, SecretValue};
@@ -150,6 +151,7 @@ impl Bench {
             secrets: Arc::new(FixedSecrets::default()),
             http: Arc::new(HttpClient::new(yuanli_outgoing::Options::default()).expect("a client")),
             apps: apps.clone(),
+            announcements: Arc::new(NoAnnouncements),
         };
         let options =
             Options { limits, ceiling, ..Options::new(folder.path().join("plugins"), cache, builtins) };

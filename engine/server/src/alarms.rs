@@ -1,0 +1,168 @@
+//! Starts runs of workflows with `on.metric`: looks at what is measured, and remembers where it was.
+//!
+//! An alarm that is raised is stored before its run is started, and that it was started after it; the run has an id of the alarm.
+//! So a crash between any two starts nothing twice, and nothing is forgotten.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::{Map, json};
+use tokio::time::MissedTickBehavior;
+use yuanli_model::Timestamp;
+use yuanli_model::http::{HostPattern, HttpScope};
+use yuanli_model::trigger::MetricTrigger;
+use yuanli_ports::http::HttpRequest;
+use yuanli_triggers::{RuleId, Seen, StartId};
+
+use crate::document::Given;
+use crate::http;
+use crate::kept::{Kept, Measured};
+use crate::service::{Refusal, Shared, inputs_from};
+
+/// How often what is measured is looked at: more often than it changes, as Prometheus usually asks every 15 seconds or less often.
+const EVERY: Duration = Duration::from_secs(5);
+/// What a Prometheus may take for one number.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Its answer is one number; a refusal has a sentence.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// It may stand behind something that sends elsewhere on the same server.
+const MAX_REDIRECTS: u32 = 3;
+/// Rules that are looked at together.
+const AT_ONCE: usize = 16;
+
+/// Looks at all rules until the service ends.
+pub(crate) async fn follow(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let rules = shared.registry.list().into_iter().filter(|kept| kept.paused.is_none());
+        let rules: Vec<(Arc<Kept>, MetricTrigger)> = rules
+            .flat_map(|kept| kept.metrics.clone().into_iter().map(move |rule| (Arc::clone(&kept), rule)))
+            .collect();
+        let own = rules.iter().map(|(_, rule)| rule).filter(|rule| rule.source.is_none());
+        let own: Vec<&str> = own.map(|rule| rule.query.as_str()).collect();
+        if !own.is_empty() {
+            shared.own.look(own.into_iter(), shared.clock.now(), &http::metrics_text(&shared));
+        }
+        let looks = futures::stream::iter(rules.into_iter().map(|(kept, rule)| {
+            let shared = Arc::clone(&shared);
+            async move { shared.look(&kept, &rule).await }
+        }));
+        let all = looks.buffer_unordered(AT_ONCE).collect::<()>();
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = all => {}
+        }
+    }
+}
+
+impl Shared {
+    async fn look(&self, kept: &Kept, rule: &MetricTrigger) {
+        if let Err(error) = self.see_to_rule(kept, rule).await {
+            let error = format!("{error:#}");
+            tracing::error!(workflow = %kept.name, query = rule.query, error, "an alarm is looked at again");
+        }
+    }
+
+    /// An error is what this machine fails at, which is to be tried again.
+    async fn see_to_rule(&self, kept: &Kept, rule: &MetricTrigger) -> anyhow::Result<()> {
+        let (name, id) = (&kept.name, RuleId::of(rule));
+        let mut alarm = self.registry.alarm_of(name, id);
+        if alarm.due().is_none() {
+            let value = self.measure(rule).await;
+            let now = self.clock.now();
+            self.note_measured(kept, rule, now, &value);
+            // What cannot be asked for proves nothing at all.
+            let Ok(value) = value else { return Ok(()) };
+            let seen = alarm.see(rule, value, now);
+            self.registry.note_alarm(name, id, alarm, seen != Seen::Nothing).await?;
+        }
+        let Some((since, value)) = alarm.due() else { return Ok(()) };
+        match self.start_by_metric(kept, rule, since, value).await {
+            Ok(started) => {
+                tracing::info!(workflow = %name, run = %started.run, value, "started by a metric");
+            }
+            Err(Refusal::Internal(error)) => return Err(error),
+            Err(refusal) => {
+                let why = refusal.in_words();
+                tracing::error!(workflow = %name, value, "cannot be started by a metric: {why}");
+            }
+        }
+        alarm.started(self.clock.now());
+        self.registry.note_alarm(name, id, alarm, true).await
+    }
+
+    /// Keeps what was seen for whoever asks. That it cannot be asked for is told once.
+    fn note_measured(
+        &self,
+        kept: &Kept,
+        rule: &MetricTrigger,
+        at: Timestamp,
+        value: &Result<Option<f64>, String>,
+    ) {
+        let measured = Measured { at, value: value.clone() };
+        let before = self.registry.note_measured(&kept.name, RuleId::of(rule), measured);
+        let is_new = before.is_none_or(|before| before.value.as_ref().err() != value.as_ref().err());
+        if let Err(why) = value
+            && is_new
+        {
+            tracing::warn!(workflow = %kept.name, query = rule.query, "what is measured is not known: {why}");
+        }
+    }
+
+    async fn start_by_metric(
+        &self,
+        kept: &Kept,
+        rule: &MetricTrigger,
+        since: Timestamp,
+        value: f64,
+    ) -> Result<yuanli_executor::Started, Refusal> {
+        let document = self.compile(kept.as_file()).await?;
+        let triggers = document.workflow().map(|workflow| workflow.triggers());
+        let id = RuleId::of(rule);
+        let trigger = triggers.and_then(|all| all.metrics.iter().find(|own| RuleId::of(own) == id));
+        let inputs = match trigger.and_then(|trigger| trigger.inputs.as_ref()) {
+            Some(template) => inputs_from(template, json!({ "value": value }))?,
+            None => Map::new(),
+        };
+        let id = StartId::of_metric(&kept.name, &id, since);
+        self.start(kept, Given::Values(inputs), Some(id.to_string())).await
+    }
+
+    /// The number that a query gives now; `None` when nothing is measured.
+    async fn measure(&self, rule: &MetricTrigger) -> Result<Option<f64>, String> {
+        let Some(source) = &rule.source else {
+            return self.own.answer(&rule.query);
+        };
+        let scope = scope_of(source).ok_or_else(|| format!("`{source}` has no host"))?;
+        let query: String = url::form_urlencoded::byte_serialize(rule.query.as_bytes()).collect();
+        let request = HttpRequest {
+            method: "GET".to_owned(),
+            url: format!("{}/api/v1/query?query={query}", source.trim_end_matches('/')),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: PATIENCE,
+            max_redirects: MAX_REDIRECTS,
+            max_body_bytes: MAX_ANSWER_BYTES,
+        };
+        let response = self.http.send(request, &[scope]).await.map_err(|error| error.to_string())?;
+        match yuanli_triggers::value_of(&response.body) {
+            Ok(value) => Ok(value),
+            Err(error) if response.status == 200 => Err(error.to_string()),
+            Err(error) => Err(format!("{source} answers {}: {error}", response.status)),
+        }
+    }
+}
+
+/// What may be asked of a source: itself, wherever it stands, as whoever applied the workflow named it.
+fn scope_of(source: &str) -> Option<HttpScope> {
+    let authority = source.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let hosts = vec![host.parse::<HostPattern>().ok()?];
+    Some(HttpScope { hosts, methods: vec!["GET"], paths: Vec::new(), is_private: true })
+}
