@@ -124,3 +124,26 @@ fn an_image_that_is_not_there_is_fetched_as_the_stage_says() {
     docker::run(&["image", "rm", &name]);
     pull(login).expect(1, &["is not on the engine", "cannot be reached by Docker"]);
 }
+
+#[test]
+fn a_push_that_takes_too_long_gives_the_name_back() {
+    docker::make_image();
+    let place = Place::new();
+    // Takes connections, and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let [name, own] = [format!("{address}/hangs:1"), format!("yuanli-e2e-hangs:{}", address.port())];
+    let context = place.write("context/Dockerfile", format!("FROM scratch\nLABEL is={}\n", address.port()));
+    let context = std::path::Path::new(&context).parent().unwrap().to_owned();
+    docker::run(&["build", "-q", "-t", &own, context.to_str().unwrap()]);
+    let id = |name: &str| docker::run(&["image", "inspect", "-f", "{{.Id}}", name]);
+    docker::run(&["tag", docker::IMAGE, &name]);
+    let workflow = format!(
+        "name: w\nstages:\n  push:\n    uses: push\n    timeout: 2s\n    with: {{ image: \"{own}\", to: \"{name}\" }}\n"
+    );
+    place.yuanli(&["run", &place.write("w.yaml", workflow)]).expect(1, &["timeout"]);
+    assert_eq!(id(&name), id(docker::IMAGE), "it is whose it was");
+    let noted = std::fs::read_dir(place.data().join("lent")).unwrap().count();
+    assert_eq!(noted, 0, "nothing is left to be given back");
+    docker::run(&["image", "rm", &name, &own]);
+}

@@ -39,11 +39,13 @@ pub struct Options {
     pub host: String,
     /// The folder of the `docker` program's settings, whose logins are used at registries; none where there is no such.
     pub settings: Option<PathBuf>,
+    /// The folder where it is noted which names of images are lent; see [`Docker::take_names_back`].
+    pub notes: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned(), settings: None }
+        Self { host: DEFAULT_HOST.to_owned(), settings: None, notes: None }
     }
 }
 
@@ -55,7 +57,7 @@ impl Options {
         let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let named = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let settings = named.or_else(|| Some(std::env::home_dir()?.join(".docker")));
-        Self { host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), settings }
+        Self { host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), settings, notes: None }
     }
 }
 
@@ -73,12 +75,8 @@ impl Docker {
     /// An engine that is connected to at first use.
     #[must_use]
     pub fn lazy(options: Options) -> Self {
-        Self {
-            options,
-            client: Mutex::default(),
-            replicas: replica::Shared::default(),
-            lent: Lent::default(),
-        }
+        let lent = Lent::noted_in(options.notes.clone());
+        Self { options, client: Mutex::default(), replicas: replica::Shared::default(), lent }
     }
 
     /// An engine that is known to answer now.

@@ -14,6 +14,7 @@ mod container;
 mod context;
 mod credentials;
 mod fault;
+mod file;
 mod ignore;
 mod image;
 pub mod label;

@@ -47,6 +47,8 @@ impl Locations {
     }
 }
 
+/// Where it is noted which names of images are lent to others while they are pushed.
+const LENT_NAMES: &str = "lent";
 /// Bytes of a log that are read at once.
 const LOG_PAGE_BYTES: usize = 256 * 1024;
 /// How often Docker is looked for before runs go on that may have containers, and how long is waited in between: half a minute
@@ -83,7 +85,9 @@ impl Ground {
         let mut directory = DataDirectory::open(&locations.data, || clock.new_engine_id())?;
         let store = Arc::new(Embedded::open(&directory.store(), yuanli_store::Options::default())?);
         directory.note_store()?;
-        let docker = Arc::new(Docker::lazy(yuanli_docker::Options::from_environment()));
+        let notes = Some(directory.path().join(LENT_NAMES));
+        let options = yuanli_docker::Options { notes, ..yuanli_docker::Options::from_environment() };
+        let docker = Arc::new(Docker::lazy(options));
         Ok(Self { directory, store, docker, clock, configuration })
     }
 
@@ -205,6 +209,7 @@ impl Engine {
         if self.directory.containers().is_set() {
             self.remove_containers(&left).await?;
         }
+        self.take_names_back().await;
         let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
         Ok(left.iter().map(|left| left.run).filter(|run| !children.contains(run)).collect())
     }
@@ -261,9 +266,19 @@ impl Engine {
         Ok(resumed)
     }
 
+    /// Takes back what an engine before this one lent. Pushes that go on lend anew what cannot be had now.
+    async fn take_names_back(&self) {
+        if self.docker.has_lent_names().await
+            && let Err(error) = self.docker.take_names_back().await
+        {
+            tracing::warn!(%error, "names of images that were pushed may still be those of others");
+        }
+    }
+
     async fn left_once_docker_answers(&self) -> anyhow::Result<Vec<Left>> {
         let left = self.executor.left().await?;
         self.wait_for_docker(&left).await;
+        self.take_names_back().await;
         Ok(left)
     }
 

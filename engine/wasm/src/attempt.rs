@@ -32,6 +32,8 @@ use crate::ticker::TICK;
 
 /// How long the last output of containers may take after they were stopped.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// How long a push that is cut off may take to give a name back: some calls to Docker.
+const PUT_BACK: Duration = Duration::from_secs(10);
 /// How long the log of containers that had ended may take to be read again.
 const WHOLE_LOG: Duration = Duration::from_secs(600);
 /// How long an attempt that is begun again has at least: what ended in time while no engine ran is to be told as such.
@@ -193,6 +195,11 @@ impl Host {
     async fn clean_up(&self, attempt: &Attempt, begun: &Begun, was_cut_off: bool, lines: &Lines) {
         if was_cut_off {
             self.turn_back(begun, lines).await;
+            if timeout(PUT_BACK, begun.end_careful()).await.is_err() {
+                lines.warn(
+                    "not cleaned up in time: a push that was given up may still have a name of another image",
+                );
+            }
         }
         if !begun.has_containers.load(Ordering::Acquire) {
             return;

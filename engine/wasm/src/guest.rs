@@ -6,12 +6,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use yuanli_model::app::ReleaseNumber;
 use yuanli_model::stage::MAX_HANDLES;
 use yuanli_model::{AppName, OperationId, PluginDescription, Rights, SecretName, Stream, Timestamp};
+use yuanli_ports::Cancellation;
 use yuanli_ports::apps::{Asker, Deployed};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::plugins::Attempt;
@@ -91,6 +94,10 @@ pub(crate) struct Begun {
     releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
     tasks: Mutex<JoinSet<()>>,
+    /// What has to put something back when it is cut off.
+    careful: Mutex<JoinSet<()>>,
+    /// Asks those to.
+    ending: Cancellation,
 }
 
 /// The last progress that was written.
@@ -145,6 +152,39 @@ impl Begun {
     /// All gray releases so far.
     pub(crate) fn take_releases(&self) -> Vec<(AppName, ReleaseNumber)> {
         std::mem::take(&mut self.releases.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs what has to put something back when it is asked to end; see [`Self::end_careful`].
+    pub(crate) async fn carefully<T: Send + 'static>(
+        &self,
+        cancel: &Cancellation,
+        work: impl FnOnce(Cancellation) -> BoxFuture<'static, T>,
+    ) -> Option<T> {
+        let (done, outcome) = oneshot::channel();
+        // Either of them asks.
+        let (either, cancel) = (self.ending.child_token(), cancel.clone());
+        let asked = either.clone();
+        let work = work(either);
+        self.careful.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+            tokio::pin!(work);
+            let ended = tokio::select! {
+                ended = &mut work => ended,
+                () = cancel.cancelled() => {
+                    asked.cancel();
+                    work.await
+                }
+            };
+            // Nobody may be left to hear it.
+            let _ = done.send(ended);
+        });
+        outcome.await.ok()
+    }
+
+    /// Asks those to end, and waits until they have put back what they had.
+    pub(crate) async fn end_careful(&self) {
+        self.ending.cancel();
+        let mut careful = std::mem::take(&mut *self.careful.lock().unwrap_or_else(PoisonError::into_inner));
+        while careful.join_next().await.is_some() {}
     }
 
     /// Runs a task that ends with the attempt.

@@ -308,3 +308,65 @@ async fn two_that_push_under_one_name_do_not_take_it_from_each_other() {
     })
     .await;
 }
+
+/// Pushes to where nobody answers, and lets it go as a killed engine would.
+async fn push_and_vanish(docker: &Docker, image: &str, name: &str) {
+    let (cancel, said) = (Cancellation::new(), Mutex::new(Vec::new()));
+    let progress = |line: String| said.lock().expect("no panic").push(line);
+    let push = docker.push(Push { name, image: Some(image), login: None }, &progress, &cancel);
+    let is_lent = async {
+        while docker.inspect(name).await.ok().map(|found| found.id) != Some(image.to_owned()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        pushed = push => panic!("{pushed:?}"),
+        () = is_lent => {}
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_a_killed_engine_lent_is_given_back_by_the_next() {
+    with_docker(|bench| async move {
+        let listener = TcpListener::bind((LOOPBACK, 0)).expect("a port");
+        let at = |rest: &str| format!("{}/{rest}", listener.local_addr().expect("an address"));
+        let made = async |name: &str| {
+            let folder = context(&[("Dockerfile", "FROM scratch\nCOPY what /\n"), ("what", name)]);
+            bench.build(&build_request(folder.path(), Some(name))).await.0.expect("an image").id
+        };
+        let [own, another] = [(); 2].map(|()| format!("yuanli-test-lent:{}", fresh_engine()));
+        let (image, other) = (made(&own).await, made(&another).await);
+        let data = tempfile::tempdir().expect("a folder");
+        let notes = Some(data.path().join("lent"));
+        let engine = || Docker::lazy(Options { notes: notes.clone(), ..Options::from_environment() });
+        let id = async |name: &str| bench.docker.inspect(name).await.ok().map(|found| found.id);
+        let busybox = id(BUSYBOX).await;
+        let [somebodys, nobodys, taken] = [at("somebodys:1"), at("nobodys:1"), at("taken:1")];
+        bench.docker.tag(BUSYBOX, &somebodys).await.expect("it is somebody's");
+
+        assert!(!engine().has_lent_names().await);
+        for name in [&somebodys, &nobodys, &taken] {
+            push_and_vanish(&engine(), &image, name).await;
+        }
+        // Somebody gives it away while no engine is there.
+        bench.docker.tag(BUSYBOX, &taken).await.expect("it is somebody's now");
+        // One that pushes something else by it, and is killed as well, does not take what was lent for whose it is.
+        push_and_vanish(&engine(), &other, &somebodys).await;
+        assert!(engine().has_lent_names().await);
+        engine().take_names_back().await.expect("they are given back");
+        assert_eq!(id(&somebodys).await, busybox);
+        assert_eq!(id(&nobodys).await, None);
+        assert_eq!(id(&taken).await, busybox);
+        assert!(!engine().has_lent_names().await);
+
+        // What was lent is the last name that the image has, or the image it goes back to is gone.
+        push_and_vanish(&engine(), &image, &nobodys).await;
+        bench.docker.remove(&own).await.expect("removed");
+        engine().take_names_back().await.expect("nothing to be done");
+        assert_eq!(id(&nobodys).await, Some(image));
+        for name in [&somebodys, &nobodys, &taken, &another] {
+            bench.docker.remove(name).await.expect("removed");
+        }
+    })
+    .await;
+}

@@ -1,5 +1,7 @@
 //! `yuanli:registries`: pushes and pulls container images.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::registries::{Error, Published, Pulled, Throttling};
@@ -39,15 +41,25 @@ fn push(
         let pushed = async {
             let login = login(state, username, password)?;
             known(&options, &[IMAGE])?;
-            let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.as_str());
-            let push = port::Push { name: &image, image: source, login: login.as_ref() };
+            let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.clone());
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
-            let progress = |line: String| {
-                output.line(&line);
+            let (registries, name) = (Arc::clone(&state.outside.registries), image.clone());
+            let push = |cancel| {
+                async move {
+                    let progress = |line: String| {
+                        output.line(&line);
+                    };
+                    let push = port::Push { name: &image, image: source.as_deref(), login: login.as_ref() };
+                    registries.push(push, &progress, &cancel).await
+                }
+                .boxed()
             };
-            let pushed = state.outside.registries.push(push, &progress, &state.attempt.cancel).await;
+            // The name that it lends is given back whatever comes, also when the attempt is cut off.
+            let pushed = state.begun.carefully(&state.attempt.cancel, push).await;
+            let pushed =
+                pushed.unwrap_or_else(|| Err(RegistryError::Failed("the push was abandoned".to_owned())));
             let digest = pushed.map_err(|error| of_port(error, &state.held.mask))?;
-            announce(state, image, &digest).await?;
+            announce(state, name, &digest).await?;
             Ok(published(digest))
         };
         (pushed.await,)
