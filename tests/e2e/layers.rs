@@ -54,8 +54,8 @@ const KNOWN_TO: [(&str, &[&str]); 12] = [
     ("chrono-tz", &["calendar"]),
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
-    ("hyper", &["gateway", "outgoing", "server", "cli", "bench"]),
-    ("rustls", &["outgoing"]),
+    ("hyper", &["docker", "gateway", "outgoing", "server", "cli", "bench"]),
+    ("rustls", &["docker", "outgoing"]),
     ("rustic_core", &["backup"]),
 ];
 

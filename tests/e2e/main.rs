@@ -23,6 +23,7 @@ mod publish;
 mod records;
 #[path = "../registry.rs"]
 mod registry;
+mod remote;
 mod reports;
 mod requests;
 mod rights;

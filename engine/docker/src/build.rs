@@ -107,7 +107,7 @@ impl Docker {
         let dockerfile = &request.dockerfile;
         match error {
             Error::DockerStreamError { error } => failed_step(&log.step(), error.trim()),
-            error => match Fault::new(error, "build the image", self.host()) {
+            error => match Fault::new(error, "build the image", &self.host()) {
                 Fault::Refused { status: BAD_REQUEST, message, .. } => ContainerError::Invalid(format!(
                     "the Dockerfile `{dockerfile}` cannot be built: {message}"
                 )),

@@ -6,23 +6,25 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
 use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
 use crate::fault::{self, Fault, NOT_FOUND};
 use crate::lending::Lent;
+use crate::place::Place;
 use crate::replica;
+use crate::transport::Way;
 
-/// Where Docker's Debian package and its installer put the socket.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// The oldest version of the API that is enough: that of Docker 20.10.
+const LEAST_VERSION: (usize, usize) = (1, 41);
 
 /// How long connecting may take. A local engine answers in milliseconds; one that was just started by its systemd
-/// socket takes a second or two.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// socket takes a second or two, one behind ssh some more.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long a call may take whose answer is one document. Creating and starting are the slowest, about 0.5 s each on
 /// an idle machine; the rest is room for a disk that is busy with a build.
@@ -32,12 +34,13 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 /// build answers only when its whole context was sent, a quiet container says nothing for hours.
 const STREAM_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Where Docker is.
+/// Where Docker is, and what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// `unix://PATH` or `tcp://HOST:PORT`.
-    pub host: String,
-    /// The folder of the `docker` program's settings, whose logins are used at registries; none where there is no such.
+    /// Where it is.
+    pub place: Place,
+    /// The folder of the `docker` program's settings, whose contexts are known and whose logins are used at registries; none
+    /// where there is no such.
     pub settings: Option<PathBuf>,
     /// The folder where it is noted which names of images are lent; see [`Docker::take_names_back`].
     pub notes: Option<PathBuf>,
@@ -45,20 +48,32 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned(), settings: None, notes: None }
+        Self { place: Place::Usual, settings: None, notes: None }
     }
 }
 
 impl Options {
-    /// What `DOCKER_HOST` says; the default socket when it is unset or empty. The settings of `DOCKER_CONFIG`, else those
-    /// in the home of the user.
+    /// What the `docker` program would take from the environment: see [`Place`]. The settings of `DOCKER_CONFIG`, else those in
+    /// the home of the user.
     #[must_use]
     pub fn from_environment() -> Self {
-        let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let named = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let settings = named.or_else(|| Some(std::env::home_dir()?.join(".docker")));
-        Self { host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), settings, notes: None }
+        Self { place: Place::from_environment(settings.as_deref()), settings, notes: None }
     }
+
+    /// An address without TLS, and nothing beside it.
+    #[must_use]
+    pub fn at(host: impl Into<String>) -> Self {
+        Self { place: Place::At { host: host.into(), tls: None }, ..Self::default() }
+    }
+}
+
+/// An address, and whether it is taken to be on this machine.
+#[derive(Debug, Clone)]
+struct Found {
+    host: String,
+    is_local: bool,
 }
 
 /// A Docker engine.
@@ -67,6 +82,8 @@ pub struct Docker {
     options: Options,
     /// Held while connecting, so that concurrent first calls make one connection.
     client: Mutex<Option<bollard::Docker>>,
+    /// What the place was found to be when it was connected to last.
+    found: RwLock<Found>,
     pub(crate) replicas: replica::Shared,
     pub(crate) lent: Lent,
 }
@@ -76,7 +93,14 @@ impl Docker {
     #[must_use]
     pub fn lazy(options: Options) -> Self {
         let lent = Lent::noted_in(options.notes.clone());
-        Self { options, client: Mutex::default(), replicas: replica::Shared::default(), lent }
+        let found = Found { host: String::new(), is_local: false };
+        Self {
+            options,
+            client: Mutex::default(),
+            found: RwLock::new(found),
+            replicas: replica::Shared::default(),
+            lent,
+        }
     }
 
     /// An engine that is known to answer now.
@@ -91,13 +115,13 @@ impl Docker {
     }
 
     /// Where it is, for messages.
-    pub(crate) fn host(&self) -> &str {
-        &self.options.host
+    pub(crate) fn host(&self) -> String {
+        self.found.read().unwrap_or_else(PoisonError::into_inner).host.clone()
     }
 
     /// Whether it is taken to be on this machine: one behind a network certainly is not.
     pub(crate) fn is_local(&self) -> bool {
-        self.host().starts_with("unix://")
+        self.found.read().unwrap_or_else(PoisonError::into_inner).is_local
     }
 
     /// The folder of the `docker` program's settings.
@@ -139,65 +163,56 @@ impl Docker {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Fault> {
         match tokio::time::timeout(deadline, call).await {
-            Ok(result) => result.map_err(|error| Fault::new(error, doing, self.host())),
-            Err(_) => Err(Fault::late(deadline, doing, self.host())),
+            Ok(result) => result.map_err(|error| Fault::new(error, doing, &self.host())),
+            Err(_) => Err(Fault::late(deadline, doing, &self.host())),
         }
     }
 
     async fn open(&self) -> Result<bollard::Docker, ContainerError> {
+        let (place, settings) = (self.options.place.clone(), self.options.settings.clone());
+        // Reads files, and tries sockets.
+        let found = tokio::task::spawn_blocking(move || {
+            let (host, tls) = place.find(settings.as_deref())?;
+            let way = Way::to(&host, tls.as_ref())?;
+            Ok::<_, ContainerError>((way, host))
+        });
+        let (way, host) =
+            found.await.map_err(|panic| ContainerError::Engine(format!("looking for Docker: {panic}")))??;
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) =
+            Found { host: host.clone(), is_local: way.is_local() };
         let doing = "ask for its version";
-        let client =
-            client_for(self.host())?.map_err(|error| fault::unreachable(self.host(), doing, &error))?;
+        let client = way.client(CALL_DEADLINE).map_err(|error| fault::unreachable(&host, doing, &error))?;
         let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
         match negotiated.await {
-            Ok(Ok(client)) => Ok(client),
+            Ok(Ok(client)) => enough(client, &host),
             // Every engine knows its version: who does not know the question is none.
             Ok(Err(Error::DockerResponseServerError { status_code: status @ NOT_FOUND, .. })) => {
                 Err(ContainerError::Invalid(format!(
-                    "what answers at {} is no Docker engine: it has no version (status {status}); set DOCKER_HOST to \
-                     the address of one",
-                    self.host()
+                    "what answers at {host} is no Docker engine: it has no version (status {status}); set DOCKER_HOST to \
+                     the address of one"
                 )))
             }
-            Ok(Err(error)) => Err(Fault::new(error, doing, self.host()).into()),
+            Ok(Err(error)) => Err(Fault::new(error, doing, &host).into()),
             Err(_) => Err(ContainerError::Unreachable(format!(
-                "Docker at {} accepted the connection and then said nothing for {} s; look at its log \
+                "Docker at {host} accepted the connection and then said nothing for {} s; look at its log \
                  (`journalctl -u docker`)",
-                self.host(),
                 CONNECT_DEADLINE.as_secs()
             ))),
         }
     }
 }
 
-/// A client for a host, not connected yet. The outer error is a host that cannot be understood.
-fn client_for(host: &str) -> Result<Result<bollard::Docker, Error>, ContainerError> {
-    let seconds = CALL_DEADLINE.as_secs();
-    match host.split_once("://") {
-        Some(("unix", path)) if path.starts_with('/') => {
-            Ok(bollard::Docker::connect_with_unix(host, seconds, API_DEFAULT_VERSION))
-        }
-        Some(("tcp" | "http", address)) if is_address(address) => {
-            Ok(bollard::Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION))
-        }
-        Some((scheme @ ("ssh" | "https" | "npipe" | "fd"), _)) => Err(ContainerError::Invalid(format!(
-            "DOCKER_HOST is `{host}`, and `{scheme}://` is not supported yet: use `unix:///path/to/docker.sock` or \
-             `tcp://host:port` (a remote engine is reached safely with `ssh -L /tmp/docker.sock:/var/run/docker.sock \
-             HOST` and `unix:///tmp/docker.sock`)"
-        ))),
-        _ => Err(ContainerError::Invalid(format!(
-            "DOCKER_HOST is `{host}`, which is no address of a Docker engine: use `unix:///path/to/docker.sock` or \
-             `tcp://host:port`"
-        ))),
+/// The client, if the engine speaks a version that everything here can be said in.
+fn enough(client: bollard::Docker, host: &str) -> Result<bollard::Docker, ContainerError> {
+    let version = client.client_version();
+    if (version.major_version, version.minor_version) >= LEAST_VERSION {
+        return Ok(client);
     }
-}
-
-fn is_address(text: &str) -> bool {
-    let text = text.strip_suffix('/').unwrap_or(text);
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok()
-    })
+    Err(ContainerError::Invalid(format!(
+        "Docker at {host} is too old: it speaks version {version} of its API, and Yuanli needs {}.{} (Docker 20.10 of 2020, or \
+         newer)",
+        LEAST_VERSION.0, LEAST_VERSION.1
+    )))
 }
 
 #[cfg(test)]
@@ -205,23 +220,17 @@ mod tests {
     use super::*;
 
     async fn error(host: &str) -> ContainerError {
-        Docker::connect(Options { host: host.to_owned(), ..Options::default() }).await.expect_err(host)
+        Docker::connect(Options::at(host)).await.expect_err(host)
     }
 
     #[tokio::test]
     async fn a_host_that_cannot_be_used_is_refused_with_the_ones_that_can() {
-        for host in [
-            "ssh://me@host",
-            "https://host:2376",
-            "unix://relative",
-            "tcp://host",
-            "tcp://h/x:1",
-            "docker",
-            "",
-        ] {
+        for host in
+            ["ssh://", "https://host:2376", "unix://relative", "tcp://host", "tcp://h/x:1", "docker", ""]
+        {
             let error = error(host).await;
             assert!(matches!(error, ContainerError::Invalid(_)), "{host}: {error:?}");
-            assert!(error.to_string().contains("unix:///path/to/docker.sock"), "{error}");
+            assert!(error.to_string().contains(": use `"), "{error}");
         }
     }
 
@@ -230,7 +239,7 @@ mod tests {
         for host in ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"] {
             let error = error(host).await;
             let ContainerError::Unreachable(text) = &error else { panic!("{error:?}") };
-            assert!(text.contains(host) && text.contains("systemctl start docker"), "{text}");
+            assert!(text.contains(host) && text.contains("DOCKER_HOST"), "{text}");
         }
     }
 
@@ -238,14 +247,27 @@ mod tests {
     async fn an_engine_that_comes_later_is_found_without_a_new_handle() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("docker.sock");
-        let docker =
-            Docker::lazy(Options { host: format!("unix://{}", socket.display()), ..Options::default() });
+        let docker = Docker::lazy(Options::at(format!("unix://{}", socket.display())));
         assert!(docker.client().await.is_err());
         let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
         let server = std::thread::spawn(move || answer(&listener, "200 OK", r#"{"ApiVersion":"1.41"}"#));
         assert!(docker.client().await.is_ok());
         server.join().expect("a server that answered");
         assert!(docker.client().await.is_ok(), "the connection that worked is kept");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_too_old_is_named_with_what_it_takes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        let server = std::thread::spawn(move || answer(&listener, "200 OK", r#"{"ApiVersion":"1.40"}"#));
+        let error = error(&format!("unix://{}", socket.display())).await;
+        server.join().expect("a server that answered");
+        assert!(
+            error.to_string().contains("speaks version 1.40 of its API, and Yuanli needs 1.41"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

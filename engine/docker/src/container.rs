@@ -333,7 +333,7 @@ impl Docker {
     }
 
     fn gone_or(&self, error: Error, doing: &str, container: &ContainerId) -> ContainerError {
-        match Fault::new(error, doing, self.host()) {
+        match Fault::new(error, doing, &self.host()) {
             fault if fault.status() == Some(NOT_FOUND) => gone(container),
             fault => fault.into(),
         }

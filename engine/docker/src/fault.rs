@@ -24,6 +24,9 @@ pub(crate) enum Fault {
     Other(ContainerError),
 }
 
+/// What Docker answers whoever does not speak TLS where it does.
+const WANTS_TLS: &str = "HTTP request to an HTTPS server";
+
 /// The statuses of Docker's API that callers tell apart.
 pub(crate) const BAD_REQUEST: u16 = 400;
 pub(crate) const NOT_FOUND: u16 = 404;
@@ -80,6 +83,9 @@ impl From<Fault> for ContainerError {
                 let why = if message.is_empty() { "it did not say why" } else { &message };
                 let text = format!("Docker could not {doing}: {why} (status {status})");
                 match status {
+                    BAD_REQUEST if message.contains(WANTS_TLS) => {
+                        Self::Invalid(format!("{text}; set DOCKER_TLS_VERIFY=1 to speak TLS"))
+                    }
                     BAD_REQUEST => Self::Invalid(text),
                     NOT_FOUND => Self::NotFound(text),
                     _ => Self::Engine(text),
@@ -91,13 +97,54 @@ impl From<Fault> for ContainerError {
 
 /// The sentence for an engine that does not answer: what was tried, what came of it, what to do.
 pub(crate) fn unreachable(host: &str, doing: &str, error: &Error) -> ContainerError {
-    let reason = with_sources(error);
-    let remedy = if reason.contains("ermission denied") {
-        "Add this user to the group `docker` (`sudo usermod -aG docker $USER`, then log in again), or set DOCKER_HOST"
-    } else {
-        "Start it with `systemctl start docker`, or set DOCKER_HOST"
-    };
+    let reason = first_cause(error);
+    let reason = reason.trim_end_matches('.');
+    let remedy = remedy(host, reason);
     ContainerError::Unreachable(format!("Docker cannot be reached at {host} to {doing}: {reason}. {remedy}"))
+}
+
+/// What helps, by what was said.
+fn remedy(host: &str, reason: &str) -> String {
+    let text = reason.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let remedy = match host.split_once("://").map_or("", |(scheme, _)| scheme) {
+        "ssh" if has(&["host key verification"]) => "Connect once by hand with `ssh` and accept its key",
+        "ssh" if has(&["command not found", "docker: not found"]) => {
+            "Install the docker program there, where `ssh HOST docker version` finds it"
+        }
+        "ssh" => {
+            "See what `ssh HOST docker version` says; Yuanli asks nothing, so an agent or a key without a passphrase is needed"
+        }
+        "tcp" if has(&["invalidcontenttype", "corrupt message"]) => {
+            "What answers there does not speak TLS: unset DOCKER_TLS_VERIFY, or give the port that does"
+        }
+        "tcp" if has(&["unknownissuer", "unknown issuer", "badsignature"]) => {
+            "Give the certificate of its authority as `ca.pem` in the folder DOCKER_CERT_PATH"
+        }
+        "tcp" if has(&["notvalidforname", "not valid for name"]) => {
+            "Use a name that stands in its certificate, or have one made that names this one (subjectAltName)"
+        }
+        "tcp" if has(&["certificaterequired", "badcertificate", "received fatal alert"]) => {
+            "It wants to know who asks: give `cert.pem` and `key.pem`, signed by its authority, in the folder DOCKER_CERT_PATH"
+        }
+        "tcp" => {
+            "See whether it listens there, and whether a firewall is between; DOCKER_HOST or a docker context says where it is"
+        }
+        _ if has(&["ermission denied"]) => {
+            "Add this user to the group `docker` (`sudo usermod -aG docker $USER`, then log in again), or set DOCKER_HOST"
+        }
+        _ => "Start it with `systemctl start docker`, or set DOCKER_HOST",
+    };
+    remedy.to_owned()
+}
+
+/// What is behind the error at its end: the layers before it say no more than that there is something.
+fn first_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// The error with everything behind it; hyper's own text alone says "client error (Connect)".

@@ -5,7 +5,7 @@
 //! Everything that it creates carries the labels of [`label`] and is found again by them. Start reading in
 //! [`connection`], then `container` and `build`, or `replica`.
 //!
-//! Absent on purpose: BuildKit, TLS and ssh to remote engines.
+//! Absent on purpose: BuildKit.
 
 mod adoption;
 mod build;
@@ -21,6 +21,7 @@ pub mod label;
 mod leftover;
 mod lending;
 mod output;
+mod place;
 mod private;
 mod probe;
 mod reference;
@@ -28,6 +29,9 @@ mod refusal;
 mod registry;
 mod replica;
 mod request;
+mod ssh;
+mod tls;
+mod transport;
 mod volume;
 
 #[cfg(feature = "fake")]
@@ -35,3 +39,4 @@ pub mod fake;
 
 pub use connection::{Docker, Options};
 pub use leftover::Leftover;
+pub use place::{Place, Tls};

@@ -159,7 +159,7 @@ impl Docker {
         let doing = format!("{verb} `{image}`");
         match error {
             Error::DockerStreamError { error } => explain(error.trim(), &doing, host, credentials),
-            error => match Fault::new(error, &doing, self.host()) {
+            error => match Fault::new(error, &doing, &self.host()) {
                 Fault::Refused { message, .. } => explain(&message, &doing, host, credentials),
                 Fault::Other(error) => error.into(),
             },

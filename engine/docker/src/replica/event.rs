@@ -72,7 +72,7 @@ impl Docker {
                 none => none.insert(self.events(engine, since).await?),
             };
             let event = stream.next().await.ok_or_else(|| self.fell_silent())?;
-            let event = event.map_err(|error| Fault::new(error, HEARING, self.host()))?;
+            let event = event.map_err(|error| Fault::new(error, HEARING, &self.host()))?;
             watch.take(event);
             watch.take_burst();
         }

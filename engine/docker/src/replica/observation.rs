@@ -100,7 +100,7 @@ impl Docker {
         let entries = lines.min(MAX_TAIL_ENTRIES).to_string();
         let read = tokio::time::timeout(CALL_DEADLINE, self.log_tail(&name, &entries)).await;
         let frames =
-            read.map_err(|_| Fault::late(CALL_DEADLINE, "read the log of a replica", self.host()))??;
+            read.map_err(|_| Fault::late(CALL_DEADLINE, "read the log of a replica", &self.host()))??;
         let found = Mutex::new(Vec::new());
         let on_line = |_: Stream, line| found.lock().unwrap_or_else(PoisonError::into_inner).push(cut(line));
         let mut output = Output::new(&on_line);

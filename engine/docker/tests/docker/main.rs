@@ -10,6 +10,7 @@ mod build;
 mod contract;
 mod proxy;
 mod registry;
+mod remote;
 mod replica;
 mod replica_contract;
 mod run;

@@ -22,7 +22,7 @@ pub(crate) struct Far {
 
 /// Where the environment says that Docker is.
 fn socket() -> String {
-    let docker = Options::from_environment().host;
+    let docker = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     docker.strip_prefix("unix://").expect("this test needs Docker on a unix socket").to_owned()
 }
 
@@ -45,7 +45,7 @@ impl Far {
 
     /// Where it is.
     pub(crate) fn options(&self) -> Options {
-        Options { host: format!("tcp://{}", self.address), ..Options::default() }
+        Options::at(format!("tcp://{}", self.address))
     }
 }
 
@@ -71,8 +71,7 @@ impl Proxy {
 
     /// Where it is.
     pub(crate) fn options(&self) -> Options {
-        let host = format!("unix://{}", self.folder.path().join("socket").display());
-        Options { host, ..Options::default() }
+        Options::at(format!("unix://{}", self.folder.path().join("socket").display()))
     }
 
     /// Ends all connections that there are.
