@@ -98,7 +98,8 @@ fn the_api_wants_its_token_and_tells_what_is_wrong() {
     assert_eq!(request(served.api, "GET", "/healthz", &[], ""), (200, "ok\n".to_owned()));
     let (status, text) = request(served.api, "GET", "/api/v1/runs", &[], "");
     assert!(status == 401 && text.contains("Bearer"), "{text}");
-    let token = std::fs::read_to_string(served.place.path("data/token")).unwrap();
+    let token = served.yuanli(&["token", "create", "test", "--role", "admin"]).expect(0, &[]).out;
+    let token = token.trim().to_owned();
     let bearer = format!("Bearer {token}");
     assert_eq!(request(served.api, "GET", "/api/v1/runs", &[("authorization", &bearer)], "").0, 200);
     let json = ("content-type", "application/json");

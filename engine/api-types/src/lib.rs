@@ -8,6 +8,7 @@ mod app;
 mod author;
 mod diagnostic;
 mod explanation;
+mod identity;
 mod list;
 mod plan;
 mod plugin;
@@ -25,6 +26,7 @@ pub use app::{
 pub use author::{BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, PluginTestCase, TestOutcome};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;
+pub use identity::{Identity, Role, Token, TokenMade, TokenRequest, TokenRotation};
 pub use list::List;
 pub use plan::{
     ContainerGrant, HttpGrant, OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep,

@@ -14,9 +14,12 @@ pub struct WorkflowDocument {
     pub file: String,
     /// The document.
     pub text: String,
-    /// The absolute path of the folder on the engine's machine that its paths begin at.
+    /// The absolute path of the folder on the engine's machine that its paths begin at, which only an admin may name; an empty
+    /// folder when absent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
     /// The absolute path of the folder that they may not leave.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub root: String,
 }
 

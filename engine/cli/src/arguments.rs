@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod author;
+mod identity;
 mod record;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
 pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Tried};
+pub(crate) use identity::{TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
@@ -85,6 +87,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SecretCommand,
     },
+    /// Tokens: who may do what over the API
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Plugins that stages can use
     Plugin {
         #[command(subcommand)]
@@ -108,7 +115,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 One engine owns a data directory; other commands find it through the socket in there. When it
-ends, apps and their gateway serve on, and runs wait for the next engine.
+ends, apps and their gateway serve on, and runs wait for the next engine. Over TCP it asks for a
+token: the first start prints one, `yuanli token create` makes others.
 
 Examples:
   yuanli serve
@@ -120,6 +128,9 @@ pub(crate) struct Serve {
     /// Answer the API on the socket only
     #[arg(long, conflicts_with = "listen")]
     pub(crate) no_listen: bool,
+    /// Ask nobody for a token; only where the API listens for this machine alone
+    #[arg(long, conflicts_with = "no_listen")]
+    pub(crate) open: bool,
     /// Where the gateway listens; may be given several times
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) gateway: Vec<SocketAddr>,
@@ -141,7 +152,6 @@ pub(crate) struct Gateway {
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkflowCommand {
     /// Keep a workflow, in place of the one of its name
-    #[command(after_help = "Example:\n  yuanli workflow apply shop.yaml")]
     Apply(Apply),
     /// What a run of a workflow's file would do
     Plan(Plan),
@@ -158,9 +168,19 @@ pub(crate) enum WorkflowCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Paths in a workflow begin at the folder of its file. An engine that is asked by its URL does not see that folder: name one of
+its machine with --folder, for which it takes an admin, where the workflow needs one.
+
+Examples:
+  yuanli workflow apply shop.yaml
+  yuanli --url https://ci.example.com workflow apply shop.yaml")]
 pub(crate) struct Apply {
     /// The file, or the folder that has one; `-` is standard input
     pub(crate) file: String,
+    /// The folder on the engine's machine that its paths begin at, and may not leave
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -69,6 +69,11 @@ impl Client {
         }
     }
 
+    /// Whether it is reached through its data directory, so that folders are the same for it.
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self, Self::Socket(_))
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.ask(Method::GET, path, None::<&()>, None).await
     }
@@ -207,7 +212,8 @@ async fn read(response: Response<Incoming>) -> anyhow::Result<Bytes> {
     if let Some(rendered) = &problem.rendered {
         output::drawn(rendered);
     }
-    let is_misuse = status.is_client_error() && status != StatusCode::UNAUTHORIZED;
+    let is_misuse =
+        status.is_client_error() && ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     if is_misuse { Err(Misuse(problem.detail).into()) } else { bail!(problem.detail) }
 }
 

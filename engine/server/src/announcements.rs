@@ -18,7 +18,7 @@ use yuanli_ports::{Announcements, Store};
 use crate::kept::{seal, unseal};
 
 /// The first byte of their keys; those of workflows that are kept are below it.
-pub(crate) const ROWS: [u8; 1] = [50];
+pub(crate) const ROWS: [u8; 1] = [60];
 
 /// What workflows wait for.
 #[derive(Debug, Default)]

@@ -11,7 +11,10 @@ use yuanli_executor::{Definition, Definitions};
 use yuanli_lang::{Catalog, Compilation, Lines, Refusal, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::{Ceiling, Digest, InputName, PluginDescription, PluginReference, Work, Workflow};
+use yuanli_model::trigger::Event;
+use yuanli_model::{
+    Ceiling, Digest, InputName, PluginDescription, PluginReference, Work, Workflow, WorkflowName,
+};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::Origin;
 
@@ -352,6 +355,20 @@ impl Document {
             workflow: Arc::new(workflow),
             text: self.text.into(),
             origin: self.origin,
+        })
+    }
+
+    /// The names of the workflows that stages of it run.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = WorkflowName> {
+        self.used.workflows.keys().map(|reference| reference.name.clone())
+    }
+
+    /// The names of the workflows whose ends start it.
+    pub(crate) fn follows(&self) -> impl Iterator<Item = WorkflowName> {
+        let events = self.workflow().into_iter().flat_map(|workflow| &workflow.triggers().events);
+        events.filter_map(|trigger| match &trigger.event {
+            Event::RunEnded { workflow, .. } => Some(workflow.clone()),
+            Event::ImagePushed { .. } | Event::AppChanged { .. } => None,
         })
     }
 

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
-use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission};
+use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission, Summary};
 use yuanli_lang::Configuration;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
@@ -51,6 +51,9 @@ impl Locations {
 const LENT_NAMES: &str = "lent";
 /// Bytes of a log that are read at once.
 const LOG_PAGE_BYTES: usize = 256 * 1024;
+/// Runs that are read at once, and how many are looked at for one page of those that are meant.
+const RUNS_PAGE: usize = 100;
+const MAX_LOOKED_AT: usize = 20_000;
 /// How often Docker is looked for before runs go on that may have containers, and how long is waited in between: half a minute
 /// in all. Then they go on without, and fail if they need it.
 const DOCKER_LOOKS: u32 = 30;
@@ -447,15 +450,33 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub async fn select(&self, text: &str) -> anyhow::Result<Selected> {
+        self.select_among(text, |_| true).await
+    }
+
+    /// The same among the runs of workflows that are meant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn select_among(
+        &self,
+        text: &str,
+        is_meant: impl Fn(&WorkflowName) -> bool,
+    ) -> anyhow::Result<Selected> {
         let history = self.executor.history();
         let found = match text {
-            "last" => history.list(None, 1).await?.iter().map(|run| run.id).collect(),
+            "last" => {
+                let newest = self.list_among(None, 1, |run| is_meant(&run.workflow)).await?;
+                newest.items.iter().map(|run| run.id.parse()).collect::<Result<_, _>>()?
+            }
             prefix => history.find(prefix).await?,
         };
-        Ok(match found[..] {
-            [] => Selected::None,
-            [run] => Selected::One(run),
-            _ => Selected::Several,
+        let &[run] = &found[..] else {
+            return Ok(if found.is_empty() { Selected::None } else { Selected::Several });
+        };
+        let summary = history.summary(run).await?;
+        Ok(match summary.is_some_and(|summary| is_meant(&summary.workflow)) {
+            true => Selected::One(run),
+            false => Selected::None,
         })
     }
 
@@ -468,12 +489,42 @@ impl Engine {
         cursor: Option<&str>,
         limit: usize,
     ) -> anyhow::Result<api::List<api::RunSummary>> {
-        let before = cursor.map(str::parse).transpose().context("the cursor")?;
-        let mut rows = self.executor.history().list(before, limit.saturating_add(1)).await?;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| has_more).map(|last| last.id.to_string());
-        Ok(api::List { items: rows.iter().map(body::summary).collect(), next })
+        self.list_among(cursor, limit, |_| true).await
+    }
+
+    /// The same among those that are meant. Where few are, a page may have less than `limit` of them, or none, and go on.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the cursor is none.
+    pub(crate) async fn list_among(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+        is_meant: impl Fn(&Summary) -> bool,
+    ) -> anyhow::Result<api::List<api::RunSummary>> {
+        let mut before: Option<RunId> = cursor.map(str::parse).transpose().context("the cursor")?;
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let size = RUNS_PAGE.max(limit.saturating_add(1));
+            let rows = self.executor.history().list(before, size).await?;
+            let is_last = rows.len() < size;
+            for row in &rows {
+                if is_meant(row) {
+                    if items.len() == limit {
+                        return Ok(api::List { items, next: before.map(|before| before.to_string()) });
+                    }
+                    items.push(body::summary(row));
+                }
+                before = Some(row.id);
+            }
+            looked_at += rows.len();
+            if is_last {
+                return Ok(api::List { items, next: None });
+            }
+            if looked_at >= MAX_LOOKED_AT {
+                return Ok(api::List { items, next: before.map(|before| before.to_string()) });
+            }
+        }
     }
 
     /// A run with its stages.

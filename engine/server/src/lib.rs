@@ -21,6 +21,7 @@ mod explain;
 mod fetch;
 mod file;
 mod http;
+mod identity;
 mod kept;
 mod library;
 mod lock;

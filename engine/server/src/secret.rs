@@ -39,7 +39,7 @@ pub(crate) fn own(path: &Path) -> anyhow::Result<String> {
             Ok(text)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let fresh = fresh()?;
+            let fresh = random(FRESH_BYTES)?;
             whole::write_own(path, fresh.as_bytes())
                 .with_context(|| format!("`{name}` cannot be written"))?;
             Ok(fresh)
@@ -48,8 +48,9 @@ pub(crate) fn own(path: &Path) -> anyhow::Result<String> {
     }
 }
 
-fn fresh() -> io::Result<String> {
-    let mut bytes = [0; FRESH_BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+/// So many bytes that nobody can guess, in hexadecimal digits.
+pub(crate) fn random(bytes: usize) -> io::Result<String> {
+    let mut random = vec![0; bytes];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -18,7 +18,7 @@ use yuanli_executor::Started;
 use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Template, WorkflowName};
+use yuanli_model::{Template, Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
 use yuanli_store::OpenError;
@@ -30,6 +30,7 @@ use crate::announcements::StoredAnnouncements;
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::file::{File, Pins};
+use crate::identity::{Caller, Tokens};
 use crate::kept::{Kept, Registry};
 use crate::own_metrics::OwnMetrics;
 use crate::secret;
@@ -41,6 +42,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How often a data directory is looked at that another engine has, and how long is waited in between: two seconds in all.
 const LOOKS: u32 = 40;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// The folder of the data directory where the paths of workflows begin that have no folder: nothing is in it.
+const NO_FOLDER: &str = "no-folder";
 
 /// What an engine that stays is given.
 #[derive(Debug, Clone)]
@@ -49,6 +52,8 @@ pub struct ServiceOptions {
     pub locations: Locations,
     /// Where its API listens beside the socket in the data directory; `None` only there.
     pub listen: Option<SocketAddr>,
+    /// Whether it asks nobody for a token there, which it may on the loopback only.
+    pub is_open: bool,
     /// Where the gateway listens.
     pub gateway: Vec<SocketAddr>,
     /// The program of the gateway, and what goes in front of its own arguments.
@@ -64,6 +69,7 @@ pub struct Service {
     link: Link,
     socket: UnixListener,
     listener: Option<TcpListener>,
+    first_token: Option<String>,
 }
 
 /// What requests work with.
@@ -77,7 +83,9 @@ pub(crate) struct Shared {
     pub(crate) http: Arc<dyn Http>,
     /// What the engine itself measures.
     pub(crate) own: OwnMetrics,
-    pub(crate) token: String,
+    pub(crate) tokens: Tokens,
+    /// Whether nobody is asked for a token over TCP.
+    pub(crate) is_open: bool,
     /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
     pub(crate) recovered: SetOnce<()>,
     pub(crate) stop: Cancellation,
@@ -103,8 +111,14 @@ pub(crate) enum Refusal {
     },
     /// It does not fit what happens now.
     Conflict(String),
-    /// Whoever asks may not.
+    /// Nobody knows who asks.
     Unauthorized(String),
+    /// Whoever asks may not.
+    Forbidden(String),
+    /// The body is.
+    TooLarge(String),
+    /// The body comes so.
+    TooSlow(String),
     /// It cannot be done for now.
     Unavailable(String),
     /// This machine failed.
@@ -112,6 +126,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// There is no workflow of this name.
+    pub(crate) fn no_workflow(name: &str) -> Self {
+        Self::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them"))
+    }
+
     /// For the log.
     pub(crate) fn in_words(self) -> String {
         match self {
@@ -119,6 +138,9 @@ impl Refusal {
             | Self::Invalid(why)
             | Self::Conflict(why)
             | Self::Unauthorized(why)
+            | Self::Forbidden(why)
+            | Self::TooLarge(why)
+            | Self::TooSlow(why)
             | Self::Unavailable(why) => why,
             Self::Document(document) => document.render(false, WIDTH),
             Self::App { file, text, diagnostics } => render(&file, &text, &diagnostics, false, WIDTH),
@@ -139,17 +161,17 @@ impl Service {
     /// # Errors
     /// When another engine owns the directory, or it cannot be used, or an address is taken.
     pub async fn open(options: ServiceOptions) -> anyhow::Result<Self> {
+        refuse_open(&options)?;
         let ground = take_over(&options.locations).await?;
         refuse_copy(&ground.directory)?;
         let data = ground.directory.path().to_owned();
-        let token = secret::own(&data.join("token"))?;
         let folder = data.join("gateway");
         let program = gateway_program(&options, &folder);
         let (gateway, link) = Gateway::new(folder, options.gateway.clone(), program);
         let store = Arc::clone(&ground.store) as Arc<dyn Store>;
         let registry = Registry::open(Arc::clone(&store)).await?;
         let announcements: Arc<dyn Announcements> =
-            Arc::new(StoredAnnouncements { store, interest: registry.interest() });
+            Arc::new(StoredAnnouncements { store: Arc::clone(&store), interest: registry.interest() });
         let ports = yuanli_apps::Ports {
             store: ground.store.clone(),
             replicas: ground.docker.clone(),
@@ -180,12 +202,29 @@ impl Service {
             }
             None => None,
         };
+        let tokens = Tokens::open(Arc::clone(&store)).await?;
+        let first_token = match listener.is_some() && !options.is_open && tokens.is_empty() {
+            true => Some(first_token(&tokens, clock.now()).await?),
+            false => None,
+        };
         let socket = socket::bind(&data)?;
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
-        let shared =
-            Arc::new(Shared { engine, apps, registry, secrets, clock, http, own, token, recovered, stop });
-        Ok(Self { shared, reconciler, link, socket, listener })
+        let is_open = options.is_open;
+        let shared = Arc::new(Shared {
+            engine,
+            apps,
+            registry,
+            secrets,
+            clock,
+            http,
+            own,
+            tokens,
+            is_open,
+            recovered,
+            stop,
+        });
+        Ok(Self { shared, reconciler, link, socket, listener, first_token })
     }
 
     /// The address of its API, beside the socket.
@@ -200,12 +239,18 @@ impl Service {
         self.shared.engine.data()
     }
 
+    /// The token that was made because there was none: nobody can be told it again.
+    #[must_use]
+    pub fn first_token(&self) -> Option<&str> {
+        self.first_token.as_deref()
+    }
+
     /// Serves until `stop` fires. Replicas and gateway go on serving, and runs wait for the next engine.
     ///
     /// # Errors
     /// When the store fails at the start, and when a part of the service ended that nobody asked to.
     pub async fn run(self, stop: Cancellation) -> anyhow::Result<()> {
-        let Self { shared, reconciler, link, socket, listener } = self;
+        let Self { shared, reconciler, link, socket, listener, first_token: _ } = self;
         let end = shared.stop.clone();
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "gateway", link.run(end.clone()));
@@ -214,6 +259,7 @@ impl Service {
         if let Some(listener) = listener {
             spawn(&mut tasks, "api", http::serve_tcp(listener, Arc::clone(&shared)));
         }
+        spawn(&mut tasks, "tokens", note_uses(Arc::clone(&shared)));
         // After the apps: stages that go on may wait for them.
         let resumed = tokio::select! {
             resumed = shared.engine.resume() => Some(resumed?),
@@ -245,6 +291,29 @@ impl Service {
             None => Ok(()),
         }
     }
+}
+
+/// Without tokens whoever reaches the address may do everything.
+fn refuse_open(options: &ServiceOptions) -> anyhow::Result<()> {
+    match options.listen {
+        Some(address) if options.is_open && !address.ip().is_loopback() => anyhow::bail!(
+            "without tokens the API is for this machine only, and {address} can be reached from others: leave `--open` out \
+             (the first start prints a token), or listen on 127.0.0.1"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a token with which others can be made.
+async fn first_token(tokens: &Tokens, now: Timestamp) -> anyhow::Result<String> {
+    let (name, role, workflows) = ("admin".to_owned(), api::Role::Admin, Vec::new());
+    let request = api::TokenRequest { name, role, workflows, expires_in_seconds: None };
+    let made = tokens.create(request, "the first start", now).await;
+    Ok(made.map_err(|refusal| anyhow::anyhow!(refusal.in_words()))?.1)
+}
+
+async fn note_uses(shared: Arc<Shared>) {
+    shared.tokens.note_uses(shared.stop.cancelled()).await;
 }
 
 /// The data directory, also from an engine that is just ending: one that was killed keeps its lock until the system has
@@ -402,19 +471,49 @@ impl Shared {
         self.engine.library().compile(file, Source::Kept(&self.registry)).await
     }
 
-    /// Keeps a workflow.
-    pub(crate) async fn apply(&self, document: api::WorkflowDocument) -> Result<Arc<Kept>, Refusal> {
-        let origin = Origin { folder: document.folder.into(), root: document.root.into() };
-        if !origin.folder.is_absolute() || !origin.root.is_absolute() {
-            return Err(Refusal::Invalid("`folder` and `root` have to be absolute paths".to_owned()));
-        }
+    /// Keeps a workflow, if it and those that it runs are the caller's.
+    pub(crate) async fn apply(
+        &self,
+        document: api::WorkflowDocument,
+        caller: &Caller,
+    ) -> Result<Arc<Kept>, Refusal> {
+        let origin = self.origin(&document, caller)?;
         let file = File { name: document.file, text: document.text, origin, pins: Pins::new() };
         let document = self.compile(file).await?;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
+        let names = document.workflow().map(|workflow| workflow.name().clone()).into_iter();
+        for name in names.chain(document.uses()).chain(document.follows()) {
+            if !caller.has(&name) {
+                return Err(Refusal::Forbidden(format!(
+                    "the token `{}` is not for the workflow `{name}`",
+                    caller.name
+                )));
+            }
+        }
         self.refuse_triggers(&document)?;
         Ok(self.registry.apply(&document, self.clock.now()).await?)
+    }
+
+    /// Where the paths in a document begin. What lies on the engine's machine is not for everybody who may change workflows.
+    fn origin(&self, document: &api::WorkflowDocument, caller: &Caller) -> Result<Origin, Refusal> {
+        if document.folder.is_empty() && document.root.is_empty() {
+            let folder = self.engine.data().join(NO_FOLDER);
+            std::fs::create_dir_all(&folder).with_context(|| format!("`{}`", folder.display()))?;
+            return Ok(Origin { folder: folder.clone(), root: folder });
+        }
+        if caller.role < api::Role::Admin {
+            return Err(Refusal::Forbidden(
+                "only an admin may name a folder of the engine's machine: leave `folder` and `root` out"
+                    .to_owned(),
+            ));
+        }
+        let (folder, root) = (PathBuf::from(&document.folder), PathBuf::from(&document.root));
+        if !folder.is_absolute() || !root.is_absolute() {
+            return Err(Refusal::Invalid("`folder` and `root` have to be absolute paths".to_owned()));
+        }
+        Ok(Origin { folder, root })
     }
 
     /// Refuses what a workflow would be started by, where that can be known to be wrong here only.
@@ -435,9 +534,7 @@ impl Shared {
     /// A workflow that is kept.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
         let kept = name.parse::<WorkflowName>().ok().and_then(|name| self.registry.get(&name));
-        kept.ok_or_else(|| {
-            Refusal::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them"))
-        })
+        kept.ok_or_else(|| Refusal::no_workflow(name))
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod token;
 pub(crate) mod validate;
 pub(crate) mod workflow;
 

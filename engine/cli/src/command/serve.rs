@@ -19,6 +19,7 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
     let options = ServiceOptions {
         locations: super::locations(global)?,
         listen: (!arguments.no_listen).then_some(arguments.listen),
+        is_open: arguments.open,
         gateway: arguments.gateway.clone(),
         program: (program, vec!["gateway".into()]),
         scale_down_window: Duration::from_secs(arguments.scale_down_window),
@@ -35,7 +36,11 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
     };
     output::note(format_args!("the engine of {} serves", service.data().display()));
     if let Some(address) = service.address() {
-        output::note(format_args!("API      http://{address} (token in {}/token)", service.data().display()));
+        let who = if arguments.open { "whoever reaches it" } else { "whoever has a token" };
+        output::note(format_args!("API      http://{address}, for {who}"));
+    }
+    if let Some(token) = service.first_token() {
+        output::note(format_args!("token    {token} (an admin, told this once)"));
     }
     for address in &arguments.gateway {
         output::note(format_args!("gateway  http://{address}, once there is an app"));

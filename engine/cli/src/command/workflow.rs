@@ -35,8 +35,15 @@ pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow
 }
 
 async fn apply(global: &Global, engine: &Client, arguments: Apply) -> anyhow::Result<Exit> {
-    let source::Source { name, text, folder, root } =
+    let source::Source { name, text, mut folder, mut root } =
         source::read(&arguments.file).await.map_err(super::unread)?;
+    if let Some(named) = &arguments.folder {
+        folder = named.display().to_string();
+        root.clone_from(&folder);
+    } else if !engine.is_here() {
+        folder.clear();
+        root.clear();
+    }
     let document = WorkflowDocument { file: name, text, folder, root };
     let workflow: Workflow = engine.post("/api/v1/workflows", &document, None).await?;
     if global.json {

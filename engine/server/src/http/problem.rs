@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Json, Response};
 use yuanli_api_types::Problem;
 use yuanli_ports::apps::AppError;
@@ -45,7 +45,14 @@ impl IntoResponse for Refusal {
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, detail),
             Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, detail),
             Self::Conflict(detail) => (StatusCode::CONFLICT, detail),
-            Self::Unauthorized(detail) => (StatusCode::UNAUTHORIZED, detail),
+            Self::Unauthorized(detail) => {
+                let mut response = response(problem(StatusCode::UNAUTHORIZED, detail));
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                return response;
+            }
+            Self::Forbidden(detail) => (StatusCode::FORBIDDEN, detail),
+            Self::TooLarge(detail) => (StatusCode::PAYLOAD_TOO_LARGE, detail),
+            Self::TooSlow(detail) => (StatusCode::REQUEST_TIMEOUT, detail),
             Self::Unavailable(detail) => (StatusCode::SERVICE_UNAVAILABLE, detail),
             Self::Internal(error) => {
                 let detail = format!("{error:#}");

@@ -1,15 +1,15 @@
 //! What plugins keep: `/api/v1/runs/RUN/artifacts`, `/api/v1/runs/RUN/events`, `/api/v1/state`.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use yuanli_api_types as api;
 
-use super::runs::find;
-use super::{Answer, Engine};
+use super::gate::of_caller;
+use super::{Answer, Asks, Engine, OfRun};
 use crate::records::WantedArtifact;
 use crate::service::Refusal;
 
@@ -23,19 +23,17 @@ pub(super) struct Wanted {
 
 pub(super) async fn artifacts(
     State(shared): Engine,
-    Path(run): Path<String>,
+    Extension(run): OfRun,
 ) -> Answer<Json<api::List<api::Artifact>>> {
-    let run = find(&shared, &run).await?;
     Ok(Json(api::List { items: shared.engine.artifacts(run).await?, next: None }))
 }
 
 /// The content of an artifact. A plugin said what it is: no browser is to make a page of it.
 pub(super) async fn artifact(
     State(shared): Engine,
-    Path(run): Path<String>,
+    Extension(run): OfRun,
     Query(wanted): Query<Wanted>,
 ) -> Answer<Response> {
-    let run = find(&shared, &run).await?;
     let Wanted { name, stage, instance, attempt } = wanted;
     let wanted = WantedArtifact { name, stage, instance, attempt };
     let content = shared.engine.artifact(run, &wanted).await?.map_err(Refusal::NotFound)?;
@@ -57,14 +55,18 @@ pub(super) async fn artifact(
 
 pub(super) async fn events(
     State(shared): Engine,
-    Path(run): Path<String>,
+    Extension(run): OfRun,
 ) -> Answer<Json<api::List<api::Emitted>>> {
-    let run = find(&shared, &run).await?;
     Ok(Json(api::List { items: shared.engine.emitted(run).await?, next: None }))
 }
 
-pub(super) async fn owners(State(shared): Engine) -> Answer<Json<api::List<api::StateOwner>>> {
-    Ok(Json(api::List { items: shared.engine.state_owners().await?, next: None }))
+pub(super) async fn owners(
+    State(shared): Engine,
+    Extension(caller): Asks,
+) -> Answer<Json<api::List<api::StateOwner>>> {
+    let mut items = shared.engine.state_owners().await?;
+    items.retain(|owner| of_caller(&caller, &owner.workflow).is_ok());
+    Ok(Json(api::List { items, next: None }))
 }
 
 pub(super) async fn values(

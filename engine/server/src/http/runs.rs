@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use yuanli_api_types as api;
-use yuanli_executor::Error;
+use yuanli_executor::{Error, Summary};
 use yuanli_model::RunId;
 use yuanli_model::id::InvalidId;
 
-use super::{Answer, Engine};
-use crate::engine::{Selected, Updates};
+use super::gate::of_caller;
+use super::{Answer, Asks, Engine, OfRun};
+use crate::engine::Updates;
 use crate::service::{Refusal, Shared};
 
 /// One JSON text for each line.
@@ -35,34 +36,36 @@ pub(super) struct OfStage {
 
 pub(super) async fn list(
     State(shared): Engine,
+    Extension(caller): Asks,
     Query(page): Query<Page>,
 ) -> Answer<Json<api::List<api::RunSummary>>> {
     let limit = page.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     if let Some(Err(error)) = page.after.as_deref().map(str::parse::<RunId>) {
         return Err(Refusal::Invalid(format!("the cursor `after`: {error}")));
     }
-    Ok(Json(shared.engine.list(page.after.as_deref(), limit).await?))
+    let is_theirs = |run: &Summary| caller.has(&run.workflow);
+    Ok(Json(shared.engine.list_among(page.after.as_deref(), limit, is_theirs).await?))
 }
 
 pub(super) async fn start(
     State(shared): Engine,
+    Extension(caller): Asks,
     headers: HeaderMap,
     Json(request): Json<api::RunRequest>,
 ) -> Answer<(StatusCode, Json<api::RunStarted>)> {
+    of_caller(&caller, &request.workflow)?;
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
     let started = shared.start_by_name(&request.workflow, request.inputs, key).await?;
     let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(api::RunStarted { id: started.run.to_string(), is_new: started.is_new })))
 }
 
-pub(super) async fn show(State(shared): Engine, Path(run): Path<String>) -> Answer<Json<api::Run>> {
-    let run = find(&shared, &run).await?;
+pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer<Json<api::Run>> {
     let shown = shared.engine.show(run).await?;
     shown.map(Json).ok_or_else(|| Refusal::NotFound(format!("run {run} has no events")))
 }
 
-pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> Answer<StatusCode> {
-    let run = find(&shared, &run).await?;
+pub(super) async fn cancel(State(shared): Engine, Extension(run): OfRun) -> Answer<StatusCode> {
     match shared.engine.cancel_durably(run, "cancelled by request").await {
         Ok(()) => Ok(StatusCode::ACCEPTED),
         Err(Error::NotActive(_) | Error::Illegal(_)) => {
@@ -74,11 +77,15 @@ pub(super) async fn cancel(State(shared): Engine, Path(run): Path<String>) -> An
 
 pub(super) async fn answer(
     State(shared): Engine,
-    Path((run, stage)): Path<(String, String)>,
-    Json(answer): Json<api::ApprovalAnswer>,
+    Extension(caller): Asks,
+    Extension(run): OfRun,
+    Path((_, stage)): Path<(String, String)>,
+    Json(mut answer): Json<api::ApprovalAnswer>,
 ) -> Answer<StatusCode> {
-    let run = find(&shared, &run).await?;
     let stage = stage.parse().map_err(|error: InvalidId| Refusal::Invalid(error.to_string()))?;
+    if caller.is_known {
+        answer.by = caller.name;
+    }
     match shared.engine.answer(run, stage, answer).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(error @ (Error::NotActive(_) | Error::Illegal(_))) => Err(Refusal::Conflict(error.to_string())),
@@ -87,8 +94,7 @@ pub(super) async fn answer(
 }
 
 /// What happens in the run, from its beginning to its end, as it happens.
-pub(super) async fn updates(State(shared): Engine, Path(run): Path<String>) -> Answer<Response> {
-    let run = find(&shared, &run).await?;
+pub(super) async fn updates(State(shared): Engine, Extension(run): OfRun) -> Answer<Response> {
     let updates = shared.engine.follow(run);
     let lines = futures::stream::unfold((updates, shared), |(mut updates, shared)| async move {
         let line = next(&mut updates, &shared).await?;
@@ -119,10 +125,9 @@ fn line(body: &impl serde::Serialize) -> Option<Bytes> {
 
 pub(super) async fn logs(
     State(shared): Engine,
-    Path(run): Path<String>,
+    Extension(run): OfRun,
     Query(of): Query<OfStage>,
 ) -> Answer<Response> {
-    let run = find(&shared, &run).await?;
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     // Lines go out as they are read; who hangs up ends the reading.
     let reading = async move {
@@ -144,18 +149,4 @@ pub(super) async fn logs(
         line.map(|line| (Ok::<_, std::convert::Infallible>(line), (receiver, reading)))
     });
     Ok(([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response())
-}
-
-/// The run that an id, the beginning of one, or `last` names.
-pub(super) async fn find(shared: &Shared, text: &str) -> Result<RunId, Refusal> {
-    match shared.engine.select(text).await? {
-        Selected::One(run) => Ok(run),
-        Selected::None if text == "last" => Err(Refusal::NotFound("there is no run yet".to_owned())),
-        Selected::None => Err(Refusal::NotFound(format!(
-            "there is no run `{text}`; `yuanli runs list` shows what there is"
-        ))),
-        Selected::Several => {
-            Err(Refusal::NotFound(format!("several runs begin with `{text}`: give more of the id")))
-        }
-    }
 }

@@ -1,19 +1,21 @@
 //! `/api/v1/workflows`.
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types as api;
 use yuanli_model::trigger::MetricTrigger;
 use yuanli_triggers::{Level, RuleId};
 
-use super::{Answer, Engine};
+use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
 use crate::kept::{Kept, Timing};
 use crate::service::{Refusal, Shared};
 
-pub(super) async fn list(State(shared): Engine) -> Json<api::List<api::Workflow>> {
-    let items = shared.registry.list().iter().map(|kept| body(&shared, kept)).collect();
+pub(super) async fn list(State(shared): Engine, Extension(caller): Asks) -> Json<api::List<api::Workflow>> {
+    let kept = shared.registry.list();
+    let theirs = kept.iter().filter(|kept| caller.has(&kept.name));
+    let items = theirs.map(|kept| body(&shared, kept)).collect();
     Json(api::List { items, next: None })
 }
 
@@ -24,9 +26,10 @@ pub(super) async fn show(State(shared): Engine, Path(name): Path<String>) -> Ans
 
 pub(super) async fn apply(
     State(shared): Engine,
+    Extension(caller): Asks,
     Json(document): Json<api::WorkflowDocument>,
 ) -> Answer<Json<api::Workflow>> {
-    let kept = shared.apply(document).await?;
+    let kept = shared.apply(document, &caller).await?;
     Ok(Json(body(&shared, &kept)))
 }
 

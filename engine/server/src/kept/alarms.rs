@@ -10,7 +10,7 @@ use super::trigger_row::AlarmRow;
 use super::{Kept, Registry, seal};
 
 /// The first byte of the keys of alarms; those of what happened are below it.
-const ALARMS: [u8; 1] = [51];
+const ALARMS: [u8; 1] = [61];
 
 /// What was measured last.
 #[derive(Debug, Clone, PartialEq)]

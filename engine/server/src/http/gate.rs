@@ -1,0 +1,223 @@
+//! The one place that decides whether a request may pass: who asks, what its route needs, whose the thing is that it is
+//! about. What somebody may not see is as if it were not there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, RawPathParams, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use yuanli_api_types::Role;
+use yuanli_model::{RunId, WorkflowName};
+
+use super::Answer;
+use super::table::Route;
+use crate::engine::Selected;
+use crate::identity::Caller;
+use crate::service::{Refusal, Shared};
+
+/// Largest body: a workflow of the largest size, in JSON.
+pub(super) const MAX_BODY: usize = 8 << 20;
+/// How long a body may take to come.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The socket in the data directory; only its owner can open it.
+    Socket,
+    /// This address.
+    Tcp(SocketAddr),
+}
+
+/// What a route needs of who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nobody is asked: what it tells is for everybody, or it looks at a signature itself.
+    Nothing,
+    /// At least this role.
+    Role(Role, Within),
+}
+
+/// What a route is about, which has to be the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    /// The engine as a whole: nothing for a token of some workflows.
+    Engine,
+    /// The workflow in its path.
+    Workflow,
+    /// The run in its path, by its workflow.
+    Run,
+    /// Its handler looks: it lists what is the caller's, or finds the workflow in the body.
+    Handler,
+}
+
+impl Within {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Workflow => "workflow",
+            Self::Run => "run",
+            Self::Handler => "own",
+        }
+    }
+}
+
+type Gate = State<(Arc<Shared>, Arc<Route>)>;
+
+/// Lets a request pass to its handler, with its [`Caller`], the [`RunId`] that it is about if there is one, and its whole body.
+pub(super) async fn pass(
+    State((shared, route)): Gate,
+    Extension(peer): Extension<Peer>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Answer<Response> {
+    if let Needs::Role(role, within) = route.needs {
+        let caller = identify(&shared, peer, request.headers())?;
+        if caller.role < role {
+            return Err(Refusal::Forbidden(format!(
+                "`{}` is {}; this needs {}",
+                caller.name,
+                one(caller.role),
+                one(role)
+            )));
+        }
+        if let Some(run) = admit(&shared, &caller, within, &params).await? {
+            request.extensions_mut().insert(run);
+        }
+        request.extensions_mut().insert(caller);
+    }
+    let (parts, body) = request.into_parts();
+    let body = whole(body).await?;
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+}
+
+/// Who asks.
+fn identify(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match peer {
+        Peer::Socket => Ok(Caller::owner()),
+        Peer::Tcp(_) if shared.is_open => {
+            // A page of another server that a browser on this machine shows must not reach it.
+            let is_here = told(HOST).is_some_and(is_loopback)
+                && told(ORIGIN)
+                    .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_loopback(host)));
+            if !is_here {
+                return Err(Refusal::Forbidden(
+                    "this engine asks nobody for a token, so it answers only what is sent to this machine by it"
+                        .to_owned(),
+                ));
+            }
+            Ok(Caller::anyone())
+        }
+        Peer::Tcp(_) => {
+            let token = told(AUTHORIZATION).and_then(|given| given.strip_prefix("Bearer "));
+            let Some(token) = token else {
+                return Err(Refusal::Unauthorized(
+                    "the API wants `Authorization: Bearer TOKEN`; `yuanli token create` makes one".to_owned(),
+                ));
+            };
+            shared.tokens.caller(token.trim(), shared.clock.now()).ok_or_else(|| {
+                Refusal::Unauthorized(
+                    "this token is not taken: it is wrong, revoked or has expired".to_owned(),
+                )
+            })
+        }
+    }
+}
+
+/// Whether a host, with or without a port, is this machine by its loopback.
+fn is_loopback(host: &str) -> bool {
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether what a request is about is the caller's; the run that it is about.
+async fn admit(
+    shared: &Shared,
+    caller: &Caller,
+    within: Within,
+    params: &RawPathParams,
+) -> Result<Option<RunId>, Refusal> {
+    let param = |names: &[&str]| {
+        let mut params = params.iter();
+        params.find(|(name, _)| names.contains(name)).map(|(_, value)| value).unwrap_or_default().to_owned()
+    };
+    match within {
+        Within::Handler => Ok(None),
+        Within::Engine if caller.workflows.is_empty() => Ok(None),
+        Within::Engine => Err(Refusal::Forbidden(format!(
+            "the token `{}` is for some workflows, and this is about the whole engine",
+            caller.name
+        ))),
+        Within::Workflow => of_caller(caller, &param(&["name", "workflow"])).map(|()| None),
+        Within::Run => run_of(shared, caller, &param(&["run"])).await.map(Some),
+    }
+}
+
+/// Refuses a workflow that is not the caller's as if there were none.
+pub(super) fn of_caller(caller: &Caller, workflow: &str) -> Result<(), Refusal> {
+    let is_theirs = workflow.parse::<WorkflowName>().is_ok_and(|name| caller.has(&name));
+    if caller.workflows.is_empty() || is_theirs { Ok(()) } else { Err(Refusal::no_workflow(workflow)) }
+}
+
+/// The run that an id, the beginning of one, or `last` names, among those that are the caller's.
+async fn run_of(shared: &Shared, caller: &Caller, text: &str) -> Result<RunId, Refusal> {
+    match shared.engine.select_among(text, |workflow| caller.has(workflow)).await? {
+        Selected::One(run) => Ok(run),
+        Selected::None if text == "last" => Err(Refusal::NotFound("there is no run yet".to_owned())),
+        Selected::None => Err(Refusal::NotFound(format!(
+            "there is no run `{text}`; `yuanli runs list` shows what there is"
+        ))),
+        Selected::Several => {
+            Err(Refusal::NotFound(format!("several runs begin with `{text}`: give more of the id")))
+        }
+    }
+}
+
+/// A body, once it is there.
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(format!(
+            "the body has more than {MAX_BODY} bytes, which is the most that is read"
+        ))),
+        Ok(Err(error)) => Err(Refusal::Invalid(format!("the body broke off: {error}"))),
+        Err(_) => Err(Refusal::TooSlow(format!("the body did not come within {} seconds", BODY.as_secs()))),
+    }
+}
+
+const fn one(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "a viewer",
+        Role::Operator => "an operator",
+        Role::Editor => "an editor",
+        Role::Admin => "an admin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loopback_is_this_machine() {
+        for here in ["localhost", "localhost:7100", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:7100"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for away in
+            ["", "example.org", "localhost.example.org", "10.0.0.1:7100", "[::2]", "127.0.0.1.example.org"]
+        {
+            assert!(!is_loopback(away), "{away}");
+        }
+    }
+}
