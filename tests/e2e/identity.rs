@@ -25,6 +25,7 @@ GET /api/v1/runs/{run} viewer run
 GET /api/v1/runs/{run}/artifacts viewer run
 GET /api/v1/runs/{run}/artifacts/content viewer run
 POST /api/v1/runs/{run}/cancel operator run
+GET /api/v1/runs/{run}/emitted viewer run
 GET /api/v1/runs/{run}/events viewer run
 GET /api/v1/runs/{run}/logs viewer run
 POST /api/v1/runs/{run}/stages/{stage}/answer operator run
@@ -177,7 +178,7 @@ fn what_belongs_to_another_workflow_is_as_if_it_were_not_there() {
     assert_eq!(workflows["items"].as_array().unwrap().len(), 1, "{workflows}");
     let (_, last) = get("/api/v1/runs/last");
     assert_eq!(last["id"], shop.as_str(), "the last one of theirs");
-    for part in ["", "/logs", "/updates", "/events", "/artifacts", "/artifacts/content?name=x"] {
+    for part in ["", "/logs", "/updates", "/events", "/emitted", "/artifacts", "/artifacts/content?name=x"] {
         let (status, told) = get(&format!("/api/v1/runs/{bank}{part}"));
         assert!(
             status == 404 && told["detail"].as_str().unwrap().contains("there is no run"),

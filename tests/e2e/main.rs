@@ -34,6 +34,7 @@ mod secrets;
 mod serve;
 mod served;
 mod services;
+mod streams;
 mod support;
 mod terminal;
 mod tried;

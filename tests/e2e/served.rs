@@ -65,6 +65,11 @@ impl Served {
         child.wait().unwrap().code().unwrap_or(-1)
     }
 
+    /// The process of the engine.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("an engine").id()
+    }
+
     /// The process of its gateway.
     pub(crate) fn gateway_pid(&self) -> Option<u32> {
         let folder = self.place.path("data/gateway");

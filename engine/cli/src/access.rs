@@ -171,7 +171,7 @@ impl Access {
             Self::Here(engine) => engine.emitted(select(engine, run).await?).await,
             Self::There(client) => {
                 let listed: List<Emitted> =
-                    client.get(&format!("/api/v1/runs/{}/events", escaped(run))).await?;
+                    client.get(&format!("/api/v1/runs/{}/emitted", escaped(run))).await?;
                 Ok(listed.items)
             }
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -98,7 +98,7 @@ impl Client {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> anyhow::Result<StatusCode> {
-        let (response, _connection) = self.send(method, path, body, None).await?;
+        let (response, _connection) = self.send(method, path, body, &[]).await?;
         let status = response.status();
         read(response).await?;
         Ok(status)
@@ -106,7 +106,7 @@ impl Client {
 
     /// An answer of one JSON text for each line, as they come.
     pub(crate) async fn lines(&self, path: &str) -> anyhow::Result<Lines> {
-        let (response, connection) = self.send(Method::GET, path, None::<&()>, None).await?;
+        let (response, connection) = self.send(Method::GET, path, None::<&()>, &[]).await?;
         if response.status().is_success() {
             return Ok(Lines { body: response.into_body(), buffer: Vec::new(), _connection: connection });
         }
@@ -114,9 +114,26 @@ impl Client {
         bail!("the engine gave no answer")
     }
 
+    /// An answer of server-sent events from behind the one with this id; `None` where there will be no more.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> anyhow::Result<Option<Lines>> {
+        let last = last.map(|last| (HeaderName::from_static("last-event-id"), last));
+        let headers: Vec<_> = [(ACCEPT, "text/event-stream")].into_iter().chain(last).collect();
+        let (response, connection) = self.send(Method::GET, path, None::<&()>, &headers).await?;
+        match response.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::OK => {
+                Ok(Some(Lines { body: response.into_body(), buffer: Vec::new(), _connection: connection }))
+            }
+            _ => {
+                read(response).await?;
+                bail!("the engine gave no answer")
+            }
+        }
+    }
+
     /// An answer of any size, in pieces as they come.
     pub(crate) async fn content(&self, path: &str) -> anyhow::Result<Content> {
-        let (response, connection) = self.send(Method::GET, path, None::<&()>, None).await?;
+        let (response, connection) = self.send(Method::GET, path, None::<&()>, &[]).await?;
         if response.status().is_success() {
             return Ok(Content { body: response.into_body(), _connection: connection });
         }
@@ -131,7 +148,8 @@ impl Client {
         body: Option<&impl Serialize>,
         key: Option<&str>,
     ) -> anyhow::Result<T> {
-        let (response, _connection) = self.send(method, path, body, key).await?;
+        let key = key.map(|key| (HeaderName::from_static("idempotency-key"), key));
+        let (response, _connection) = self.send(method, path, body, key.as_slice()).await?;
         let bytes = read(response).await?;
         serde_json::from_slice(&bytes)
             .context("the engine's answer is not what this command knows; is it of another version?")
@@ -142,9 +160,15 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
-        key: Option<&str>,
+        headers: &[(HeaderName, &str)],
     ) -> anyhow::Result<(Response<Incoming>, JoinSet<()>)> {
-        let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "application/json");
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| name == ACCEPT) {
+            request = request.header(ACCEPT, "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
         let bytes = match body {
             Some(body) => {
                 request = request.header(CONTENT_TYPE, "application/json");
@@ -152,9 +176,6 @@ impl Client {
             }
             None => Vec::new(),
         };
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
         let away = || format!("the engine {} cannot be reached", self.name());
         let mut connections = JoinSet::new();
         let mut sender = match self {
@@ -220,13 +241,17 @@ async fn read(response: Response<Incoming>) -> anyhow::Result<Bytes> {
 impl Lines {
     /// The next line; `None` at the end.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> anyhow::Result<Option<T>> {
+        let Some(line) = self.next_line().await? else { return Ok(None) };
+        serde_json::from_slice(&line).context("the engine said what this command does not know").map(Some)
+    }
+
+    /// The bytes of the next line, without its end; `None` at the end.
+    pub(crate) async fn next_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Ok(Some(
-                    serde_json::from_slice(&line)
-                        .context("the engine said what this command does not know")?,
-                ));
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+                line.pop();
+                return Ok(Some(line));
             }
             match self.body.frame().await.transpose().context("the connection to the engine broke")? {
                 Some(frame) => self.buffer.extend(frame.into_data().unwrap_or_default()),

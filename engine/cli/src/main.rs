@@ -13,6 +13,7 @@ mod exit;
 mod junit;
 mod output;
 mod sarif;
+mod stream;
 mod view;
 
 use clap::{CommandFactory, Parser};

@@ -20,6 +20,7 @@ use crate::follower::Follower;
 use crate::history::{History, Summary};
 use crate::keeper::{Doorbell, Keeper, Retention};
 use crate::owner::{Family, Message, Owner};
+use crate::position::{InvalidPosition, Position};
 use crate::record::long::Long;
 use crate::record::{Broken, envelope, key, v2, v3};
 use crate::records::Records;
@@ -77,6 +78,9 @@ pub enum Error {
     /// No such run is active.
     #[error("run {0} is not active")]
     NotActive(RunId),
+    /// The run has no such position.
+    #[error(transparent)]
+    Position(#[from] InvalidPosition),
     /// A log cannot be read.
     #[error(transparent)]
     Log(#[from] yuanli_ports::logs::LogError),
@@ -324,7 +328,13 @@ impl Executor {
     /// What happened in a run and what happens, from its first event to its end.
     #[must_use]
     pub fn follow(&self, run: RunId) -> Follower {
-        Follower::new(Arc::clone(&self.shared), run)
+        self.follow_from(run, Position::default(), true)
+    }
+
+    /// The same from a position on, with the lines of logs or without.
+    #[must_use]
+    pub fn follow_from(&self, run: RunId, position: Position, has_lines: bool) -> Follower {
+        Follower::new(Arc::clone(&self.shared), run, position, has_lines)
     }
 }
 

@@ -111,12 +111,16 @@ fn attempts(events: &[Recorded]) -> HashMap<&StageName, Vec<api::Attempt>> {
 pub(crate) fn update(update: &Update) -> api::Update {
     match update {
         Update::Line { attempt, line: text } => api::Update::Log(line(attempt, text)),
-        Update::Event(recorded) => api::Update::Event(api::Event {
-            run: recorded.run.to_string(),
-            number: recorded.number,
-            at: rfc3339(recorded.at),
-            kind: event(&recorded.event),
-        }),
+        Update::Event(recorded) => api::Update::Event(self::recorded(recorded)),
+    }
+}
+
+pub(crate) fn recorded(recorded: &Recorded) -> api::Event {
+    api::Event {
+        run: recorded.run.to_string(),
+        number: recorded.number,
+        at: rfc3339(recorded.at),
+        kind: event(&recorded.event),
     }
 }
 

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
-use yuanli_executor::{Executor, Follower, Left, Options, Ports, Started, Submission, Summary};
+use yuanli_executor::{Executor, Follower, Left, Options, Ports, Position, Started, Submission, Summary};
 use yuanli_lang::Configuration;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
@@ -445,6 +445,26 @@ impl Engine {
         Updates(self.executor.follow(run))
     }
 
+    /// The same from a position on, with the lines of logs or without.
+    pub(crate) fn follow_from(&self, run: RunId, position: Position, has_lines: bool) -> Updates {
+        Updates(self.executor.follow_from(run, position, has_lines))
+    }
+
+    /// The events of a run from a number on, at most `limit`, and whether that is all that there are now.
+    pub(crate) async fn events(
+        &self,
+        run: RunId,
+        first: u32,
+        limit: usize,
+    ) -> anyhow::Result<(Vec<api::Event>, bool)> {
+        // They are stored by transitions, of which one may begin before it.
+        let mut events = self.executor.history().events(run, 0).await?;
+        events.retain(|event| event.number >= first);
+        let is_last = events.len() <= limit;
+        events.truncate(limit);
+        Ok((events.iter().map(body::recorded).collect(), is_last))
+    }
+
     /// The run that an id, or the beginning of one, names; `last` is the newest.
     ///
     /// # Errors
@@ -617,6 +637,16 @@ impl Engine {
 }
 
 impl Updates {
+    /// Finds out whether all was told before the position that it begins at.
+    pub(crate) async fn restore(&mut self) -> Result<bool, yuanli_executor::Error> {
+        self.0.restore().await
+    }
+
+    /// What was told.
+    pub(crate) fn position(&self) -> &Position {
+        self.0.position()
+    }
+
     /// The next thing that happened; `None` after the end of the run.
     ///
     /// # Errors

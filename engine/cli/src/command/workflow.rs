@@ -14,6 +14,7 @@ use crate::arguments::{Apply, Global, Named, Trigger, WorkflowCommand};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::output;
+use crate::stream::Updates;
 use crate::view::{self, Screen};
 
 pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow::Result<Exit> {
@@ -196,9 +197,9 @@ pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Resu
 }
 
 async fn follow(engine: &Client, run: &str, screen: &mut Screen) -> anyhow::Result<Option<RunStatus>> {
-    let mut updates = engine.lines(&format!("/api/v1/runs/{}/updates", escaped(run))).await?;
+    let mut updates = Updates::of(engine, run);
     let mut status = None;
-    while let Some(update) = updates.next::<Update>().await? {
+    while let Some(update) = updates.next(|notice| screen.notice(notice)).await? {
         if let Update::Event(event) = &update
             && let EventKind::Finished { status: ended, .. } = event.kind
         {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use yuanli_executor::{Error, Update};
+use yuanli_executor::{Error, InvalidPosition, Position, Update};
 use yuanli_model::{RunEvent, RunId};
 
 use crate::support::{Act, Bench, soon, to_the_end};
@@ -80,4 +80,61 @@ async fn a_run_that_does_not_exist_cannot_be_followed() {
     let bench = Bench::new(&[]);
     let missing = RunId::from_u128(1);
     assert_eq!(soon(bench.executor.follow(missing).next()).await, Err(Error::NotActive(missing)));
+}
+
+/// Who is cut off after so many updates, again and again, and goes on from where that was.
+async fn in_pieces(bench: &Bench, run: RunId, each: usize) -> Vec<Update> {
+    let mut updates = Vec::new();
+    let mut position = Position::default();
+    loop {
+        let before = updates.len();
+        let mut follower = bench.executor.follow_from(run, position, true);
+        while updates.len() < before + each {
+            match soon(follower.next()).await.unwrap() {
+                Some(update) => updates.push(update),
+                None => return updates,
+            }
+        }
+        // As it goes over the wire.
+        position = follower.position().to_string().parse().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_cut_off_goes_on_without_a_gap_and_without_a_double() {
+    for (lines, pieces) in [(3, [1, 2, 5]), (2000, [97, 1_000, 1_999])] {
+        let acts = ["a", "b", "c"].map(|stage| (stage, Act::Say(lines)));
+        let bench = Bench::new(&acts);
+        let run = bench.start(&["a", "b", "c: a"]).await.unwrap();
+        for each in pieces {
+            check(&in_pieces(&bench, run, each).await, lines);
+        }
+        soon(bench.executor.close()).await;
+        for each in pieces {
+            check(&in_pieces(&bench, run, each).await, lines);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_position_at_the_end_is_known_as_one_and_a_wrong_one_is_refused() {
+    let bench = Bench::new(&[("a", Act::Say(3))]);
+    let run = bench.start(&["a"]).await.unwrap();
+    let mut follower = bench.executor.follow(run);
+    while soon(follower.next()).await.unwrap().is_some() {}
+    let end = follower.position().clone();
+    assert!(end.lines.is_empty());
+    assert!(soon(bench.executor.follow_from(run, end.clone(), true).restore()).await.unwrap());
+    let last = Position { event: end.event - 1, ..Position::default() };
+    let mut last = bench.executor.follow_from(run, last, false);
+    assert!(!soon(last.restore()).await.unwrap());
+    assert_eq!(soon(to_the_end(last)).await.unwrap().len(), 1);
+    for wrong in [format!("{}", end.event + 1), format!("{}.0-1", end.event)] {
+        let position: Position = wrong.parse().unwrap();
+        let refused = soon(bench.executor.follow_from(run, position, true).next()).await;
+        assert_eq!(refused, Err(Error::Position(InvalidPosition(wrong))));
+    }
+    let events = soon(to_the_end(bench.executor.follow_from(run, Position::default(), false))).await.unwrap();
+    assert!(events.iter().all(|update| matches!(update, Update::Event(_))));
+    assert_eq!(events.len(), end.event as usize);
 }

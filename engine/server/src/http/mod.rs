@@ -12,6 +12,7 @@ mod problem;
 mod records;
 mod runs;
 mod secrets;
+mod streams;
 mod table;
 mod workflows;
 

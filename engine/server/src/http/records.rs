@@ -1,4 +1,4 @@
-//! What plugins keep: `/api/v1/runs/RUN/artifacts`, `/api/v1/runs/RUN/events`, `/api/v1/state`.
+//! What plugins keep: `/api/v1/runs/RUN/artifacts`, `/api/v1/runs/RUN/emitted`, `/api/v1/state`.
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
@@ -53,7 +53,7 @@ pub(super) async fn artifact(
     Ok(response)
 }
 
-pub(super) async fn events(
+pub(super) async fn emitted(
     State(shared): Engine,
     Extension(run): OfRun,
 ) -> Answer<Json<api::List<api::Emitted>>> {

@@ -31,7 +31,7 @@ pub(super) struct Page {
 
 #[derive(Deserialize)]
 pub(super) struct OfStage {
-    stage: Option<String>,
+    pub(super) stage: Option<String>,
 }
 
 pub(super) async fn list(
@@ -93,14 +93,14 @@ pub(super) async fn answer(
     }
 }
 
-/// What happens in the run, from its beginning to its end, as it happens.
-pub(super) async fn updates(State(shared): Engine, Extension(run): OfRun) -> Answer<Response> {
+/// What happens in the run, from its beginning to its end, as it happens: a JSON text for each line.
+pub(super) fn updates(shared: Arc<Shared>, run: RunId) -> Response {
     let updates = shared.engine.follow(run);
     let lines = futures::stream::unfold((updates, shared), |(mut updates, shared)| async move {
         let line = next(&mut updates, &shared).await?;
         Some((Ok::<_, std::convert::Infallible>(line), (updates, shared)))
     });
-    Ok(([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response())
+    ([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response()
 }
 
 async fn next(updates: &mut Updates, shared: &Arc<Shared>) -> Option<Bytes> {
@@ -123,11 +123,8 @@ fn line(body: &impl serde::Serialize) -> Option<Bytes> {
     Some(line.into())
 }
 
-pub(super) async fn logs(
-    State(shared): Engine,
-    Extension(run): OfRun,
-    Query(of): Query<OfStage>,
-) -> Answer<Response> {
+/// What the attempts have written that have ended, one after the other: a JSON text for each line.
+pub(super) fn logs(shared: Arc<Shared>, run: RunId, of: OfStage) -> Response {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     // Lines go out as they are read; who hangs up ends the reading.
     let reading = async move {
@@ -148,5 +145,5 @@ pub(super) async fn logs(
         };
         line.map(|line| (Ok::<_, std::convert::Infallible>(line), (receiver, reading)))
     });
-    Ok(([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response())
+    ([(CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response()
 }

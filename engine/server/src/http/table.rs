@@ -14,7 +14,7 @@ use yuanli_api_types::Role::{Admin, Editor, Operator, Viewer};
 use super::gate::Needs::{Nothing, Role};
 use super::gate::Within::{Engine, Handler as Own, Run, Workflow};
 use super::gate::{self, MAX_BODY, Needs};
-use super::{apps, hooks, identity, metrics, openapi, problem, records, runs, secrets, workflows};
+use super::{apps, hooks, identity, metrics, openapi, problem, records, runs, secrets, streams, workflows};
 use crate::service::Shared;
 
 /// A route, as it is declared.
@@ -115,9 +115,9 @@ fn of_runs() -> Vec<Served> {
             "/api/v1/runs/{run}/updates",
             Role(Viewer, Run),
             "Events and log lines of a run, as they come",
-            runs::updates,
+            streams::updates,
         ),
-        get("/api/v1/runs/{run}/logs", Role(Viewer, Run), "What the stages of a run wrote", runs::logs),
+        get("/api/v1/runs/{run}/logs", Role(Viewer, Run), "What the stages of a run wrote", streams::logs),
         get("/api/v1/runs/{run}/artifacts", Role(Viewer, Run), "The artifacts of a run", records::artifacts),
         get(
             "/api/v1/runs/{run}/artifacts/content",
@@ -125,11 +125,12 @@ fn of_runs() -> Vec<Served> {
             "The content of an artifact",
             records::artifact,
         ),
+        get("/api/v1/runs/{run}/events", Role(Viewer, Run), "The events of a run", streams::events),
         get(
-            "/api/v1/runs/{run}/events",
+            "/api/v1/runs/{run}/emitted",
             Role(Viewer, Run),
             "What the plugins of a run have told",
-            records::events,
+            records::emitted,
         ),
         post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel),
         post(
