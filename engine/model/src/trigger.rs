@@ -185,6 +185,15 @@ impl Event {
         }
     }
 
+    /// The workflow whose end it is about.
+    #[must_use]
+    pub const fn ends(&self) -> Option<&WorkflowName> {
+        match self {
+            Self::RunEnded { workflow, .. } => Some(workflow),
+            Self::ImagePushed { .. } | Self::AppChanged { .. } => None,
+        }
+    }
+
     /// Whether this is it.
     #[must_use]
     pub fn fits(&self, happened: &Happened) -> bool {

@@ -11,7 +11,6 @@ use yuanli_executor::{Definition, Definitions};
 use yuanli_lang::{Catalog, Compilation, Lines, Refusal, RenderOptions, Severity};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::stage::WorkflowReference;
-use yuanli_model::trigger::Event;
 use yuanli_model::{
     Ceiling, Digest, InputName, PluginDescription, PluginReference, Work, Workflow, WorkflowName,
 };
@@ -366,10 +365,7 @@ impl Document {
     /// The names of the workflows whose ends start it.
     pub(crate) fn follows(&self) -> impl Iterator<Item = WorkflowName> {
         let events = self.workflow().into_iter().flat_map(|workflow| &workflow.triggers().events);
-        events.filter_map(|trigger| match &trigger.event {
-            Event::RunEnded { workflow, .. } => Some(workflow.clone()),
-            Event::ImagePushed { .. } | Event::AppChanged { .. } => None,
-        })
+        events.filter_map(|trigger| trigger.event.ends().cloned())
     }
 
     /// The workflows that it runs, those included that these run.

@@ -153,11 +153,13 @@ impl Registry {
         let inner = self.lock();
         let kept = inner.workflows.iter().filter(|(name, _)| *name != workflow.name());
         let mut all: BTreeMap<WorkflowName, Leads> = kept
-            .map(|(name, kept)| (name.clone(), Leads { after: ends(&kept.events), runs: kept.runs.clone() }))
+            .map(|(name, kept)| {
+                let after = kept.events.iter().filter_map(|event| event.ends().cloned()).collect();
+                (name.clone(), Leads { after, runs: kept.runs.clone() })
+            })
             .collect();
-        let after = ends(workflow.triggers().events.iter().map(|own| &own.event));
-        let runs = document.workflows().into_keys().map(|reference| reference.name).collect();
-        all.insert(workflow.name().clone(), Leads { after, runs });
+        let leads = Leads { after: document.follows().collect(), runs: document.uses().collect() };
+        all.insert(workflow.name().clone(), leads);
         yuanli_triggers::cycle(workflow.name(), &all)
     }
 
@@ -188,7 +190,7 @@ impl Registry {
             pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
             metrics: triggers.metrics.clone(),
             events: triggers.events.iter().map(|own| own.event.clone()).collect(),
-            runs: document.workflows().into_keys().map(|reference| reference.name).collect(),
+            runs: document.uses().collect(),
         };
         let is_new = |schedule: &Schedule| before.as_ref().is_none_or(|before| !before.has(schedule));
         let mut marks = BTreeMap::new();
@@ -374,15 +376,6 @@ impl Mark {
     fn begun(seen: Timestamp) -> Self {
         Self { seen, line: Line::default() }
     }
-}
-
-/// The workflows whose ends these events are about.
-fn ends<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeSet<WorkflowName> {
-    let of = |event: &Event| match event {
-        Event::RunEnded { workflow, .. } => Some(workflow.clone()),
-        Event::ImagePushed { .. } | Event::AppChanged { .. } => None,
-    };
-    events.into_iter().filter_map(of).collect()
 }
 
 fn slots(kept: &Kept) -> impl Iterator<Item = (Slot, &Timing)> {
