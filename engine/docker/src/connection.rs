@@ -34,6 +34,13 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 /// build answers only when its whole context was sent, a quiet container says nothing for hours.
 const STREAM_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How long Docker may be away while a container is followed: a restart takes some ten seconds, with its containers.
+pub(crate) const OUTAGE: Duration = Duration::from_secs(60);
+/// How long it may be away while something is ended that the next engine would end as well.
+pub(crate) const SHORT_OUTAGE: Duration = Duration::from_secs(15);
+/// How often it is looked for meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
 /// Where Docker is, and what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -152,6 +159,28 @@ impl Docker {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Fault> {
         self.call_within(CALL_DEADLINE, doing, call).await
+    }
+
+    /// Asks again what may be asked twice, while Docker cannot be reached, for a time: one that is restarted, or a line that
+    /// was cut, is no reason to give up a container that may have run for hours.
+    pub(crate) async fn outlasting<T, F>(
+        &self,
+        outage: Duration,
+        ask: impl Fn() -> F,
+    ) -> Result<T, ContainerError>
+    where
+        F: Future<Output = Result<T, ContainerError>>,
+    {
+        let until = tokio::time::Instant::now() + outage;
+        loop {
+            match ask().await {
+                Err(ContainerError::Unreachable(why)) if tokio::time::Instant::now() < until => {
+                    tracing::debug!(why, "asked again");
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Waits for a call that may take longer than others. The deadline covers the body of the answer too; bollard's

@@ -16,7 +16,7 @@ use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
 
-use crate::connection::{CALL_DEADLINE, Docker};
+use crate::connection::{CALL_DEADLINE, Docker, OUTAGE, SHORT_OUTAGE};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::{Frame, Output};
 use crate::refusal::Asked;
@@ -65,12 +65,12 @@ impl Containers for Docker {
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
         check_id(container)?;
-        self.stop_container(container, grace, CALL_DEADLINE).await
+        self.outlasting(SHORT_OUTAGE, || self.stop_container(container, grace, CALL_DEADLINE)).await
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
         check_id(container)?;
-        self.remove_container(container).await
+        self.outlasting(SHORT_OUTAGE, || self.remove_container(container)).await
     }
 
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
@@ -152,7 +152,7 @@ impl Docker {
 
     /// A `wait` for a container that was never started answers 0 at once, so it is looked at first.
     async fn require_started(&self, container: &ContainerId) -> Result<(), ContainerError> {
-        match self.state(container).await?.status {
+        match self.outlasting(OUTAGE, || self.state(container)).await?.status {
             Some(ContainerStateStatusEnum::CREATED) => Err(ContainerError::Invalid(format!(
                 "the container {} was created and never started, so there is nothing to follow",
                 container.0
@@ -166,7 +166,8 @@ impl Docker {
     async fn read_log(&self, container: &ContainerId, output: &mut Output<'_>) -> Result<(), ContainerError> {
         let client = self.streaming().await?;
         let mut frames = client.logs(&container.0, Some(log_options(true, "all")));
-        let mut ended = pin!(self.ended(container));
+        // A connection that is cut is no end: the container may go on.
+        let mut ended = pin!(self.outlasting(OUTAGE, || self.ended(container)));
         let mut has_ended = false;
         loop {
             tokio::select! {
@@ -195,13 +196,14 @@ impl Docker {
         container: &ContainerId,
         output: &mut Output<'_>,
     ) -> Result<(), ContainerError> {
-        let tail = self.log_tail(container, &TAIL_FRAMES.to_string()).await?;
+        let some = TAIL_FRAMES.to_string();
+        let tail = self.outlasting(OUTAGE, || self.log_tail(container, &some)).await?;
         if output.resume(&tail, tail.len() < TAIL_FRAMES) {
             return Ok(());
         }
         drop(tail);
         // Hours of log may be missing, or one line of many megabytes ends it: read it all.
-        let all = self.log_tail(container, "all").await?;
+        let all = self.outlasting(OUTAGE, || self.log_tail(container, "all")).await?;
         output.resume(&all, true);
         Ok(())
     }
@@ -247,7 +249,7 @@ impl Docker {
     }
 
     async fn exit(&self, container: &ContainerId) -> Result<Exit, ContainerError> {
-        let state = self.state(container).await?;
+        let state = self.outlasting(OUTAGE, || self.state(container)).await?;
         let code = state.exit_code.ok_or_else(|| {
             ContainerError::Engine(format!("Docker did not say how the container {} ended", container.0))
         })?;

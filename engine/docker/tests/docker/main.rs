@@ -8,11 +8,13 @@
 mod bound;
 mod build;
 mod contract;
+mod fault;
 mod proxy;
 mod registry;
 mod remote;
 mod replica;
 mod replica_contract;
+mod restart;
 mod run;
 mod service;
 mod support;

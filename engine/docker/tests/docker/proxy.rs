@@ -3,6 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use yuanli_docker::Options;
@@ -78,5 +81,120 @@ impl Proxy {
     pub(crate) async fn cut(&self) {
         let mut connections = std::mem::take(&mut *self.connections.lock().expect("no panic"));
         connections.shutdown().await;
+    }
+}
+
+/// What goes wrong with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// The connection ends before Docker has heard of it.
+    CutBefore,
+    /// Docker hears all of it, and nobody hears the answer.
+    CutAfter,
+    /// The answer ends after some bytes.
+    Truncated,
+    /// Docker says that it failed, and does nothing.
+    Fails,
+    /// Docker hears of it later.
+    Late,
+}
+
+/// How much of an answer there is when it is truncated: its head, and a little of what follows.
+const SOME_BYTES: usize = 300;
+
+/// A socket in front of Docker's where one call goes wrong, once. It goes with this value.
+pub(crate) struct Faulty {
+    folder: tempfile::TempDir,
+    has_happened: Arc<Mutex<bool>>,
+    _accepting: JoinSet<()>,
+}
+
+impl Faulty {
+    /// The first request whose line begins with `method` and has `part` in it goes wrong.
+    pub(crate) fn new(method: &'static str, part: &'static str, wrong: Wrong) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join("socket")).expect("a socket");
+        let has_happened = Arc::new(Mutex::new(false));
+        let happened = Arc::clone(&has_happened);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let (docker, mut connections) = (socket(), JoinSet::new());
+            while let Ok((from, _)) = listener.accept().await {
+                let (docker, happened) = (docker.clone(), Arc::clone(&happened));
+                connections.spawn(async move {
+                    let is_meant = |line: &str| {
+                        let mut happened = happened.lock().expect("no panic");
+                        let is_meant = !*happened && line.starts_with(method) && line.contains(part);
+                        *happened |= is_meant;
+                        is_meant
+                    };
+                    pass(from, &docker, is_meant, wrong).await.ok();
+                });
+            }
+        });
+        Self { folder, has_happened, _accepting: accepting }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options::at(format!("unix://{}", self.folder.path().join("socket").display()))
+    }
+
+    /// Whether the call was made that was to go wrong.
+    pub(crate) fn has_happened(&self) -> bool {
+        *self.has_happened.lock().expect("no panic")
+    }
+}
+
+/// Passes on one connection, which has one request.
+async fn pass(
+    mut from: UnixStream,
+    docker: &str,
+    is_meant: impl Fn(&str) -> bool,
+    wrong: Wrong,
+) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if from.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+    let wrong = is_meant(&line).then_some(wrong);
+    match wrong {
+        Some(Wrong::CutBefore) => return Ok(()),
+        Some(Wrong::Fails) => {
+            let body = r#"{"message":"a wheel came off"}"#;
+            let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json";
+            let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            return from.write_all(answer.as_bytes()).await;
+        }
+        Some(Wrong::Late) => tokio::time::sleep(Duration::from_secs(1)).await,
+        _ => {}
+    }
+    let mut to = UnixStream::connect(docker).await?;
+    to.write_all(&head).await?;
+    let (mut from_reading, mut from_writing) = from.split();
+    let (mut to_reading, mut to_writing) = to.split();
+    let sending = async {
+        tokio::io::copy(&mut from_reading, &mut to_writing).await?;
+        to_writing.shutdown().await
+    };
+    let answering = async {
+        match wrong {
+            Some(Wrong::CutAfter) => {
+                let mut byte = [0];
+                to_reading.read_exact(&mut byte).await.map(drop)
+            }
+            Some(Wrong::Truncated) => {
+                let mut some = to_reading.take(SOME_BYTES as u64);
+                tokio::io::copy(&mut some, &mut from_writing).await.map(drop)
+            }
+            _ => tokio::io::copy(&mut to_reading, &mut from_writing).await.map(drop),
+        }
+    };
+    // What has been answered ends it, whether or not all was sent.
+    tokio::select! {
+        answered = answering => answered,
+        Err(error) = sending => Err(error),
     }
 }

@@ -125,6 +125,13 @@ impl Bench {
         found.into_iter().filter_map(|container| container.command).collect()
     }
 
+    /// The names of all containers, ended ones too.
+    pub(crate) async fn names(&self) -> Vec<String> {
+        let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        let found = self.client.list_containers(Some(options)).await.expect("a list");
+        found.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect()
+    }
+
     /// What Docker says of a container.
     pub(crate) async fn look(&self, container: &ContainerId) -> bollard::models::ContainerInspectResponse {
         self.client.inspect_container(&container.0, None).await.expect("a container")

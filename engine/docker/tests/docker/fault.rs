@@ -1,0 +1,124 @@
+//! What goes wrong on the way to Docker: each call of the life of a container and of a build is cut, truncated, refused, late.
+//! What comes of it is the whole outcome or an error that says what failed, and nothing is left.
+
+use std::time::Duration;
+
+use yuanli_docker::Docker;
+use yuanli_model::Stream;
+use yuanli_ports::containers::{ContainerError, ContainerRequest, Exit, Member};
+use yuanli_ports::{Cancellation, Containers, Images};
+
+use crate::proxy::{Faulty, Wrong};
+use crate::support::{BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
+
+const ALL: [Wrong; 5] = [Wrong::CutBefore, Wrong::CutAfter, Wrong::Truncated, Wrong::Fails, Wrong::Late];
+
+type Lived = Result<(Vec<(Stream, String)>, Exit), ContainerError>;
+
+/// A container of an attempt from its start to its removal, as the engine of ours has it.
+async fn live(docker: &Docker, request: &ContainerRequest) -> Lived {
+    let container = docker.start(request).await?;
+    let followed = follow(docker, &container).await;
+    Containers::remove(docker, &container).await?;
+    followed
+}
+
+/// What has to be true whatever went wrong.
+fn check(what: &str, lived: &Lived, may_fail: bool) {
+    match lived {
+        Ok((lines, exit)) => {
+            let expected = [(Stream::Stdout, "one".to_owned()), (Stream::Stderr, "two".to_owned())];
+            assert_eq!((lines.as_slice(), exit.code), (expected.as_slice(), 3), "{what}");
+        }
+        Err(error) => {
+            assert!(may_fail, "{what}: it could have been asked again: {error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("ocker") && text.contains("could not") || text.contains("cannot be reached"),
+                "{what}: {text}"
+            );
+        }
+    }
+}
+
+async fn try_out(bench: &Bench, (method, part): (&'static str, &'static str), wrong: Wrong, may_fail: bool) {
+    let what = format!("{method} {part}: {wrong:?}");
+    let faulty = Faulty::new(method, part, wrong);
+    let docker = Docker::lazy(faulty.options());
+    let request = ContainerRequest {
+        member: Some(Member { name: Some("it".to_owned()) }),
+        ..bench.script("echo one; sleep 0.1; echo two >&2; sleep 0.5; exit 3")
+    };
+    let lived = tokio::time::timeout(Duration::from_secs(40), live(&docker, &request)).await;
+    check(&what, &lived.unwrap_or_else(|_| panic!("{what}: it hangs")), may_fail);
+    // Then the attempt ends, as it does after any failure.
+    docker.remove_all(bench.engine, Some(&request.operation.attempt)).await.expect("removed");
+    assert!(faulty.has_happened(), "{what}: it was never asked");
+    assert_eq!(bench.networks(bench.engine).await, Vec::<String>::new(), "{what}");
+    let operation = request.operation.to_string();
+    assert!(!bench.names().await.iter().any(|name| name.contains(&operation)), "{what}: a container is left");
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_made_is_told_and_nothing_is_left() {
+    with_docker(|bench| async move {
+        for call in [
+            ("GET", "/version"),
+            ("POST", "/networks/create"),
+            ("POST", "/containers/create"),
+            ("POST", "/start"),
+        ] {
+            for wrong in ALL {
+                try_out(&bench, call, wrong, wrong != Wrong::Late).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_can_be_asked_again_is() {
+    with_docker(|bench| async move {
+        for call in [("POST", "/wait"), ("GET", "/logs"), ("GET", "/json"), ("DELETE", "/containers/")] {
+            for wrong in ALL {
+                try_out(&bench, call, wrong, wrong == Wrong::Fails).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_whose_connection_fails_is_told_and_leaves_nothing() {
+    with_docker(|bench| async move {
+        for wrong in ALL {
+            let mark = fresh_engine().to_string();
+            let dockerfile = format!("FROM {BUSYBOX}\nRUN echo {mark} && sleep 1\n");
+            let folder = context(&[("Dockerfile", &dockerfile)]);
+            let faulty = Faulty::new("POST", "/build", wrong);
+            let docker = Docker::lazy(faulty.options());
+            let (request, cancel) = (build_request(folder.path(), None), Cancellation::new());
+            let build = docker.build(&request, &|_| (), &cancel);
+            let built = tokio::time::timeout(Duration::from_secs(60), build).await.expect("it ends");
+            match (wrong, built) {
+                (Wrong::Late, built) => {
+                    let image = built.expect("an image").id;
+                    Images::remove(&bench.docker, &image).await.expect("removed");
+                }
+                (_, Err(error)) => {
+                    let text = error.to_string();
+                    assert!(
+                        text.contains("build the image") || text.contains("did not say which"),
+                        "{wrong:?}: {text}"
+                    );
+                }
+                (_, Ok(image)) => panic!("{wrong:?}: {image:?}"),
+            }
+            assert!(faulty.has_happened());
+            // What the builder removes by itself goes a moment later.
+            let left = async { bench.commands().await.into_iter().any(|command| command.contains(&mark)) };
+            assert!(!left.await, "{wrong:?}: a container of the builder is left");
+        }
+    })
+    .await;
+}
