@@ -14,6 +14,7 @@ mod fetched;
 mod handover;
 mod histories;
 mod history;
+mod hooks;
 mod identity;
 mod interrupt;
 mod layers;

@@ -42,6 +42,6 @@ pub use run::{
     RunSummary, Stage, StageStatus, Update,
 };
 pub use workflow::{
-    MetricRule, Problem, RunRequest, RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed,
-    Workflow, WorkflowDocument,
+    Deliveries, Delivery, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest, RunStarted, Schedule,
+    Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowDocument,
 };

@@ -118,6 +118,74 @@ pub struct RunStarted {
     pub is_new: bool,
 }
 
+/// What became of a request to a webhook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HookAnswer {
+    /// The run that it started, or had started before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether the run was started now.
+    pub is_new: bool,
+    /// Why none was started: the request does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How the run has ended, where the webhook waits for it and it did in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<crate::RunStatus>,
+    /// What it gave then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
+}
+
+/// What came to a webhook: signed requests, newest first, and those that were refused since the engine was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// The last ones that were signed as they have to be.
+    pub items: Vec<Delivery>,
+    /// Always absent: all that is kept is in one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The last ones that were not.
+    pub refused: Vec<RefusedDelivery>,
+}
+
+/// A signed request and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its number in the workflow.
+    pub number: u64,
+    /// When it came.
+    pub at: String,
+    /// What its sender calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What has happened, as its sender calls that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    /// The number of the delivery that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u64>,
+    /// The run that it started, or had started before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Whether the run was started by it.
+    pub is_new: bool,
+    /// Why it started none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether its body is kept, so that it can be delivered again.
+    pub is_kept: bool,
+}
+
+/// A request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedDelivery {
+    /// When it came.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// A secret that is to be kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretValue {

@@ -163,8 +163,24 @@ pub(crate) enum WorkflowCommand {
     Pause(Named),
     /// Let what starts a paused workflow start it again; what was due meanwhile is not made up for
     Resume(Named),
+    /// What came to a workflow's webhook, and what became of it
+    Deliveries(Named),
+    /// Do again what a delivery asked for, by the workflow as it is now
+    Redeliver(Redeliver),
     /// Forget a workflow; its runs stay
     Delete(Named),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yuanli workflow deliveries shop
+  yuanli workflow redeliver shop 12")]
+pub(crate) struct Redeliver {
+    /// The workflow
+    pub(crate) name: String,
+    /// The number of the delivery, as `yuanli workflow deliveries` shows it
+    pub(crate) number: u64,
 }
 
 #[derive(Debug, Args)]

@@ -77,6 +77,9 @@ impl Environment {
     /// `inputs` of a trigger: there is no run yet.
     pub(crate) const TRIGGER: Self = Self { place: "`inputs` of a trigger", has_run: false, ..Self::SHARED };
 
+    /// `if` of a webhook: there may be no run at all.
+    pub(crate) const HOOK: Self = Self { place: "`if` of a webhook", ..Self::TRIGGER };
+
     /// `if`
     pub(crate) const fn condition(stage: usize) -> Self {
         Self { is_condition: true, ..Self::once("`if`", stage) }

@@ -67,6 +67,8 @@ impl<'a> Names<'a> {
         shared.for_each(|found| check(found, &Environment::SHARED, &Want::Variable));
         let group = document.concurrency.iter().flat_map(|concurrency| &concurrency.group.uses);
         group.for_each(|found| check(found, &Environment::GROUP, &Want::Text("the group")));
+        let condition = document.triggers.condition().into_iter();
+        condition.for_each(|found| check(found, &Environment::HOOK, &Want::Condition));
         document.triggers.uses().for_each(|found| check(found, &Environment::TRIGGER, &Want::Inputs));
         for (at, stage) in document.stages.iter().enumerate() {
             check_stage(at, stage, &mut check);

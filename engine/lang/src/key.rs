@@ -133,8 +133,11 @@ pub(crate) const SCHEDULE: Keys = Keys {
     coming: &["dialect"],
 };
 
-pub(crate) const WEBHOOK: Keys =
-    Keys { of: "a webhook", known: &["secret", "inputs"], coming: &["provider", "events"] };
+pub(crate) const WEBHOOK: Keys = Keys {
+    of: "a webhook",
+    known: &["secret", "provider", "events", "branches", "tags", "paths", "if", "inputs", "wait"],
+    coming: &[],
+};
 
 pub(crate) const METRIC_TRIGGER: Keys = Keys {
     of: "a metric trigger",

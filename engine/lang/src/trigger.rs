@@ -6,18 +6,19 @@ mod event;
 mod given;
 mod metric;
 mod schedule;
+mod webhook;
 
 use yuanli_model::trigger::ScheduleTrigger;
-use yuanli_model::trigger::{EventTrigger, MetricTrigger, Webhook};
-use yuanli_model::{SecretName, Triggers, WorkflowName};
+use yuanli_model::trigger::{EventTrigger, MetricTrigger};
+use yuanli_model::{Triggers, WorkflowName};
 
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::input::Inputs;
 use crate::key;
 use crate::node::{Entry, Kind, Node};
-use crate::stage;
 use crate::value::Use;
 use given::Given;
+use webhook::Hook;
 
 pub(crate) use schedule::MAX_MISSED;
 
@@ -28,12 +29,6 @@ pub(crate) struct Draft<'a> {
     webhook: Option<Hook<'a>>,
     metrics: Vec<(Option<MetricTrigger>, Given<'a>)>,
     events: Vec<(Option<EventTrigger>, Given<'a>)>,
-}
-
-#[derive(Debug)]
-struct Hook<'a> {
-    secret: Option<SecretName>,
-    given: Given<'a>,
 }
 
 pub(crate) fn read<'a>(
@@ -49,7 +44,7 @@ pub(crate) fn read<'a>(
         let found = each(entry, "a schedule", example, diagnostics);
         draft.schedules = schedule::read(&found, entry.key_span, diagnostics);
     }
-    draft.webhook = key::find(entries, "webhook").and_then(|entry| read_webhook(entry, diagnostics));
+    draft.webhook = key::find(entries, "webhook").and_then(|entry| webhook::read(entry, diagnostics));
     if let Some(metric) = key::find(entries, "metric") {
         let example = "`metric: { query: \"…\", above: 5 }`";
         draft.metrics = each(metric, "a metric trigger", example, diagnostics)
@@ -88,37 +83,6 @@ fn each<'a>(
     found
 }
 
-fn read_webhook<'a>(entry: &'a Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Hook<'a>> {
-    let entries = key::entries_of(&entry.value, entry.value_span(), "`webhook`", diagnostics)?;
-    key::check(entries, &key::WEBHOOK, diagnostics);
-    let secret = match key::find(entries, "secret") {
-        Some(secret) => read_secret(secret, diagnostics),
-        None => {
-            let message = "the webhook does not name the secret that its requests are signed with";
-            diagnostics.error_with(Code::MissingKey, entry.key_span, message, || {
-                Some("add `secret:` with the name of a secret, such as `secret: hook-key`".to_owned())
-            });
-            None
-        }
-    };
-    Some(Hook { secret, given: Given::read("the webhook", entries, entry.key_span, diagnostics) })
-}
-
-fn read_secret(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<SecretName> {
-    let text = key::text_of(entry, diagnostics)?;
-    match text.parse() {
-        Ok(name) => Some(name),
-        Err(error) => {
-            let help = || match text.contains("${{") {
-                true => Some("write the name alone, such as `secret: hook-key`".to_owned()),
-                false => stage::proper(text),
-            };
-            diagnostics.error_with(Code::InvalidName, entry.value_span(), error.to_string(), help);
-            None
-        }
-    }
-}
-
 impl<'a> Draft<'a> {
     /// Reports what its triggers cannot give to the inputs of a run.
     pub(crate) fn check(&self, inputs: &Inputs, diagnostics: &mut Diagnostics<'_>) {
@@ -134,16 +98,19 @@ impl<'a> Draft<'a> {
         schedules.chain(hook).chain(metrics).chain(self.events.iter().map(|(_, given)| given))
     }
 
-    /// The expressions in it.
+    /// The condition of its webhook.
+    pub(crate) fn condition(&self) -> Option<&Use> {
+        self.webhook.as_ref().and_then(|hook| hook.condition.as_ref())
+    }
+
+    /// The expressions in what it gives to inputs.
     pub(crate) fn uses(&self) -> impl Iterator<Item = &Use> {
         self.given().flat_map(Given::uses)
     }
 
     /// The triggers of a document without errors.
     pub(crate) fn into_triggers(self) -> Triggers {
-        let webhook = self
-            .webhook
-            .and_then(|hook| Some(Webhook { secret: hook.secret?, inputs: hook.given.into_template() }));
+        let webhook = self.webhook.and_then(Hook::into_webhook);
         let metrics = self
             .metrics
             .into_iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::app::ReleaseNumber;
 use crate::schedule::Schedule;
-use crate::{AppName, Outcome, RunId, SecretName, Template, Timestamp, WorkflowName};
+use crate::{AppName, Expression, Outcome, RunId, SecretName, Template, Timestamp, WorkflowName};
 
 /// The triggers of a workflow, its `on:`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,10 +100,80 @@ impl Overlap {
 /// A signed request to `/hooks/NAME` starts a run; NAME is the workflow's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
-    /// The secret that the sender signs with (HMAC-SHA256 over the raw body).
+    /// The secret that the sender signs with, or shows.
     pub secret: SecretName,
+    /// Who sends: how its requests are signed, and where they say what happened.
+    pub provider: Provider,
+    /// Which of its requests start a run; the others are answered and start none.
+    pub filter: HookFilter,
     /// Inputs of the run from the request: a map; `trigger.body` is its JSON.
     pub inputs: Option<Template>,
+    /// How long a request waits for the end of its run; without it the answer comes once the run is durable.
+    pub wait: Option<Duration>,
+}
+
+/// Who sends requests to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// Whoever signs as GitHub does: `X-Hub-Signature-256` is the HMAC-SHA256 of the body.
+    #[default]
+    Generic,
+    /// GitHub.
+    Github,
+    /// GitLab: `X-Gitlab-Token` is the secret, or the request is signed as Standard Webhooks has it.
+    Gitlab,
+    /// Gitea and Forgejo.
+    Gitea,
+    /// Notifications of a registry after the distribution specification: `Authorization: Bearer` and the secret.
+    Registry,
+    /// Standard Webhooks: id, time and body are signed, and a time too far from now is refused.
+    Standard,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Generic, Self::Github, Self::Gitlab, Self::Gitea, Self::Registry, Self::Standard];
+
+    /// Its name in documents and in what is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Gitea => "gitea",
+            Self::Registry => "registry",
+            Self::Standard => "standard",
+        }
+    }
+
+    /// The keys of a filter that its requests can answer.
+    #[must_use]
+    pub const fn filters(self) -> &'static [&'static str] {
+        match self {
+            Self::Generic => &[],
+            Self::Github | Self::Gitlab | Self::Gitea => &["events", "branches", "tags", "paths"],
+            Self::Registry => &["events", "tags"],
+            Self::Standard => &["events"],
+        }
+    }
+}
+
+/// Which requests start a run: those that fit each part that is not empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HookFilter {
+    /// What happened, as the sender calls it: `push`.
+    pub events: Vec<String>,
+    /// Patterns of the branch that it happened to, of a pull request that which it goes into. `*` stands for any text without
+    /// `/`, `**` for any text.
+    pub branches: Vec<String>,
+    /// Patterns of the tag. With `branches` one of the two is enough.
+    pub tags: Vec<String>,
+    /// Patterns of files of which one was changed. What does not tell its files is not held back.
+    pub paths: Vec<String>,
+    /// What has to be true of the body, `trigger.body`.
+    pub condition: Option<Expression>,
 }
 
 /// A measured value that crosses a threshold, and stays there, starts a run: one for each time that it crosses.

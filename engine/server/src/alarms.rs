@@ -131,7 +131,7 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_metric(&kept.name, &id, since);
-        self.start(kept, Given::Values(inputs), Some(id.to_string())).await
+        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
     }
 
     /// The number that a query gives now; `None` when nothing is measured.

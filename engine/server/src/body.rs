@@ -277,7 +277,7 @@ fn stage_status(status: &StageStatus) -> api::StageStatus {
     }
 }
 
-const fn status(outcome: Outcome) -> api::RunStatus {
+pub(crate) const fn status(outcome: Outcome) -> api::RunStatus {
     match outcome {
         Outcome::Succeeded => api::RunStatus::Succeeded,
         Outcome::Failed => api::RunStatus::Failed,

@@ -132,7 +132,7 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_event(&kept.name, name);
-        self.start(kept, Given::Values(inputs), Some(id.to_string())).await
+        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
     }
 
     /// What is `trigger.body` then.

@@ -4,6 +4,7 @@
 //! that was last seen to (see [`Timetable`]) and what waits for the end of a run (see [`Line`]); both change in one commit.
 
 mod alarms;
+mod deliveries;
 mod row;
 mod trigger_row;
 
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use yuanli_model::trigger::{Event, MetricTrigger, SchedulePolicy, Subject};
+use yuanli_model::trigger::{Event, MetricTrigger, Provider, SchedulePolicy, Subject};
 use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
@@ -24,6 +25,8 @@ use crate::document::Document;
 use crate::file::{File, Pins};
 use alarms::Alarms;
 pub(crate) use alarms::Measured;
+use deliveries::Deliveries;
+pub(crate) use deliveries::Delivery;
 use row::{MarkRow, Row};
 pub(crate) use row::{seal, unseal};
 use trigger_row::AlarmRow;
@@ -46,8 +49,8 @@ pub(crate) struct Kept {
     pub(crate) schedules: Vec<Timing>,
     /// Since when nothing starts it but people.
     pub(crate) paused: Option<Timestamp>,
-    /// What its webhook is signed with, if it has one.
-    pub(crate) secret: Option<SecretName>,
+    /// Its webhook, if it has one.
+    pub(crate) hook: Option<Hook>,
     /// The components of the plugins in it that were added by name: it runs with those that it was applied with.
     pub(crate) pins: Pins,
     /// What is measured for it, and what it waits for; what a run is given then is in its text.
@@ -81,6 +84,13 @@ impl Kept {
     }
 }
 
+/// What a request to a webhook has to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) secret: SecretName,
+    pub(crate) provider: Provider,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -99,6 +109,7 @@ struct Inner {
     timetable: Timetable,
     marks: BTreeMap<(WorkflowName, Schedule), Mark>,
     alarms: Alarms,
+    deliveries: Deliveries,
 }
 
 /// What is remembered of a schedule.
@@ -111,7 +122,7 @@ pub(crate) struct Mark {
 
 impl Registry {
     pub(crate) async fn open(store: Arc<dyn Store>) -> anyhow::Result<Self> {
-        let mut inner = Inner::default();
+        let mut inner = Inner { deliveries: deliveries::read(&*store).await?, ..Inner::default() };
         for (_, entry) in scan_all(&*store, &WORKFLOWS).await? {
             let kept: Row = unseal(&entry.value)?;
             let kept = Arc::new(kept.into_kept()?);
@@ -186,7 +197,8 @@ impl Registry {
             applied: now,
             schedules: triggers.schedules.iter().map(|own| (own.schedule.clone(), own.policy)).collect(),
             paused: before.as_ref().and_then(|before| before.paused),
-            secret: triggers.webhook.as_ref().map(|webhook| webhook.secret.clone()),
+            hook: (triggers.webhook.as_ref())
+                .map(|webhook| Hook { secret: webhook.secret.clone(), provider: webhook.provider }),
             pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
             metrics: triggers.metrics.clone(),
             events: triggers.events.iter().map(|own| own.event.clone()).collect(),
@@ -272,6 +284,7 @@ impl Registry {
             batch.delete(mark(name, schedule));
         }
         alarms::forget(&mut batch, &kept, None);
+        self.forget_deliveries(name, &mut batch);
         self.store.commit(batch).await?;
         let mut inner = self.lock();
         inner.timetable.remove_workflow(name);

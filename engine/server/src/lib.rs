@@ -36,6 +36,7 @@ mod settings;
 mod socket;
 pub mod source;
 mod trial;
+mod webhooks;
 mod whole;
 mod workflows;
 

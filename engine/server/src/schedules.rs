@@ -156,7 +156,7 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_schedule(&kept.name, schedule, due);
-        self.start(kept, Given::Values(inputs), Some(id.to_string())).await
+        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
     }
 
     /// Starts what has waited for a run that has ended, and ends runs that are in the way. Returns the runs that something
@@ -229,7 +229,7 @@ impl Shared {
     }
 
     /// Returns the run when it has ended, or cannot be followed any more.
-    fn end_of(&self, run: RunId) -> BoxFuture<'_, RunId> {
+    pub(crate) fn end_of(&self, run: RunId) -> BoxFuture<'_, RunId> {
         Box::pin(async move {
             let mut updates = self.engine.follow(run);
             while let Ok(Some(_)) = updates.next().await {}

@@ -22,7 +22,7 @@ use yuanli_model::{Template, Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
 use yuanli_store::OpenError;
-use yuanli_triggers::{Query, StartId};
+use yuanli_triggers::Query;
 use yuanli_vault::Vault;
 use yuanli_wasm::Outside;
 
@@ -129,6 +129,22 @@ impl Refusal {
     /// There is no workflow of this name.
     pub(crate) fn no_workflow(name: &str) -> Self {
         Self::NotFound(format!("there is no workflow `{name}`; `yuanli workflow list` shows them"))
+    }
+
+    /// The sentence of it, for whoever looks at what became of a request.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::NotFound(why)
+            | Self::Invalid(why)
+            | Self::Conflict(why)
+            | Self::Unauthorized(why)
+            | Self::Forbidden(why)
+            | Self::TooLarge(why)
+            | Self::TooSlow(why)
+            | Self::Unavailable(why) => why.clone(),
+            Self::Document(_) | Self::App { .. } => "the workflow has errors".to_owned(),
+            Self::Internal(error) => format!("{error:#}"),
+        }
     }
 
     /// For the log.
@@ -394,15 +410,25 @@ async fn warm(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Starts a run of a workflow that is kept; not before the engine has cleared up.
+    /// Starts a run of a workflow that is kept.
     pub(crate) async fn start(
         &self,
         kept: &Kept,
         inputs: Given,
         cause: Option<String>,
     ) -> Result<Started, Refusal> {
-        self.recovered.wait().await;
         let document = self.compile(kept.as_file()).await?;
+        self.start_document(document, inputs, cause).await
+    }
+
+    /// Starts a run of a document; not before the engine has cleared up.
+    pub(crate) async fn start_document(
+        &self,
+        document: Document,
+        inputs: Given,
+        cause: Option<String>,
+    ) -> Result<Started, Refusal> {
+        self.recovered.wait().await;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
@@ -424,46 +450,6 @@ impl Shared {
         let kept = self.find(name)?;
         let cause = key.map(|key| format!("key\0{name}\0{key}"));
         self.start(&kept, Given::Texts(inputs.into_iter().collect()), cause).await
-    }
-
-    /// Starts a run by a signed request.
-    pub(crate) async fn start_by_webhook<'a>(
-        &self,
-        name: &str,
-        header: impl Fn(&str) -> Option<&'a str>,
-        body: &[u8],
-    ) -> Result<Started, Refusal> {
-        let refuse = |why: &dyn std::fmt::Display| {
-            tracing::warn!(workflow = name, %why, "a request is refused");
-            Refusal::Unauthorized("the request is not signed as it has to be".to_owned())
-        };
-        let kept = self.find(name)?;
-        let Some(secret) = &kept.secret else {
-            return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
-        };
-        let key = self.secrets.get(secret, &kept.name).map_err(|why| refuse(&why))?;
-        yuanli_triggers::verify(key.expose(), body, header(yuanli_triggers::SIGNATURE_HEADER))
-            .map_err(|why| refuse(&why))?;
-        // Told to those who may know.
-        if kept.paused.is_some() {
-            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
-        }
-        let delivery = yuanli_triggers::delivery(&header);
-        let cause = delivery.map(|delivery| StartId::of_delivery(&kept.name, &delivery).to_string());
-        let inputs = self.inputs_of(&kept, body).await?;
-        self.start(&kept, Given::Values(inputs), cause).await
-    }
-
-    /// The inputs that a request brings, by the workflow's own words.
-    async fn inputs_of(&self, kept: &Kept, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-        let document = self.compile(kept.as_file()).await?;
-        let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
-        let template = workflow.triggers().webhook.as_ref().and_then(|webhook| webhook.inputs.as_ref());
-        let Some(template) = template else { return Ok(Map::new()) };
-        let body = serde_json::from_slice(body).map_err(|error| {
-            Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}"))
-        })?;
-        inputs_from(template, body)
     }
 
     /// Compiles a document; the workflows that it runs are those that are kept.

@@ -25,4 +25,6 @@ pub use prometheus::{NoValue, value_of};
 pub use query::{InvalidQuery, MAX_RANGE, Query, Sample, Snapshot};
 pub use start::StartId;
 pub use timetable::{Firing, LATE, Slot, Timetable};
-pub use webhook::{DELIVERY_HEADERS, Delivery, Refused, SIGNATURE_HEADER, delivery, verify};
+pub use webhook::{
+    Delivery, Facts, InvalidFilter, Passed, Refused, SIGNATURE_HEADER, TOLERANCE, delivery, passes, verify,
+};

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod app;
 pub(crate) mod author;
+mod delivery;
 pub(crate) mod explain;
 mod interrupt;
 pub(crate) mod plan;

@@ -26,6 +26,8 @@ pub(crate) async fn perform(global: &Global, command: WorkflowCommand) -> anyhow
         WorkflowCommand::Show(named) => show(global, &engine(global).await?, &named).await,
         WorkflowCommand::Pause(named) => set_paused(global, &named, "pause").await,
         WorkflowCommand::Resume(named) => set_paused(global, &named, "resume").await,
+        WorkflowCommand::Deliveries(named) => super::delivery::list(global, &named.name).await,
+        WorkflowCommand::Redeliver(arguments) => super::delivery::redeliver(global, &arguments).await,
         WorkflowCommand::Delete(Named { name }) => {
             let path = format!("/api/v1/workflows/{}", escaped(&name));
             engine(global).await?.tell(Method::DELETE, &path, None::<&()>).await?;

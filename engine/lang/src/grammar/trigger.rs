@@ -4,6 +4,7 @@ use super::{Map, Shape, optional, required};
 use crate::key;
 use crate::trigger::MAX_MISSED;
 
+const TEXTS: Shape = Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]);
 const GIVEN: Shape = Shape::Names(&Shape::Any);
 
 /// What starts a run without a person.
@@ -125,7 +126,44 @@ static WEBHOOK: Map = Map {
             "secret",
             Shape::Name,
             "hook-key",
-            "The name of the secret that the sender signs with (HMAC-SHA256 over the body); `yuanli secret set` keeps it.",
+            "The name of the secret that the sender signs with, or shows; `yuanli secret set` keeps it.",
+        ),
+        optional(
+            "provider",
+            Shape::Words(
+                &[
+                    ("generic", "Whoever signs as GitHub does. The default."),
+                    ("github", "GitHub."),
+                    ("gitlab", "GitLab, by its token or by its signature."),
+                    ("gitea", "Gitea and Forgejo."),
+                    ("registry", "Notifications of a container registry."),
+                    ("standard", "Standard Webhooks."),
+                ],
+                super::all,
+            ),
+            "github",
+            "Who sends: how requests are signed, and where they say what happened.",
+        ),
+        optional("events", TEXTS, "[push]", "What has to have happened, as the sender calls it."),
+        optional(
+            "branches",
+            TEXTS,
+            "[main, \"release/*\"]",
+            "Patterns of the branch; of a pull request that which it goes into.",
+        ),
+        optional("tags", TEXTS, "\"v*\"", "Patterns of the tag; with `branches` one of the two is enough."),
+        optional("paths", TEXTS, "[\"src/**\"]", "Patterns of files of which one has to be changed."),
+        optional(
+            "if",
+            Shape::Either(&[Shape::Text, Shape::Boolean]),
+            "trigger.body.sender.login != 'bot'",
+            "What has to be true of the request; it sees `trigger.body`.",
+        ),
+        optional(
+            "wait",
+            Shape::Duration,
+            "30s",
+            "How long a request waits for the end of its run; without it the answer comes once the run is durable.",
         ),
         optional(
             "inputs",

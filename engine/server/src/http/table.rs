@@ -98,6 +98,18 @@ fn of_workflows() -> Vec<Served> {
             "Let what starts a paused workflow start it again",
             workflows::resume,
         ),
+        get(
+            "/api/v1/workflows/{name}/deliveries",
+            Role(Operator, Workflow),
+            "What came to the webhook of a workflow, and what became of it",
+            hooks::deliveries,
+        ),
+        post(
+            "/api/v1/workflows/{name}/deliveries/{number}/redeliver",
+            Role(Operator, Workflow),
+            "Do again what a request to the webhook asked for",
+            hooks::redeliver,
+        ),
     ]
 }
 

@@ -66,7 +66,7 @@ fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
         paused_at: kept.paused.map(rfc3339),
         metrics: kept.metrics.iter().map(|rule| metric(shared, kept, rule)).collect(),
         events: kept.events.iter().map(ToString::to_string).collect(),
-        webhook: kept.secret.as_ref().map(|_| format!("/hooks/{}", kept.name)),
+        webhook: kept.hook.as_ref().map(|_| format!("/hooks/{}", kept.name)),
         text: None,
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use yuanli_model::trigger::{Missed, Overlap, SchedulePolicy};
+use yuanli_model::trigger::{Missed, Overlap, Provider, SchedulePolicy};
 use yuanli_model::{Schedule, Timestamp};
 use yuanli_ports::plugins::Origin;
 use yuanli_triggers::Line;
 
 use super::trigger_row::{EventRow, RuleRow};
-use super::{Kept, Mark, Timing};
+use super::{Hook, Kept, Mark, Timing};
 
 const VERSION: u8 = 1;
 
@@ -47,6 +47,8 @@ pub(super) struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_ms: Option<u64>,
     secret: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
     /// Plugins and the components that they are pinned to.
     #[serde(default)]
     pins: Vec<(String, String)>,
@@ -70,7 +72,8 @@ impl Row {
             applied_ms: kept.applied.as_millis(),
             schedules: kept.schedules.iter().map(TimingRow::of).collect(),
             paused_ms: kept.paused.map(Timestamp::as_millis),
-            secret: kept.secret.as_ref().map(ToString::to_string),
+            secret: kept.hook.as_ref().map(|hook| hook.secret.to_string()),
+            provider: kept.hook.as_ref().map(|hook| hook.provider.name().to_owned()),
             pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
             metrics: kept.metrics.iter().map(RuleRow::of).collect(),
             events: kept.events.iter().map(EventRow::of).collect(),
@@ -92,13 +95,25 @@ impl Row {
                 .map(TimingRow::into_timing)
                 .collect::<anyhow::Result<_>>()?,
             paused: self.paused_ms.map(Timestamp::from_millis),
-            secret: self.secret.map(|secret| secret.parse()).transpose()?,
+            hook: hook(self.secret, self.provider)?,
             pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
             metrics: self.metrics.into_iter().map(RuleRow::into_rule).collect::<anyhow::Result<_>>()?,
             events: self.events.into_iter().map(EventRow::into_event).collect::<anyhow::Result<_>>()?,
             runs: self.runs.iter().map(|name| Ok(name.parse()?)).collect::<anyhow::Result<_>>()?,
         })
     }
+}
+
+/// A webhook; before there were several kinds of senders, the secret alone.
+fn hook(secret: Option<String>, provider: Option<String>) -> anyhow::Result<Option<Hook>> {
+    let Some(secret) = secret else { return Ok(None) };
+    let provider = match provider {
+        None => Provider::default(),
+        Some(name) => Provider::ALL.into_iter().find(|known| known.name() == name).with_context(|| {
+            format!("a webhook is stored with the provider `{name}`, which this engine does not know")
+        })?,
+    };
+    Ok(Some(Hook { secret: secret.parse()?, provider }))
 }
 
 /// A schedule with what bounds it; before there was anything that could, the expression and the zone alone.

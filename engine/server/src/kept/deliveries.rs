@@ -1,0 +1,171 @@
+//! What came to webhooks: the last requests of each workflow that were signed as they have to be, with what became of them.
+//!
+//! Stored, with the bodies that are not too long, so that they can be delivered again; those that were refused are only in
+//! memory, as anybody can send them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use yuanli_model::{Timestamp, WorkflowName};
+use yuanli_ports::store::{Batch, Key, scan_all};
+
+use super::{Registry, seal, unseal};
+
+/// The first byte of their keys; those of alarms are below it.
+const DELIVERIES: [u8; 1] = [62];
+/// Most of a workflow that are kept.
+const MAX_KEPT: usize = 100;
+/// Most that were refused and are remembered.
+const MAX_REFUSED: usize = 20;
+/// Longest body that is kept: those of usual senders are shorter, but for large pushes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// A request that was signed as it has to be, and what became of it. As it is stored: a byte of version, then JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    /// When it came, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+    /// What its sender calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// What has happened, as its sender calls that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) events: Vec<String>,
+    /// The number of the delivery that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repeats: Option<u64>,
+    /// The run that it started, or had started before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<String>,
+    pub(crate) is_new: bool,
+    /// Why it started none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The headers in which its sender says what has happened, and the body, where that is text and not too long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
+}
+
+impl Delivery {
+    pub(crate) fn at(&self) -> Timestamp {
+        Timestamp::from_millis(self.at_ms)
+    }
+
+    /// A body, if it is kept.
+    pub(crate) fn kept_body(body: &[u8]) -> Option<String> {
+        let is_kept = body.len() <= MAX_BODY_BYTES;
+        std::str::from_utf8(body).ok().filter(|_| is_kept).map(str::to_owned)
+    }
+}
+
+/// What is known of the deliveries of one workflow.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The numbers of those that are stored, oldest first.
+    stored: VecDeque<u64>,
+    next: u64,
+    refused: VecDeque<(Timestamp, String)>,
+}
+
+/// By workflow.
+pub(super) type Deliveries = BTreeMap<WorkflowName, Known>;
+
+/// Reads which ones there are.
+pub(super) async fn read(store: &dyn yuanli_ports::Store) -> anyhow::Result<Deliveries> {
+    let mut found = Deliveries::new();
+    for (key, _) in scan_all(store, &DELIVERIES).await? {
+        let (name, number) = parse(&key).context("a delivery has a key that is none")?;
+        let known = found.entry(name).or_default();
+        known.next = number + 1;
+        known.stored.push_back(number);
+    }
+    Ok(found)
+}
+
+impl Registry {
+    /// Keeps what came, and forgets the oldest when there are too many. Returns its number.
+    pub(crate) async fn note_delivery(
+        &self,
+        name: &WorkflowName,
+        delivery: &Delivery,
+    ) -> anyhow::Result<u64> {
+        let mut batch = Batch::default();
+        let number = {
+            let mut inner = self.lock();
+            let known = inner.deliveries.entry(name.clone()).or_default();
+            let number = known.next;
+            known.next += 1;
+            known.stored.push_back(number);
+            while known.stored.len() > MAX_KEPT {
+                let Some(oldest) = known.stored.pop_front() else { break };
+                batch.delete(key(name, oldest));
+            }
+            number
+        };
+        batch.put(key(name, number), seal(delivery));
+        self.store.commit(batch).await?;
+        Ok(number)
+    }
+
+    /// Remembers that a request was refused.
+    pub(crate) fn note_refused(&self, name: &WorkflowName, at: Timestamp, why: String) {
+        let mut inner = self.lock();
+        let refused = &mut inner.deliveries.entry(name.clone()).or_default().refused;
+        refused.push_back((at, why));
+        while refused.len() > MAX_REFUSED {
+            refused.pop_front();
+        }
+    }
+
+    /// What came to a workflow, newest first, with the number of each; and what was refused.
+    pub(crate) async fn deliveries(
+        &self,
+        name: &WorkflowName,
+    ) -> anyhow::Result<(Vec<(u64, Delivery)>, Vec<(Timestamp, String)>)> {
+        let mut found = Vec::new();
+        for (key, entry) in scan_all(&*self.store, &prefix(name)).await? {
+            let (_, number) = parse(&key).context("a delivery has a key that is none")?;
+            found.push((number, unseal::<Delivery>(&entry.value)?));
+        }
+        found.reverse();
+        let refused =
+            self.lock().deliveries.get(name).map(|known| known.refused.iter().rev().cloned().collect());
+        Ok((found, refused.unwrap_or_default()))
+    }
+
+    /// One of them.
+    pub(crate) async fn delivery(
+        &self,
+        name: &WorkflowName,
+        number: u64,
+    ) -> anyhow::Result<Option<Delivery>> {
+        let entry = self.store.get(&key(name, number)).await?;
+        entry.map(|entry| unseal(&entry.value)).transpose()
+    }
+
+    /// Adds that all of a workflow are forgotten.
+    pub(super) fn forget_deliveries(&self, name: &WorkflowName, batch: &mut Batch) {
+        let known = self.lock().deliveries.remove(name);
+        for number in known.into_iter().flat_map(|known| known.stored) {
+            batch.delete(key(name, number));
+        }
+    }
+}
+
+fn prefix(name: &WorkflowName) -> Vec<u8> {
+    // Names hold no zero byte.
+    [&DELIVERIES[..], name.as_str().as_bytes(), &[0]].concat()
+}
+
+fn key(name: &WorkflowName, number: u64) -> Key {
+    Key::new([&prefix(name)[..], &number.to_be_bytes()].concat())
+}
+
+fn parse(key: &Key) -> Option<(WorkflowName, u64)> {
+    let (name, number) = key.as_bytes().get(1..)?.split_last_chunk::<8>()?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.parse().ok()?;
+    Some((name, u64::from_be_bytes(*number)))
+}

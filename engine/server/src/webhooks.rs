@@ -1,0 +1,217 @@
+//! Starts runs by requests to `/hooks/NAME`: who sent it, what it says, whether it counts, and what became of it.
+
+use serde_json::{Map, Value};
+use yuanli_api_types as api;
+use yuanli_executor::Started;
+use yuanli_expr::Scope;
+use yuanli_model::trigger::Webhook;
+use yuanli_model::{RunEvent, RunId};
+use yuanli_triggers::{Facts, Passed, StartId};
+
+use crate::body;
+use crate::document::Given;
+use crate::kept::{Delivery, Kept};
+use crate::service::{Refusal, Shared, inputs_from};
+
+/// The headers in which senders say what has happened; kept with a delivery.
+const EVENT_HEADERS: [&str; 4] = ["x-github-event", "x-gitea-event", "x-forgejo-event", "x-gitlab-event"];
+
+/// A request that its sender has signed.
+struct Signed<'a> {
+    headers: Vec<(String, String)>,
+    body: &'a [u8],
+    /// What its sender calls it.
+    id: Option<yuanli_triggers::Delivery>,
+    /// The number of the delivery that it repeats.
+    repeats: Option<u64>,
+}
+
+/// What became of it.
+enum Outcome {
+    Started(Started),
+    /// It does not count, in words.
+    Passed(String),
+}
+
+impl Shared {
+    /// Starts a run by a signed request. What is answered is durable.
+    pub(crate) async fn receive<'a>(
+        &self,
+        name: &str,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+        body: &[u8],
+    ) -> Result<api::HookAnswer, Refusal> {
+        let kept = self.find(name)?;
+        let Some(hook) = &kept.hook else {
+            return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
+        };
+        let refuse = |why: &dyn std::fmt::Display| {
+            tracing::warn!(workflow = name, %why, "a request is refused");
+            self.registry.note_refused(&kept.name, self.clock.now(), why.to_string());
+            Refusal::Unauthorized("the request is not signed as it has to be".to_owned())
+        };
+        let key = self.secrets.get(&hook.secret, &kept.name).map_err(|why| refuse(&why))?;
+        yuanli_triggers::verify(hook.provider, key.expose(), &header, body, self.clock.now())
+            .map_err(|why| refuse(&why))?;
+        // Told to those who may know.
+        if kept.paused.is_some() {
+            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
+        }
+        let headers =
+            EVENT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?.to_owned())));
+        let signed = Signed {
+            headers: headers.collect(),
+            body,
+            id: yuanli_triggers::delivery(hook.provider, &header),
+            repeats: None,
+        };
+        self.deliver(&kept, signed).await
+    }
+
+    /// Does again what a delivery asked for, by the workflow as it is now.
+    pub(crate) async fn redeliver(&self, name: &str, number: u64) -> Result<api::HookAnswer, Refusal> {
+        let kept = self.find(name)?;
+        let found = self.registry.delivery(&kept.name, number).await?;
+        let found = found.ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "there is no delivery {number} of `{name}`; `yuanli workflow deliveries {name}` shows them"
+            ))
+        })?;
+        let Some(body) = &found.body else {
+            return Err(Refusal::Conflict(format!(
+                "the body of delivery {number} was not kept: it is no text, or too long; its sender can send it again"
+            )));
+        };
+        let signed =
+            Signed { headers: found.headers.clone(), body: body.as_bytes(), id: None, repeats: Some(number) };
+        self.deliver(&kept, signed).await
+    }
+
+    /// Decides, starts, and notes what became of it.
+    async fn deliver(&self, kept: &Kept, signed: Signed<'_>) -> Result<api::HookAnswer, Refusal> {
+        let document = self.compile(kept.as_file()).await?;
+        let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
+        let Some(webhook) = workflow.triggers().webhook.clone() else {
+            return Err(Refusal::NotFound(format!("workflow `{}` has no webhook", kept.name)));
+        };
+        let read = serde_json::from_slice::<Value>(signed.body);
+        let header = |name: &'static str| {
+            let found = signed.headers.iter().find(|(header, _)| header == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        let facts = Facts::of(webhook.provider, header, read.as_ref().unwrap_or(&Value::Null));
+        let decided = match decide(&webhook, &facts, read) {
+            Ok(Ok(inputs)) => {
+                let id = signed.id.as_ref().or(facts.delivery.as_ref());
+                let id = id.filter(|_| signed.repeats.is_none());
+                let cause = id.map(|id| StartId::of_delivery(&kept.name, id).to_string());
+                self.start_document(document, Given::Values(inputs), cause).await.map(Outcome::Started)
+            }
+            Ok(Err(why)) => Ok(Outcome::Passed(why)),
+            Err(refusal) => Err(refusal),
+        };
+        self.note(kept, &signed, &facts, &decided).await;
+        match decided? {
+            Outcome::Passed(reason) => Ok(api::HookAnswer {
+                id: None,
+                is_new: false,
+                reason: Some(reason),
+                status: None,
+                outputs: None,
+            }),
+            Outcome::Started(started) => self.answer_of(started, webhook.wait).await,
+        }
+    }
+
+    /// Keeps what became of a request. The run is durable already, so that this may fail.
+    async fn note(
+        &self,
+        kept: &Kept,
+        signed: &Signed<'_>,
+        facts: &Facts,
+        decided: &Result<Outcome, Refusal>,
+    ) {
+        let (run, is_new, reason) = match decided {
+            Ok(Outcome::Started(started)) => (Some(started.run.to_string()), started.is_new, None),
+            Ok(Outcome::Passed(why)) => (None, false, Some(why.clone())),
+            Err(refusal) => (None, false, Some(refusal.told())),
+        };
+        let id = signed.id.as_ref().or(facts.delivery.as_ref());
+        let delivery = Delivery {
+            at_ms: self.clock.now().as_millis(),
+            id: id.map(|id| id.as_str().to_owned()),
+            events: facts.events.clone(),
+            repeats: signed.repeats,
+            run,
+            is_new,
+            reason,
+            headers: signed.headers.clone(),
+            body: Delivery::kept_body(signed.body),
+        };
+        if let Err(error) = self.registry.note_delivery(&kept.name, &delivery).await {
+            tracing::warn!(workflow = %kept.name, error = format!("{error:#}"), "a delivery is not noted");
+        }
+    }
+
+    /// What is answered of a run: after its end, if that comes in time.
+    async fn answer_of(
+        &self,
+        started: Started,
+        wait: Option<std::time::Duration>,
+    ) -> Result<api::HookAnswer, Refusal> {
+        let run = started.run;
+        let (mut status, mut outputs) = (None, None);
+        if let Some(wait) = wait
+            && tokio::time::timeout(wait, self.end_of(run)).await.is_ok()
+        {
+            (status, outputs) = self.end_in_bodies(run).await?;
+        }
+        Ok(api::HookAnswer {
+            id: Some(run.to_string()),
+            is_new: started.is_new,
+            reason: None,
+            status,
+            outputs,
+        })
+    }
+
+    async fn end_in_bodies(&self, run: RunId) -> anyhow::Result<(Option<api::RunStatus>, Option<Value>)> {
+        let events = self.engine.executor().history().events(run, 0).await?;
+        let finished = events.into_iter().rev().find_map(|recorded| match recorded.event {
+            RunEvent::Finished { outcome, outputs, .. } => Some((body::status(outcome), outputs)),
+            _ => None,
+        });
+        Ok(finished.map_or((None, None), |(status, outputs)| (Some(status), outputs)))
+    }
+}
+
+/// The inputs that a request gives, or why it does not count.
+fn decide(
+    webhook: &Webhook,
+    facts: &Facts,
+    body: serde_json::Result<Value>,
+) -> Result<Result<Map<String, Value>, String>, Refusal> {
+    let passed = yuanli_triggers::passes(&webhook.filter, facts);
+    if let Passed::No(why) = passed.map_err(|error| Refusal::Invalid(error.to_string()))? {
+        return Ok(Err(why));
+    }
+    if webhook.filter.condition.is_none() && webhook.inputs.is_none() {
+        return Ok(Ok(Map::new()));
+    }
+    let body = body.map_err(|error| {
+        Refusal::Invalid(format!("the body is no JSON, and inputs are read from it: {error}"))
+    })?;
+    if let Some(condition) = &webhook.filter.condition {
+        let trigger = Map::from_iter([("body".to_owned(), body.clone())]);
+        let scope = Scope { trigger: Some(&trigger), ..Scope::default() };
+        match yuanli_expr::evaluate(condition, &scope) {
+            Ok(Value::Bool(true)) => {}
+            Ok(_) => return Ok(Err(format!("`{}` is false", condition.source()))),
+            Err(error) => return Ok(Err(format!("`{}` cannot be told: {error}", condition.source()))),
+        }
+    }
+    Ok(Ok(match &webhook.inputs {
+        Some(template) => inputs_from(template, body)?,
+        None => Map::new(),
+    }))
+}
