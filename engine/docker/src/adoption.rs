@@ -5,7 +5,6 @@
 
 use bollard::models::ContainerStateStatusEnum;
 use bollard::query_parameters::RemoveContainerOptions;
-use yuanli_ports::Containers;
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest};
 
 use crate::connection::Docker;
@@ -26,7 +25,7 @@ impl Docker {
         let mut refused = None;
         for _ in 0..LOOKS {
             let Some((id, state)) = self.look(&name).await? else {
-                match self.start(request).await {
+                match self.start_or_leave(request).await {
                     Ok(id) => return Ok(id),
                     // Somebody was quicker, if it is there now.
                     Err(error @ ContainerError::Engine(_)) if self.look(&name).await?.is_some() => {
@@ -47,6 +46,17 @@ impl Docker {
         Err(refused.unwrap_or_else(|| {
             ContainerError::Engine(format!("somebody else makes and removes the container `{}`", name.0))
         }))
+    }
+
+    /// What [`Containers::start`] does, but that a container stays of which nobody knows whether it runs, as no answer came: who
+    /// asks again finds it, and what has run does not run twice.
+    async fn start_or_leave(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+        let container = self.create(request).await?;
+        match self.start_created(request, &container).await {
+            Ok(()) => Ok(container),
+            Err(error @ ContainerError::Unreachable(_)) => Err(error),
+            Err(error) => Err(self.remove_refused(&container, error).await),
+        }
     }
 
     /// Removes a container unless it runs: that is what tells one that was never started from one that just was.

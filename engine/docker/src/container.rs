@@ -42,11 +42,10 @@ const REMOVAL_POLL: Duration = Duration::from_millis(20);
 impl Containers for Docker {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         let container = self.create(request).await?;
-        let Err(error) = self.start_created(request, &container).await else { return Ok(container) };
-        if let Err(left) = self.remove_container(&container).await {
-            tracing::warn!(container = container.0, %left, "a container that did not start is left");
+        match self.start_created(request, &container).await {
+            Ok(()) => Ok(container),
+            Err(error) => Err(self.remove_refused(&container, error).await),
         }
-        Err(error)
     }
 
     async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
@@ -120,7 +119,19 @@ impl Docker {
         Ok(removed as u64)
     }
 
-    async fn start_created(
+    /// Removes a container that did not start; gives why it did not.
+    pub(crate) async fn remove_refused(
+        &self,
+        container: &ContainerId,
+        error: ContainerError,
+    ) -> ContainerError {
+        if let Err(left) = self.remove_container(container).await {
+            tracing::warn!(container = container.0, %left, "a container that did not start is left");
+        }
+        error
+    }
+
+    pub(crate) async fn start_created(
         &self,
         request: &ContainerRequest,
         container: &ContainerId,
@@ -131,7 +142,7 @@ impl Docker {
         started.map_err(|fault| refusal::explain(fault, &asked(request)))
     }
 
-    async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+    pub(crate) async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         let mut body = request::create_body(request)?;
         for volume in request::volumes(request) {
             self.require_volume(request.operation.engine, volume).await?;
