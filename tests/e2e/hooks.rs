@@ -18,7 +18,9 @@ fn served(hook: &str, stages: &str) -> Served {
     let mut child = set.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(KEY.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    let text = format!("name: hello\non:\n  webhook: {{ secret: hook-key, {hook} }}\ninputs: {{ at: \"\" }}\n{stages}");
+    let text = format!(
+        "name: hello\non:\n  webhook: {{ secret: hook-key, {hook} }}\ninputs: {{ at: \"\" }}\n{stages}"
+    );
     served.apply("hello.yaml", &text);
     served
 }
@@ -29,7 +31,8 @@ const STAGES: &str = "stages:\n  a: { uses: script, with: { outputs: { at: \"${{
 fn push(served: &Served, id: &str, event: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let signed = signature(KEY, &body);
-    let headers = [("X-Hub-Signature-256", signed.as_str()), ("X-GitHub-Event", event), ("X-GitHub-Delivery", id)];
+    let headers =
+        [("X-Hub-Signature-256", signed.as_str()), ("X-GitHub-Event", event), ("X-GitHub-Delivery", id)];
     let (status, answer) = request(served.api, "POST", "/hooks/hello", &headers, &body);
     (status, serde_json::from_str(&answer).unwrap())
 }
@@ -42,9 +45,7 @@ fn runs(served: &Served) -> usize {
 fn only_what_counts_starts_a_run_and_each_delivery_is_remembered_over_a_crash() {
     let hook = "provider: github, events: [push], branches: [main], paths: [\"src/**\"], if: \"trigger.body.sender != 'bot'\", inputs: { at: \"${{ trigger.body.ref }}\" }";
     let mut served = served(hook, STAGES);
-    let body = |branch: &str, file: &str, sender: &str| {
-        json!({ "ref": format!("refs/heads/{branch}"), "sender": sender, "commits": [{ "modified": [file] }] })
-    };
+    let body = |branch: &str, file: &str, sender: &str| json!({ "ref": format!("refs/heads/{branch}"), "sender": sender, "commits": [{ "modified": [file] }] });
     let good = body("main", "src/a.rs", "ann");
     let (status, first) = push(&served, "1", "push", &good);
     assert_eq!((status, first["is_new"].as_bool()), (202, Some(true)), "{first}");
@@ -78,11 +79,17 @@ fn only_what_counts_starts_a_run_and_each_delivery_is_remembered_over_a_crash() 
     assert_eq!((items[6]["is_new"].as_bool(), items[5]["is_new"].as_bool()), (Some(true), Some(false)));
     assert!(found["refused"].as_array().unwrap().is_empty(), "anybody can send those");
     let table = served.yuanli(&["workflow", "deliveries", "hello"]).expect(0, &[]);
-    assert!(table.out.contains("it is issues, and not push") && table.out.contains("started before"), "{}", table.out);
+    assert!(
+        table.out.contains("it is issues, and not push") && table.out.contains("started before"),
+        "{}",
+        table.out
+    );
 
     // Again: by the workflow as it is now, as a run of its own.
     let number = items[1]["number"].to_string();
-    served.yuanli(&["workflow", "redeliver", "hello", &number]).expect(0, &["starts no run: none of its 1 files fits"]);
+    served
+        .yuanli(&["workflow", "redeliver", "hello", &number])
+        .expect(0, &["starts no run: none of its 1 files fits"]);
     let text = served.place.path("hello.yaml");
     let changed = std::fs::read_to_string(&text).unwrap().replace("src/**", "docs/**");
     served.apply("hello.yaml", &changed);
@@ -105,7 +112,8 @@ fn a_request_can_wait_for_the_end_of_its_run() {
     assert_eq!((status, answer["status"].as_str()), (200, Some("succeeded")), "{answer}");
     assert_eq!(answer["outputs"]["at"], "here");
 
-    let asking = "name: hello\non: { webhook: { secret: hook-key, wait: 1s } }\nstages: { a: { approval: true } }\n";
+    let asking =
+        "name: hello\non: { webhook: { secret: hook-key, wait: 1s } }\nstages: { a: { approval: true } }\n";
     served.apply("hello.yaml", asking);
     let (status, answer) = push(&served, "2", "any", &json!({}));
     assert_eq!((status, answer.get("status")), (202, None), "it goes on: {answer}");
@@ -114,7 +122,8 @@ fn a_request_can_wait_for_the_end_of_its_run() {
 
 #[test]
 fn other_senders_are_known_by_what_they_send() {
-    let served = served("provider: gitlab, events: [push], inputs: { at: \"${{ trigger.body.ref }}\" }", STAGES);
+    let served =
+        served("provider: gitlab, events: [push], inputs: { at: \"${{ trigger.body.ref }}\" }", STAGES);
     let body = json!({ "object_kind": "push", "ref": "refs/heads/main" }).to_string();
     let send = |headers: &[(&str, &str)]| request(served.api, "POST", "/hooks/hello", headers, &body).0;
     assert_eq!(send(&[("X-Gitlab-Token", KEY), ("X-Gitlab-Event-UUID", "1")]), 202);
@@ -127,7 +136,8 @@ fn other_senders_are_known_by_what_they_send() {
     let body = json!({ "events": [{ "id": "a", "action": "push", "target": { "repository": "it", "tag": "1.0" } }] }).to_string();
     let bearer = format!("Bearer {KEY}");
     let notify = || {
-        let (status, answer) = request(served.api, "POST", "/hooks/hello", &[("Authorization", &bearer)], &body);
+        let (status, answer) =
+            request(served.api, "POST", "/hooks/hello", &[("Authorization", &bearer)], &body);
         (status, serde_json::from_str::<Value>(&answer).unwrap()["is_new"].as_bool())
     };
     assert_eq!(notify(), (202, Some(true)));

@@ -130,6 +130,8 @@ impl Follower {
             }
             // Looked up before reading: what becomes durable after the look wakes us.
             let progress = self.shared.progress(self.run);
+            // An owner that was dropped where it was, as the engine ends, is still found and tells nothing any more.
+            let progress = progress.filter(|(durable, _)| durable.has_changed().is_ok());
             if self.read_events().await? || self.read_open_logs().await? {
                 continue;
             }

@@ -138,3 +138,27 @@ async fn a_position_at_the_end_is_known_as_one_and_a_wrong_one_is_refused() {
     assert!(events.iter().all(|update| matches!(update, Update::Event(_))));
     assert_eq!(events.len(), end.event as usize);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_hears_that_the_engine_ends() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let run = bench.start(&["a"]).await.unwrap();
+    bench.called(1).await;
+    let mut follower = bench.executor.follow(run);
+    let mut told = 0;
+    while told < 2 {
+        soon(follower.next()).await.unwrap().unwrap();
+        told += 1;
+    }
+    // On a thread of its own: one that asks for ever would not give way to anybody.
+    let runtime = tokio::runtime::Handle::current();
+    let following = std::thread::spawn(move || runtime.block_on(to_the_end(follower)));
+    soon(bench.executor.suspend()).await;
+    soon(async {
+        while !following.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(following.join().unwrap(), Err(Error::NotActive(run)));
+}
