@@ -22,10 +22,11 @@ test: ## Run all tests, with a real Docker engine
 	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release \
 		--package yuanli-plugin-push --package yuanli-plugin-test
 
-soak: ## Kill, damage and fuzz for as long as that takes: three quarters of an hour
+soak: ## Kill, damage and fuzz for as long as that takes: an hour
 	scripts/setup
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-store --test kill --test power --test damage --test model --test transfer
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-fuzz
+	YUANLI_SOAK_SECONDS=$${YUANLI_SOAK_SECONDS:-900} cargo test --locked --package yuanli-simulator -- --nocapture
 	YUANLI_SOAK=1 cargo test --locked --test e2e whoever_is_killed
 	scripts/fuzz 120
 

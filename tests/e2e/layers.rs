@@ -36,7 +36,7 @@ fn allowed(name: &str) -> Vec<&str> {
         "plugins" | "test-guests" => vec!["embed"],
         plugin if plugin.starts_with("plugin-") || plugin.starts_with("test-guest-") => vec!["sdk"],
         // Tests and benchmarks look at everything.
-        "bench" | "fuzz" => vec!["*"],
+        "bench" | "fuzz" | "simulator" => vec!["*"],
         other => {
             panic!("`{other}` has no place in the architecture: give it one here and in docs/ARCHITECTURE.md")
         }

@@ -7,6 +7,7 @@
 //! it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at once with
 //! code 0 and no output, in a replica it runs.
 
+mod halves;
 mod probe;
 mod registry;
 mod replica;
@@ -25,7 +26,9 @@ use yuanli_ports::containers::{
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::{Cancellation, Containers, Images};
 
-use crate::{image, reference, request};
+use crate::{image, reference};
+
+pub use halves::Made;
 
 /// The exit code of a container that was ended by SIGKILL.
 const KILLED: i64 = 137;
@@ -110,6 +113,8 @@ struct State {
     others: Option<Behaviour>,
     build: Option<BuildBehaviour>,
     containers: BTreeMap<String, Container>,
+    /// How many containers were made.
+    made: u64,
     fleet: replica::Fleet,
     shelf: volume::Shelf,
     /// Digests of what was pushed, by full name.
@@ -131,6 +136,10 @@ struct Container {
     exit: Option<Exit>,
     /// Whether it was made and not started.
     is_created: bool,
+    /// What it does once it is started.
+    behaviour: Behaviour,
+    /// No other container has this number, whatever its name.
+    serial: u64,
 }
 
 impl FakeDocker {
@@ -187,11 +196,25 @@ impl FakeDocker {
 
     /// Ends a container that runs, as if its program had: it prints these lines and gives this code.
     pub fn end(&self, name: &str, lines: &[&str], code: i64) {
-        if let Some(found) = self.state().containers.get_mut(name) {
-            found.lines.extend(lines.iter().map(|line| (Stream::Stdout, (*line).to_owned())));
-            found.exit.get_or_insert(Exit { code, is_out_of_memory: false });
+        if let Some(found) = self.state().running(name) {
+            found.print(lines);
+            found.exit = Some(Exit { code, is_out_of_memory: false });
         }
         self.changed.notify_waiters();
+    }
+
+    /// Prints lines in a container that runs, as if its program had.
+    pub fn print(&self, name: &str, lines: &[&str]) {
+        if let Some(found) = self.state().running(name) {
+            found.print(lines);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Whether a container of that name runs.
+    #[must_use]
+    pub fn is_running(&self, name: &str) -> bool {
+        self.state().running(name).is_some()
     }
 
     /// Makes a container look as if it had been made and its start had never come.
@@ -216,7 +239,18 @@ impl FakeDocker {
     }
 }
 
+impl Container {
+    fn print(&mut self, lines: &[&str]) {
+        self.lines.extend(lines.iter().map(|line| (Stream::Stdout, (*line).to_owned())));
+    }
+}
+
 impl State {
+    /// A container that runs.
+    fn running(&mut self, name: &str) -> Option<&mut Container> {
+        self.containers.get_mut(name).filter(|found| !found.is_created && found.exit.is_none())
+    }
+
     /// Puts an image here, or gives the one of that id more names. Names are taken from whichever image had them.
     fn put_image(&mut self, mut image: Image) {
         for tag in &image.tags {
@@ -264,31 +298,8 @@ fn full_name(name: &str) -> String {
 #[async_trait]
 impl Containers for FakeDocker {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
-        let mut state = self.called(Some(Call::Start(request.clone())))?;
-        // The same checks as for the real engine.
-        request::create_body(request)?;
-        let volumes: Vec<VolumeName> = request::volumes(request).cloned().collect();
-        volumes.iter().try_for_each(|volume| state.require_volume(request.operation.engine, volume))?;
-        state.image(&request.image)?;
-        let name = request.operation.to_string();
-        if state.containers.contains_key(&name) {
-            return Err(ContainerError::Engine(format!("a container named `{name}` exists already")));
-        }
-        let key = (full_name(&request.image), request.command.clone());
-        let exit = |code, is_out_of_memory| Some(Exit { code, is_out_of_memory });
-        let script = state.scripts.get(&key).or(state.others.as_ref()).cloned();
-        let (lines, exit) = match script {
-            None => (Vec::new(), exit(0, false)),
-            Some(Behaviour::Ends { lines, code }) => (lines, exit(code, false)),
-            Some(Behaviour::RunsUntilStopped { lines }) => (lines, None),
-            Some(Behaviour::RunsOutOfMemory { lines }) => (lines, exit(KILLED, true)),
-            Some(Behaviour::FailsToStart(error)) => return Err(error),
-        };
-        let (operation, member) = (request.operation.clone(), request.member.clone());
-        let image = full_name(&request.image);
-        let container = Container { operation, image, member, volumes, lines, exit, is_created: false };
-        state.containers.insert(name.clone(), container);
-        Ok(ContainerId(name))
+        let made = self.create(request)?;
+        self.launch(&made)
     }
 
     async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
@@ -346,13 +357,10 @@ impl Containers for FakeDocker {
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
-        let mut state = self.called(Some(Call::RemoveAll(engine, attempt.cloned())))?;
-        let before = state.containers.len();
-        state.containers.retain(|_, Container { operation, .. }| {
-            operation.engine != engine || attempt.is_some_and(|attempt| operation.attempt != *attempt)
-        });
-        self.changed.notify_waiters();
-        Ok((before - state.containers.len()) as u64)
+        drop(self.called(Some(Call::RemoveAll(engine, attempt.cloned())))?);
+        Ok(self.discard_where(|found| {
+            found.engine == engine && attempt.is_none_or(|attempt| found.attempt == *attempt)
+        }))
     }
 
     async fn remove_others(
@@ -360,13 +368,8 @@ impl Containers for FakeDocker {
         engine: EngineId,
         kept: &HashSet<AttemptId>,
     ) -> Result<u64, ContainerError> {
-        let mut state = self.called(None)?;
-        let before = state.containers.len();
-        state.containers.retain(|_, Container { operation, .. }| {
-            operation.engine != engine || kept.contains(&operation.attempt)
-        });
-        self.changed.notify_waiters();
-        Ok((before - state.containers.len()) as u64)
+        drop(self.called(None)?);
+        Ok(self.discard_where(|found| found.engine == engine && !kept.contains(&found.attempt)))
     }
 }
 

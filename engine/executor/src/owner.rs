@@ -168,8 +168,8 @@ impl Owner {
             let shared = Arc::clone(&self.shared);
             let is_time = shared.wait_until(timer);
             tokio::select! {
-                // Never 0: the owner holds a sender itself.
-                _ = self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT) => {}
+                // Time that is over is never kept waiting by what comes in.
+                biased;
                 // An end that came in time counts before the time that is over.
                 () = is_time => {
                     while let Ok(message) = self.mailbox.try_recv() {
@@ -177,6 +177,8 @@ impl Owner {
                     }
                     messages.push(Message::Command(Command::Wake));
                 }
+                // Never 0: the owner holds a sender itself.
+                _ = self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT) => {}
             }
             match self.transition(&mut messages).await {
                 Ok(events) => {

@@ -113,7 +113,8 @@ impl Host {
         let calls = guest.attempt.as_ref().map(|state| Arc::clone(&state.calls));
         let untold = calls.clone();
         let called = {
-            let _awake = self.ticker.keep_awake();
+            let is_timed = self.rehearsal.as_ref().is_none_or(|rehearsal| rehearsal.is_timed);
+            let _awake = is_timed.then(|| self.ticker.keep_awake());
             let call = self.call(guest, &code, &config, &bounds);
             tokio::select! {
                 biased;

@@ -21,6 +21,9 @@ pub struct Rehearsal {
     pub seed: u64,
     /// Who is shown each call.
     pub observer: Arc<dyn Observer>,
+    /// Whether guests are interrupted by the machine's time: to bound the time of the processor, and to let others go on. Where
+    /// not, they give way in host calls only, so that what comes after what follows from them alone.
+    pub is_timed: bool,
 }
 
 /// Looks at what plugins call.

@@ -23,6 +23,7 @@ fn sleep(state: &mut State, (duration_ms,): (u64,)) -> Answer<'_, ()> {
         let clock = &state.outside.clock;
         let until = state.since.after(Duration::from_millis(duration_ms));
         tokio::select! {
+            biased;
             () = clock.wait_until(until) => {}
             () = state.attempt.cancel.cancelled() => {}
         }

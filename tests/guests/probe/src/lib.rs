@@ -1,5 +1,7 @@
 //! Does what its config says, also what a good guest never does. Imports every interface of the contract.
 
+mod script;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -133,6 +135,13 @@ enum Config {
     Post { url: String, key: Option<String> },
     /// Lists what the stages before have left, with the text of each.
     Collect { into: Option<String> },
+    /// Does these steps, one after the other.
+    Script {
+        steps: Vec<script::Step>,
+        /// Given back.
+        #[serde(default)]
+        item: u32,
+    },
     /// Reads the environment and a file of the host.
     Escape,
 }
@@ -327,6 +336,7 @@ impl Stage for Probe {
                 json!({})
             }
             Config::Collect { into } => collect(into.as_deref())?,
+            Config::Script { steps, item } => script::run(&steps, item)?,
             Config::Escape => escape(),
         };
         match outputs {

@@ -1,0 +1,46 @@
+//! What was done outside, by whoever asked for it: what the engine says it has done is compared with this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use yuanli_executor::Recorded;
+use yuanli_model::RunId;
+
+/// A container, by the id of its operation.
+#[derive(Debug, Default)]
+pub(crate) struct Container {
+    /// How often one of this operation was started.
+    pub(crate) launches: u32,
+    /// Whether it was made when whoever had asked for it was dead, or did not wait any more.
+    pub(crate) is_late: bool,
+    /// What it was told: the step that has it, and what was read before.
+    pub(crate) command: Vec<String>,
+    /// What it has printed.
+    pub(crate) lines: Vec<String>,
+}
+
+/// A request, by its body, which names the step that sent it.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// How often it has arrived.
+    pub(crate) arrivals: u32,
+    /// The keys that it had.
+    pub(crate) keys: BTreeSet<String>,
+    /// What its sender had read before.
+    pub(crate) seen: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) sent: BTreeMap<String, Sent>,
+    /// Runs that the engine has said it has begun, by their causes.
+    pub(crate) begun: BTreeMap<String, RunId>,
+    /// Runs of which it has said that they are to end.
+    pub(crate) cancelled: BTreeSet<RunId>,
+    /// What followers were told.
+    pub(crate) told: BTreeMap<RunId, BTreeMap<u32, Recorded>>,
+    /// Which attempts run right now, by stage and instance.
+    pub(crate) running: BTreeSet<(RunId, String, u32)>,
+    /// What was wrong, as soon as it was.
+    pub(crate) problems: Vec<String>,
+}

@@ -1,0 +1,223 @@
+//! What is to be done in a seed: workflows, and when which of them is started and stopped.
+
+mod script;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use yuanli_executor::{Definition, Definitions, Submission};
+use yuanli_model::stage::{Backoff, FanOut, Growth, Retry, WorkflowReference};
+use yuanli_model::workflow::{Concurrency, Older, Settings};
+use yuanli_model::{
+    Capability, Digest, Expression, Grant, PluginReference, Section, Stage, StageName, Template, Work,
+    Workflow,
+};
+use yuanli_ports::plugins::Origin;
+
+use crate::chance::Chance;
+use crate::host::component;
+
+pub(crate) use script::Step;
+
+/// The workflow that stages of others run.
+const CHILD: &str = "child";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) runs: Vec<PlannedRun>,
+    workflows: Vec<Planned>,
+}
+
+/// A run that is to be started.
+#[derive(Debug)]
+pub(crate) struct PlannedRun {
+    pub(crate) cause: String,
+    /// Which workflow.
+    workflow: usize,
+    /// When it is started, after the beginning of the world.
+    pub(crate) at: Duration,
+    /// When somebody stops it, if somebody does.
+    pub(crate) cancels: Vec<Duration>,
+}
+
+/// A workflow, and what its stages do.
+#[derive(Debug)]
+struct Planned {
+    definition: Definition,
+    scripts: BTreeMap<String, Vec<Step>>,
+}
+
+impl Plan {
+    pub(crate) fn draw(chance: &Chance) -> Self {
+        let child = Planned::draw(chance, CHILD, None);
+        let count = chance.of(1..=2);
+        let mut workflows: Vec<Planned> = (0..count)
+            .map(|number| Planned::draw(chance, &format!("w{number}"), Some(&child.definition)))
+            .collect();
+        let run = |number: u64| PlannedRun {
+            cause: format!("run {number}"),
+            workflow: chance.of(0..=count - 1) as usize,
+            at: chance.millis(0..=5_000),
+            cancels: (0..*chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.millis(0..=60_000)).collect(),
+        };
+        let runs = (0..chance.of(1..=3)).map(run).collect();
+        workflows.push(child);
+        Self { runs, workflows }
+    }
+
+    /// All of it in words.
+    pub(crate) fn describe(&self) -> String {
+        let mut told = format!("{:?}", self.runs);
+        for Planned { definition: Definition { workflow, .. }, scripts } in &self.workflows {
+            let _ = write!(told, "\n  workflow {}: {:?}", workflow.name(), workflow.settings());
+            for Stage { name, needs, condition, fan_out, retry, allow_failure, timeout, .. } in
+                workflow.stages()
+            {
+                let steps = scripts.get(name.as_str());
+                let _ = write!(
+                    told,
+                    "\n    {name}: {steps:?} {needs:?} {condition:?} {fan_out:?} {} attempts {allow_failure} {timeout:?}",
+                    retry.attempts
+                );
+            }
+        }
+        told
+    }
+
+    /// The workflows that stages may run.
+    pub(crate) fn callable(&self) -> Arc<Definitions> {
+        let child = self.workflows.last().map(|child| (reference(), child.definition.clone()));
+        Arc::new(child.into_iter().collect())
+    }
+
+    pub(crate) fn submission(&self, run: &PlannedRun) -> Submission {
+        Submission {
+            definition: self.workflows[run.workflow].definition.clone(),
+            inputs: IndexMap::new(),
+            workflows: self.callable(),
+            cause: Some(run.cause.clone()),
+            is_kept: true,
+        }
+    }
+
+    pub(crate) fn definition(&self, version: &Digest) -> Option<&Definition> {
+        self.found(version).map(|planned| &planned.definition)
+    }
+
+    /// The steps of a stage; `None` for one that runs a workflow.
+    pub(crate) fn script(&self, version: &Digest, stage: &StageName) -> Option<&[Step]> {
+        self.found(version)?.scripts.get(stage.as_str()).map(Vec::as_slice)
+    }
+
+    fn found(&self, version: &Digest) -> Option<&Planned> {
+        self.workflows.iter().find(|planned| planned.definition.version() == *version)
+    }
+}
+
+fn reference() -> WorkflowReference {
+    WorkflowReference { name: name(CHILD), version: None }
+}
+
+fn name<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("a name")
+}
+
+impl Planned {
+    fn draw(chance: &Chance, called: &str, child: Option<&Definition>) -> Self {
+        let (mut stages, mut scripts, mut components) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let mut add = |section: Section, number: u64| {
+            let stage_name = format!("{}{number}", section.name().trim_start_matches("on_"));
+            let mut stage = Stage::new(name(&stage_name), PluginReference::Named("probe".to_owned()));
+            stage.section = section;
+            draw_frame(chance, &mut stage, &stages);
+            match child.filter(|_| section == Section::Main && chance.one_in(6)) {
+                Some(child) => {
+                    let with = Template::Map(IndexMap::new());
+                    stage.work = Work::Workflow { uses: reference(), with };
+                    components.push(child.version());
+                }
+                None => {
+                    let steps = script::draw(chance, &stage_name);
+                    let config = config(&steps, stage.fan_out.is_some());
+                    stage = stage.with(config);
+                    scripts.insert(stage_name, steps);
+                    components.push(component());
+                }
+            }
+            stages.push(stage);
+        };
+        let most = if child.is_some() { 4 } else { 2 };
+        (0..chance.of(1..=most)).for_each(|number| add(Section::Main, number));
+        if chance.one_in(3) {
+            add(Section::Finally, 0);
+        }
+        let workflow = Workflow::new(name(called), None, IndexMap::new(), stages).expect("a workflow");
+        let workflow = workflow.with_settings(settings(chance, child.is_some()));
+        // A text has one digest, and a plan one of each name.
+        let text = Bytes::from(format!("{called} {}", chance.next()));
+        let folder = PathBuf::from("/nonexistent");
+        let origin = Origin { folder: folder.clone(), root: folder };
+        let definition = Definition { workflow: Arc::new(workflow), text, components, origin };
+        Self { definition, scripts }
+    }
+}
+
+/// What there is around the work of a stage.
+fn draw_frame(chance: &Chance, stage: &mut Stage, before: &[Stage]) {
+    let of_section = before.iter().filter(|other| other.section == stage.section);
+    stage.needs = of_section.filter(|_| chance.one_in(2)).map(|other| other.name.clone()).collect();
+    stage.grants = Capability::ALL.map(Grant::Whole).to_vec();
+    if chance.one_in(3) {
+        let backoff = Backoff {
+            initial: chance.millis(1..=3_000),
+            growth: Growth::Exponential,
+            cap: Duration::from_secs(10),
+            jitter: 0.5,
+        };
+        let attempts = NonZeroU32::new(chance.of(2..=3) as u32).unwrap_or(NonZeroU32::MIN);
+        stage.retry = Retry { attempts, backoff, on: Vec::new() };
+    }
+    if chance.one_in(6) {
+        stage.timeout = Some(chance.millis(1_000..=30_000));
+    }
+    if chance.one_in(5) {
+        let items = (0..chance.of(0..=3)).map(|item| Template::Number(item.into())).collect();
+        stage.fan_out = Some(FanOut::ForEach(Template::List(items)));
+    }
+    if chance.one_in(8) {
+        stage.condition = Some(Expression::new("always()"));
+    }
+    stage.allow_failure = chance.one_in(6);
+}
+
+fn settings(chance: &Chance, is_outer: bool) -> Settings {
+    let concurrency = (is_outer && chance.one_in(4)).then(|| Concurrency {
+        group: Template::Text("group".to_owned()),
+        limit: NonZeroU32::MIN,
+        older: *chance.pick(&[Older::Finish, Older::CancelWaiting, Older::Cancel]),
+    });
+    let timeout = chance.one_in(8).then(|| chance.millis(5_000..=60_000));
+    Settings { concurrency, timeout, ..Settings::default() }
+}
+
+fn config(steps: &[Step], has_items: bool) -> Template {
+    let steps = steps.iter().map(Step::template).collect();
+    let mut config = IndexMap::from([
+        ("do".to_owned(), Template::Text("script".to_owned())),
+        ("steps".to_owned(), Template::List(steps)),
+    ]);
+    if has_items {
+        config.insert("item".to_owned(), Template::Expression(Expression::new("item")));
+    }
+    Template::Map(config)
+}

@@ -1,0 +1,106 @@
+//! The component host, and what is true when it is asked to run an attempt.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use yuanli_executor::History;
+use yuanli_model::{AttemptId, Failure, OperationId, PluginDescription, PluginReference, RunEvent, RunId};
+use yuanli_ports::Plugins;
+use yuanli_ports::plugins::{Attempt, Origin, PluginError};
+use yuanli_wasm::Host;
+
+use crate::world::{ENGINE, Life, World};
+
+#[derive(Debug)]
+pub(crate) struct SimPlugins {
+    pub(crate) host: Arc<Host>,
+    pub(crate) world: Arc<World>,
+    pub(crate) life: Arc<Life>,
+    /// What is durable, whatever the engine believes.
+    pub(crate) durable: History,
+}
+
+/// That an attempt runs, until it is dropped.
+struct Running {
+    world: Arc<World>,
+    who: (RunId, String, u32),
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.world.ledger().running.remove(&self.who);
+    }
+}
+
+impl SimPlugins {
+    /// One attempt of an instance runs at a time, and none that could be forgotten.
+    async fn check(&self, attempt: &AttemptId) -> Running {
+        let AttemptId { run, stage, instance, .. } = attempt;
+        let who = (*run, stage.to_string(), *instance);
+        if !self.world.ledger().running.insert(who.clone()) {
+            self.world.accuse(format!("{attempt} runs beside another attempt of its instance"));
+        }
+        let events = self.durable.events(*run, 0).await.unwrap_or_default();
+        let is_started = |event: &RunEvent| matches!(event, RunEvent::AttemptStarted { attempt: found, .. } if found == attempt);
+        let is_ended = |event: &RunEvent| matches!(event, RunEvent::AttemptEnded { attempt: found, .. } if found == attempt);
+        if !events.iter().any(|found| is_started(&found.event)) {
+            self.world.accuse(format!("{attempt} runs, and that it was to is not durable"));
+        }
+        if events.iter().any(|found| is_ended(&found.event)) {
+            self.world.accuse(format!("{attempt} runs, and has ended"));
+        }
+        self.check_clean(attempt);
+        Running { world: Arc::clone(&self.world), who }
+    }
+
+    /// Nothing runs any more that an earlier attempt of the instance has begun.
+    fn check_clean(&self, attempt: &AttemptId) {
+        let World { faults, docker, .. } = &*self.world;
+        if faults.docker > 0 {
+            return;
+        }
+        for number in 1..attempt.attempt {
+            let earlier = AttemptId { attempt: number, ..attempt.clone() };
+            let operation = OperationId { engine: ENGINE, attempt: earlier, position: 0 }.to_string();
+            let prefix = operation.trim_end_matches('0');
+            let running = docker.containers().into_iter().filter(|name| docker.is_running(name));
+            for left in running.filter(|name| name.starts_with(prefix)) {
+                // Nobody has heard of one that a dead engine has asked for too late.
+                if !self.world.ledger().containers.get(&left).is_some_and(|found| found.is_late) {
+                    self.world.accuse(format!("{attempt} begins while {left} runs"));
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Plugins for SimPlugins {
+    async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
+        self.host.list().await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.host.names()
+    }
+
+    async fn resolve(
+        &self,
+        reference: &PluginReference,
+        origin: &Origin,
+    ) -> Result<Arc<PluginDescription>, PluginError> {
+        self.host.resolve(reference, origin).await
+    }
+
+    async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {
+        let id = attempt.id.clone();
+        let again = if attempt.is_again { " again" } else { "" };
+        self.life.pass(&self.world, &format!("{id} begins{again}")).await;
+        let running = self.check(&id).await;
+        let ended = self.host.run(attempt).await;
+        drop(running);
+        self.life.pass(&self.world, &format!("{id} ends: {ended:?}")).await;
+        ended
+    }
+}
