@@ -52,20 +52,25 @@ pub(crate) async fn call<P: Arguments, R: Serialize + DeserializeOwned>(
     parameters: P,
     live: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R>,
 ) -> Result<R, Broken> {
-    let pending = match meet(state, function, &parameters)? {
+    let is_effect = matches!(manner, Manner::Effect(_));
+    let (pending, was) = match meet(state, function, &parameters, is_effect)? {
         Met::Told(answer) => return Ok(answer),
-        Met::Withheld(call, was) => {
-            if matches!(manner, Manner::Effect(_)) {
-                return Err(Broken::Lost(call));
-            }
+        // What stands in the journal stays there, as others may be in the same entry.
+        Met::Withheld(Pending { call, .. }, was) if !is_effect || manner == Manner::Effect(Policy::Files) => {
             lock(&state.calls).note_unrecorded(function);
             let answer = live(state, parameters).await;
+            state.said.take();
+            state.is_workspace_written |= is_effect;
             return if is_same(&answer, was)? { Ok(answer) } else { Err(Broken::Changed(call)) };
         }
-        Met::Pending(pending) => pending,
+        Met::Withheld(pending, was) => (pending, was),
+        Met::Pending(pending) => (pending, None),
     };
     prepare(state, &pending, manner).await?;
     let answer = live(state, parameters).await;
+    if !is_same(&answer, was)? {
+        return Err(Broken::Changed(pending.call));
+    }
     settle(state, pending, manner, &answer).await?;
     Ok(answer)
 }
@@ -82,15 +87,16 @@ where
     T: Serialize + DeserializeOwned + Clone,
     E: Serialize + DeserializeOwned,
 {
-    let pending = match meet::<Result<(u32, T), E>>(state, function, parameters)? {
+    let is_effect = matches!(manner, Manner::Effect(_));
+    let pending = match meet::<Result<(u32, T), E>>(state, function, parameters, is_effect)? {
         Met::Told(Ok((handle, what))) => {
             state.remember_handle(handle);
             note(state, parameters, Opened { handle, what, is_again: true });
             return Ok(Ok(handle));
         }
         Met::Told(Err(error)) => return Ok(Err(error)),
-        Met::Withheld(call, _) => return Err(Broken::Lost(call)),
-        Met::Pending(pending) => pending,
+        // Its answer has a number that is known nowhere else; the next one is the same.
+        Met::Withheld(pending, _) | Met::Pending(pending) => pending,
     };
     if !state.has_room_for_handle() {
         return Err(Broken::NoHandle);
@@ -115,9 +121,10 @@ pub(crate) async fn decide<P: Arguments, R: Serialize + DeserializeOwned>(
     parameters: &P,
     decide: impl for<'s> Fn(&'s mut State, &'s P) -> Answer<'s, (R, Staged)>,
 ) -> Result<R, Broken> {
-    let pending = match meet(state, function, parameters)? {
+    let pending = match meet(state, function, parameters, true)? {
         Met::Told(answer) => return Ok(answer),
-        Met::Withheld(call, _) => return Err(Broken::Lost(call)),
+        // The change was made, and is not made again.
+        Met::Withheld(pending, _) => return Err(Broken::Lost(pending.call)),
         Met::Pending(pending) => pending,
     };
     hold(state, &pending).await;
@@ -133,17 +140,21 @@ pub(crate) async fn decide<P: Arguments, R: Serialize + DeserializeOwned>(
     Err(Broken::Unkept(format!("others changed the same thing {MAX_DECISIONS} times meanwhile")))
 }
 
-/// What the journal knows of a call. What it has said in the log, it says again.
+/// What the journal knows of a call. What it has said in the log, it says again; an effect whose answer is not kept does so
+/// when it is made again.
 fn meet<R: DeserializeOwned>(
     state: &mut State,
     function: Function,
     parameters: &impl Arguments,
+    is_effect: bool,
 ) -> Result<Met<R>, Broken> {
     let arguments = parameters.bytes().map_err(unencoded)?;
     let shown = short(state.held.mask.owned(parameters.show()));
     let call = Call { index: 0, function: function.to_string(), arguments: Digest::of(&arguments), shown };
-    let (met, lines) = lock(&state.calls).meet(call, arguments.is_empty())?;
-    state.lines.say_again(lines);
+    let (met, lines) = lock(&state.calls).meet(call, arguments.is_empty() && !is_effect)?;
+    if !(is_effect && matches!(met, Met::Withheld(..))) {
+        state.lines.say_again(lines);
+    }
     lock(&state.calls).leave_past();
     Ok(met)
 }

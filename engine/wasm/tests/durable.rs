@@ -321,6 +321,24 @@ async fn no_journal_has_a_secret_in_it() {
 }
 
 #[tokio::test]
+async fn an_effect_whose_answer_holds_a_secret_is_found_again() {
+    let bench = bench();
+    let workspace = folder(&bench);
+    let config = json!({ "do": "container", "image": "tool", "command": ["work"], "wait": true });
+    // The name of the container has the secret in it, so that the answer of the start is not kept.
+    let secrets = || vec!["stage"];
+    let first = Case { workspace: Some(workspace.clone()), secrets: secrets(), ..case() };
+    // The second commit is the outcome of the start.
+    assert!(until_death(&bench, config.clone(), first, (2, true)).await.is_none());
+    assert_eq!(bench.docker.containers(), [operation(1)]);
+    let kept = bench.store.everything().await;
+    assert!(!kept.windows(10).any(|bytes| bytes == b"-probe-0-1"), "the name of the container is not kept");
+    let second = bench.run_case(config, Case { secrets: secrets(), ..again(&workspace) }).await;
+    assert_eq!((second.outputs()["code"].as_i64(), starts(&bench)), (Some(3), 1));
+    assert_eq!(second.texts(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
 async fn what_is_too_long_to_be_kept_is_asked_for_again_and_has_to_be_the_same() {
     for is_changed in [false, true] {
         let bench = bench();

@@ -61,8 +61,9 @@ type Said = Vec<(Stream, String)>;
 pub(super) enum Met<R> {
     /// What it gave.
     Told(R),
-    /// It was made, and what it gave is not kept.
-    Withheld(Call, Option<Digest>),
+    /// It was made, and what it gave is not kept: what only tells something is asked again, an effect is dealt with like one of
+    /// which only the intention is known.
+    Withheld(Pending, Option<Digest>),
     /// It is to be made.
     Pending(Pending),
 }
@@ -188,10 +189,12 @@ impl Calls {
                 (Met::Told(answer), lines)
             }
             Some(Outcome { value: Value::Withheld(None), .. }) if is_bare => {
-                return Ok((Met::Withheld(call, None), Vec::new()));
+                let pending = Pending { call, at: first.at, is_intended: true, is_bare };
+                return Ok((Met::Withheld(pending, None), Vec::new()));
             }
             Some(Outcome { value: Value::Withheld(was), lines }) => {
-                (Met::Withheld(call, *was), lines.clone())
+                let pending = Pending { call, at: first.at, is_intended: true, is_bare };
+                (Met::Withheld(pending, *was), lines.clone())
             }
             None => (Met::Pending(Pending { call, at: first.at, is_intended: true, is_bare }), Vec::new()),
         };

@@ -331,8 +331,13 @@ impl Clock for FixedClock {
 }
 
 /// The secrets that there are.
-pub(crate) const SECRETS: [(&str, &str); 3] =
-    [("token", "s3cret-t0ken"), ("other", "an-other-secret"), ("lines", "first line\nsecond line\n")];
+pub(crate) const SECRETS: [(&str, &str); 4] = [
+    ("token", "s3cret-t0ken"),
+    ("other", "an-other-secret"),
+    ("lines", "first line\nsecond line\n"),
+    // The name of the stage, and so a part of the names of its containers.
+    ("stage", "probe"),
+];
 
 /// The same each time, but `growing`, which is longer each time.
 #[derive(Debug, Default)]
