@@ -86,11 +86,11 @@ pub enum JournalError {
 /// The journal of one attempt. Whoever runs the attempt is the only one to use it.
 #[async_trait]
 pub trait AttemptJournal: Send + Sync + Debug {
-    /// The call of this number that the attempt has made before it was begun again.
+    /// All that was recorded so far of the attempt, also by an engine before this one, from the first call on.
     ///
     /// # Errors
     /// [`JournalError::Unkept`] when the journal cannot be read.
-    async fn recorded(&self, index: u32) -> Result<Option<Recorded>, JournalError>;
+    async fn recorded(&self) -> Result<Vec<Recorded>, JournalError>;
 
     /// Records calls and makes what was staged durable, all in one commit. A call that is recorded already is replaced: that
     /// is how an outcome comes to what was intended. Dropping the future may leave it done or not done, never half.

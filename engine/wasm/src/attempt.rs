@@ -19,11 +19,10 @@ use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
 use crate::catalog::Code;
-use crate::guest::{Begun, Guest};
+use crate::guest::{Begun, Guest, Session};
 use crate::host::{Host, Outside};
 use crate::interface::containers;
-use crate::interface::log::finish_progress;
-use crate::journal::{Broken, Calls, SharedCalls, lock};
+use crate::journal::{Broken, Calls, lock};
 use crate::limits::{Bound, Bounded, By, Exceeded};
 use crate::logline::Lines;
 use crate::mask::Mask;
@@ -87,11 +86,11 @@ impl Host {
         check_rights(&code, &attempt)?;
         self.check_ceiling(&code.description, &attempt.grants).await?;
         check("invalid-config", "with", &code.config, &attempt.config)?;
-        let config = attempt.config.to_string();
-        let _slot = tokio::select! {
+        let seat = self.slots.seat(&attempt.workflow);
+        let slot = tokio::select! {
             biased;
             () = attempt.cancel.cancelled(), if !attempt.is_again => return Err(cancelled()),
-            slot = self.slots.acquire(&attempt.workflow) => slot,
+            slot = seat.take() => slot,
         };
         let held = Held::of(&attempt, &*self.outside.secrets).await?;
         let mask = Arc::clone(&held.mask);
@@ -101,37 +100,30 @@ impl Host {
         attempt.timeout = bounds.timeout.most;
         let rest = self.rest(&attempt);
         let rights = Rights::new(&description.capabilities, description.is_builtin, &attempt.grants);
-        let attempt = Arc::new(attempt);
-        let (guest, begun, output) = Guest::new(
-            Arc::clone(&attempt),
+        let session = Session::new(
+            (Arc::new(attempt), seat),
             Arc::clone(&code.description),
             Arc::clone(&self.outside),
             held,
-            (rights, &bounds),
+            (rights, bounds),
             (self.rehearsal.as_ref(), calls),
         );
-        let calls = guest.attempt.as_ref().map(|state| Arc::clone(&state.calls));
-        let untold = calls.clone();
-        let called = {
-            let is_timed = self.rehearsal.as_ref().is_none_or(|rehearsal| rehearsal.is_timed);
-            let _awake = is_timed.then(|| self.ticker.keep_awake());
-            let call = self.call(guest, &code, &config, &bounds);
-            tokio::select! {
-                biased;
-                () = cancelled_after_replay(&attempt, calls) => Err(CutOff::Cancelled),
-                called = timeout(rest, call) => called.map_err(|_| CutOff::TimedOut),
-            }
+        let called = tokio::select! {
+            biased;
+            () = cancelled_after_replay(&session) => Err(CutOff::Cancelled),
+            called = self.carry_out(&session, slot, &code, rest) => called.ok_or(CutOff::TimedOut),
         };
+        let Session { attempt, begun, calls, bounds, output, .. } = &session;
         output.iter().for_each(crate::logline::ByteLines::finish);
         let lines = self.own_lines(Arc::clone(&attempt.log), Arc::clone(&mask));
-        if untold.is_some_and(|calls| lock(&calls).has_called(containers::START)) {
+        if lock(calls).has_called(containers::START) {
             // It ended before it was told of them again, so nobody knows them: they go now, and not beside another attempt.
             let removed = self.outside.containers.remove_all(self.outside.engine, Some(&attempt.id)).await;
             warn(&lines, removed.map(|_| ()));
         }
-        self.clean_up(&attempt, &begun, called.is_err(), &lines).await;
+        self.clean_up(attempt, begun, called.is_err(), &lines).await;
         Ok(match called {
-            Ok(outcome) => outputs(outcome, &attempt, &code, &bounds)
+            Ok(outcome) => outputs(outcome, attempt, &code, bounds)
                 .map_err(|failure| shown(failure, &mask))
                 // What is checked is what others get.
                 .map(|outputs| mask.json(outputs))
@@ -139,7 +131,7 @@ impl Host {
                     check("invalid-outputs", "outputs", &code.outputs, &outputs).map(|()| outputs)
                 }),
             Err(CutOff::Cancelled) => Err(cancelled()),
-            Err(CutOff::TimedOut) => Err(timed_out(bounds.timeout)),
+            Err(CutOff::TimedOut) => Err(timed_out(bounds.timeout.clone())),
         })
     }
 
@@ -168,26 +160,6 @@ impl Host {
         }
         let gone = self.outside.clock.now().since(attempt.started);
         attempt.timeout.saturating_sub(gone).max(RECONCILIATION)
-    }
-
-    async fn call(
-        &self,
-        guest: Guest,
-        code: &Code,
-        config: &str,
-        bounds: &Bounded,
-    ) -> wasmtime::Result<Result<String, stage::Failure>> {
-        let mut store = Store::new(&self.engine, guest);
-        bound(&mut store, bounds.cpu.clone());
-        let instance = code.instance.instantiate_async(&mut store).await?;
-        let outcome = instance.call_run(&mut store, config).await;
-        if let Some(state) = &mut store.data_mut().attempt {
-            finish_progress(state);
-            if matches!(outcome, Ok(Ok(_))) {
-                lock(&state.calls).check_end().map_err(wasmtime::Error::new)?;
-            }
-        }
-        outcome
     }
 
     /// Ends what the attempt left outside, to be removed once its own end is durable: should the engine die before that, the
@@ -240,13 +212,12 @@ async fn remove(outside: Arc<Outside>, attempt: AttemptId, left: Vec<ContainerId
     }
 }
 
-/// Returns when the attempt is cancelled and has been told what it was told before: until then nobody knows what it has
-/// left outside.
-async fn cancelled_after_replay(attempt: &Attempt, calls: Option<SharedCalls>) {
-    attempt.cancel.cancelled().await;
-    let Some(calls) = calls else { return };
+/// Returns when the attempt is cancelled and has been told what an engine before this one has recorded: until then nobody
+/// knows what it has left outside.
+async fn cancelled_after_replay(session: &Session) {
+    session.attempt.cancel.cancelled().await;
     let replayed = async {
-        while lock(&calls).is_replaying() {
+        while lock(&session.calls).is_unknown() {
             tokio::time::sleep(REPLAY_LOOK).await;
         }
     };
@@ -297,8 +268,7 @@ pub(crate) fn bound(store: &mut Store<Guest>, cpu: Bound<Duration>) {
         if guest.attempt.as_ref().is_some_and(|state| lock(&state.calls).is_replaying()) {
             return Ok(UpdateDeadline::Yield(1));
         }
-        guest.ticks += 1;
-        if guest.ticks > guest.max_ticks {
+        if guest.ticks.fetch_add(1, Ordering::Relaxed) >= guest.max_ticks {
             return Err(wasmtime::Error::new(Exceeded::Cpu { limit: cpu.clone() }));
         }
         Ok(UpdateDeadline::Yield(1))

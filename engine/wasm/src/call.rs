@@ -18,6 +18,7 @@ use crate::argument::Arguments;
 use crate::guest::{Guest, State};
 use crate::journal::{self, Broken, Manner};
 use crate::rehearsal::HostCall;
+use crate::wait::{Waiting, wait};
 
 /// What a call of a host function means for the attempt's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Function {
     /// Of one that is done outside of the journal's own commit; [`Policy::Once`] is only for those calls that cannot be
     /// made again.
     pub policy: Option<Policy>,
+    /// Whether it waits for something outside, so that the instance of who calls it can be given up meanwhile.
+    pub is_wait: bool,
 }
 
 impl std::fmt::Display for Function {
@@ -137,22 +140,6 @@ impl<'a> Interface<'a> {
         self.recorded(declared, |_| Manner::Read, function, |_, _, _| ())
     }
 
-    /// The same of a handle; `note` is told each answer, whether it was asked for or recorded, for what the engine has to know
-    /// of it.
-    pub(crate) fn read_noting<P, R>(
-        &mut self,
-        name: &'static str,
-        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
-        note: impl Fn(&mut State, Option<u32>, &R) + Send + Sync + Copy + 'static,
-    ) -> wasmtime::Result<&mut Self>
-    where
-        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
-        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
-    {
-        let declared = self.declare(name, Class::Read, None);
-        self.recorded(declared, |_| Manner::Read, function, note)
-    }
-
     /// Declares a [`Class::Read`] function that answers at once.
     pub(crate) fn read_now<P, R>(
         &mut self,
@@ -169,21 +156,49 @@ impl<'a> Interface<'a> {
         })
     }
 
-    /// Declares a [`Class::Read`] function that waits for a time which follows from its arguments and from when it was
-    /// called. When that is far away, that it was called is recorded, so that nobody waits longer for a crash.
-    pub(crate) fn wait<P, R>(
+    /// Declares a [`Class::Read`] function that waits for something outside. What it waits for knows nothing of the instance,
+    /// which may be gone meanwhile.
+    pub(crate) fn waits<P, R>(
         &mut self,
         name: &'static str,
-        is_far: impl Fn(&P) -> bool + Send + Sync + Copy + 'static,
-        function: impl for<'s> Fn(&'s mut State, P) -> Answer<'s, R> + Send + Sync + Copy + 'static,
+        begin: impl Fn(&mut State, P) -> Waiting<R> + Send + Sync + Copy + 'static,
     ) -> wasmtime::Result<&mut Self>
     where
         P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
         R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        let declared = self.declare(name, Class::Read, None);
+        self.waits_noting(name, begin, |_, _, _| ())
+    }
+
+    /// The same of a handle; `note` is told each answer, whether it was waited for or recorded, for what the engine has to
+    /// know of it.
+    pub(crate) fn waits_noting<P, R>(
+        &mut self,
+        name: &'static str,
+        begin: impl Fn(&mut State, P) -> Waiting<R> + Send + Sync + Copy + 'static,
+        note: impl Fn(&mut State, Option<u32>, &R) + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.waiting(name, |_| Manner::Read, begin, note)
+    }
+
+    /// The same for a time which follows from its arguments and from when it was called. When that is far away, that it was
+    /// called is recorded, so that nobody waits longer for a crash.
+    pub(crate) fn waits_until<P, R>(
+        &mut self,
+        name: &'static str,
+        is_far: impl Fn(&P) -> bool + Send + Sync + Copy + 'static,
+        begin: impl Fn(&mut State, P) -> Waiting<R> + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
         let manner = move |parameters: &P| if is_far(parameters) { Manner::Wait } else { Manner::Read };
-        self.recorded(declared, manner, function, |_, _, _| ())
+        self.waiting(name, manner, begin, |_, _, _| ())
     }
 
     /// Declares a [`Class::Secret`] function.
@@ -335,6 +350,23 @@ impl<'a> Interface<'a> {
         Ok(self)
     }
 
+    fn waiting<P, R>(
+        &mut self,
+        name: &'static str,
+        manner: impl Fn(&P) -> Manner + Send + Sync + Copy + 'static,
+        begin: impl Fn(&mut State, P) -> Waiting<R> + Send + Sync + Copy + 'static,
+        note: impl Fn(&mut State, Option<u32>, &R) + Send + Sync + Copy + 'static,
+    ) -> wasmtime::Result<&mut Self>
+    where
+        P: ComponentNamedList + Lift + Debug + Arguments + Send + 'static,
+        R: ComponentNamedList + Lower + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let function =
+            Function { interface: self.name, name, class: Class::Read, policy: None, is_wait: true };
+        self.declared.push(function);
+        self.recorded(function, manner, move |state, parameters| wait(state, parameters, begin), note)
+    }
+
     fn recorded<P, R>(
         &mut self,
         declared: Function,
@@ -366,7 +398,7 @@ impl<'a> Interface<'a> {
     }
 
     fn declare(&mut self, name: &'static str, class: Class, policy: Option<Policy>) -> Function {
-        let function = Function { interface: self.name, name, class, policy };
+        let function = Function { interface: self.name, name, class, policy, is_wait: false };
         self.declared.push(function);
         function
     }

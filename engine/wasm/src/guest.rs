@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -29,13 +29,15 @@ use crate::limits::{Bound, Bounded, Exceeded, Memory};
 use crate::logline::{ByteLines, Lines, Said};
 use crate::rehearsal::{Machine, Rehearsal};
 use crate::secret::Held;
+use crate::slots::Seat;
+use crate::wait::Wait;
 use crate::wasi;
 
 /// The data of a store.
 pub(crate) struct Guest {
     pub(crate) memory: Memory,
-    /// Epoch ticks that the guest used up; see [`crate::ticker`].
-    pub(crate) ticks: u64,
+    /// Epoch ticks that the guest used up, in all its instances; see [`crate::ticker`].
+    pub(crate) ticks: Arc<AtomicU64>,
     pub(crate) max_ticks: u64,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -48,7 +50,7 @@ pub(crate) struct State {
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) plugin: Arc<PluginDescription>,
     pub(crate) outside: Arc<Outside>,
-    pub(crate) held: Held,
+    pub(crate) held: Arc<Held>,
     pub(crate) rights: Rights,
     pub(crate) lines: Lines,
     pub(crate) begun: Arc<Begun>,
@@ -59,8 +61,6 @@ pub(crate) struct State {
     pub(crate) is_reconciling: bool,
     /// When the call that is made now was made first.
     pub(crate) since: Timestamp,
-    /// Whether anything was written to the workspace that is not known to be on the device.
-    pub(crate) is_workspace_written: bool,
     /// The position of the last operation.
     position: u32,
     next_handle: u32,
@@ -73,23 +73,32 @@ pub(crate) struct State {
     pub(crate) rollouts: HashMap<u32, Deployed>,
     pub(crate) releases: HashMap<u32, traffic::Watched>,
     pub(crate) secrets: HashMap<u32, SecretName>,
-    pub(crate) progress: Progress,
     /// Where `yuanli:random` has its numbers from.
     pub(crate) machine: Machine,
     pub(crate) rehearsal: Option<Rehearsal>,
 }
 
-/// What an attempt began outside of its store. Outlives the store, so that it can be ended.
-#[derive(Debug, Default)]
+/// What an attempt has outside of its store. Outlives the store, so that the attempt can be ended, or go on in another one.
+#[derive(Debug)]
 pub(crate) struct Begun {
+    /// Its place among those that have instances.
+    pub(crate) seat: Arc<Seat>,
+    /// What it waits for.
+    pub(crate) wait: Wait,
     /// Containers that were started and may still be there.
     containers: Mutex<Vec<Left>>,
+    /// The same, and builds, by their handles: an instance that comes after another one finds them.
+    running: Mutex<HashMap<u32, containers::Running>>,
+    builds: Mutex<HashMap<u32, images::Running>>,
     /// Whether `containers.start` was ever called: one that was cut off may have left a container.
     pub(crate) has_containers: AtomicBool,
     /// Whether a start failed so that there may be a container all the same.
     pub(crate) is_unsure: AtomicBool,
     /// Whether a container was to be in the network of the attempt, which is there then.
     pub(crate) has_network: AtomicBool,
+    /// Whether anything was written to the workspace that is not known to be on the device.
+    pub(crate) is_workspace_written: Arc<AtomicBool>,
+    pub(crate) progress: Mutex<Progress>,
     /// Gray releases that were begun.
     releases: Mutex<Vec<(AppName, ReleaseNumber)>>,
     /// Followers of containers, and builds. Aborted when dropped.
@@ -134,24 +143,64 @@ impl Left {
 }
 
 impl Begun {
+    fn new(seat: Arc<Seat>) -> Self {
+        Self {
+            seat,
+            wait: Wait::default(),
+            containers: Mutex::default(),
+            running: Mutex::default(),
+            builds: Mutex::default(),
+            has_containers: AtomicBool::default(),
+            is_unsure: AtomicBool::default(),
+            has_network: AtomicBool::default(),
+            is_workspace_written: Arc::default(),
+            progress: Mutex::default(),
+            releases: Mutex::default(),
+            tasks: Mutex::default(),
+            careful: Mutex::default(),
+            ending: Cancellation::default(),
+        }
+    }
+
+    /// The container of a handle, if it is followed already.
+    pub(crate) fn running(&self, handle: u32) -> Option<containers::Running> {
+        locked(&self.running).get(&handle).cloned()
+    }
+
+    pub(crate) fn add_running(&self, handle: u32, running: containers::Running) {
+        locked(&self.running).insert(handle, running);
+    }
+
+    /// The build of a handle, if there is one.
+    pub(crate) fn build(&self, handle: u32) -> Option<images::Running> {
+        locked(&self.builds).get(&handle).cloned()
+    }
+
+    pub(crate) fn add_build(&self, handle: u32, build: images::Running) {
+        locked(&self.builds).insert(handle, build);
+    }
+
     /// Remembers a container.
     pub(crate) fn add_container(&self, left: Left) {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner).push(left);
+        locked(&self.containers).push(left);
     }
 
     /// All containers so far.
     pub(crate) fn take_containers(&self) -> Vec<Left> {
-        std::mem::take(&mut self.containers.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut locked(&self.containers))
     }
 
     /// Remembers a gray release.
     pub(crate) fn add_release(&self, app: AppName, release: ReleaseNumber) {
-        self.releases.lock().unwrap_or_else(PoisonError::into_inner).push((app, release));
+        let mut releases = locked(&self.releases);
+        if !releases.contains(&(app.clone(), release)) {
+            releases.push((app, release));
+        }
     }
 
     /// All gray releases so far.
     pub(crate) fn take_releases(&self) -> Vec<(AppName, ReleaseNumber)> {
-        std::mem::take(&mut self.releases.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut locked(&self.releases))
     }
 
     /// Runs what has to put something back when it is asked to end; see [`Self::end_careful`].
@@ -189,64 +238,102 @@ impl Begun {
 
     /// Runs a task that ends with the attempt.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        locked(&self.tasks).spawn(task);
     }
 }
 
-impl Guest {
-    /// The store of an attempt.
+/// What is locked, whoever panicked meanwhile: each change is made in one go.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an attempt has for all its instances, one after the other.
+pub(crate) struct Session {
+    pub(crate) attempt: Arc<Attempt>,
+    pub(crate) begun: Arc<Begun>,
+    pub(crate) calls: SharedCalls,
+    pub(crate) bounds: Bounded,
+    /// Its standard output and error.
+    pub(crate) output: [ByteLines; 2],
+    plugin: Arc<PluginDescription>,
+    outside: Arc<Outside>,
+    held: Arc<Held>,
+    rights: Rights,
+    lines: Lines,
+    said: Said,
+    ticks: Arc<AtomicU64>,
+    rehearsal: Option<Rehearsal>,
+}
+
+impl Session {
     pub(crate) fn new(
-        attempt: Arc<Attempt>,
+        (attempt, seat): (Arc<Attempt>, Arc<Seat>),
         plugin: Arc<PluginDescription>,
         outside: Arc<Outside>,
         held: Held,
-        (rights, bounds): (Rights, &Bounded),
+        (rights, bounds): (Rights, Bounded),
         (rehearsal, calls): (Option<&Rehearsal>, Calls),
-    ) -> (Self, Arc<Begun>, [ByteLines; 2]) {
+    ) -> Self {
         let lines = Lines::new(
             Arc::clone(&attempt.log),
             Arc::clone(&outside.clock),
             Arc::clone(&held.mask),
             bounds.log_bytes.clone(),
         );
-        let lines = lines.since(calls.past());
-        let calls = Arc::new(Mutex::new(calls));
+        let lines = lines.since(calls.past()).unless(calls.is_muted());
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
-        let begun = Arc::new(Begun::default());
-        let machine = Machine::new(rehearsal, &outside.clock);
-        let wasi = wasi::context(output.clone(), &machine, &calls, &attempt.id);
-        let attempt_began = attempt.started;
-        let state = State {
+        Self {
             attempt,
+            begun: Arc::new(Begun::new(seat)),
+            calls: Arc::new(Mutex::new(calls)),
+            bounds,
+            output,
             plugin,
             outside,
-            held,
+            held: Arc::new(held),
             rights,
             lines,
-            begun: Arc::clone(&begun),
-            calls,
             said: Said::default(),
+            ticks: Arc::default(),
+            rehearsal: rehearsal.cloned(),
+        }
+    }
+
+    /// The store of an instance.
+    pub(crate) fn guest(&self) -> Guest {
+        let machine = Machine::new(self.rehearsal.as_ref(), &self.outside.clock);
+        let wasi = wasi::context(self.output.clone(), &machine, &self.calls, &self.attempt.id);
+        let state = State {
+            attempt: Arc::clone(&self.attempt),
+            plugin: Arc::clone(&self.plugin),
+            outside: Arc::clone(&self.outside),
+            held: Arc::clone(&self.held),
+            rights: self.rights.clone(),
+            lines: self.lines.clone(),
+            begun: Arc::clone(&self.begun),
+            calls: Arc::clone(&self.calls),
+            said: self.said.clone(),
             is_reconciling: false,
-            since: attempt_began,
-            is_workspace_written: false,
+            since: self.attempt.started,
             position: 0,
             next_handle: 0,
-            max_handles: bounds.handles.clone(),
-            max_artifact_bytes: bounds.artifact_bytes.clone(),
+            max_handles: self.bounds.handles.clone(),
+            max_artifact_bytes: self.bounds.artifact_bytes.clone(),
             exceeded: None,
             containers: HashMap::new(),
             builds: HashMap::new(),
             rollouts: HashMap::new(),
             releases: HashMap::new(),
             secrets: HashMap::new(),
-            progress: Progress::default(),
             machine,
-            rehearsal: rehearsal.cloned(),
+            rehearsal: self.rehearsal.clone(),
         };
-        let guest = Self { wasi, attempt: Some(state), ..Self::sealed(bounds) };
-        (guest, begun, output)
+        let sealed = Guest::sealed(&self.bounds);
+        Guest { wasi, ticks: Arc::clone(&self.ticks), attempt: Some(state), ..sealed }
     }
+}
 
+impl Guest {
     /// The store of a `describe`.
     pub(crate) fn sealed(bounds: &Bounded) -> Self {
         let mut table = ResourceTable::new();
@@ -254,7 +341,7 @@ impl Guest {
         table.set_max_capacity(MAX_HANDLES as usize);
         Self {
             memory: Memory::new(bounds.memory_bytes.clone()),
-            ticks: 0,
+            ticks: Arc::default(),
             max_ticks: bounds.cpu.most.as_millis().div_ceil(crate::ticker::TICK.as_millis()) as u64,
             wasi: wasi::sealed(),
             table,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,9 @@ use crate::limits::Limits;
 use crate::rehearsal::Rehearsal;
 use crate::slots::Slots;
 use crate::ticker::Ticker;
+
+/// How long an attempt may wait with its instance where nobody says otherwise.
+const EVICT_AFTER: Duration = Duration::from_secs(10);
 
 /// What host functions reach.
 #[derive(Debug, Clone)]
@@ -63,6 +67,9 @@ pub struct Options {
     pub builtins: &'static [Builtin],
     /// How many instances may exist at once; more attempts wait. Default 64, at least 1.
     pub instances: u32,
+    /// How long an attempt may wait for something outside and keep its instance; it gives it up at once when another one
+    /// waits for an instance. Default 10 s: coming back costs as much as all calls that it has made.
+    pub evict_after: Duration,
     /// Bounds of each instance where nobody says otherwise.
     pub limits: Limits,
     /// For those who try plugins out: what makes attempts repeatable, and visible call by call. Default none.
@@ -84,6 +91,7 @@ impl Options {
             cache,
             builtins,
             instances: 64,
+            evict_after: EVICT_AFTER,
             limits: Limits::default(),
             rehearsal: None,
             ceiling: Ceiling::default(),
@@ -130,7 +138,9 @@ impl Host {
             &options.cache,
             options.builtins,
         );
-        let slots = Slots::new(instances);
+        // Whoever is shown each call is to see it once.
+        let evict_after = options.rehearsal.is_none().then_some(options.evict_after);
+        let slots = Slots::new(instances, evict_after);
         Ok(Self {
             engine,
             ticker,

@@ -10,15 +10,18 @@
 mod broken;
 mod calls;
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use yuanli_model::Digest;
 use yuanli_ports::blobs::MAX_BLOB_BYTES;
 use yuanli_ports::journal::{Call, JournalError, Outcome, Recorded, Staged, Value};
+use yuanli_ports::plugins::Attempt;
 
 use crate::argument::Arguments;
 use crate::call::{Answer, Function, Opened, Policy};
-use crate::guest::State;
+use crate::guest::{Begun, Session, State};
 
 pub(crate) use broken::Broken;
 pub(crate) use calls::{Calls, SharedCalls, lock, tell};
@@ -58,15 +61,23 @@ pub(crate) async fn call<P: Arguments, R: Serialize + DeserializeOwned>(
         // What stands in the journal stays there, as others may be in the same entry.
         Met::Withheld(Pending { call, .. }, was) if !is_effect || manner == Manner::Effect(Policy::Files) => {
             lock(&state.calls).note_unrecorded(function);
+            if function.is_wait {
+                lock(&state.calls).note_wait(&call);
+            }
             let answer = live(state, parameters).await;
             state.said.take();
-            state.is_workspace_written |= is_effect;
+            if is_effect {
+                state.begun.is_workspace_written.store(true, Ordering::Release);
+            }
             return if is_same(&answer, was)? { Ok(answer) } else { Err(Broken::Changed(call)) };
         }
         Met::Withheld(pending, was) => (pending, was),
         Met::Pending(pending) => (pending, None),
     };
     prepare(state, &pending, manner).await?;
+    if function.is_wait {
+        lock(&state.calls).note_wait(&pending.call);
+    }
     let answer = live(state, parameters).await;
     if !is_same(&answer, was)? {
         return Err(Broken::Changed(pending.call));
@@ -202,7 +213,7 @@ async fn settle(
     match manner {
         Manner::Read | Manner::Wait | Manner::Secret | Manner::Effect(Policy::Files) => {
             if manner == Manner::Effect(Policy::Files) {
-                state.is_workspace_written = true;
+                state.begun.is_workspace_written.store(true, Ordering::Release);
             }
             let is_full = lock(&state.calls).keep(recorded, &pending, manner == Manner::Read);
             if is_full {
@@ -242,21 +253,49 @@ fn outcome_of(
 /// Makes durable what was written down so far, and a call behind it, with what it changes.
 async fn commit(state: &mut State, last: Option<Recorded>, staged: Staged) -> Result<(), JournalError> {
     sync(state).await?;
-    let mut calls = lock(&state.calls).unwritten();
-    let written = calls.len();
-    calls.extend(last);
-    state.attempt.journal.record(calls, staged).await?;
-    lock(&state.calls).written(written);
+    flush(&state.attempt, &state.calls, last, staged).await
+}
+
+async fn flush(
+    attempt: &Attempt,
+    calls: &SharedCalls,
+    last: Option<Recorded>,
+    staged: Staged,
+) -> Result<(), JournalError> {
+    let mut unwritten = lock(calls).unwritten();
+    let written = unwritten.len();
+    unwritten.extend(last);
+    attempt.journal.record(unwritten, staged).await?;
+    lock(calls).written(written);
     Ok(())
 }
 
 /// Whoever hears of what comes after a write finds the write.
-async fn sync(state: &mut State) -> Result<(), JournalError> {
-    if state.is_workspace_written {
-        let synced = state.attempt.workspace.sync().await;
+async fn sync(state: &State) -> Result<(), JournalError> {
+    sync_workspace(&state.attempt, &state.begun).await
+}
+
+async fn sync_workspace(attempt: &Attempt, begun: &Begun) -> Result<(), JournalError> {
+    if begun.is_workspace_written.swap(false, Ordering::AcqRel) {
+        let synced = attempt.workspace.sync().await;
         synced.map_err(|error| JournalError::Unkept(error.to_string()))?;
-        state.is_workspace_written = false;
     }
+    Ok(())
+}
+
+/// Makes durable all that an attempt was told whose instance is gone: with that, and what it waits for, it comes back.
+pub(crate) async fn set_down(session: &Session) -> Result<(), Broken> {
+    sync_workspace(&session.attempt, &session.begun).await?;
+    if !lock(&session.calls).has_unwritten() {
+        return Ok(());
+    }
+    Ok(flush(&session.attempt, &session.calls, None, Staged::default()).await?)
+}
+
+/// Has an attempt told again what it was told before its instance was given up.
+pub(crate) async fn take_up(session: &Session) -> Result<(), Broken> {
+    let before = session.attempt.journal.recorded().await?;
+    lock(&session.calls).begin_again(before);
     Ok(())
 }
 

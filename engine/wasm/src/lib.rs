@@ -11,7 +11,8 @@
 //!   who tries plugins out.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
 //!   code; `secret.rs` holds the secrets of an attempt, and `mask.rs` takes them out of what is shown; `limits.rs` and
-//!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once.
+//!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once; `eviction.rs` takes instances from those that only
+//!   wait, and `wait.rs` holds what they wait for.
 
 mod added;
 mod addition;
@@ -23,6 +24,7 @@ mod call;
 mod catalog;
 mod component;
 mod description;
+mod eviction;
 mod file;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -39,6 +41,7 @@ mod rehearsal;
 mod secret;
 mod slots;
 mod ticker;
+mod wait;
 mod wasi;
 
 pub use added::{Outcome, Stocktaking, take_stock};

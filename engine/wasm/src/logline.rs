@@ -29,6 +29,8 @@ pub(crate) struct Lines {
     allowance: Arc<Allowance>,
     /// The time of what is written, in milliseconds, while an attempt makes again what it has made before; else 0.
     past: Arc<AtomicU64>,
+    /// Whether the guest only says again what is in this log.
+    is_muted: Arc<AtomicBool>,
 }
 
 /// What effects have said in the log, to be said again by whoever is told their outcomes again. Clones share it.
@@ -100,12 +102,22 @@ impl Lines {
         limit: Bound<u64>,
     ) -> Self {
         let allowance = Arc::new(Allowance { limit, used: AtomicU64::new(0) });
-        Self { log, clock, mask, allowance, past: Arc::default() }
+        Self { log, clock, mask, allowance, past: Arc::default(), is_muted: Arc::default() }
     }
 
     /// The same with the times of what is made again.
     pub(crate) fn since(self, past: Arc<AtomicU64>) -> Self {
         Self { past, ..self }
+    }
+
+    /// The same without what the guest says while this is so.
+    pub(crate) fn unless(self, is_muted: Arc<AtomicBool>) -> Self {
+        Self { is_muted, ..self }
+    }
+
+    /// Whether what the guest says is in the log already.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.is_muted.load(Ordering::Relaxed)
     }
 
     fn now(&self) -> Timestamp {
@@ -117,6 +129,9 @@ impl Lines {
 
     /// Writes what was written before, and is masked.
     pub(crate) fn say_again(&self, lines: Vec<(Stream, String)>) {
+        if self.is_muted() {
+            return;
+        }
         for (stream, text) in lines {
             self.log.append(LogLine { at: self.now(), stream, level: Level::Info, text, fields: Vec::new() });
         }
@@ -133,6 +148,9 @@ impl Lines {
 
     /// One entry of the guest; a text of several lines becomes several.
     pub(crate) fn write(&self, level: Level, text: &str, fields: Vec<(String, String)>) {
+        if self.is_muted() {
+            return;
+        }
         let at = self.now();
         // Before anything is cut off: half a value is not found any more.
         let (text, fields) = (self.mask.text(text), self.mask.pairs(fields));
@@ -244,6 +262,9 @@ impl ByteLines {
     /// # Errors
     /// The guest has written more than it may.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Exceeded> {
+        if self.channel.lines.is_muted() {
+            return Ok(());
+        }
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             partial.extend_from_slice(piece);

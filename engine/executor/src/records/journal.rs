@@ -5,14 +5,14 @@
 //! is a blob when it is long, which the run needs until it is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 use yuanli_model::{AttemptId, Digest};
 use yuanli_ports::journal::{AttemptJournal, JournalError, Outcome, Recorded, Staged, Value};
-use yuanli_ports::store::{Batch, StoreError};
+use yuanli_ports::store::{Batch, Entry, StoreError};
 
 use super::Records;
 use crate::blobs::commit_held;
@@ -34,58 +34,75 @@ const CALL_BYTES: usize = 80;
 pub(crate) struct Journal {
     records: Records,
     attempt: AttemptId,
-    /// Whether an engine before this one has begun the attempt, so that there can be calls.
-    is_again: bool,
-    /// What it has called then, read when it is first asked for.
-    before: OnceCell<BTreeMap<u32, Recorded>>,
+    /// Whether an engine before this one has begun the attempt, so that there can be calls that nobody has looked for yet.
+    may_have_more: AtomicBool,
     /// The first calls of the entries that there may be.
     entries: Mutex<BTreeSet<u32>>,
 }
 
 impl Journal {
     pub(crate) fn new(records: Records, attempt: AttemptId, is_again: bool) -> Arc<Self> {
-        let (before, entries) = (OnceCell::new(), Mutex::default());
-        Arc::new(Self { records, attempt, is_again, before, entries })
+        let (may_have_more, entries) = (AtomicBool::new(is_again), Mutex::default());
+        Arc::new(Self { records, attempt, may_have_more, entries })
     }
 
     /// The first calls of the entries that there may be, once the attempt has ended.
     pub(crate) async fn entries(&self) -> Vec<u32> {
-        if let Err(error) = self.before().await {
+        if self.may_have_more.load(Ordering::Acquire)
+            && let Err(error) = self.stored().await
+        {
             tracing::warn!(attempt = %self.attempt, %error, "calls of an attempt are left; `yuanli admin check` finds them");
         }
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.known().iter().copied().collect()
     }
 
-    /// Whether an engine before this one has recorded anything.
+    /// Whether nothing was recorded yet, also by an engine before this one.
     pub(crate) async fn is_empty(&self) -> Result<bool, Error> {
-        Ok(self.before().await?.is_empty())
+        if self.may_have_more.load(Ordering::Acquire) {
+            self.stored().await?;
+        }
+        Ok(self.known().is_empty())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, first: u32) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(first);
+        self.known().insert(first);
     }
 
-    async fn before(&self) -> Result<&BTreeMap<u32, Recorded>, Error> {
-        let read = async {
-            if !self.is_again {
-                return Ok(BTreeMap::new());
+    /// The entries, each with the number of its first call.
+    async fn stored(&self) -> Result<Vec<(u32, Entry)>, Error> {
+        let mut stored = Vec::new();
+        for (key, entry) in self.records.all(key::calls(&self.attempt).as_bytes()).await? {
+            let (_, first) = key::parse_call(&key)?;
+            self.note(first);
+            stored.push((first, entry));
+        }
+        self.may_have_more.store(false, Ordering::Release);
+        Ok(stored)
+    }
+
+    async fn read(&self) -> Result<Vec<Recorded>, Error> {
+        let mut calls = BTreeMap::new();
+        for (first, entry) in self.stored().await? {
+            let Calls(together) = envelope::open(&entry.value)?;
+            calls.extend((first..).zip(together));
+        }
+        let mut recorded = Vec::with_capacity(calls.len());
+        // What comes after one that is not there was not called: that would have been recorded with it.
+        for (expected, (index, call)) in (1..).zip(calls) {
+            if index != expected {
+                break;
             }
-            let mut before = BTreeMap::new();
-            for (key, entry) in self.records.all(key::calls(&self.attempt).as_bytes()).await? {
-                let (_, first) = key::parse_call(&key)?;
-                let Calls(calls) = envelope::open(&entry.value)?;
-                for (index, call) in (first..).zip(calls) {
-                    let blob = match call.blob() {
-                        Some(digest) => Some(self.records.blobs.read(digest).await?),
-                        None => None,
-                    };
-                    before.insert(index, call.into_port(index, blob)?);
-                }
-                self.note(first);
-            }
-            Ok(before)
-        };
-        self.before.get_or_try_init(|| read).await
+            let blob = match call.blob() {
+                Some(digest) => Some(self.records.blobs.read(digest).await?),
+                None => None,
+            };
+            recorded.push(call.into_port(index, blob)?);
+        }
+        Ok(recorded)
     }
 
     /// Keeps what a call gave where it is too long for an entry, and adds to the batch that the run needs it.
@@ -106,10 +123,10 @@ impl Journal {
 
 #[async_trait]
 impl AttemptJournal for Journal {
-    async fn recorded(&self, index: u32) -> Result<Option<Recorded>, JournalError> {
+    async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
         let unread =
             |error: Error| JournalError::Unkept(format!("what it has called cannot be read: {error}"));
-        Ok(self.before().await.map_err(unread)?.get(&index).cloned())
+        self.read().await.map_err(unread)
     }
 
     async fn record(&self, calls: Vec<Recorded>, mut staged: Staged) -> Result<(), JournalError> {

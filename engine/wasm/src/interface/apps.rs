@@ -1,5 +1,6 @@
 //! `yuanli:apps`: deploys, scales and inspects apps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,6 +12,7 @@ use yuanli_ports::apps::{self as port, AppError, Deployed, RolloutOutcome};
 
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
+use crate::wait::Waiting;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
     Interface::open(linker, "yuanli:apps/apps@0.1.0", declared)?
@@ -18,10 +20,10 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         .opens::<_, Rollout, _, _>("deploy", (Class::Local, Some(Policy::Adopt)), deploy, note)?
         .silent("[method]rollout.release", release)?
         .silent("[method]rollout.previous", previous)?
-        .read("[method]rollout.wait", wait)?
+        .waits("[method]rollout.wait", wait)?
         .owned_change("[method]rollout.undo", undo)?
         .owned_change("scale", scale)?
-        .read("wait-scaled", wait_scaled)?
+        .waits("wait-scaled", wait_scaled)?
         .read("inspect", inspect)?;
     Ok(())
 }
@@ -66,13 +68,11 @@ fn previous(state: &mut State, (rollout,): (Resource<Rollout>,)) -> (Option<u32>
 fn wait(
     state: &mut State,
     (rollout, timeout_ms): (Resource<Rollout>, u64),
-) -> Answer<'_, (Result<Settled, Error>,)> {
+) -> Waiting<(Result<Settled, Error>,)> {
+    let (apps, deployed) = (Arc::clone(&state.outside.apps), known(state, &rollout).cloned());
+    let timeout = Duration::from_millis(timeout_ms);
     async move {
-        let waited = async {
-            let deployed = known(state, &rollout)?;
-            let timeout = Duration::from_millis(timeout_ms);
-            state.outside.apps.settle(deployed, timeout).await.map(settled).map_err(of_port)
-        };
+        let waited = async { apps.settle(&deployed?, timeout).await.map(settled).map_err(of_port) };
         (waited.await,)
     }
     .boxed()
@@ -108,11 +108,12 @@ fn scale(state: &mut State, (app, wish): (String, Wish)) -> Answer<'_, (Result<u
     .boxed()
 }
 
-fn wait_scaled(state: &mut State, (app, timeout_ms): (String, u64)) -> Answer<'_, (Result<u32, Error>,)> {
+fn wait_scaled(state: &mut State, (app, timeout_ms): (String, u64)) -> Waiting<(Result<u32, Error>,)> {
+    let apps = Arc::clone(&state.outside.apps);
     async move {
         let waited = async {
             let app = parse(&app)?;
-            state.outside.apps.wait_scaled(&app, Duration::from_millis(timeout_ms)).await.map_err(of_port)
+            apps.wait_scaled(&app, Duration::from_millis(timeout_ms)).await.map_err(of_port)
         };
         (waited.await,)
     }

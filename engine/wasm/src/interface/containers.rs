@@ -5,6 +5,7 @@ mod option;
 mod readiness;
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use yuanli_ports::containers::{
 use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, Left, State};
+use crate::wait::Waiting;
 
 /// Lines that `tail` can give, and how long each may be, as the contract says.
 const MAX_TAIL_LINES: usize = 100;
@@ -41,7 +43,7 @@ pub(crate) type Ended = watch::Receiver<Option<Result<Exit, Error>>>;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// A container that was started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Running {
     id: ContainerId,
     exit: Ended,
@@ -77,12 +79,12 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
     Interface::open(linker, "yuanli:containers/containers@0.1.2", declared)?
         .resource::<Container>("container")?
         .opens::<_, Container, _, _>("start", (Class::Effect, Some(Policy::Adopt)), start, note)?
-        .read_noting("[method]container.wait", wait, note_end)?
+        .waits_noting("[method]container.wait", wait, note_end)?
         .read("[method]container.tail", tail)?
         .effect("[method]container.stop", Policy::Redo, stop)?
-        .read("[method]container.wait-ready", readiness::wait_ready)?
-        .read("[method]container.read-file", handed::read_file)?
-        .read("wait-any", readiness::wait_any)?;
+        .waits("[method]container.wait-ready", readiness::wait_ready)?
+        .waits("[method]container.read-file", handed::read_file)?
+        .waits("wait-any", readiness::wait_any)?;
     Ok(())
 }
 
@@ -123,10 +125,16 @@ where
 fn note(state: &mut State, _: &(Request,), Opened { handle, what, is_again }: Opened<Started>) {
     state.begun.has_containers.store(true, Ordering::Release);
     state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
+    // An instance before this one has it followed already.
+    if let Some(running) = state.begun.running(handle) {
+        state.containers.insert(handle, running);
+        return;
+    }
     let grace = what.grace;
     let running = follow(state, what, is_again);
     let (id, exit, is_over) = (running.id.clone(), running.exit.clone(), Arc::clone(&running.is_over));
     state.begun.add_container(Left { id, exit, grace, is_over });
+    state.begun.add_running(handle, running.clone());
     state.containers.insert(handle, running);
 }
 
@@ -217,16 +225,44 @@ fn remember(tail: &Mutex<VecDeque<String>>, text: &str) {
     tail.push_back(text[..end].to_owned());
 }
 
-fn wait(state: &mut State, (container,): (Resource<Container>,)) -> Answer<'_, (Result<Exit, Error>,)> {
+fn wait(state: &mut State, (container,): (Resource<Container>,)) -> Waiting<(Result<Exit, Error>,)> {
+    let Some(running) = state.containers.get(&container.rep()) else {
+        return ready((Err(no_such_container()),)).boxed();
+    };
+    let written = Written::of(state, [running]);
+    let mut exit = running.exit.clone();
     async move {
-        let Some(running) = state.containers.get_mut(&container.rep()) else {
-            return (Err(no_such_container()),);
-        };
-        let exit = running.exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-        state.is_workspace_written |= running.is_writer();
-        (exit.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned()))),)
+        let ended = ended(&mut exit).await;
+        written.note(0);
+        (ended,)
     }
     .boxed()
+}
+
+/// How a container ended, once all its output is in the log.
+async fn ended(exit: &mut Ended) -> Result<Exit, Error> {
+    let ended = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+    ended.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned())))
+}
+
+/// Whoever knows that a container has ended finds what it has written.
+struct Written {
+    is_written: Arc<AtomicBool>,
+    /// Which of the containers can write.
+    writers: Vec<bool>,
+}
+
+impl Written {
+    fn of<'r>(state: &State, containers: impl IntoIterator<Item = &'r Running>) -> Self {
+        let is_written = Arc::clone(&state.begun.is_workspace_written);
+        Self { is_written, writers: containers.into_iter().map(Running::is_writer).collect() }
+    }
+
+    /// That one of them has ended.
+    fn note(&self, container: usize) {
+        let is_writer = self.writers.get(container).is_some_and(|is_writer| *is_writer);
+        self.is_written.fetch_or(is_writer, Ordering::AcqRel);
+    }
 }
 
 /// What was told of an end, now or before the attempt was begun again.
@@ -261,9 +297,8 @@ fn stop(
             return (Err(no_such_container()),);
         };
         let grace = Duration::from_millis(grace_ms.into());
-        let is_writer = running.is_writer();
         let stopped = state.outside.containers.stop(&running.id, grace).await.map_err(of_port);
-        state.is_workspace_written |= is_writer;
+        Written::of(state, [running]).note(0);
         (stopped,)
     }
     .boxed()

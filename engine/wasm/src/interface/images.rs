@@ -1,5 +1,6 @@
 //! `yuanli:images`: builds, names and removes container images.
 
+use std::future::ready;
 use std::path::PathBuf;
 
 use futures::FutureExt;
@@ -14,12 +15,13 @@ use super::path;
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 use crate::logline::Said;
+use crate::wait::Waiting;
 
 /// The outcome of a build, once there is one.
 type Outcome = watch::Receiver<Option<Result<Image, Error>>>;
 
 /// A build that was started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Running {
     /// Its outcome, once there is one, and what it says meanwhile.
     Begun(Outcome, Said),
@@ -32,7 +34,7 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
     Interface::open(linker, "yuanli:images/images@0.1.0", declared)?
         .resource::<Build>("build")?
         .opens::<_, Build, _, _>("start-build", (Class::Effect, Some(Policy::Redo)), start_build, note)?
-        .read("[method]build.wait", wait)?
+        .waits("[method]build.wait", wait)?
         .read("inspect", inspect)?
         .effect("tag", Policy::Redo, tag)?
         .effect("remove", Policy::Redo, remove)?;
@@ -65,14 +67,21 @@ fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>
         labels: request.labels,
         no_cache: request.no_cache,
     };
-    let running = match opened.is_again {
-        true => Running::Before(request),
-        false => {
+    let running = match (state.begun.build(opened.handle), opened.is_again) {
+        // An instance before this one has begun it.
+        (Some(running), _) => running,
+        (None, true) => Running::Before(request),
+        (None, false) => {
             let (outcome, said) = begin(state, request);
             Running::Begun(outcome, said)
         }
     };
-    state.builds.insert(opened.handle, running);
+    remember(state, opened.handle, running);
+}
+
+fn remember(state: &mut State, handle: u32, running: Running) {
+    state.begun.add_build(handle, running.clone());
+    state.builds.insert(handle, running);
 }
 
 fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
@@ -92,19 +101,20 @@ fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
     (outcome, said)
 }
 
-fn wait(state: &mut State, (build,): (Resource<Build>,)) -> Answer<'_, (Result<Image, Error>,)> {
+fn wait(state: &mut State, (build,): (Resource<Build>,)) -> Waiting<(Result<Image, Error>,)> {
+    let (mut outcome, said) = match state.builds.get(&build.rep()) {
+        None => return ready((Err(Error::Invalid("no such build".to_owned())),)).boxed(),
+        Some(Running::Begun(outcome, said)) => (outcome.clone(), said.clone()),
+        Some(Running::Before(request)) => {
+            let (outcome, said) = begin(state, request.clone());
+            remember(state, build.rep(), Running::Begun(outcome.clone(), said.clone()));
+            (outcome, said)
+        }
+    };
+    let heard = state.said.clone();
     async move {
-        let (mut outcome, said) = match state.builds.get(&build.rep()) {
-            None => return (Err(Error::Invalid("no such build".to_owned())),),
-            Some(Running::Begun(outcome, said)) => (outcome.clone(), said.clone()),
-            Some(Running::Before(request)) => {
-                let (outcome, said) = begin(state, request.clone());
-                state.builds.insert(build.rep(), Running::Begun(outcome.clone(), said.clone()));
-                (outcome, said)
-            }
-        };
         let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        state.said.append(&said);
+        heard.append(&said);
         (ended.unwrap_or_else(|| Err(Error::Engine("the build was abandoned".to_owned()))),)
     }
     .boxed()

@@ -7,7 +7,7 @@ use yuanli_bindings::log::Level as WitLevel;
 use yuanli_model::Level;
 
 use crate::call::{Function, Interface};
-use crate::guest::{Guest, State};
+use crate::guest::{Guest, State, locked};
 
 /// Shortest time between two lines of progress, as the contract says.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -50,20 +50,25 @@ fn group(state: &mut State, title: &str, edge: &str) {
 }
 
 fn progress(state: &mut State, (done, total, unit): (u64, Option<u64>, String)) {
+    if state.lines.is_muted() {
+        return;
+    }
     let now = state.outside.clock.now();
-    let is_due = state.progress.written.is_none_or(|last| now.since(last) >= PROGRESS_INTERVAL);
+    let mut progress = locked(&state.begun.progress);
+    let is_due = progress.written.is_none_or(|last| now.since(last) >= PROGRESS_INTERVAL);
     if is_due || total == Some(done) {
-        state.progress.written = Some(now);
-        state.progress.held_back = None;
+        progress.written = Some(now);
+        progress.held_back = None;
         write_progress(state, done, total, &unit);
     } else {
-        state.progress.held_back = Some((done, total, unit));
+        progress.held_back = Some((done, total, unit));
     }
 }
 
 /// Writes the last progress when it came too soon after the one before it.
 pub(crate) fn finish_progress(state: &mut State) {
-    if let Some((done, total, unit)) = state.progress.held_back.take() {
+    let held_back = locked(&state.begun.progress).held_back.take();
+    if let Some((done, total, unit)) = held_back {
         write_progress(state, done, total, &unit);
     }
 }

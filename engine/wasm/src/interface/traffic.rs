@@ -1,5 +1,6 @@
 //! `yuanli:traffic`: gray releases.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,6 +12,7 @@ use yuanli_ports::apps::{self as port, AppError, GrayPlan, GrayStep};
 
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
+use crate::wait::Waiting;
 
 /// A gray release that the guest has a handle of.
 #[derive(Debug, Clone)]
@@ -26,7 +28,7 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         .resource::<GrayRelease>("gray-release")?
         .opens::<_, GrayRelease, _, _>("begin", (Class::Local, Some(Policy::Adopt)), begin, note)?
         .silent("[method]gray-release.release", release)?
-        .read_noting("[method]gray-release.next", next, note_told)?
+        .waits_noting("[method]gray-release.next", next, note_told)?
         .owned_change("[method]gray-release.abort", abort)?;
     Ok(())
 }
@@ -68,11 +70,12 @@ fn release(state: &mut State, (gray,): (Resource<GrayRelease>,)) -> (u32,) {
 fn next(
     state: &mut State,
     (gray,): (Resource<GrayRelease>,),
-) -> Answer<'_, (Result<Option<Happening>, Error>,)> {
+) -> Waiting<(Result<Option<Happening>, Error>,)> {
+    let (apps, known) = (Arc::clone(&state.outside.apps), known(state, &gray));
     async move {
         let told = async {
-            let Watched { app, release, seen } = known(state, &gray)?;
-            let next = state.outside.apps.happening(&app, release, seen).await.map_err(of_port)?;
+            let Watched { app, release, seen } = known?;
+            let next = apps.happening(&app, release, seen).await.map_err(of_port)?;
             Ok(next.map(happening))
         };
         (told.await,)

@@ -1,7 +1,7 @@
 //! The calls of one attempt: those that an engine before this one has recorded, and those that are not durable yet.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -51,6 +51,14 @@ pub(crate) struct Calls {
     unrecorded: Option<Function>,
     /// What ends the attempt at its next call.
     broken: Option<Broken>,
+    /// The last call that has waited for something outside.
+    wait: Option<Call>,
+    /// The call that the attempt waited in when its instance was given up, until it comes to it again.
+    returning: Option<Call>,
+    /// Whether its instance was ever given up: by then it was told all that an engine before this one had recorded.
+    has_returned: bool,
+    /// Whether it says nothing that is not in its log: it is on its way back.
+    is_muted: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
 }
 
@@ -95,13 +103,8 @@ impl Calls {
         is_again: bool,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Broken> {
-        let mut before = VecDeque::new();
-        if is_again {
-            while let Some(recorded) = journal.recorded(before.len() as u32 + 1).await? {
-                before.push_back(recorded);
-            }
-        }
-        Ok(Self::told_before(before, clock))
+        let before = if is_again { journal.recorded().await? } else { Vec::new() };
+        Ok(Self::told_before(before.into(), clock))
     }
 
     fn told_before(before: VecDeque<Recorded>, clock: Arc<dyn Clock>) -> Self {
@@ -117,13 +120,32 @@ impl Calls {
             is_open: false,
             unrecorded: None,
             broken: None,
+            wait: None,
+            returning: None,
+            has_returned: false,
+            is_muted: Arc::default(),
             clock,
         }
     }
 
-    /// Whether a function of an interface was called before the attempt was begun again, and is not told yet.
+    /// Begins with what was recorded, once more: the instance that was told it was given up in a wait.
+    pub(super) fn begin_again(&mut self, before: Vec<Recorded>) {
+        let fresh = Self::told_before(before.into(), Arc::clone(&self.clock));
+        let (past, is_muted) = (Arc::clone(&self.past), Arc::clone(&self.is_muted));
+        let returning = self.wait.take();
+        is_muted.store(true, Ordering::Relaxed);
+        *self = Self { past, is_muted, returning, has_returned: true, ..fresh };
+    }
+
+    /// Remembers the call that waits now.
+    pub(super) fn note_wait(&mut self, call: &Call) {
+        self.wait = Some(call.clone());
+    }
+
+    /// Whether a function of an interface was called before the attempt was begun again by this engine, and is not told yet.
     pub(crate) fn has_called(&self, function: (&str, &str)) -> bool {
-        self.before.iter().any(|recorded| without_version(&recorded.call.function) == function)
+        !self.has_returned
+            && self.before.iter().any(|recorded| without_version(&recorded.call.function) == function)
     }
 
     /// The number of the call that was begun last.
@@ -133,7 +155,17 @@ impl Calls {
 
     /// Whether there is something that was recorded and not told yet.
     pub(crate) fn is_replaying(&self) -> bool {
-        !self.before.is_empty()
+        !self.before.is_empty() || self.returning.is_some()
+    }
+
+    /// Whether there is something of what an engine before this one has recorded that was not told yet.
+    pub(crate) fn is_unknown(&self) -> bool {
+        !self.has_returned && !self.before.is_empty()
+    }
+
+    /// Whether the guest only says again what is in the log.
+    pub(crate) fn is_muted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_muted)
     }
 
     /// The time of what is told again, in milliseconds; 0 once all was.
@@ -147,8 +179,8 @@ impl Calls {
             return Err(broken);
         }
         self.leave_open_end("");
-        match self.before.front() {
-            Some(missing) => Err(self.nondeterministic(&missing.call, "the end of the stage".to_owned())),
+        match self.before.front().map(|recorded| &recorded.call).or(self.returning.as_ref()) {
+            Some(missing) => Err(self.nondeterministic(missing, "the end of the stage".to_owned())),
             None => Ok(()),
         }
     }
@@ -164,6 +196,7 @@ impl Calls {
         }
         self.leave_open_end(&call.function);
         let Some(first) = self.before.front() else {
+            self.arrive(&call)?;
             return Ok((Met::Pending(self.begin(call, is_bare)?), Vec::new()));
         };
         // A newer engine has newer versions of the same functions.
@@ -200,7 +233,25 @@ impl Calls {
         };
         self.before.pop_front();
         self.told = 0;
+        if self.before.is_empty() && self.returning.as_ref().is_some_and(|wait| wait.index == self.made) {
+            self.arrive_here();
+        }
         Ok(known)
+    }
+
+    /// That an attempt on its way back has come to the call that it waited in, if it is this one.
+    fn arrive(&mut self, call: &Call) -> Result<(), Broken> {
+        let Some(wait) = &self.returning else { return Ok(()) };
+        if wait.function != call.function || wait.arguments != call.arguments {
+            return Err(self.nondeterministic(wait, in_words(call)));
+        }
+        self.arrive_here();
+        Ok(())
+    }
+
+    fn arrive_here(&mut self) {
+        self.returning = None;
+        self.is_muted.store(false, Ordering::Relaxed);
     }
 
     /// Takes away the answers that were not kept of calls without arguments, however many there were, once another function
@@ -262,6 +313,11 @@ impl Calls {
         }
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Whether anything is not durable that is to be.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
     }
 
     /// Whether anything that was told is not durable.

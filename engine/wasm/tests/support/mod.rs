@@ -73,6 +73,8 @@ pub(crate) struct Case {
     pub(crate) workspace: Option<PathBuf>,
     /// Where a link named `planted` in the workspace leads.
     pub(crate) link: Option<PathBuf>,
+    /// Which instance of the stage it is.
+    pub(crate) instance: u32,
 }
 
 impl Default for Case {
@@ -88,6 +90,7 @@ impl Default for Case {
             dies_before_its_end: false,
             workspace: None,
             link: None,
+            instance: 0,
         }
     }
 }
@@ -136,7 +139,25 @@ impl Bench {
         Self::with_ceiling(Limits::default(), &BUILTINS, cache, ceiling)
     }
 
+    /// One with so many instances, which those that wait lose after so long.
+    pub(crate) fn crowded(instances: u32, evict_after: Duration) -> Self {
+        let cache = std::env::temp_dir().join("yuanli-wasm-tests-cache");
+        Self::with_options(|folder| Options {
+            instances,
+            evict_after,
+            ..Options::new(folder.join("plugins"), cache, &BUILTINS)
+        })
+    }
+
     fn with_ceiling(limits: Limits, builtins: &'static [Builtin], cache: PathBuf, ceiling: Ceiling) -> Self {
+        Self::with_options(|folder| Options {
+            limits,
+            ceiling,
+            ..Options::new(folder.join("plugins"), cache, builtins)
+        })
+    }
+
+    fn with_options(options: impl FnOnce(&std::path::Path) -> Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let docker = Arc::new(FakeDocker::default());
         let apps = Arc::new(FakeApps::default());
@@ -153,9 +174,7 @@ impl Bench {
             apps: apps.clone(),
             announcements: Arc::new(NoAnnouncements),
         };
-        let options =
-            Options { limits, ceiling, ..Options::new(folder.path().join("plugins"), cache, builtins) };
-        let host = Arc::new(Host::new(options, outside).expect("a host"));
+        let host = Arc::new(Host::new(options(folder.path()), outside).expect("a host"));
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
         let store = Arc::new(MortalStore::default());
         let records = records(folder.path(), store.clone());
@@ -175,7 +194,7 @@ impl Bench {
             std::os::unix::fs::symlink(target, workspace.join("planted")).expect("a link");
         }
         let log = Arc::new(MemoryLog::default());
-        let id = attempt();
+        let id = AttemptId { instance: case.instance, ..attempt() };
         let (journal, records) = self.records.of_attempt(&id, &workflow(), case.is_again);
         let afterwards = Afterwards::default();
         let attempt = Attempt {

@@ -129,6 +129,8 @@ enum Config {
     Waver { key: secrets::Handle },
     /// Reads the time, random numbers and the machine's clocks, runs a container, and gives what it was told.
     Recall { image: String, command: Vec<String> },
+    /// Says half of a line and half of its progress, waits for a container, and says the rest.
+    Halves { image: String, command: Vec<String> },
     /// Reads a file and a secret, and keeps that it has done so, twice.
     Betray { path: String, key: secrets::Handle },
     /// Posts something, and keeps the answer.
@@ -321,6 +323,13 @@ impl Stage for Probe {
                 events::emit("probe.flood", &json!(number)).map_err(|e| format!("{e:?}"))
             }),
             Config::Recall { image, command } => recall(&image, command)?,
+            Config::Halves { image, command } => {
+                (1..=2).for_each(|step| log::progress(step, Some(3), "steps"));
+                print!("half ");
+                let exit = containers::start(&containers::request(&image, command))?.wait()?;
+                println!("and half");
+                json!({ "code": exit.code })
+            }
             Config::Betray { path, key } => {
                 let length = workspace::read(&path)?.len();
                 let revealed = secrets::reveal(&key.get()?)?.len();

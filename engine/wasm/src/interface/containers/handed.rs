@@ -3,9 +3,11 @@
 //! What the container leaves there may be anything: a link, a pipe, a device. What is opened is the file itself or nothing.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use rustix::fs::OFlags;
@@ -13,10 +15,11 @@ use tokio::io::AsyncReadExt;
 use wasmtime::component::Resource;
 use yuanli_bindings::containers::{Container, Error};
 use yuanli_ports::containers::{Mount, MountSource};
+use yuanli_ports::plugins::Attempt;
 
-use super::no_such_container;
-use crate::call::Answer;
+use super::{Written, no_such_container};
 use crate::guest::State;
+use crate::wait::Waiting;
 
 /// Most files of a container, and the most that is read of one, in bytes, as the contract says.
 const MAX_FILES: usize = 16;
@@ -39,7 +42,7 @@ pub(super) async fn make(state: &State, paths: &[String]) -> Result<(Files, Vec<
         let (parent, name) = split(path)?;
         let known = mounts.iter().position(|mount| mount.target == parent);
         let place = format!("{}.{}", state.operation().position, known.unwrap_or(mounts.len()));
-        let folder = aside(state).await?.join(&place);
+        let folder = aside(&state.attempt).await?.join(&place);
         // What a container that may have run before a crash has left is what it hands over.
         let is_kept = state.is_reconciling && folder.is_dir();
         if known.is_none() {
@@ -55,8 +58,8 @@ pub(super) async fn make(state: &State, paths: &[String]) -> Result<(Files, Vec<
     Ok((files, mounts))
 }
 
-async fn aside(state: &State) -> Result<PathBuf, Error> {
-    state.attempt.workspace.aside().await.map_err(|error| Error::Engine(error.to_string()))
+async fn aside(attempt: &Attempt) -> Result<PathBuf, Error> {
+    attempt.workspace.aside().await.map_err(|error| Error::Engine(error.to_string()))
 }
 
 /// The folder and the name of a path, which have no detours.
@@ -102,23 +105,26 @@ type Parameters = (Resource<Container>, String, u32);
 pub(super) fn read_file(
     state: &mut State,
     (container, path, most_bytes): Parameters,
-) -> Answer<'_, (Result<Vec<u8>, Error>,)> {
+) -> Waiting<(Result<Vec<u8>, Error>,)> {
+    let Some(running) = state.containers.get(&container.rep()).cloned() else {
+        return ready((Err(no_such_container()),)).boxed();
+    };
+    let (written, attempt) = (Written::of(state, [&running]), Arc::clone(&state.attempt));
     async move {
-        let Some(running) = state.containers.get(&container.rep()) else {
-            return (Err(no_such_container()),);
+        let content = async {
+            let file = running
+                .known
+                .files
+                .get(&path)
+                .ok_or_else(|| Error::Invalid(format!("the container hands over no file `{path}`")))?;
+            let file = aside(&attempt).await?.join(file);
+            // An error means that nobody follows it any more, which is an end as well.
+            let _ = running.exit.clone().wait_for(Option::is_some).await;
+            written.note(0);
+            let unread = |why| Error::Invalid(format!("`{path}` of the container cannot be read: {why}"));
+            read(&file, most_bytes.min(MAX_BYTES)).await.map_err(unread)
         };
-        let Some(file) = running.known.files.get(&path) else {
-            return (Err(Error::Invalid(format!("the container hands over no file `{path}`"))),);
-        };
-        let file = match aside(state).await {
-            Ok(aside) => aside.join(file),
-            Err(error) => return (Err(error),),
-        };
-        // An error means that nobody follows it any more, which is an end as well.
-        let _ = running.exit.clone().wait_for(Option::is_some).await;
-        super::readiness::note_written(state, container.rep());
-        let read = read(&file, most_bytes.min(MAX_BYTES)).await;
-        (read.map_err(|why| Error::Invalid(format!("`{path}` of the container cannot be read: {why}"))),)
+        (content.await,)
     }
     .boxed()
 }

@@ -1,17 +1,20 @@
 //! Waiting for a container to be ready, and for one of several to end.
 
+use std::future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::select_all;
 use tokio::time::{Instant, timeout};
 use wasmtime::component::Resource;
-use yuanli_bindings::containers::{Container, Error, Exit, Probe, Readiness};
+use yuanli_bindings::containers::{Container, Error, Probe, Readiness};
 use yuanli_ports::containers as port;
 
-use super::{Ended, Running, no_such_container, of_port};
-use crate::call::Answer;
+use super::{Ended, Running, Written, ended, no_such_container, of_port};
 use crate::guest::State;
+use crate::host::Outside;
+use crate::wait::Waiting;
 
 /// Shortest time between two probes, as the contract says: each is a process in the container.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -21,13 +24,17 @@ type Parameters = (Resource<Container>, Probe, u32, u32);
 pub(super) fn wait_ready(
     state: &mut State,
     (container, probe, interval_ms, timeout_ms): Parameters,
-) -> Answer<'_, (Result<Readiness, Error>,)> {
+) -> Waiting<(Result<Readiness, Error>,)> {
+    let interval = Duration::from_millis(interval_ms.into()).max(MIN_INTERVAL);
+    let until = Instant::now() + Duration::from_millis(timeout_ms.into());
+    let Some(running) = state.containers.get(&container.rep()).cloned() else {
+        return future::ready((Err(no_such_container()),)).boxed();
+    };
+    let (written, outside) = (Written::of(state, [&running]), Arc::clone(&state.outside));
     async move {
-        let interval = Duration::from_millis(interval_ms.into()).max(MIN_INTERVAL);
-        let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-        let ready = ready(state, &container, probe, (interval, until)).await;
+        let ready = ready(&outside, running, probe, (interval, until)).await;
         if matches!(ready, Ok(Readiness::Ended(_))) {
-            note_written(state, container.rep());
+            written.note(0);
         }
         (ready,)
     }
@@ -35,16 +42,15 @@ pub(super) fn wait_ready(
 }
 
 async fn ready(
-    state: &State,
-    container: &Resource<Container>,
+    outside: &Outside,
+    running: Running,
     probe: Probe,
     (interval, until): (Duration, Instant),
 ) -> Result<Readiness, Error> {
     let probe = translate(probe)?;
-    let running = state.containers.get(&container.rep()).ok_or_else(no_such_container)?;
-    let mut exit = running.exit.clone();
+    let mut exit = running.exit;
     loop {
-        let why = match state.outside.containers.probe(&running.id, &probe).await.map_err(of_port)? {
+        let why = match outside.containers.probe(&running.id, &probe).await.map_err(of_port)? {
             port::Probed::Ready => return Ok(Readiness::Ready),
             port::Probed::Ended(_) => return ended(&mut exit).await.map(Readiness::Ended),
             port::Probed::NotYet(why) => why,
@@ -79,45 +85,34 @@ fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// How a container ended, once all its output is in the log.
-async fn ended(exit: &mut Ended) -> Result<Exit, Error> {
-    let ended = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-    ended.unwrap_or_else(|| Err(Error::Engine("the container was abandoned".to_owned())))
-}
-
 pub(super) fn wait_any(
     state: &mut State,
     (containers,): (Vec<Resource<Container>>,),
-) -> Answer<'_, (Result<u32, Error>,)> {
-    async move {
-        let first = first(state, &containers).await;
-        let ended = first.as_ref().ok().and_then(|place| containers.get(*place as usize));
-        if let Some(ended) = ended {
-            note_written(state, ended.rep());
+) -> Waiting<(Result<u32, Error>,)> {
+    let found: Option<Vec<&Running>> =
+        containers.iter().map(|container| state.containers.get(&container.rep())).collect();
+    let running = match found {
+        None => return future::ready((Err(no_such_container()),)).boxed(),
+        Some(running) if running.is_empty() => {
+            let error = Error::Invalid("there is no container to wait for".to_owned());
+            return future::ready((Err(error),)).boxed();
         }
-        (first,)
+        Some(running) => running,
+    };
+    let written = Written::of(state, running.iter().copied());
+    let exits = running.iter().map(|running| running.exit.clone()).collect();
+    async move {
+        let first = first(exits).await;
+        written.note(first);
+        (Ok(u32::try_from(first).unwrap_or(u32::MAX)),)
     }
     .boxed()
 }
 
-/// Whoever knows that a container has ended finds what it has written.
-pub(super) fn note_written(state: &mut State, container: u32) {
-    state.is_workspace_written |= state.containers.get(&container).is_some_and(Running::is_writer);
-}
-
 /// The place of the first that has ended.
-async fn first(state: &State, containers: &[Resource<Container>]) -> Result<u32, Error> {
-    let exit = |container: &Resource<Container>| {
-        let running = state.containers.get(&container.rep()).ok_or_else(no_such_container)?;
-        Ok(running.exit.clone())
-    };
-    let mut exits = containers.iter().map(exit).collect::<Result<Vec<Ended>, Error>>()?;
-    if exits.is_empty() {
-        return Err(Error::Invalid("there is no container to wait for".to_owned()));
-    }
+async fn first(mut exits: Vec<Ended>) -> usize {
     // One that nobody follows any more has ended as well: `wait` says why.
     let (_, woken, _) = select_all(exits.iter_mut().map(|exit| exit.wait_for(Option::is_some).boxed())).await;
     let has_ended = |exit: &Ended| exit.borrow().is_some();
-    let place = exits.iter().position(has_ended).unwrap_or(woken);
-    Ok(u32::try_from(place).unwrap_or(u32::MAX))
+    exits.iter().position(has_ended).unwrap_or(woken)
 }
