@@ -45,6 +45,7 @@ GET /api/v1/workflows viewer own
 POST /api/v1/workflows editor own
 GET /api/v1/workflows/{name} viewer workflow
 DELETE /api/v1/workflows/{name} editor workflow
+GET /api/v1/workflows/{name}/history viewer workflow
 POST /api/v1/workflows/{name}/pause operator workflow
 POST /api/v1/workflows/{name}/resume operator workflow
 GET /healthz -

@@ -5,6 +5,7 @@
 mod admin;
 mod apps;
 mod authors;
+mod conduct;
 mod crash;
 mod documents;
 mod durable;

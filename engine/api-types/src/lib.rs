@@ -43,5 +43,6 @@ pub use run::{
 };
 pub use workflow::{
     Deliveries, Delivery, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest, RunStarted, Schedule,
-    Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowDocument,
+    Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowChange, WorkflowDocument,
+    WorkflowVersion,
 };

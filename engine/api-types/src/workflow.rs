@@ -21,6 +21,9 @@ pub struct WorkflowDocument {
     /// The absolute path of the folder that they may not leave.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub root: String,
+    /// Only say what would change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// A workflow that is kept.
@@ -51,6 +54,29 @@ pub struct Workflow {
     /// Its text; not in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+}
+
+/// What applying a document changes, or would change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowChange {
+    /// The workflow: as it is now, or as it would be.
+    #[serde(flatten)]
+    pub workflow: Workflow,
+    /// Whether there was none of its name.
+    pub is_new: bool,
+    /// The lines that differ, as a unified diff; empty where none do.
+    pub diff: String,
+}
+
+/// A text that a workflow has had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowVersion {
+    /// The digest of the text.
+    pub version: String,
+    /// When it came.
+    pub applied_at: String,
+    /// The text.
+    pub text: String,
 }
 
 /// A schedule.

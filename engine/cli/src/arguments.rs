@@ -197,6 +197,9 @@ pub(crate) struct Apply {
     /// The folder on the engine's machine that its paths begin at, and may not leave
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    /// Only print what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 
 mod alarms;
 mod deliveries;
+mod history;
 mod row;
 mod trigger_row;
 
@@ -31,9 +32,30 @@ use row::{MarkRow, Row};
 pub(crate) use row::{seal, unseal};
 use trigger_row::AlarmRow;
 
-/// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them.
+/// The first byte of the keys of workflows, and that of marks; those of runs and apps are below them, `history.rs` has another.
 const WORKFLOWS: [u8; 1] = [48];
 const MARKS: [u8; 1] = [49];
+
+/// What somebody believes of the workflow that they are about to change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Expected {
+    #[default]
+    Anything,
+    /// That there is none.
+    Nothing,
+    /// That there is one.
+    Something,
+    /// That its tag is one of these.
+    Tagged(Vec<String>),
+}
+
+/// It is not as somebody believed who wanted to change it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Changed(String);
+
+/// Digits of a tag: enough that no two states of one workflow have the same.
+const TAG_DIGITS: usize = 20;
 
 /// A schedule, and what bounds it.
 pub(crate) type Timing = (Schedule, SchedulePolicy);
@@ -76,6 +98,14 @@ impl Kept {
     pub(crate) fn as_file(&self) -> File {
         let Self { file, text, origin, pins, .. } = self;
         File { name: file.clone(), text: text.clone(), origin: origin.clone(), pins: pins.clone() }
+    }
+
+    /// Another one whenever it is changed in any way.
+    pub(crate) fn tag(&self) -> String {
+        let paused = self.paused.map(Timestamp::as_millis);
+        let told = format!("{}\0{}\0{paused:?}", self.version(), self.applied.as_millis());
+        let digest = Digest::of(told.as_bytes()).to_string();
+        digest.trim_start_matches("sha256:").chars().take(TAG_DIGITS).collect()
     }
 
     /// The digest of its text.
@@ -184,26 +214,20 @@ impl Registry {
 
     /// Keeps a document that has no errors, in place of the workflow of its name. Schedules that it had before go on from
     /// where they were, new ones begin now. One that is paused stays so.
-    pub(crate) async fn apply(&self, document: &Document, now: Timestamp) -> anyhow::Result<Arc<Kept>> {
+    ///
+    /// # Errors
+    /// [`Changed`], and what the store says.
+    pub(crate) async fn apply(
+        &self,
+        document: &Document,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> anyhow::Result<Arc<Kept>> {
         let workflow = document.workflow().context("the document has errors")?;
         let _writer = self.writer.lock().await;
         let before = self.get(workflow.name());
-        let triggers = workflow.triggers();
-        let kept = Kept {
-            name: workflow.name().clone(),
-            file: document.name().to_owned(),
-            text: document.text().to_owned(),
-            origin: document.origin.clone(),
-            applied: now,
-            schedules: triggers.schedules.iter().map(|own| (own.schedule.clone(), own.policy)).collect(),
-            paused: before.as_ref().and_then(|before| before.paused),
-            hook: (triggers.webhook.as_ref())
-                .map(|webhook| Hook { secret: webhook.secret.clone(), provider: webhook.provider }),
-            pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
-            metrics: triggers.metrics.clone(),
-            events: triggers.events.iter().map(|own| own.event.clone()).collect(),
-            runs: document.uses().collect(),
-        };
+        expected.check(workflow.name(), before.as_deref())?;
+        let kept = self.draft(document, now)?;
         let is_new = |schedule: &Schedule| before.as_ref().is_none_or(|before| !before.has(schedule));
         let mut marks = BTreeMap::new();
         for (schedule, _) in kept.schedules.iter().filter(|(schedule, _)| is_new(schedule)) {
@@ -217,15 +241,38 @@ impl Registry {
         self.change(kept, marks).await
     }
 
+    /// A document as it would be kept.
+    pub(crate) fn draft(&self, document: &Document, now: Timestamp) -> anyhow::Result<Kept> {
+        let workflow = document.workflow().context("the document has errors")?;
+        let triggers = workflow.triggers();
+        Ok(Kept {
+            name: workflow.name().clone(),
+            file: document.name().to_owned(),
+            text: document.text().to_owned(),
+            origin: document.origin.clone(),
+            applied: now,
+            schedules: triggers.schedules.iter().map(|own| (own.schedule.clone(), own.policy)).collect(),
+            paused: self.get(workflow.name()).and_then(|before| before.paused),
+            hook: (triggers.webhook.as_ref())
+                .map(|webhook| Hook { secret: webhook.secret.clone(), provider: webhook.provider }),
+            pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
+            metrics: triggers.metrics.clone(),
+            events: triggers.events.iter().map(|own| own.event.clone()).collect(),
+            runs: document.uses().collect(),
+        })
+    }
+
     /// Stops what starts a workflow without a person, or lets it go on: then with what is due from now on.
     pub(crate) async fn pause(
         &self,
         name: &WorkflowName,
         is_paused: bool,
+        expected: &Expected,
         now: Timestamp,
     ) -> anyhow::Result<Option<Arc<Kept>>> {
         let _writer = self.writer.lock().await;
         let Some(before) = self.get(name) else { return Ok(None) };
+        expected.check(name, Some(&before))?;
         if before.paused.is_some() == is_paused {
             return Ok(Some(before));
         }
@@ -248,6 +295,9 @@ impl Registry {
         batch.put(key(&kept.name), seal(&Row::of(&kept)));
         if let Some(before) = self.get(&kept.name) {
             alarms::forget(&mut batch, &before, Some(&kept));
+        }
+        if self.get(&kept.name).is_none_or(|before| before.text != kept.text) {
+            history::add(&*self.store, &kept, &mut batch).await?;
         }
         for (schedule, new) in &marks {
             let key = mark(&kept.name, schedule);
@@ -275,11 +325,13 @@ impl Registry {
     }
 
     /// Forgets a workflow; its runs stay. Whether there was one.
-    pub(crate) async fn delete(&self, name: &WorkflowName) -> anyhow::Result<bool> {
+    pub(crate) async fn delete(&self, name: &WorkflowName, expected: &Expected) -> anyhow::Result<bool> {
         let _writer = self.writer.lock().await;
         let Some(kept) = self.get(name) else { return Ok(false) };
+        expected.check(name, Some(&kept))?;
         let mut batch = Batch::default();
         batch.delete(key(name));
+        history::remove(&*self.store, name, &mut batch).await?;
         for (schedule, _) in &kept.schedules {
             batch.delete(mark(name, schedule));
         }
@@ -293,6 +345,11 @@ impl Registry {
         inner.workflows.remove(name);
         self.interest.set(inner.wanted());
         Ok(true)
+    }
+
+    /// The texts that a workflow has had, the newest first.
+    pub(crate) async fn versions(&self, name: &WorkflowName) -> anyhow::Result<Vec<Kept>> {
+        history::list(&*self.store, name).await
     }
 
     /// What is remembered of a schedule.
@@ -357,6 +414,22 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Expected {
+    fn check(&self, name: &WorkflowName, found: Option<&Kept>) -> Result<(), Changed> {
+        match (self, found) {
+            (Self::Anything, _) | (Self::Nothing, None) | (Self::Something, Some(_)) => Ok(()),
+            (Self::Tagged(tags), Some(found)) if tags.contains(&found.tag()) => Ok(()),
+            (Self::Nothing, Some(_)) => Err(Changed(format!("there is a workflow `{name}` already"))),
+            (Self::Something | Self::Tagged(_), None) => {
+                Err(Changed(format!("there is no workflow `{name}` any more")))
+            }
+            (Self::Tagged(_), Some(_)) => Err(Changed(format!(
+                "workflow `{name}` was changed meanwhile: look at it again, then change it"
+            ))),
+        }
     }
 }
 

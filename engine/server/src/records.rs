@@ -40,6 +40,9 @@ pub struct ArtifactContent {
     pub artifact: api::Artifact,
     parts: std::vec::IntoIter<Part>,
     records: Records,
+    /// Bytes of the next part that are left out, and bytes that are still given.
+    skip: u64,
+    rest: u64,
 }
 
 impl ArtifactContent {
@@ -48,8 +51,31 @@ impl ArtifactContent {
     /// # Errors
     /// When they cannot be read.
     pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        if self.rest == 0 {
+            return Ok(None);
+        }
         let Some(part) = self.parts.next() else { return Ok(None) };
-        Ok(Some(self.records.part(part.digest).await?))
+        let mut bytes = self.records.part(part.digest).await?;
+        // What is damaged is found out by who reads it.
+        let skip = usize::try_from(std::mem::take(&mut self.skip)).unwrap_or(usize::MAX);
+        let mut bytes = bytes.split_off(skip.min(bytes.len()));
+        bytes.truncate(usize::try_from(self.rest).unwrap_or(usize::MAX));
+        self.rest -= bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    /// Only these bytes of it; the parts before them are not read.
+    pub(crate) fn narrow(&mut self, bytes: std::ops::Range<u64>) {
+        self.skip = bytes.start;
+        self.rest = bytes.end.saturating_sub(bytes.start);
+        let mut parts = self.parts.as_slice();
+        while let Some((first, others)) = parts.split_first()
+            && first.size <= self.skip
+        {
+            self.skip -= first.size;
+            parts = others;
+        }
+        self.parts = parts.to_vec().into_iter();
     }
 }
 
@@ -78,6 +104,8 @@ impl Engine {
             artifact: artifact(found),
             parts: found.content.parts.clone().into_iter(),
             records: records.clone(),
+            skip: 0,
+            rest: u64::MAX,
         }))
     }
 

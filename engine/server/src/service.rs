@@ -31,7 +31,7 @@ use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::file::{File, Pins};
 use crate::identity::{Caller, Tokens};
-use crate::kept::{Kept, Registry};
+use crate::kept::{Changed, Expected, Kept, Registry};
 use crate::own_metrics::OwnMetrics;
 use crate::secret;
 use crate::workflows::Source;
@@ -115,6 +115,10 @@ pub(crate) enum Refusal {
     Unauthorized(String),
     /// Whoever asks may not.
     Forbidden(String),
+    /// It is not as whoever wants to change it believes.
+    Changed(String),
+    /// There is no such part of it.
+    NotSatisfiable(String),
     /// The body is.
     TooLarge(String),
     /// The body comes so.
@@ -139,6 +143,8 @@ impl Refusal {
             | Self::Conflict(why)
             | Self::Unauthorized(why)
             | Self::Forbidden(why)
+            | Self::Changed(why)
+            | Self::NotSatisfiable(why)
             | Self::TooLarge(why)
             | Self::TooSlow(why)
             | Self::Unavailable(why) => why.clone(),
@@ -155,6 +161,8 @@ impl Refusal {
             | Self::Conflict(why)
             | Self::Unauthorized(why)
             | Self::Forbidden(why)
+            | Self::Changed(why)
+            | Self::NotSatisfiable(why)
             | Self::TooLarge(why)
             | Self::TooSlow(why)
             | Self::Unavailable(why) => why,
@@ -167,7 +175,10 @@ impl Refusal {
 
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
-        Self::Internal(error)
+        match error.downcast::<Changed>() {
+            Ok(changed) => Self::Changed(changed.to_string()),
+            Err(error) => Self::Internal(error),
+        }
     }
 }
 
@@ -457,12 +468,12 @@ impl Shared {
         self.engine.library().compile(file, Source::Kept(&self.registry)).await
     }
 
-    /// Keeps a workflow, if it and those that it runs are the caller's.
-    pub(crate) async fn apply(
+    /// Reads a workflow that is to be kept, if it and those that it runs are the caller's.
+    pub(crate) async fn read(
         &self,
         document: api::WorkflowDocument,
         caller: &Caller,
-    ) -> Result<Arc<Kept>, Refusal> {
+    ) -> Result<Document, Refusal> {
         let origin = self.origin(&document, caller)?;
         let file = File { name: document.file, text: document.text, origin, pins: Pins::new() };
         let document = self.compile(file).await?;
@@ -479,7 +490,12 @@ impl Shared {
             }
         }
         self.refuse_triggers(&document)?;
-        Ok(self.registry.apply(&document, self.clock.now()).await?)
+        Ok(document)
+    }
+
+    /// Keeps a workflow that was read.
+    pub(crate) async fn apply(&self, document: &Document, expected: &Expected) -> Result<Arc<Kept>, Refusal> {
+        Ok(self.registry.apply(document, expected, self.clock.now()).await?)
     }
 
     /// Where the paths in a document begin. What lies on the engine's machine is not for everybody who may change workflows.

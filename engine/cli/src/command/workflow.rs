@@ -4,7 +4,8 @@ use std::io::IsTerminal as _;
 
 use hyper::Method;
 use yuanli_api_types::{
-    EventKind, List, MetricRule, RunRequest, RunStarted, RunStatus, Update, Workflow, WorkflowDocument,
+    EventKind, List, MetricRule, RunRequest, RunStarted, RunStatus, Update, Workflow, WorkflowChange,
+    WorkflowDocument,
 };
 use yuanli_server::source;
 
@@ -47,14 +48,26 @@ async fn apply(global: &Global, engine: &Client, arguments: Apply) -> anyhow::Re
         folder.clear();
         root.clear();
     }
-    let document = WorkflowDocument { file: name, text, folder, root };
-    let workflow: Workflow = engine.post("/api/v1/workflows", &document, None).await?;
+    let dry_run = arguments.dry_run;
+    let document = WorkflowDocument { file: name, text, folder, root, dry_run };
+    let change: WorkflowChange = engine.post("/api/v1/workflows", &document, None).await?;
     if global.json {
-        output::json(&workflow)?;
+        output::json(&change)?;
         return Ok(Exit::Done);
     }
-    output::note(format_args!("workflow {} ({})", workflow.name, output::short_digest(&workflow.version)));
+    let WorkflowChange { workflow, is_new, diff } = change;
+    let what = match (is_new, diff.is_empty()) {
+        (true, _) => "is new",
+        (_, true) => "stays as it is",
+        _ if dry_run => "would change",
+        _ => "has changed",
+    };
+    let version = output::short_digest(&workflow.version);
+    output::note(format_args!("workflow {} ({version}) {what}", workflow.name));
     describe(&workflow);
+    if dry_run {
+        output::line(diff.trim_end())?;
+    }
     Ok(Exit::Done)
 }
 

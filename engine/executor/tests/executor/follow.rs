@@ -88,6 +88,7 @@ async fn in_pieces(bench: &Bench, run: RunId, each: usize) -> Vec<Update> {
     let mut position = Position::default();
     loop {
         let before = updates.len();
+        assert!(before < 10_000, "something comes again and again");
         let mut follower = bench.executor.follow_from(run, position, true);
         while updates.len() < before + each {
             match soon(follower.next()).await.unwrap() {

@@ -51,6 +51,8 @@ impl IntoResponse for Refusal {
                 return response;
             }
             Self::Forbidden(detail) => (StatusCode::FORBIDDEN, detail),
+            Self::Changed(detail) => (StatusCode::PRECONDITION_FAILED, detail),
+            Self::NotSatisfiable(detail) => (StatusCode::RANGE_NOT_SATISFIABLE, detail),
             Self::TooLarge(detail) => (StatusCode::PAYLOAD_TOO_LARGE, detail),
             Self::TooSlow(detail) => (StatusCode::REQUEST_TIMEOUT, detail),
             Self::Unavailable(detail) => (StatusCode::SERVICE_UNAVAILABLE, detail),

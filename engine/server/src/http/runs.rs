@@ -15,6 +15,7 @@ use yuanli_model::id::InvalidId;
 
 use super::gate::of_caller;
 use super::{Answer, Asks, Engine, OfRun};
+use crate::body;
 use crate::engine::Updates;
 use crate::service::{Refusal, Shared};
 
@@ -27,6 +28,10 @@ const PAGE: usize = 20;
 pub(super) struct Page {
     after: Option<String>,
     limit: Option<usize>,
+    /// Only those of this workflow.
+    workflow: Option<String>,
+    /// Only those that stand so.
+    status: Option<api::RunStatus>,
 }
 
 #[derive(Deserialize)]
@@ -43,8 +48,12 @@ pub(super) async fn list(
     if let Some(Err(error)) = page.after.as_deref().map(str::parse::<RunId>) {
         return Err(Refusal::Invalid(format!("the cursor `after`: {error}")));
     }
-    let is_theirs = |run: &Summary| caller.has(&run.workflow);
-    Ok(Json(shared.engine.list_among(page.after.as_deref(), limit, is_theirs).await?))
+    let is_meant = |run: &Summary| {
+        caller.has(&run.workflow)
+            && page.workflow.as_ref().is_none_or(|workflow| run.workflow.as_str() == workflow)
+            && page.status.is_none_or(|status| body::summary(run).status == status)
+    };
+    Ok(Json(shared.engine.list_among(page.after.as_deref(), limit, is_meant).await?))
 }
 
 pub(super) async fn start(

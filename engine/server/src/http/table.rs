@@ -9,6 +9,7 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use tower_http::compression::CompressionLayer;
 use yuanli_api_types::Role::{Admin, Editor, Operator, Viewer};
 
 use super::gate::Needs::{Nothing, Role};
@@ -80,6 +81,12 @@ fn of_workflows() -> Vec<Served> {
             workflows::apply,
         ),
         get("/api/v1/workflows/{name}", Role(Viewer, Workflow), "A workflow with its text", workflows::show),
+        get(
+            "/api/v1/workflows/{name}/history",
+            Role(Viewer, Workflow),
+            "The texts that a workflow has had, the newest first",
+            workflows::history,
+        ),
         delete(
             "/api/v1/workflows/{name}",
             Role(Editor, Workflow),
@@ -225,6 +232,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
     router
         .fallback(problem::unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CompressionLayer::new())
         .layer(middleware::map_response(problem::of_refused))
         .with_state(Arc::clone(shared))
 }

@@ -1,15 +1,19 @@
 //! `/api/v1/workflows`.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use axum::response::Json;
+use axum::http::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::response::{IntoResponse, Json, Response};
+use similar::TextDiff;
 use yuanli_api_types as api;
 use yuanli_model::trigger::MetricTrigger;
 use yuanli_triggers::{Level, RuleId};
 
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
-use crate::kept::{Kept, Timing};
+use crate::kept::{Expected, Kept, Timing};
 use crate::service::{Refusal, Shared};
 
 pub(super) async fn list(State(shared): Engine, Extension(caller): Asks) -> Json<api::List<api::Workflow>> {
@@ -19,41 +23,105 @@ pub(super) async fn list(State(shared): Engine, Extension(caller): Asks) -> Json
     Json(api::List { items, next: None })
 }
 
-pub(super) async fn show(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Workflow>> {
+pub(super) async fn show(State(shared): Engine, Path(name): Path<String>) -> Answer<impl IntoResponse> {
     let kept = shared.find(&name)?;
-    Ok(Json(api::Workflow { text: Some(kept.text.clone()), ..body(&shared, &kept) }))
+    Ok((tagged(&kept), Json(api::Workflow { text: Some(kept.text.clone()), ..body(&shared, &kept) })))
 }
 
+/// Keeps a workflow, or says what that would change.
 pub(super) async fn apply(
     State(shared): Engine,
     Extension(caller): Asks,
+    headers: HeaderMap,
     Json(document): Json<api::WorkflowDocument>,
-) -> Answer<Json<api::Workflow>> {
-    let kept = shared.apply(document, &caller).await?;
-    Ok(Json(body(&shared, &kept)))
+) -> Answer<Response> {
+    let is_dry = document.dry_run;
+    let document = shared.read(document, &caller).await?;
+    let before = document.workflow().and_then(|workflow| shared.registry.get(workflow.name()));
+    let old = before.as_ref().map_or("", |before| before.text.as_str());
+    let diff =
+        TextDiff::from_lines(old, document.text()).unified_diff().header("kept", "applied").to_string();
+    let kept = match is_dry {
+        true => Arc::new(shared.registry.draft(&document, shared.clock.now())?),
+        false => shared.apply(&document, &expected(&headers)?).await?,
+    };
+    let change = api::WorkflowChange { workflow: body(&shared, &kept), is_new: before.is_none(), diff };
+    Ok(if is_dry { Json(change).into_response() } else { (tagged(&kept), Json(change)).into_response() })
 }
 
-pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> Answer<StatusCode> {
+/// The texts that it has had, the newest first.
+pub(super) async fn history(
+    State(shared): Engine,
+    Path(name): Path<String>,
+) -> Answer<Json<api::List<api::WorkflowVersion>>> {
+    let versions = shared.registry.versions(&shared.find(&name)?.name).await?;
+    let version = |kept: Kept| api::WorkflowVersion {
+        version: kept.version().to_string(),
+        applied_at: rfc3339(kept.applied),
+        text: kept.text,
+    };
+    Ok(Json(api::List { items: versions.into_iter().map(version).collect(), next: None }))
+}
+
+pub(super) async fn delete(
+    State(shared): Engine,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<StatusCode> {
     let kept = shared.find(&name)?;
-    if !shared.registry.delete(&kept.name).await? {
-        return Err(Refusal::NotFound(format!("there is no workflow `{name}`")));
+    if !shared.registry.delete(&kept.name, &expected(&headers)?).await? {
+        return Err(Refusal::no_workflow(&name));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn pause(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Workflow>> {
-    set_paused(&shared, &name, true).await
+pub(super) async fn pause(
+    State(shared): Engine,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<impl IntoResponse> {
+    set_paused(&shared, &name, true, &headers).await
 }
 
-pub(super) async fn resume(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Workflow>> {
-    set_paused(&shared, &name, false).await
+pub(super) async fn resume(
+    State(shared): Engine,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<impl IntoResponse> {
+    set_paused(&shared, &name, false, &headers).await
 }
 
-async fn set_paused(shared: &Shared, name: &str, is_paused: bool) -> Answer<Json<api::Workflow>> {
+async fn set_paused(
+    shared: &Shared,
+    name: &str,
+    is_paused: bool,
+    headers: &HeaderMap,
+) -> Answer<impl IntoResponse + use<>> {
     let kept = shared.find(name)?;
-    let changed = shared.registry.pause(&kept.name, is_paused, shared.clock.now()).await?;
-    let kept = changed.ok_or_else(|| Refusal::NotFound(format!("there is no workflow `{name}`")))?;
-    Ok(Json(body(shared, &kept)))
+    let expected = expected(headers)?;
+    let changed = shared.registry.pause(&kept.name, is_paused, &expected, shared.clock.now()).await?;
+    let kept = changed.ok_or_else(|| Refusal::no_workflow(name))?;
+    Ok((tagged(&kept), Json(body(shared, &kept))))
+}
+
+fn tagged(kept: &Kept) -> [(HeaderName, String); 1] {
+    [(ETAG, format!("\"{}\"", kept.tag()))]
+}
+
+/// What somebody believes of a workflow, by `If-Match` and `If-None-Match`.
+fn expected(headers: &HeaderMap) -> Answer<Expected> {
+    let told = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    match (told(IF_MATCH), told(IF_NONE_MATCH)) {
+        (None, None) => Ok(Expected::Anything),
+        (None, Some("*")) => Ok(Expected::Nothing),
+        (Some("*"), None) => Ok(Expected::Something),
+        (Some(tags), None) => {
+            Ok(Expected::Tagged(tags.split(',').map(|tag| tag.trim().trim_matches('"').to_owned()).collect()))
+        }
+        _ => Err(Refusal::Invalid(
+            "what is changed takes `If-Match` with what `ETag` said, or `If-None-Match: *`".to_owned(),
+        )),
+    }
 }
 
 fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
