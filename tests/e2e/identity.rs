@@ -18,6 +18,7 @@ POST /api/v1/apps editor engine
 GET /api/v1/apps/{name} viewer engine
 DELETE /api/v1/apps/{name} editor engine
 GET /api/v1/apps/{name}/why viewer engine
+GET /api/v1/audit admin engine
 GET /api/v1/identity viewer own
 GET /api/v1/runs viewer own
 POST /api/v1/runs operator own

@@ -4,6 +4,7 @@
 
 mod admin;
 mod apps;
+mod audit;
 mod authors;
 mod conduct;
 mod crash;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod audit;
 mod author;
 mod diagnostic;
 mod explanation;
@@ -23,6 +24,7 @@ pub use admin::{
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
+pub use audit::AuditEntry;
 pub use author::{BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, PluginTestCase, TestOutcome};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::Explanation;

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
 pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Tried};
-pub(crate) use identity::{TokenCommand, TokenCreate, TokenRotate};
+pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
@@ -92,6 +92,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Who did what over the API
+    Audit(Audit),
     /// Plugins that stages can use
     Plugin {
         #[command(subcommand)]

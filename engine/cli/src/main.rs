@@ -71,6 +71,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Workflow { command } => command::workflow::perform(&global, command).await,
         Command::Trigger(trigger) => command::workflow::trigger(&global, trigger).await,
         Command::Secret { command } => command::secret::perform(&global, command).await,
+        Command::Audit(arguments) => command::audit::audit(&global, arguments).await,
         Command::Token { command } => command::token::perform(&global, command).await,
         Command::App { command } => command::app::perform(&global, command).await,
         Command::Why { what } => command::app::why(&global, &what).await,

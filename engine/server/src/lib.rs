@@ -9,6 +9,7 @@ pub mod admin;
 mod alarms;
 mod announcements;
 mod app_body;
+mod audit;
 mod body;
 mod check;
 mod clock;

@@ -68,14 +68,12 @@ impl ArtifactContent {
     pub(crate) fn narrow(&mut self, bytes: std::ops::Range<u64>) {
         self.skip = bytes.start;
         self.rest = bytes.end.saturating_sub(bytes.start);
-        let mut parts = self.parts.as_slice();
-        while let Some((first, others)) = parts.split_first()
-            && first.size <= self.skip
+        while let Some(size) = self.parts.as_slice().first().map(|part| part.size)
+            && size <= self.skip
         {
-            self.skip -= first.size;
-            parts = others;
+            self.skip -= size;
+            self.parts.next();
         }
-        self.parts = parts.to_vec().into_iter();
     }
 }
 

@@ -27,6 +27,7 @@ use yuanli_vault::Vault;
 use yuanli_wasm::Outside;
 
 use crate::announcements::StoredAnnouncements;
+use crate::audit::Audit;
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::file::{File, Pins};
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     /// What the engine itself measures.
     pub(crate) own: OwnMetrics,
     pub(crate) tokens: Tokens,
+    pub(crate) audit: Audit,
     /// Whether nobody is asked for a token over TCP.
     pub(crate) is_open: bool,
     /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
@@ -230,6 +232,7 @@ impl Service {
             None => None,
         };
         let tokens = Tokens::open(Arc::clone(&store)).await?;
+        let audit = Audit::open(store).await?;
         let first_token = match listener.is_some() && !options.is_open && tokens.is_empty() {
             true => Some(first_token(&tokens, clock.now()).await?),
             false => None,
@@ -247,6 +250,7 @@ impl Service {
             http,
             own,
             tokens,
+            audit,
             is_open,
             recovered,
             stop,
@@ -287,6 +291,7 @@ impl Service {
             spawn(&mut tasks, "api", http::serve_tcp(listener, Arc::clone(&shared)));
         }
         spawn(&mut tasks, "tokens", note_uses(Arc::clone(&shared)));
+        spawn(&mut tasks, "audit", write_left(Arc::clone(&shared)));
         // After the apps: stages that go on may wait for them.
         let resumed = tokio::select! {
             resumed = shared.engine.resume() => Some(resumed?),
@@ -341,6 +346,10 @@ async fn first_token(tokens: &Tokens, now: Timestamp) -> anyhow::Result<String> 
 
 async fn note_uses(shared: Arc<Shared>) {
     shared.tokens.note_uses(shared.stop.cancelled()).await;
+}
+
+async fn write_left(shared: Arc<Shared>) {
+    shared.audit.write_left(shared.stop.cancelled()).await;
 }
 
 /// The data directory, also from an engine that is just ending: one that was killed keeps its lock until the system has

@@ -54,6 +54,25 @@ pub(crate) struct TokenRotate {
     pub(crate) grace: u64,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What changes something is in it, also what was refused. With --json each entry is a line.
+
+Examples:
+  yuanli audit --by ci
+  yuanli audit --all --json > audit.jsonl")]
+pub(crate) struct Audit {
+    /// The most entries, the newest first
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    pub(crate) limit: usize,
+    /// All that are kept
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+    /// Only what this token did; `owner` is who uses the socket
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
 /// A number with `s`, `m`, `h` or `d` behind it, in seconds.
 fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no duration: give one such as 30m, 12h or 90d");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::Json;
@@ -12,6 +12,7 @@ use yuanli_model::AppName;
 use yuanli_ports::Apps as _;
 use yuanli_ports::apps::{AppError, Asker};
 
+use super::gate::About;
 use super::{Answer, Engine};
 use crate::app_body as body;
 use crate::service::{Refusal, Shared};
@@ -40,7 +41,7 @@ pub(super) async fn apply(
     State(shared): Engine,
     headers: HeaderMap,
     Json(document): Json<api::AppDocument>,
-) -> Answer<Json<api::AppChange>> {
+) -> Answer<(Extension<About>, Json<api::AppChange>)> {
     let (app, diagnostics) = yuanli_lang::compile_app(&document.text);
     let Some(app) = app else {
         return Err(Refusal::App { file: document.file, text: document.text, diagnostics });
@@ -67,7 +68,8 @@ pub(super) async fn apply(
         change.release = Some(deployed.release.0);
         change.previous = deployed.previous.map(|number| number.0);
     }
-    Ok(Json(change))
+    let did = if document.dry_run { "looked at" } else { "applied" };
+    Ok((Extension(About(format!("{did} app {}", change.app))), Json(change)))
 }
 
 pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> Answer<StatusCode> {

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, RawPathParams, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{Extensions, HeaderMap, Method};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use yuanli_api_types::Role;
 use yuanli_model::{RunId, WorkflowName};
 
 use super::Answer;
 use super::table::Route;
+use crate::audit::Entry;
 use crate::engine::Selected;
 use crate::identity::Caller;
 use crate::service::{Refusal, Shared};
@@ -29,11 +30,25 @@ const BODY: Duration = Duration::from_secs(30);
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// The socket in the data directory; only its owner can open it.
-    Socket,
+    /// The socket in the data directory, which only its owner can open: the number of the user.
+    Socket(Option<u32>),
     /// This address.
     Tcp(SocketAddr),
 }
+
+impl Peer {
+    fn in_words(self) -> String {
+        match self {
+            Self::Socket(Some(user)) => format!("socket (user {user})"),
+            Self::Socket(None) => "socket".to_owned(),
+            Self::Tcp(address) => address.to_string(),
+        }
+    }
+}
+
+/// What a request came to, where its path does not say it: a handler puts it into its answer for the audit log.
+#[derive(Debug, Clone)]
+pub(super) struct About(pub(super) String);
 
 /// What a route needs of who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +86,7 @@ impl Within {
 type Gate = State<(Arc<Shared>, Arc<Route>)>;
 
 /// Lets a request pass to its handler, with its [`Caller`], the [`RunId`] that it is about if there is one, and its whole body.
+/// What changes something, or would, is in the audit log before it is answered.
 pub(super) async fn pass(
     State((shared, route)): Gate,
     Extension(peer): Extension<Peer>,
@@ -78,31 +94,72 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    if let Needs::Role(role, within) = route.needs {
-        let caller = identify(&shared, peer, request.headers())?;
-        if caller.role < role {
-            return Err(Refusal::Forbidden(format!(
-                "`{}` is {}; this needs {}",
-                caller.name,
-                one(caller.role),
-                one(role)
-            )));
+    let path = request.uri().path().to_owned();
+    let (by, is_let_in) = match route.needs {
+        Needs::Nothing => ("webhook".to_owned(), Ok(None)),
+        Needs::Role(role, within) => {
+            let caller = identify(&shared, peer, request.headers())?;
+            let is_let_in = decide(&shared, &caller, role, within, &params).await;
+            let by = caller.name.clone();
+            request.extensions_mut().insert(caller);
+            (by, is_let_in)
         }
-        if let Some(run) = admit(&shared, &caller, within, &params).await? {
-            request.extensions_mut().insert(run);
+    };
+    let (at_ms, from, method) = (shared.clock.now().as_millis(), peer.in_words(), route.method.to_string());
+    let entry = Entry { at_ms, by, from, method, path, about: None, status: 0 };
+    let is_kept = route.method != Method::GET && route.needs != Needs::Nothing;
+    let pending = is_kept.then(|| shared.audit.begin(entry.clone()));
+    let answer = match is_let_in {
+        Ok(run) => {
+            request.extensions_mut().extend(run.map(of_run).unwrap_or_default());
+            let (parts, body) = request.into_parts();
+            match whole(body).await {
+                Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+                Err(refusal) => refusal.into_response(),
+            }
         }
-        request.extensions_mut().insert(caller);
+        Err(refusal) => refusal.into_response(),
+    };
+    let about = answer.extensions().get::<About>().map(|about| about.0.clone());
+    if let Some(pending) = pending {
+        pending.answered(answer.status().as_u16(), about).await;
+    } else if route.method != Method::GET && answer.status().is_success() {
+        // Whoever has no signature could write as much of it as they like.
+        shared.audit.begin(entry).answered(answer.status().as_u16(), about).await;
     }
-    let (parts, body) = request.into_parts();
-    let body = whole(body).await?;
-    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+    Ok(answer)
+}
+
+fn of_run(run: RunId) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(run);
+    extensions
+}
+
+/// Whether a caller may do what a route does; the run that it is about.
+async fn decide(
+    shared: &Shared,
+    caller: &Caller,
+    role: Role,
+    within: Within,
+    params: &RawPathParams,
+) -> Result<Option<RunId>, Refusal> {
+    if caller.role < role {
+        return Err(Refusal::Forbidden(format!(
+            "`{}` is {}; this needs {}",
+            caller.name,
+            one(caller.role),
+            one(role)
+        )));
+    }
+    admit(shared, caller, within, params).await
 }
 
 /// Who asks.
 fn identify(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Caller, Refusal> {
     let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match peer {
-        Peer::Socket => Ok(Caller::owner()),
+        Peer::Socket(_) => Ok(Caller::owner()),
         Peer::Tcp(_) if shared.is_open => {
             // A page of another server that a browser on this machine shows must not reach it.
             let is_here = told(HOST).is_some_and(is_loopback)

@@ -1,12 +1,13 @@
 //! `/hooks/NAME`: a signed request starts a run. It is answered once the run is durable, or has ended where the webhook waits.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::response::{IntoResponse as _, Json, Response};
 use yuanli_api_types as api;
 
+use super::gate::About;
 use super::{Answer, Engine};
 use crate::body::rfc3339;
 use crate::kept;
@@ -32,8 +33,12 @@ pub(super) async fn redeliver(
 fn answer(answer: api::HookAnswer) -> Response {
     let is_on_its_way = answer.id.is_some() && answer.status.is_none();
     let status = if is_on_its_way { StatusCode::ACCEPTED } else { StatusCode::OK };
-    match answer.id.as_ref().map(|id| format!("/api/v1/runs/{id}")) {
-        Some(address) => (status, [(LOCATION, address)], Json(answer)).into_response(),
+    match &answer.id {
+        Some(id) => {
+            let about = Extension(About(format!("run {id}")));
+            let address = format!("/api/v1/runs/{id}");
+            (status, about, [(LOCATION, address)], Json(answer)).into_response()
+        }
         None => (status, Json(answer)).into_response(),
     }
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use yuanli_api_types as api;
 
+use super::gate::About;
 use super::{Answer, Asks, Engine};
 use crate::identity::Token;
 
@@ -23,9 +24,11 @@ pub(super) async fn create(
     State(shared): Engine,
     Extension(caller): Asks,
     Json(request): Json<api::TokenRequest>,
-) -> Answer<(StatusCode, Json<api::TokenMade>)> {
+) -> Answer<(StatusCode, Extension<About>, Json<api::TokenMade>)> {
     let (token, secret) = shared.tokens.create(request, &caller.name, shared.clock.now()).await?;
-    Ok((StatusCode::CREATED, Json(api::TokenMade { secret, token: token.body() })))
+    let token = token.body();
+    let about = Extension(About(format!("token {}, {}", token.name, token.role.name())));
+    Ok((StatusCode::CREATED, about, Json(api::TokenMade { secret, token })))
 }
 
 pub(super) async fn rotate(

@@ -43,7 +43,8 @@ impl Listener for UnixListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Peer)> {
         let (stream, _) = self.accept().await?;
-        Ok((stream, Peer::Socket))
+        let user = stream.peer_cred().ok().map(|peer| peer.uid());
+        Ok((stream, Peer::Socket(user)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! `/healthz` for everybody. `table.rs` has all routes with what they need, `gate.rs` decides whether that is so.
 
 mod apps;
+mod audit;
 mod gate;
 mod hooks;
 mod identity;

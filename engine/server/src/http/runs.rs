@@ -13,7 +13,7 @@ use yuanli_executor::{Error, Summary};
 use yuanli_model::RunId;
 use yuanli_model::id::InvalidId;
 
-use super::gate::of_caller;
+use super::gate::{About, of_caller};
 use super::{Answer, Asks, Engine, OfRun};
 use crate::body;
 use crate::engine::Updates;
@@ -61,12 +61,14 @@ pub(super) async fn start(
     Extension(caller): Asks,
     headers: HeaderMap,
     Json(request): Json<api::RunRequest>,
-) -> Answer<(StatusCode, Json<api::RunStarted>)> {
+) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
     of_caller(&caller, &request.workflow)?;
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
     let started = shared.start_by_name(&request.workflow, request.inputs, key).await?;
     let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(api::RunStarted { id: started.run.to_string(), is_new: started.is_new })))
+    let about = About(format!("workflow {}, run {}", request.workflow, started.run));
+    let body = api::RunStarted { id: started.run.to_string(), is_new: started.is_new };
+    Ok((status, Extension(about), Json(body)))
 }
 
 pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer<Json<api::Run>> {

@@ -15,7 +15,9 @@ use yuanli_api_types::Role::{Admin, Editor, Operator, Viewer};
 use super::gate::Needs::{Nothing, Role};
 use super::gate::Within::{Engine, Handler as Own, Run, Workflow};
 use super::gate::{self, MAX_BODY, Needs};
-use super::{apps, hooks, identity, metrics, openapi, problem, records, runs, secrets, streams, workflows};
+use super::{
+    apps, audit, hooks, identity, metrics, openapi, problem, records, runs, secrets, streams, workflows,
+};
 use crate::service::Shared;
 
 /// A route, as it is declared.
@@ -59,6 +61,7 @@ fn table() -> Vec<Served> {
 fn of_identity() -> Vec<Served> {
     vec![
         get("/api/v1/identity", Role(Viewer, Own), "Who the engine takes the caller for", identity::show),
+        get("/api/v1/audit", Role(Admin, Engine), "Who did what, the newest first", audit::list),
         get("/api/v1/tokens", Role(Admin, Engine), "The tokens, without their texts", identity::list),
         post("/api/v1/tokens", Role(Admin, Engine), "Make a token; its text is told once", identity::create),
         delete("/api/v1/tokens/{name}", Role(Admin, Engine), "Take a token away", identity::revoke),

@@ -11,6 +11,7 @@ use yuanli_api_types as api;
 use yuanli_model::trigger::MetricTrigger;
 use yuanli_triggers::{Level, RuleId};
 
+use super::gate::About;
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
 use crate::kept::{Expected, Kept, Timing};
@@ -46,7 +47,12 @@ pub(super) async fn apply(
         false => shared.apply(&document, &expected(&headers)?).await?,
     };
     let change = api::WorkflowChange { workflow: body(&shared, &kept), is_new: before.is_none(), diff };
-    Ok(if is_dry { Json(change).into_response() } else { (tagged(&kept), Json(change)).into_response() })
+    let did = if is_dry { "looked at" } else { "applied" };
+    let about = Extension(About(format!("{did} workflow {}, version {}", kept.name, kept.version())));
+    Ok(match is_dry {
+        true => (about, Json(change)).into_response(),
+        false => (about, tagged(&kept), Json(change)).into_response(),
+    })
 }
 
 /// The texts that it has had, the newest first.
