@@ -47,11 +47,14 @@ POST /api/v1/workflows editor own
 GET /api/v1/workflows/{name} viewer workflow
 DELETE /api/v1/workflows/{name} editor workflow
 GET /api/v1/workflows/{name}/history viewer workflow
+GET /api/v1/workflows/{name}/deliveries operator workflow
+POST /api/v1/workflows/{name}/deliveries/{number}/redeliver operator workflow
 POST /api/v1/workflows/{name}/pause operator workflow
 POST /api/v1/workflows/{name}/resume operator workflow
 GET /healthz -
 POST /hooks/{name} -
 GET /metrics -
+GET /readyz -
 ";
 
 /// A route as the engine describes it.

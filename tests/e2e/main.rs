@@ -20,6 +20,7 @@ mod hooks;
 mod identity;
 mod interrupt;
 mod layers;
+mod openapi;
 mod pipe;
 mod plan;
 mod plugins;

@@ -167,7 +167,10 @@ fn nothing_is_started_before_what_a_crash_left_is_cleared_away() {
     for _ in 0..20 {
         assert_eq!(runs(&served), 1, "the one that was left");
     }
+    let ready = || request(served.api, "GET", "/readyz", &[], "").0;
+    assert_eq!((ready(), request(served.api, "GET", "/healthz", &[], "").0), (503, 200));
     drop(silent);
+    wait_until("it is ready", || ready() == 200);
     crate::support::Ended::of(trigger.wait_with_output().unwrap()).expect(0, &["succeeded"]);
     assert_eq!(runs(&served), 2);
 }

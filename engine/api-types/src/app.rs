@@ -1,10 +1,11 @@
 //! Apps.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// An app that is to be declared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AppDocument {
     /// What the document is called in messages.
     pub file: String,
@@ -16,7 +17,7 @@ pub struct AppDocument {
 }
 
 /// What declaring an app changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AppChange {
     /// The app.
     pub app: String,
@@ -33,7 +34,7 @@ pub struct AppChange {
 }
 
 /// A difference between two documents.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where: keys with dots between them.
     pub path: String,
@@ -46,7 +47,7 @@ pub struct Change {
 }
 
 /// An app in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AppSummary {
     /// Its name.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct AppSummary {
 }
 
 /// An app.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct App {
     /// Its row in the list.
     #[serde(flatten)]
@@ -96,7 +97,7 @@ pub struct App {
 }
 
 /// A replica.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replica {
     /// Its number.
     pub number: u64,
@@ -109,7 +110,7 @@ pub struct Replica {
 }
 
 /// A release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Release {
     /// Its number.
     pub release: u32,
@@ -130,7 +131,7 @@ pub struct Release {
 }
 
 /// A gray release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gray {
     /// The release that is tried.
     pub release: u32,
@@ -139,7 +140,7 @@ pub struct Gray {
 }
 
 /// Something that happened to a gray release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Happening {
     /// When.
     pub at: String,
@@ -156,7 +157,7 @@ pub struct Happening {
 }
 
 /// Why an app has as many replicas as it has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// The app.
     pub app: String,
@@ -167,7 +168,7 @@ pub struct Why {
 }
 
 /// A decision about the number of replicas.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// When.
     pub at: String,

@@ -1,9 +1,10 @@
 //! Who did what.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that somebody did over the API, or was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its number; it grows, and numbers can be missing.
     pub number: u64,

@@ -1,9 +1,10 @@
 //! What is wrong with a document.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The outcome of validating files.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validations {
     /// The files, in the order in which they were named or found.
     pub items: Vec<Validation>,
@@ -22,7 +23,7 @@ pub struct Validations {
 }
 
 /// What a document declares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DocumentKind {
     /// A workflow.
@@ -32,7 +33,7 @@ pub enum DocumentKind {
 }
 
 /// The outcome of validating one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Validation {
     /// The file, as it was named.
     pub file: String,
@@ -49,7 +50,7 @@ pub struct Validation {
 }
 
 /// One thing that is wrong, or looks wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnostic {
     /// Its code, such as `WF012`.
     pub code: String,
@@ -73,7 +74,7 @@ pub struct Diagnostic {
 }
 
 /// A place in a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// The line, from 1.
     pub line: usize,
@@ -82,7 +83,7 @@ pub struct Position {
 }
 
 /// A part of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
     /// Where it begins, from 0.
     pub offset_bytes: usize,
@@ -91,7 +92,7 @@ pub struct Span {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The document cannot be used.

@@ -1,9 +1,10 @@
 //! Who asks: tokens and what they may.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What somebody may do. Each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Look at everything but secrets, tokens and the audit log.
@@ -44,7 +45,7 @@ impl std::str::FromStr for Role {
 }
 
 /// A token that is to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRequest {
     /// What it is called.
     pub name: String,
@@ -59,7 +60,7 @@ pub struct TokenRequest {
 }
 
 /// A token, without its text: that is kept by nobody but who was given it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// What it is called.
     pub name: String,
@@ -83,7 +84,7 @@ pub struct Token {
 }
 
 /// A token that was made or given a new text, with the text.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenMade {
     /// What is sent as `Authorization: Bearer …`. It is told once.
     pub secret: String,
@@ -99,7 +100,7 @@ impl std::fmt::Debug for TokenMade {
 }
 
 /// How a token is to be given a new text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRotation {
     /// For how long the text that it has is taken as well.
     #[serde(default)]
@@ -107,7 +108,7 @@ pub struct TokenRotation {
 }
 
 /// Who asks, as the engine sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The name of the token, `owner` through the socket of the data directory, `anyone` where the engine asks nobody.
     pub name: String,

@@ -1,9 +1,10 @@
 //! A page of a list.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A page of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct List<T> {
     /// The items of this page.
     pub items: Vec<T>,

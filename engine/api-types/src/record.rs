@@ -1,10 +1,11 @@
 //! What plugins keep with the engine.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// An artifact of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifact {
     /// The stage that put it.
     pub stage: String,
@@ -25,7 +26,7 @@ pub struct Artifact {
 }
 
 /// What a stage wrote for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// The stage that wrote it.
     pub stage: String,
@@ -38,7 +39,7 @@ pub struct Summary {
 }
 
 /// An event that a plugin has emitted. What a CloudEvent has as well is called as there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Emitted {
     /// Its number in the order of all events of the engine; numbers can be missing.
     pub number: u64,
@@ -71,7 +72,7 @@ pub struct Emitted {
 }
 
 /// A plugin that keeps values in a workflow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateOwner {
     /// The workflow.
     pub workflow: String,
@@ -84,7 +85,7 @@ pub struct StateOwner {
 }
 
 /// A value that a plugin keeps from one run to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateValue {
     /// Its key.
     pub key: String,
@@ -103,7 +104,7 @@ pub struct StateValue {
 }
 
 /// Values that were removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateCleared {
     /// How many keys.
     pub keys: u64,

@@ -1,12 +1,13 @@
 //! Runs, their stages, what happens in them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::record::{Artifact, Emitted, Summary};
 
 /// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
     /// It has not ended.
@@ -20,7 +21,7 @@ pub enum RunStatus {
 }
 
 /// A row of the list of runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSummary {
     /// Its id.
     pub id: String,
@@ -44,7 +45,7 @@ pub struct RunSummary {
 }
 
 /// A run with its stages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// Its row.
     #[serde(flatten)]
@@ -65,7 +66,7 @@ pub struct Run {
 }
 
 /// Where a stage is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageStatus {
     /// Its needs have not all ended.
@@ -85,7 +86,7 @@ pub enum StageStatus {
 }
 
 /// A stage of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// What was pinned of it.
     #[serde(flatten)]
@@ -112,7 +113,7 @@ pub struct Stage {
 }
 
 /// How the instances of a stage are doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instances {
     /// How many there are.
     pub count: u64,
@@ -123,7 +124,7 @@ pub struct Instances {
 }
 
 /// What a run pinned of a stage when it was admitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PinnedStage {
     /// Its name.
     pub name: String,
@@ -139,7 +140,7 @@ pub struct PinnedStage {
 }
 
 /// One try of a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// The instance of the stage, from 0; left out for 0.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -157,7 +158,7 @@ pub struct Attempt {
 }
 
 /// A person's answer to a stage that waits for one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalAnswer {
     /// Whether they agree.
@@ -173,7 +174,7 @@ pub struct ApprovalAnswer {
 }
 
 /// Why a stage failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// `permanent`, `transient`, `throttled`, `cancelled`, `interrupted`, or one of a newer contract.
     pub class: String,
@@ -187,7 +188,7 @@ pub struct Failure {
 }
 
 /// One line of the stream of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Update {
     /// Something happened.
@@ -197,7 +198,7 @@ pub enum Update {
 }
 
 /// Something that happened in a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The run.
     pub run: String,
@@ -211,7 +212,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum EventKind {
     /// The run was admitted.
@@ -341,7 +342,7 @@ pub enum EventKind {
 }
 
 /// A line of a stage's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// The stage.
     pub stage: String,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Diagnostic;
 
 /// A workflow that is to be kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowDocument {
     /// What the document is called in messages.
     pub file: String,
@@ -27,7 +28,7 @@ pub struct WorkflowDocument {
 }
 
 /// A workflow that is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Workflow {
     /// Its name.
     pub name: String,
@@ -57,7 +58,7 @@ pub struct Workflow {
 }
 
 /// What applying a document changes, or would change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowChange {
     /// The workflow: as it is now, or as it would be.
     #[serde(flatten)]
@@ -69,7 +70,7 @@ pub struct WorkflowChange {
 }
 
 /// A text that a workflow has had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowVersion {
     /// The digest of the text.
     pub version: String,
@@ -80,7 +81,7 @@ pub struct WorkflowVersion {
 }
 
 /// A schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Schedule {
     /// The cron expression.
     pub cron: String,
@@ -100,7 +101,7 @@ pub struct Schedule {
 }
 
 /// A measured value that starts a run when it crosses a threshold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricRule {
     /// What is measured.
     pub query: String,
@@ -126,7 +127,7 @@ pub struct MetricRule {
 }
 
 /// A run that is to be started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRequest {
     /// The workflow's name.
     pub workflow: String,
@@ -136,7 +137,7 @@ pub struct RunRequest {
 }
 
 /// A run that was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunStarted {
     /// Its id.
     pub id: String,
@@ -145,7 +146,7 @@ pub struct RunStarted {
 }
 
 /// What became of a request to a webhook.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HookAnswer {
     /// The run that it started, or had started before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,7 +165,7 @@ pub struct HookAnswer {
 }
 
 /// What came to a webhook: signed requests, newest first, and those that were refused since the engine was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliveries {
     /// The last ones that were signed as they have to be.
     pub items: Vec<Delivery>,
@@ -176,7 +177,7 @@ pub struct Deliveries {
 }
 
 /// A signed request and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Its number in the workflow.
     pub number: u64,
@@ -204,7 +205,7 @@ pub struct Delivery {
 }
 
 /// A request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedDelivery {
     /// When it came.
     pub at: String,
@@ -213,7 +214,7 @@ pub struct RefusedDelivery {
 }
 
 /// A secret that is to be kept.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretValue {
     /// Its value.
     pub value: String,
@@ -223,7 +224,7 @@ pub struct SecretValue {
 }
 
 /// A secret that is kept, without its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Secret {
     /// Its name.
     pub name: String,
@@ -234,7 +235,7 @@ pub struct Secret {
 }
 
 /// How the secrets are to be sealed from now on.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretsKey {
     /// By what is made of this passphrase; by a new key in the file where the engine has it, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,7 +249,7 @@ impl std::fmt::Debug for SecretsKey {
 }
 
 /// How many secrets were sealed anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretsSealed {
     /// Their number.
     pub sealed: usize,
@@ -261,7 +262,7 @@ impl std::fmt::Debug for SecretValue {
 }
 
 /// Why a request was not done, as RFC 9457 has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,

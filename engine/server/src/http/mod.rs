@@ -1,5 +1,5 @@
 //! The HTTP API: `/api/v1/…` for whoever has a token or reaches the socket, `/hooks/NAME` for signed requests, `/metrics` and
-//! `/healthz` for everybody. `table.rs` has all routes with what they need, `gate.rs` decides whether that is so.
+//! `/healthz` for everybody. `routes.rs` has all routes with what they need, `gate.rs` decides whether that is so.
 
 mod apps;
 mod audit;
@@ -11,6 +11,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod records;
+mod routes;
 mod runs;
 mod secrets;
 mod streams;
