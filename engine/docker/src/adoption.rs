@@ -48,9 +48,12 @@ impl Docker {
         }))
     }
 
-    /// What [`Containers::start`] does, but that a container stays of which nobody knows whether it runs, as no answer came: who
-    /// asks again finds it, and what has run does not run twice.
-    async fn start_or_leave(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+    /// Makes and starts a container. One stays of which nobody knows whether it runs, as no answer came: who asks again finds it,
+    /// and what has run does not run twice. It goes with its attempt.
+    pub(crate) async fn start_or_leave(
+        &self,
+        request: &ContainerRequest,
+    ) -> Result<ContainerId, ContainerError> {
         let container = self.create(request).await?;
         match self.start_created(request, &container).await {
             Ok(()) => Ok(container),

@@ -41,11 +41,7 @@ const REMOVAL_POLL: Duration = Duration::from_millis(20);
 #[async_trait]
 impl Containers for Docker {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
-        let container = self.create(request).await?;
-        match self.start_created(request, &container).await {
-            Ok(()) => Ok(container),
-            Err(error) => Err(self.remove_refused(&container, error).await),
-        }
+        self.start_or_leave(request).await
     }
 
     async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {

@@ -136,7 +136,7 @@ impl SimDocker {
 #[async_trait]
 impl Containers for SimDocker {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
-        self.start_with(request, false).await
+        self.start_with(request, true).await
     }
 
     async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
