@@ -1,9 +1,11 @@
-//! Builds of images, by Docker's classic builder (API 1.41, which every engine since 20.10 speaks).
+//! Builds of images, by Docker's classic builder (API 1.41, which every engine since 20.10 speaks); those of BuildKit are
+//! `buildkit.rs`.
 //!
-//! The builder stops when the request's connection is closed, so dropping the request is how a build is cancelled.
+//! The classic builder stops when the request's connection is closed, so dropping the request is how a build is cancelled.
 //! It removes its intermediate containers itself then, a moment later; whoever cancelled is told only after that.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +13,10 @@ use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::models::BuildInfo;
 use bollard::query_parameters::BuildImageOptions;
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use yuanli_ports::containers::{ContainerError, ContainerId};
-use yuanli_ports::images::{BuildRequest, Image};
+use yuanli_ports::images::{BuildRequest, Builder, Image};
 use yuanli_ports::{Cancellation, Images};
 
 use crate::connection::Docker;
@@ -69,11 +72,45 @@ impl Docker {
         let context = tokio::task::spawn_blocking(move || Context::open(&folder, &dockerfile)).await;
         let context =
             context.map_err(|panic| ContainerError::Engine(format!("reading the context: {panic}")))??;
-        let options = build_options(request, &context);
+        let is_by_kit = self.is_by_kit(request.builder).await?;
+        let dockerfile = context.dockerfile().to_owned();
         let (body, sending) = context.stream();
+        // Each closes the connection at its end, and with it the queue that the thread may be waiting for.
+        let built = match is_by_kit {
+            true => self.build_by_kit(request, &dockerfile, body, &|line| log.say(line)).await,
+            false => self.build_classic(request, &dockerfile, body, log).await,
+        };
+        let skipped = sending
+            .await
+            .map_err(|panic| ContainerError::Engine(format!("reading the context: {panic}")))??;
+        let image = built?;
+        for path in skipped {
+            log.say(format!("`{path}` is neither file, folder nor link and was not sent to the builder"));
+        }
+        for tag in request.tags.iter().skip(1).filter(|_| !is_by_kit) {
+            self.tag_image(&image, tag).await?;
+        }
+        Ok(image)
+    }
+
+    async fn is_by_kit(&self, builder: Builder) -> Result<bool, ContainerError> {
+        match builder {
+            Builder::Classic => Ok(false),
+            Builder::BuildKit => Ok(true),
+            Builder::Auto => self.prefers_kit().await,
+        }
+    }
+
+    async fn build_classic(
+        &self,
+        request: &BuildRequest,
+        dockerfile: &str,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        log: &Log<'_>,
+    ) -> Result<String, ContainerError> {
         let client = self.streaming().await?;
         let body = bollard::body_try_stream(body);
-        let mut records = client.build_image(options, None, Some(body));
+        let mut records = client.build_image(build_options(request, dockerfile), None, Some(body));
         let mut outcome = Ok(());
         while let Some(record) = records.next().await {
             match record {
@@ -84,23 +121,10 @@ impl Docker {
                 }
             }
         }
-        // Closes the connection, and with it the queue that the thread may be waiting for.
-        drop(records);
         log.finish();
-        let skipped = sending
-            .await
-            .map_err(|panic| ContainerError::Engine(format!("reading the context: {panic}")))??;
         outcome?;
-        for path in skipped {
-            log.say(format!("`{path}` is neither file, folder nor link and was not sent to the builder"));
-        }
-        let image = log.image().ok_or_else(|| {
-            ContainerError::Engine("Docker built an image and did not say which".to_owned())
-        })?;
-        for tag in request.tags.iter().skip(1) {
-            self.tag_image(&image, tag).await?;
-        }
-        Ok(image)
+        log.image()
+            .ok_or_else(|| ContainerError::Engine("Docker built an image and did not say which".to_owned()))
     }
 
     fn explain_build(&self, error: Error, request: &BuildRequest, log: &Log<'_>) -> ContainerError {
@@ -130,15 +154,16 @@ impl Docker {
     }
 }
 
-fn build_options(request: &BuildRequest, context: &Context) -> BuildImageOptions {
+fn build_options(request: &BuildRequest, dockerfile: &str) -> BuildImageOptions {
     let map = |pairs: &[(String, String)]| -> HashMap<String, String> { pairs.iter().cloned().collect() };
     BuildImageOptions {
-        dockerfile: context.dockerfile().to_owned(),
+        dockerfile: dockerfile.to_owned(),
         t: request.tags.first().cloned(),
         target: request.target.clone().unwrap_or_default(),
         buildargs: Some(map(&request.arguments)),
         labels: Some(map(&request.labels)),
         nocache: request.no_cache,
+        platform: request.platform.clone().unwrap_or_default(),
         rm: true,
         // Also when a step fails.
         forcerm: true,

@@ -10,6 +10,9 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bollard::errors::Error;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
@@ -17,7 +20,7 @@ use crate::fault::{self, Fault, NOT_FOUND};
 use crate::lending::Lent;
 use crate::place::Place;
 use crate::replica;
-use crate::transport::Way;
+use crate::transport::{Body, NAME, Way};
 
 /// The oldest version of the API that is enough: that of Docker 20.10.
 const LEAST_VERSION: (usize, usize) = (1, 41);
@@ -89,6 +92,8 @@ pub struct Docker {
     options: Options,
     /// Held while connecting, so that concurrent first calls make one connection.
     client: Mutex<Option<bollard::Docker>>,
+    /// The same way for requests that bollard does not know.
+    way: RwLock<Option<Way>>,
     /// What the place was found to be when it was connected to last.
     found: RwLock<Found>,
     pub(crate) replicas: replica::Shared,
@@ -104,6 +109,7 @@ impl Docker {
         Self {
             options,
             client: Mutex::default(),
+            way: RwLock::default(),
             found: RwLock::new(found),
             replicas: replica::Shared::default(),
             lent,
@@ -150,6 +156,31 @@ impl Docker {
     /// The client for requests whose answer is a stream.
     pub(crate) async fn streaming(&self) -> Result<bollard::Docker, ContainerError> {
         Ok(self.client().await?.with_timeout(STREAM_DEADLINE))
+    }
+
+    /// The address of the API in the version that is spoken, as it stands in requests.
+    pub(crate) async fn base(&self) -> Result<String, ContainerError> {
+        let version = self.client().await?.client_version();
+        Ok(format!("{NAME}/v{}.{}", version.major_version, version.minor_version))
+    }
+
+    /// Whether the engine says that it prefers BuildKit.
+    pub(crate) async fn prefers_kit(&self) -> Result<bool, ContainerError> {
+        let request =
+            Request::get(format!("{NAME}/_ping")).body(BodyExt::boxed_unsync(Empty::new().map_err(never)));
+        let request = request.map_err(|error| ContainerError::Engine(error.to_string()))?;
+        let answer = tokio::time::timeout(CALL_DEADLINE, self.send(request)).await;
+        let answer = answer.map_err(|_| Fault::late(CALL_DEADLINE, "ask who builds", &self.host()))??;
+        Ok(answer.headers().get("Builder-Version").is_some_and(|version| version == "2"))
+    }
+
+    /// Sends a request that bollard does not know.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ContainerError> {
+        self.client().await?;
+        let way = self.way.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let way = way.ok_or_else(|| ContainerError::Engine("there is no way to Docker".to_owned()))?;
+        let sent = way.raw().request(request).await.map_err(Error::from);
+        sent.map_err(|error| fault::unreachable(&self.host(), "send a request", &error))
     }
 
     /// Waits for a call, at most [`CALL_DEADLINE`]. `doing` completes "Docker could not …".
@@ -209,6 +240,7 @@ impl Docker {
             found.await.map_err(|panic| ContainerError::Engine(format!("looking for Docker: {panic}")))??;
         *self.found.write().unwrap_or_else(PoisonError::into_inner) =
             Found { host: host.clone(), is_local: way.is_local() };
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = Some(way.clone());
         let doing = "ask for its version";
         let client = way.client(CALL_DEADLINE).map_err(|error| fault::unreachable(&host, doing, &error))?;
         let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
@@ -242,6 +274,10 @@ fn enough(client: bollard::Docker, host: &str) -> Result<bollard::Docker, Contai
          newer)",
         LEAST_VERSION.0, LEAST_VERSION.1
     )))
+}
+
+fn never(never: std::convert::Infallible) -> std::io::Error {
+    match never {}
 }
 
 #[cfg(test)]

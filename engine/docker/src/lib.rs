@@ -5,10 +5,11 @@
 //! Everything that it creates carries the labels of [`label`] and is found again by them. Start reading in
 //! [`connection`], then `container` and `build`, or `replica`.
 //!
-//! Absent on purpose: BuildKit.
+//! Absent on purpose: BuildKit's sessions (secrets and ssh of builds).
 
 mod adoption;
 mod build;
+mod buildkit;
 pub mod connection;
 mod container;
 mod context;

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -36,6 +38,12 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(10);
 /// When a peer that says nothing is asked whether it is still there, and how often: a machine that went away without a word
 /// is noticed after some two minutes, also by who follows a quiet container.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What stands in requests as the host, which Docker does not look at.
+pub(crate) const NAME: &str = "http://docker";
+
+/// The body of a request that bollard does not know.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A way to an engine.
 #[derive(Clone)]
@@ -76,19 +84,30 @@ impl Way {
 
     /// A client that goes this way.
     pub(crate) fn client(self, timeout: Duration) -> Result<bollard::Docker, Error> {
-        let client: Client<_, _> =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Dialer(self));
+        let client = self.over();
         let send = move |request: BollardRequest| {
             let client = client.clone();
             async move { client.request(request).await.map_err(Error::from) }
         };
-        // The name stands in requests as that of the host, which Docker does not look at.
         bollard::Docker::connect_with_custom_transport(
             send,
-            Some("http://docker"),
+            Some(NAME),
             timeout.as_secs(),
             API_DEFAULT_VERSION,
         )
+    }
+
+    /// One for requests that bollard does not know.
+    pub(crate) fn raw(self) -> Client<impl Connect + Clone, Body> {
+        self.over()
+    }
+
+    fn over<B>(self) -> Client<Dialer, B>
+    where
+        B: hyper::body::Body + Send,
+        B::Data: Send,
+    {
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Dialer(self))
     }
 
     async fn dial(self) -> io::Result<Wire> {

@@ -53,6 +53,22 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// Whether cached steps are not to be used.
     pub no_cache: bool,
+    /// Who builds.
+    pub builder: Builder,
+    /// Another platform than the engine's, such as `linux/arm64`.
+    pub platform: Option<String>,
+}
+
+/// Who builds an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Builder {
+    /// Whom the engine says that it prefers.
+    #[default]
+    Auto,
+    /// One step after the other, each in a container.
+    Classic,
+    /// Docker's newer builder.
+    BuildKit,
 }
 
 /// An image as it is.

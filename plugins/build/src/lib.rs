@@ -31,6 +31,35 @@ struct Config {
     /// Do not use cached steps.
     #[serde(default)]
     no_cache: bool,
+    /// Who builds: `auto` is whom the engine prefers.
+    #[serde(default)]
+    builder: Builder,
+    /// Another platform than the engine's, such as `linux/arm64`. Steps that run something take an engine that can run it.
+    platform: Option<String>,
+}
+
+/// Who builds an image.
+#[derive(Deserialize, JsonSchema, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Builder {
+    /// Whom the engine prefers: BuildKit from Docker 23 on.
+    #[default]
+    Auto,
+    /// One step after the other.
+    Classic,
+    /// Parallel stages, and what a Dockerfile asks of it (`RUN --mount=type=cache`).
+    Buildkit,
+}
+
+/// What is said of a build beyond what the first version of the contract has.
+fn options(builder: Builder, platform: Option<String>) -> Vec<(String, String)> {
+    let builder = match builder {
+        Builder::Auto => None,
+        Builder::Classic => Some("classic"),
+        Builder::Buildkit => Some("buildkit"),
+    };
+    let builder = builder.map(|name| ("builder".to_owned(), name.to_owned()));
+    builder.into_iter().chain(platform.map(|platform| ("platform".to_owned(), platform))).collect()
 }
 
 /// What was built.
@@ -70,7 +99,7 @@ impl Stage for Build {
             arguments: config.args.into_iter().collect(),
             labels: config.labels.into_iter().collect(),
             no_cache: config.no_cache,
-            options: Vec::new(),
+            options: options(config.builder, config.platform),
         })?;
         log::info(format!("{} is {}, {} bytes", config.image, image.id, image.size));
         Ok(Outputs { image: config.image, id: image.id, size: image.size })

@@ -7,6 +7,7 @@
 
 mod bound;
 mod build;
+mod buildkit;
 mod contract;
 mod fault;
 mod proxy;

@@ -31,7 +31,7 @@ pub(crate) enum Running {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:images/images@0.1.0", declared)?
+    Interface::open(linker, "yuanli:images/images@0.1.1", declared)?
         .resource::<Build>("build")?
         .opens::<_, Build, _, _>("start-build", (Class::Effect, Some(Policy::Redo)), start_build, note)?
         .waits("[method]build.wait", wait)?
@@ -47,17 +47,37 @@ fn start_build<'s>(
     (request,): &'s (BuildRequest,),
 ) -> Answer<'s, Result<PathBuf, Error>> {
     async move {
-        if let Some((key, _)) = request.options.first() {
-            return Err(Error::Invalid(format!("this engine knows no build option `{key}`")));
-        }
+        extras(&request.options)?;
         let folder = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
         path::below(&folder, &request.context).map_err(|e| Error::Invalid(e.to_string()))
     }
     .boxed()
 }
 
+/// What the options say.
+fn extras(options: &[(String, String)]) -> Result<(port::Builder, Option<String>), Error> {
+    let (mut builder, mut platform) = (port::Builder::Auto, None);
+    for (key, value) in options {
+        match (key.as_str(), value.as_str()) {
+            ("builder", "auto") => builder = port::Builder::Auto,
+            ("builder", "classic") => builder = port::Builder::Classic,
+            ("builder", "buildkit") => builder = port::Builder::BuildKit,
+            ("builder", other) => {
+                return Err(Error::Invalid(format!(
+                    "there is no builder `{other}`: it is `auto`, `classic` or `buildkit`"
+                )));
+            }
+            ("platform", value) => platform = Some(value.to_owned()),
+            (key, _) => return Err(Error::Invalid(format!("this engine knows no build option `{key}`"))),
+        }
+    }
+    Ok((builder, platform))
+}
+
 fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>) {
     let request = request.clone();
+    // They were read before anything was begun.
+    let (builder, platform) = extras(&request.options).unwrap_or_default();
     let request = port::BuildRequest {
         context: opened.what,
         dockerfile: request.dockerfile,
@@ -66,6 +86,8 @@ fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>
         arguments: request.arguments,
         labels: request.labels,
         no_cache: request.no_cache,
+        builder,
+        platform,
     };
     let running = match (state.begun.build(opened.handle), opened.is_again) {
         // An instance before this one has begun it.
@@ -144,5 +166,29 @@ fn of_port(error: ContainerError) -> Error {
         ContainerError::BuildFailed { message, .. } => Error::BuildFailed(message),
         ContainerError::Engine(message) => Error::Engine(message),
         ContainerError::Cancelled => Error::Other("the run was cancelled".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_more_there_is_of_a_build_is_read_or_refused() {
+        let read = |options: &[(&str, &str)]| {
+            let options: Vec<_> =
+                options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            extras(&options).map_err(|error| format!("{error:?}"))
+        };
+        assert_eq!(read(&[]), Ok((port::Builder::Auto, None)));
+        let all = [("builder", "buildkit"), ("platform", "linux/arm64")];
+        assert_eq!(read(&all), Ok((port::Builder::BuildKit, Some("linux/arm64".to_owned()))));
+        assert_eq!(read(&[("builder", "classic")]), Ok((port::Builder::Classic, None)));
+        for (options, says) in
+            [([("builder", "kaniko")], "no builder `kaniko`"), ([("squash", "1")], "`squash`")]
+        {
+            let error = read(&options).expect_err("refused");
+            assert!(error.contains(says), "{error}");
+        }
     }
 }
