@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use yuanli_executor::Error;
 use yuanli_wasm::Host;
 
@@ -80,7 +81,7 @@ enum End {
 }
 
 async fn live(world: &Arc<World>, host: &(Arc<Host>, Place)) -> Report {
-    let plan = Plan::draw(&world.chance);
+    let plan = Arc::new(Plan::draw(&world.chance));
     world.note(&format!("{:?} {}", world.faults, plan.describe()));
     if world.faults.jumps {
         set_clock(world);
@@ -140,21 +141,20 @@ fn set_clock(world: &Arc<World>) {
 }
 
 /// The engine at work: everything that is planned is asked for, until all of it has ended.
-async fn work(engine: &Engine, world: &Arc<World>, plan: &Plan) -> End {
+async fn work(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>) -> End {
     if let Err(error) = engine.recover(plan).await {
         world.note(&format!("cannot begin: {error}"));
         return End::GivenUp;
     }
-    let asked = async {
-        let runs = plan.runs.iter().map(|run| ask(engine, world, plan, run));
-        for asked in join_all(runs).await {
-            asked?;
+    let mut answers = Vec::new();
+    for number in 0..plan.runs.len() {
+        answers.push(ask(engine, world, plan, number));
+    }
+    for answer in answers {
+        if let Ok(Err(error)) = answer.await {
+            world.note(&format!("not begun: {error}"));
+            return End::GivenUp;
         }
-        Ok::<_, Error>(())
-    };
-    if let Err(error) = asked.await {
-        world.note(&format!("not begun: {error}"));
-        return End::GivenUp;
     }
     let mut given_up = 0;
     loop {
@@ -187,27 +187,24 @@ async fn look(engine: &Engine, world: &World) -> Option<End> {
     is_left.then_some(End::GivenUp)
 }
 
-/// Does several things at the same time, in a fixed order where they can all go on.
-async fn join_all<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut pending: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut is_done = true;
-        for (one, output) in &mut pending {
-            if output.is_none() {
-                match one.as_mut().poll(context) {
-                    std::task::Poll::Ready(ready) => *output = Some(ready),
-                    std::task::Poll::Pending => is_done = false,
-                }
-            }
-        }
-        if is_done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    pending.into_iter().filter_map(|(_, output)| output).collect()
+/// Somebody starts a run, and stops it. What he was not answered he asks again when there is another engine; an answer that was
+/// on its way when the engine died he has heard.
+fn ask(
+    engine: &Engine,
+    world: &Arc<World>,
+    plan: &Arc<Plan>,
+    number: usize,
+) -> oneshot::Receiver<Result<(), Error>> {
+    let (answer, answered) = oneshot::channel();
+    let (engine, world, plan) = (engine.clone(), Arc::clone(world), Arc::clone(plan));
+    let life = Arc::clone(&engine.life);
+    life.spawn_heard(&Arc::clone(&world), async move {
+        let _ = answer.send(ask_for(&engine, &world, &plan, &plan.runs[number]).await);
+    });
+    answered
 }
 
-/// Somebody starts a run, and stops it. He asks again whenever there is another engine.
-async fn ask(engine: &Engine, world: &Arc<World>, plan: &Plan, run: &PlannedRun) -> Result<(), Error> {
+async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) -> Result<(), Error> {
     sleep_until(world, run.at).await;
     let started = engine.executor.start(plan.submission(run)).await?;
     world.note(&format!("{} is {}", run.cause, started.run));
@@ -220,8 +217,10 @@ async fn ask(engine: &Engine, world: &Arc<World>, plan: &Plan, run: &PlannedRun)
     }
     for at in &run.cancels {
         sleep_until(world, run.at + *at).await;
-        if engine.executor.cancel_durably(started.run, "somebody").await.is_ok() {
-            world.ledger().cancelled.insert(started.run);
+        let is_answered = world.ledger().cancelled.contains(&(started.run, *at));
+        if !is_answered && engine.executor.cancel_durably(started.run, "somebody").await.is_ok() {
+            world.note(&format!("{} is to end", started.run));
+            world.ledger().cancelled.insert((started.run, *at));
         }
     }
     Ok(())

@@ -17,12 +17,13 @@ use crate::port::store::SimStore;
 use crate::port::workspaces::OneFolder;
 use crate::world::{ENGINE, Life, World};
 
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) executor: Executor,
     pub(crate) store: Arc<SimStore>,
     pub(crate) life: Arc<Life>,
     world: Arc<World>,
-    docker: SimDocker,
+    docker: Arc<SimDocker>,
 }
 
 impl Engine {
@@ -43,7 +44,7 @@ impl Engine {
             clock: world.clock.clone(),
         };
         let executor = Executor::new(ports, Options::default());
-        let docker = SimDocker(place.clone());
+        let docker = Arc::new(SimDocker(place.clone()));
         Self { executor, store, life, world: Arc::clone(world), docker }
     }
 

@@ -1,6 +1,7 @@
 //! What was done outside, by whoever asked for it: what the engine says it has done is compared with this.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use yuanli_executor::Recorded;
 use yuanli_model::RunId;
@@ -35,8 +36,8 @@ pub(crate) struct Ledger {
     pub(crate) sent: BTreeMap<String, Sent>,
     /// Runs that the engine has said it has begun, by their causes.
     pub(crate) begun: BTreeMap<String, RunId>,
-    /// Runs of which it has said that they are to end.
-    pub(crate) cancelled: BTreeSet<RunId>,
+    /// Runs of which it has said that they are to end, and which request for that it was.
+    pub(crate) cancelled: BTreeSet<(RunId, Duration)>,
     /// What followers were told.
     pub(crate) told: BTreeMap<RunId, BTreeMap<u32, Recorded>>,
     /// Which attempts run right now, by stage and instance.

@@ -180,6 +180,22 @@ impl Life {
         });
     }
 
+    /// The same for somebody outside: what the engine has answered before it died arrives.
+    pub(crate) fn spawn_heard(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let token = self.token.clone();
+        world.spawn(async move {
+            tokio::select! {
+                biased;
+                () = work => {}
+                () = token.cancelled() => {}
+            }
+        });
+    }
+
     /// A point on the way of the engine: it may die here, and nobody who goes with it comes further.
     pub(crate) async fn pass(&self, world: &World, point: &str) {
         if self.is_over() {

@@ -1,7 +1,7 @@
 //! An attempt that has ended: how it says it has is how it has, and what it has done was done once.
 
 use yuanli_executor::{Executor, Summary};
-use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, LogLine, Stream};
+use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, LogLine, StageName, Stream};
 use yuanli_ports::Logs as _;
 
 use crate::plan::{Plan, Step};
@@ -18,6 +18,10 @@ pub(super) struct Ended {
 impl Ended {
     pub(super) fn is_interrupted(&self) -> bool {
         matches!(&self.outcome, AttemptOutcome::Failed(failure) if failure.class == FailureClass::Interrupted)
+    }
+
+    pub(super) fn stage(&self) -> &StageName {
+        &self.attempt.stage
     }
 
     fn is_success(&self) -> bool {

@@ -31,14 +31,23 @@ pub(crate) async fn check(world: &World, plan: &Plan, executor: &Executor) -> Fi
             world.accuse(format!("{cause} was begun as {run}, which is not there"));
         }
     }
+    let mut callers = 0;
     for summary in &runs {
         if let Some(ended) = history::check(world, plan, executor, summary).await {
             for ended in ended {
                 figures.attempts += 1;
+                callers += usize::from(plan.script(&summary.version, ended.stage()).is_none());
                 figures.interrupted += u64::from(ended.is_interrupted());
                 attempt::check(world, plan, executor, summary, &ended).await;
             }
         }
+    }
+    let begun = world.ledger().begun.len();
+    if runs.len() > begun + callers {
+        world.accuse(format!(
+            "there are {} runs, of {begun} that were asked for and {callers} attempts",
+            runs.len()
+        ));
     }
     outside::check(world);
     match executor.check(false).await {
