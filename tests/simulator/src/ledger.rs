@@ -13,6 +13,10 @@ pub(crate) struct Container {
     pub(crate) launches: u32,
     /// Whether it was made when whoever had asked for it was dead, or did not wait any more.
     pub(crate) is_late: bool,
+    /// Whether the engine has heard of it.
+    pub(crate) is_known: bool,
+    /// Whether it was asked to end.
+    pub(crate) is_asked: bool,
     /// What it was told: the step that has it, and what was read before.
     pub(crate) command: Vec<String>,
     /// What it has printed.

@@ -17,7 +17,7 @@ use yuanli_ports::volumes::{FoundVolume, VolumeUsage};
 use yuanli_ports::{Cancellation, Containers, Images, Registries, Volumes};
 
 use super::Place;
-use crate::world::World;
+use crate::world::{ENGINE, World};
 
 /// How long nothing may be heard of a request before it is given up.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -115,12 +115,17 @@ impl SimDocker {
         };
         let started = self.send(format!("launch {name}"), launch).await;
         match &started {
-            Ok(_) => {}
+            Ok(_) => self.know(name),
             Err(ContainerError::Unreachable(_)) if is_left => {}
             // What becomes of that is nobody's concern.
             Err(_) => drop(Containers::remove(self, &ContainerId(name.to_owned())).await),
         }
         started
+    }
+
+    /// The engine has heard that a container runs, or has run.
+    fn know(&self, name: &str) {
+        self.0.now().0.ledger().containers.entry(name.to_owned()).or_default().is_known = true;
     }
 
     async fn start_with(
@@ -131,6 +136,25 @@ impl SimDocker {
         let made = self.create(request).await?;
         self.launch(&request.operation.to_string(), made, is_left).await
     }
+}
+
+/// A container that the engine knows is asked to end before it is removed, where Docker answers.
+fn check_asked(world: &World, docker: &FakeDocker, attempt: Option<&AttemptId>) {
+    let Some(attempt) = attempt.filter(|_| world.faults.docker == 0) else { return };
+    let prefix = format!("{}-", attempt_name(attempt));
+    for name in docker.containers().into_iter().filter(|name| name.starts_with(&prefix)) {
+        let is_unasked =
+            world.ledger().containers.get(&name).is_some_and(|found| found.is_known && !found.is_asked);
+        if docker.is_running(&name) && is_unasked {
+            world.accuse(format!("{name} runs, and is removed without being asked to end"));
+        }
+    }
+}
+
+/// What the names of all containers of an attempt begin with.
+pub(super) fn attempt_name(attempt: &AttemptId) -> String {
+    let AttemptId { run, stage, instance, attempt } = attempt;
+    format!("yuanli-{ENGINE}-{run}-{stage}-{instance}-{attempt}")
 }
 
 #[async_trait]
@@ -145,7 +169,10 @@ impl Containers for SimDocker {
             let looked_for = operation.clone();
             let look = move |_: &Arc<World>, docker: &FakeDocker| docker.look(&looked_for);
             match self.send(format!("look for {name}"), look.clone()).await? {
-                Some((_, true)) => return Ok(ContainerId(name)),
+                Some((_, true)) => {
+                    self.know(&name);
+                    return Ok(ContainerId(name));
+                }
                 Some((made, false)) => {
                     let remove = move |_: &Arc<World>, docker: &FakeDocker| docker.remove_unstarted(&made);
                     self.send(format!("remove unstarted {name}"), remove).await?;
@@ -163,6 +190,8 @@ impl Containers for SimDocker {
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
         let (world, life) = self.0.now();
         life.pass(&world, &format!("follow {}", container.0)).await;
+        // A log is not read again in no time.
+        tokio::time::sleep(world.chance.millis(0..=500)).await;
         let breaks = async {
             match world.faults.strikes(&world.chance, world.faults.docker) {
                 true => tokio::time::sleep(world.chance.millis(0..=20_000)).await,
@@ -180,7 +209,8 @@ impl Containers for SimDocker {
 
     async fn stop(&self, container: &ContainerId, _: Duration) -> Result<(), ContainerError> {
         let id = container.clone();
-        let stop = move |_: &Arc<World>, docker: &FakeDocker| {
+        let stop = move |world: &Arc<World>, docker: &FakeDocker| {
+            world.ledger().containers.entry(id.0.clone()).or_default().is_asked = true;
             docker.end(&id.0, &[], 137);
             Ok(())
         };
@@ -203,7 +233,8 @@ impl Containers for SimDocker {
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
         let of = attempt.cloned();
-        let remove = move |_: &Arc<World>, docker: &FakeDocker| {
+        let remove = move |world: &Arc<World>, docker: &FakeDocker| {
+            check_asked(world, docker, of.as_ref());
             Ok(docker.discard_where(|found| {
                 found.engine == engine && of.as_ref().is_none_or(|attempt| found.attempt == *attempt)
             }))

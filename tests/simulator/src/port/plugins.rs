@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use yuanli_executor::History;
-use yuanli_model::{AttemptId, Failure, OperationId, PluginDescription, PluginReference, RunEvent, RunId};
+use yuanli_model::{AttemptId, Failure, PluginDescription, PluginReference, RunEvent, RunId};
 use yuanli_ports::Plugins;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_wasm::Host;
 
-use crate::world::{ENGINE, Life, World};
+use super::docker::attempt_name;
+use crate::world::{Life, World};
 
 #[derive(Debug)]
 pub(crate) struct SimPlugins {
@@ -62,10 +63,9 @@ impl SimPlugins {
         }
         for number in 1..attempt.attempt {
             let earlier = AttemptId { attempt: number, ..attempt.clone() };
-            let operation = OperationId { engine: ENGINE, attempt: earlier, position: 0 }.to_string();
-            let prefix = operation.trim_end_matches('0');
+            let prefix = format!("{}-", attempt_name(&earlier));
             let running = docker.containers().into_iter().filter(|name| docker.is_running(name));
-            for left in running.filter(|name| name.starts_with(prefix)) {
+            for left in running.filter(|name| name.starts_with(&prefix)) {
                 // Nobody has heard of one that a dead engine has asked for too late.
                 if !self.world.ledger().containers.get(&left).is_some_and(|found| found.is_late) {
                     self.world.accuse(format!("{attempt} begins while {left} runs"));
