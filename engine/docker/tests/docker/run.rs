@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptions;
+use yuanli_docker::Docker;
 use yuanli_model::Stream;
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerNetwork, ContainerRequest, Mount, MountSource};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Mount, MountSource,
+};
 
+use crate::proxy::{Faulty, Proxy, Wrong};
 use crate::support::{self, BUSYBOX, Bench, follow, with_docker};
 
 fn texts(lines: &[(Stream, String)], stream: Stream) -> Vec<&str> {
@@ -213,6 +217,26 @@ async fn a_container_that_was_created_and_not_started_is_made_anew() {
         bench.client.start_container(&created, None).await.expect_err("it is gone");
         let (lines, _) = follow(&bench.docker, &adopted).await.expect("its end");
         assert_eq!(texts(&lines, Stream::Stdout), ["once"]);
+        bench.docker.remove(&adopted).await.expect("removed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_whose_answer_was_lost_is_not_made_twice() {
+    with_docker(|bench| async move {
+        let request = bench.script("sleep 600");
+        let proxy = Faulty::new("POST", "/start", Wrong::CutAfter);
+        let docker = Docker::lazy(proxy.options());
+        let lost = docker.adopt(&request).await.expect_err("no answer came");
+        assert!(matches!(lost, ContainerError::Unreachable(_)), "{lost:?}");
+        let first = bench.look(&ContainerId(request.operation.to_string())).await;
+        let adopted = docker.adopt(&request).await.expect("the same one");
+        let second = bench.look(&adopted).await;
+        assert_eq!(
+            (&first.id, first.state.map(|state| state.started_at)),
+            (&second.id, second.state.map(|state| state.started_at))
+        );
         bench.docker.remove(&adopted).await.expect("removed");
     })
     .await;
