@@ -47,8 +47,8 @@ fn whatever_happens_to_the_engine_its_runs_end_as_they_should() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let mut failed_so_far = failed.lock().unwrap_or_else(PoisonError::into_inner).len();
-                    if !goes_on(seed) || failed_so_far > 0 {
+                    let has_failed = !failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+                    if !goes_on(seed) || has_failed {
                         return;
                     }
                     let report = simulate(seed);
@@ -56,13 +56,9 @@ fn whatever_happens_to_the_engine_its_runs_end_as_they_should() {
                     lives.fetch_add(report.lives, Ordering::Relaxed);
                     interrupted.fetch_add(report.interrupted, Ordering::Relaxed);
                     if !report.problems.is_empty() {
-                        failed
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((seed, tell(seed, &report)));
-                        failed_so_far += 1;
+                        let told = tell(seed, &report);
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push((seed, told));
                     }
-                    let _ = failed_so_far;
                 }
             });
         }
