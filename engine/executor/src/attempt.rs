@@ -96,7 +96,7 @@ pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
     kept: Option<(Arc<Journal>, Kept, Afterwards)>,
-    mailbox: mpsc::UnboundedSender<Message>,
+    mailbox: mpsc::UnboundedSender<Box<Message>>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
     let outcome = match AssertUnwindSafe(work).catch_unwind().await {
@@ -119,7 +119,7 @@ pub(crate) async fn report(
         Err(error) => Message::Lost { attempt, error },
     };
     // The owner is gone when the store failed; the next engine finds the run as it was.
-    let _ = mailbox.send(message);
+    let _ = mailbox.send(Box::new(message));
 }
 
 /// Writes a line of the engine's own.

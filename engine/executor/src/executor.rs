@@ -121,7 +121,7 @@ pub(crate) struct Shared {
 /// What others know of an active run.
 #[derive(Debug, Clone)]
 struct Active {
-    mailbox: mpsc::UnboundedSender<Message>,
+    mailbox: mpsc::UnboundedSender<Box<Message>>,
     /// How many of its events are durable.
     durable: watch::Receiver<u32>,
     /// The logs of the attempts that run.
@@ -360,7 +360,7 @@ impl Shared {
     pub(crate) fn register(
         &self,
         run: RunId,
-        mailbox: mpsc::UnboundedSender<Message>,
+        mailbox: mpsc::UnboundedSender<Box<Message>>,
         durable: watch::Receiver<u32>,
         logs: OpenLogs,
     ) {
@@ -376,7 +376,7 @@ impl Shared {
 
     pub(crate) fn send(&self, run: RunId, message: Message) -> Result<(), Error> {
         let mailbox = self.active(run).ok_or(Error::NotActive(run))?.mailbox;
-        mailbox.send(message).map_err(|_| Error::NotActive(run))
+        mailbox.send(Box::new(message)).map_err(|_| Error::NotActive(run))
     }
 
     /// Waits until a time, for ever without one.

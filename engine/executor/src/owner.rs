@@ -63,8 +63,9 @@ pub(crate) struct Owner {
     /// The number of the next event.
     next: u32,
     /// Not bounded: what comes in is bounded by the attempts of the run, each of which ends once, and by people.
-    mailbox: mpsc::UnboundedReceiver<Message>,
-    pub(crate) to_mailbox: mpsc::UnboundedSender<Message>,
+    /// In boxes: the queue has room for some dozens from the beginning, which most runs never need.
+    mailbox: mpsc::UnboundedReceiver<Box<Message>>,
+    pub(crate) to_mailbox: mpsc::UnboundedSender<Box<Message>>,
     durable: watch::Sender<u32>,
     pub(crate) logs: OpenLogs,
     /// The attempts that an engine before this one has begun, with when it did.
@@ -175,7 +176,7 @@ impl Owner {
                     while let Ok(message) = self.mailbox.try_recv() {
                         messages.push(message);
                     }
-                    messages.push(Message::Command(Command::Wake));
+                    messages.push(Box::new(Message::Command(Command::Wake)));
                 }
                 // Never 0: the owner holds a sender itself.
                 _ = self.mailbox.recv_many(&mut messages, MESSAGES_PER_COMMIT) => {}
@@ -200,14 +201,15 @@ impl Owner {
     }
 
     /// Decides on all messages and makes what follows durable, as one commit.
-    async fn transition(&mut self, messages: &mut Vec<Message>) -> Result<Vec<RunEvent>, Error> {
+    #[expect(clippy::vec_box, reason = "the mailbox gives them in boxes")]
+    async fn transition(&mut self, messages: &mut Vec<Box<Message>>) -> Result<Vec<RunEvent>, Error> {
         let mut batch = Batch::default();
         let mut events = Vec::new();
         let mut ended = Vec::new();
         let mut replies = Vec::new();
         let now = self.shared.ports.clock.now();
         for message in messages.drain(..) {
-            let command = match message {
+            let command = match *message {
                 Message::Command(command) => command,
                 Message::Request { command, reply } => {
                     let decided = step(&mut self.run, command, now);

@@ -64,9 +64,7 @@ impl Executor {
             }
             let (run, events) = self.stored(id).await?;
             let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
-            let mark = self.shared.ports.store.get(&key::open(id)).await?;
-            let mark = mark.filter(|mark| !mark.value.is_empty());
-            let mark = mark.map(|mark| envelope::open::<v3::Open>(&mark.value)).transpose()?;
+            let mark = self.mark(id).await?;
             let mut workflows = Vec::new();
             for (uses, version, origin) in
                 mark.as_ref().map(v3::Open::workflows).transpose()?.unwrap_or_default()
@@ -104,10 +102,13 @@ impl Executor {
     /// # Errors
     /// See [`Error`].
     pub async fn end_left(&self) -> Result<Vec<RunId>, Error> {
-        let left = self.left().await?.into_iter().filter(|left| left.origin.is_none());
-        let ended: Vec<RunId> = left.map(|left| left.run).collect();
-        for &run in &ended {
-            self.interrupt(run).await?;
+        let mut ended = Vec::new();
+        for run in self.shared.history.open().await? {
+            let is_left = !self.shared.is_active(run);
+            if is_left && self.mark(run).await?.as_ref().and_then(v3::Open::origin).is_none() {
+                self.interrupt(run).await?;
+                ended.push(run);
+            }
         }
         self.sweep().await?;
         Ok(ended)
@@ -224,6 +225,13 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// What the engine that left a run has noted to go on with it.
+    async fn mark(&self, id: RunId) -> Result<Option<v3::Open>, Error> {
+        let mark = self.shared.ports.store.get(&key::open(id)).await?;
+        let mark = mark.filter(|mark| !mark.value.is_empty());
+        Ok(mark.map(|mark| envelope::open::<v3::Open>(&mark.value)).transpose()?)
     }
 
     async fn stored(&self, id: RunId) -> Result<(Run, Vec<Recorded>), Error> {

@@ -1,5 +1,6 @@
 //! An engine: the owner of a data directory.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
-use yuanli_executor::{Executor, Follower, Left, Options, Ports, Position, Started, Submission, Summary};
+use yuanli_executor::{
+    Definition, Definitions, Executor, Follower, Left, Options, Ports, Position, Started, Submission, Summary,
+};
 use yuanli_lang::Configuration;
-use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
+use yuanli_model::{AttemptId, Digest, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::secrets::SecretError;
@@ -198,6 +201,13 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<RunId>> {
+        let left = self.take_stock().await?;
+        let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
+        Ok(left.iter().map(|left| left.run).filter(|run| !children.contains(run)).collect())
+    }
+
+    /// The same; gives all of them, as they were read.
+    async fn take_stock(&self) -> anyhow::Result<Vec<Left>> {
         refuse_copy(&self.directory)?;
         let are_open = !self.executor.history().open().await?.is_empty();
         if are_open {
@@ -213,8 +223,7 @@ impl Engine {
             self.remove_containers(&left).await?;
         }
         self.take_names_back().await;
-        let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
-        Ok(left.iter().map(|left| left.run).filter(|run| !children.contains(run)).collect())
+        Ok(left)
     }
 
     /// Goes on with one of the runs that were left, and with those that its stages have started.
@@ -224,11 +233,11 @@ impl Engine {
     pub async fn resume_run(&self, run: RunId) -> anyhow::Result<()> {
         let mut left: HashMap<RunId, Left> =
             self.left_once_docker_answers().await?.into_iter().map(|left| (left.run, left)).collect();
-        let mut next = vec![run];
+        let (mut next, mut compiled) = (vec![run], HashMap::new());
         while let Some(run) = next.pop() {
             if let Some(left) = left.remove(&run) {
                 next.extend(&left.children);
-                self.go_on(left).await?;
+                self.go_on(left, &mut compiled).await?;
             }
         }
         Ok(())
@@ -239,16 +248,16 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or written.
     pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
-        self.recover().await?;
-        let left = self.left_once_docker_answers().await?;
-        let mut resumed = 0;
+        let left = self.take_stock().await?;
+        self.wait_for_docker(&left).await;
+        let (mut resumed, mut compiled) = (0, HashMap::new());
         // Runs that were started by one that is closed. They are younger, so they come after it.
         let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
         for left in left {
             let (run, attempts) = (left.run, left.attempts.clone());
             let gone_on = match orphans.contains(&run) {
                 true => Err(anyhow::anyhow!("the run whose stage started it is closed")),
-                false => self.go_on(left).await,
+                false => self.go_on(left, &mut compiled).await,
             };
             match gone_on {
                 Ok(()) => resumed += 1,
@@ -302,7 +311,18 @@ impl Engine {
         }
     }
 
-    async fn go_on(&self, left: Left) -> anyhow::Result<()> {
+    /// Goes on with a run. Runs of one workflow, of which there may be many, share what is compiled.
+    async fn go_on(&self, left: Left, compiled: &mut HashMap<Digest, Compiled>) -> anyhow::Result<()> {
+        let run = left.run;
+        let (definition, workflows) = match compiled.entry(fingerprint(&left)) {
+            Entry::Occupied(found) => found.get().clone(),
+            Entry::Vacant(place) => place.insert(self.compile_left(left).await?).clone(),
+        };
+        self.executor.resume(run, definition, workflows).await?;
+        Ok(())
+    }
+
+    async fn compile_left(&self, left: Left) -> anyhow::Result<Compiled> {
         let text = left.text.context("its workflow is not stored any more")?;
         let origin = left.origin.context("where its file lay is not known")?;
         let pins = Library::pins_of(&left.plugins);
@@ -313,8 +333,7 @@ impl Engine {
         let definition = document.into_definition();
         let definition =
             definition.with_context(|| format!("its workflow is not valid any more:\n{told}"))?;
-        self.executor.resume(left.run, definition, workflows).await?;
-        Ok(())
+        Ok((definition, workflows))
     }
 
     /// Removes the containers of attempts that do not go on; when that fails, it is done by the next engine.
@@ -634,6 +653,15 @@ impl Engine {
     pub fn data(&self) -> &Path {
         self.directory.path()
     }
+}
+
+/// What a run is gone on with: its workflow and those that it runs.
+type Compiled = (Definition, Arc<Definitions>);
+
+/// What is the same for runs that are gone on with by the same compiled workflow.
+fn fingerprint(left: &Left) -> Digest {
+    let Left { workflow, text, origin, plugins, workflows, .. } = left;
+    Digest::of(format!("{:?}", (workflow, text, origin, plugins, workflows)).as_bytes())
 }
 
 impl Updates {

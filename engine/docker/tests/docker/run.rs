@@ -13,7 +13,7 @@ use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Mount, MountSource,
 };
 
-use crate::proxy::{Faulty, Proxy, Wrong};
+use crate::proxy::{Faulty, Wrong};
 use crate::support::{self, BUSYBOX, Bench, follow, with_docker};
 
 fn texts(lines: &[(Stream, String)], stream: Stream) -> Vec<&str> {
