@@ -18,7 +18,7 @@ use yuanli_ports::secrets::NoSecrets;
 use yuanli_server::SystemClock;
 use yuanli_source::SourceTrees;
 use yuanli_store::{Embedded, FileArchive, FileBlobs, FileLogs, disk};
-use yuanli_test_guests::NOOP;
+use yuanli_test_guests::{NOOP, PROBE};
 use yuanli_wasm::{Builtin, Host, Outside};
 use yuanli_workspace::FileWorkspaces;
 
@@ -32,7 +32,12 @@ pub(crate) enum Shape {
 }
 
 static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
-    vec![Builtin { name: NOOP.name, digest: Digest::from_bytes(NOOP.digest), component: NOOP.component }]
+    let builtin = |guest: yuanli_test_guests::Embedded| Builtin {
+        name: guest.name,
+        digest: Digest::from_bytes(guest.digest),
+        component: guest.component,
+    };
+    vec![builtin(NOOP), builtin(PROBE)]
 });
 
 /// The host with its cache below `folder`.

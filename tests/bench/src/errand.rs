@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::{Subcommand, ValueEnum};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use yuanli_executor::{Options, Retention};
@@ -18,6 +19,7 @@ use yuanli_store::Embedded;
 use crate::finished::{Look, Maker};
 use crate::measure::{micros, now};
 use crate::usage::{self, Used};
+use crate::waiting::{self, Resumed, Waits};
 
 /// What a child is to do. It tells the outcome as JSON on standard output.
 #[derive(Debug, Clone, Subcommand)]
@@ -36,6 +38,21 @@ pub(crate) enum Errand {
     /// Tells the memory of instances that wait
     #[command(hide = true)]
     Live { how: How, folder: PathBuf },
+    /// Starts runs that wait, tells their memory, and ends as if it was killed
+    #[command(hide = true)]
+    Wait { what: What, runs: u64, folder: PathBuf },
+    /// Goes on with those that were left
+    #[command(hide = true)]
+    Resume { runs: u64, folder: PathBuf },
+}
+
+/// What runs wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// An answer of somebody.
+    Approval,
+    /// A time, in an attempt whose instance is gone.
+    Sleep,
 }
 
 /// What instances are in.
@@ -81,6 +98,14 @@ impl Errand {
                 println!("{}", crate::live::bytes(how, &folder).await?);
                 Ok(())
             }
+            Self::Wait { what, runs, folder } => {
+                println!("{}", serde_json::to_string(&waiting::wait(what, runs, &folder).await?)?);
+                std::process::abort()
+            }
+            Self::Resume { runs, folder } => {
+                println!("{}", serde_json::to_string(&waiting::resume(runs, &folder).await?)?);
+                std::process::abort()
+            }
         }
     }
 }
@@ -106,6 +131,25 @@ pub(crate) fn opened(folder: &Path, is_killed: bool) -> anyhow::Result<Opened> {
     command.arg("open").arg(folder).args(is_killed.then_some("--abort"));
     let output = command.stderr(Stdio::inherit()).output()?;
     ensure!(is_killed || output.status.success(), "{command:?} ended with {}", output.status);
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{command:?} ended with {}", output.status))
+}
+
+/// Has so many runs wait in a child that is killed then.
+pub(crate) fn waiting(what: What, runs: u64, folder: &Path) -> anyhow::Result<Waits> {
+    let name = what.to_possible_value().context("a name")?;
+    told(&["wait", name.get_name(), &runs.to_string()], folder)
+}
+
+/// Has a child go on with them.
+pub(crate) fn resumed(runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
+    told(&["resume", &runs.to_string()], folder)
+}
+
+/// What a child tells that is killed then.
+fn told<T: DeserializeOwned>(errand: &[&str], folder: &Path) -> anyhow::Result<T> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args(errand).arg(folder).stderr(Stdio::inherit()).output()?;
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("{command:?} ended with {}", output.status))
 }

@@ -2,7 +2,7 @@
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
 //! beside bare wasmtime), `language` (documents and decisions), `runs` and `stages` (the engine in process), `commits`
-//! (the store alone, beside others), `start` and `space` (a long history), `idle`, `gateway` (beside nginx), `apps` (on
+//! (the store alone, beside others), `start` and `space` (a long history), `waiting` (runs that only wait), `idle`, `gateway` (beside nginx), `apps` (on
 //! Docker). All time is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
@@ -30,6 +30,7 @@ mod space;
 mod stages;
 mod start;
 mod usage;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,9 @@ struct Arguments {
     /// Runs of the long history that `start` is measured with
     #[arg(long, value_name = "NUMBER", default_value_t = start::RUNS)]
     runs: u64,
+    /// Most runs that wait at once; they are measured with a tenth and a hundredth of it as well
+    #[arg(long, value_name = "NUMBER", default_value_t = waiting::MOST)]
+    waiting: u64,
     /// What a child of this program is to do
     #[command(subcommand)]
     errand: Option<Errand>,
@@ -85,6 +89,8 @@ enum Name {
     Start,
     /// The disk that a long history takes
     Space,
+    /// Memory of runs that only wait, and going on with them
+    Waiting,
     /// What an engine costs that has nothing to do
     Idle,
     /// The gateway beside nginx
@@ -101,6 +107,8 @@ pub(crate) struct Bench {
     pub(crate) window: Duration,
     /// Runs of a long history.
     pub(crate) runs: u64,
+    /// Most runs that wait.
+    pub(crate) waiting: u64,
 }
 
 impl Bench {
@@ -126,7 +134,7 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("yuanli-bench-").tempdir_in(build)?;
     let machine = Machine::look(folder.path(), WORKERS)?;
     let window = Duration::from_secs_f64(arguments.seconds);
-    let bench = Arc::new(Bench { folder, window, runs: arguments.runs });
+    let bench = Arc::new(Bench { folder, window, runs: arguments.runs, waiting: arguments.waiting });
     let mut report = Report::new(machine, !arguments.json);
     for &name in Name::value_variants() {
         if !arguments.only.is_empty() && !arguments.only.contains(&name) {
@@ -158,6 +166,7 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Commits => commits::measure(bench).await,
         Name::Start => start::measure(bench, build).await,
         Name::Space => space::measure(bench).await,
+        Name::Waiting => waiting::measure(bench).await,
         Name::Idle => idle::measure(bench).await,
         Name::Gateway => gateway::measure(bench, build).await,
         Name::Apps => apps::measure(bench, build).await,
