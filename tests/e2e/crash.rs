@@ -128,7 +128,7 @@ fn what_an_interrupted_stage_wrote_can_be_read_and_its_workspace_is_removed() {
     let err = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut lines = std::io::BufRead::lines(err).map_while(Result::ok);
     assert!(lines.any(|line| line.contains("line 4999")), "all lines are shown");
-    // A workspace that nobody knows of any more, as after a kill between a run's end and its removal.
+    // A workspace that nobody knows of, as after a kill before the start of its run was durable.
     let stray = place.data().join("work/01m80000000000000000000000");
     std::fs::create_dir_all(&stray).unwrap();
     child.kill().unwrap();

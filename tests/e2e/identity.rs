@@ -49,6 +49,8 @@ DELETE /api/v1/workflows/{name} editor workflow
 GET /api/v1/workflows/{name}/history viewer workflow
 GET /api/v1/workflows/{name}/deliveries operator workflow
 POST /api/v1/workflows/{name}/deliveries/{number}/redeliver operator workflow
+GET /api/v1/runs/{run}/why viewer run
+POST /api/v1/runs/{run}/retry operator run
 POST /api/v1/workflows/{name}/pause operator workflow
 POST /api/v1/workflows/{name}/resume operator workflow
 GET /healthz -

@@ -54,6 +54,18 @@ pub struct Usage {
     /// What plugins keep; absent while an engine uses the directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordUsage>,
+    /// What is kept of the workspaces of runs that have ended; absent while an engine uses the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspaces: Option<WorkspaceUsage>,
+}
+
+/// What is kept of the workspaces of runs that have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceUsage {
+    /// Runs that something is kept of.
+    pub runs: u64,
+    /// Its bytes. What runs share that took over from each other counts for each of them here, and once among the parts.
+    pub size_bytes: u64,
 }
 
 /// What the store of plugins has.

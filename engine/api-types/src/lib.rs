@@ -19,7 +19,7 @@ mod workflow;
 
 pub use admin::{
     Check, Compacted, Diagnosis, Health, Leftover, Part, PluginUsage, Pruned, RecordUsage, Transferred,
-    Usage, WorkflowUsage,
+    Usage, WorkflowUsage, WorkspaceUsage,
 };
 pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
@@ -27,7 +27,7 @@ pub use app::{
 pub use audit::AuditEntry;
 pub use author::{BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, PluginTestCase, TestOutcome};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
-pub use explanation::Explanation;
+pub use explanation::{Explanation, Reason, RunWhy};
 pub use identity::{Identity, Role, Token, TokenMade, TokenRequest, TokenRotation};
 pub use list::List;
 pub use plan::{
@@ -40,8 +40,8 @@ pub use plugin::{
 };
 pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue, Summary};
 pub use run::{
-    ApprovalAnswer, Attempt, Event, EventKind, Failure, Instances, LogLine, PinnedStage, Run, RunStatus,
-    RunSummary, Stage, StageStatus, Update,
+    ApprovalAnswer, Attempt, Cause, ChangedInput, Event, EventKind, Failure, Instances, LogLine, PinnedStage,
+    RetryOf, RetryRequest, Run, RunStatus, RunSummary, Stage, StageStatus, Update,
 };
 pub use workflow::{
     Deliveries, Delivery, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest, RunStarted, Schedule,

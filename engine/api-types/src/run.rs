@@ -52,6 +52,12 @@ pub struct Run {
     pub summary: RunSummary,
     /// Its inputs.
     pub inputs: Map<String, Value>,
+    /// What started it; absent for runs of older engines, which did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The run that it takes over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RetryOf>,
     /// Its stages, in the order of the document.
     pub stages: Vec<Stage>,
     /// What its stages left, those of all attempts, by stage, instance, attempt and name.
@@ -63,6 +69,62 @@ pub struct Run {
     /// What its stages told, in the order in which they did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub emitted: Vec<Emitted>,
+}
+
+/// What started a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cause {
+    /// `command`, `request`, `schedule`, `webhook`, `event`, `metric` or `stage`.
+    pub kind: String,
+    /// When a schedule was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<String>,
+    /// The run of the stage that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// That stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+}
+
+/// That a run takes over from another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryOf {
+    /// The other one.
+    pub run: String,
+    /// Where it was to begin, as `STAGE` or `STAGE[INSTANCE]`; empty for what did not succeed.
+    pub from: Vec<String>,
+    /// The inputs that differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<ChangedInput>,
+}
+
+/// An input that differs from that of another run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangedInput {
+    /// Its name.
+    pub name: String,
+    /// What it was; absent when it was not given, or the other run is not stored any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What it is; absent when it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// What a run is to be retried with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Where to begin, as `STAGE` or `STAGE[INSTANCE]`; with what did not succeed when empty.
+    #[serde(default)]
+    pub from: Vec<String>,
+    /// Inputs that are to differ, each as text, which is read as the type that the workflow declares.
+    #[serde(default)]
+    pub inputs: std::collections::BTreeMap<String, String>,
+    /// Whether to take workflow and plugins that their names stand for now, instead of those of the run.
+    #[serde(default)]
+    pub latest: bool,
 }
 
 /// Where a stage is.
@@ -110,6 +172,9 @@ pub struct Stage {
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// The run that what became of it is taken over from, of some instances or of the whole stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
 }
 
 /// How the instances of a stage are doing.
@@ -232,10 +297,23 @@ pub enum EventKind {
     StageReused {
         /// The stage.
         stage: String,
-        /// The run that it ran in.
+        /// The run that it is taken from.
         from: String,
-        /// What it gave.
+        /// What became of it there: `succeeded`, `failed` or `skipped`.
+        #[serde(default = "succeeded")]
+        status: StageStatus,
+        /// What it gave; null where it gave nothing.
+        #[serde(default)]
         outputs: Value,
+    },
+    /// What some instances of a stage gave in another run can be taken over.
+    InstancesReused {
+        /// The stage.
+        stage: String,
+        /// The run that they are taken from.
+        from: String,
+        /// Their numbers, from 0.
+        instances: Vec<u32>,
     },
     /// The instances of a stage are known.
     StageExpanded {
@@ -243,6 +321,9 @@ pub enum EventKind {
         stage: String,
         /// What each runs for.
         instances: Vec<Value>,
+        /// The numbers, from 0, of those that are taken over from another run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reused: Vec<u32>,
     },
     /// A stage waits for a person.
     ApprovalRequested {
@@ -362,6 +443,11 @@ pub struct LogLine {
     /// Key and value pairs beside it.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
+}
+
+/// What was taken over before it was said what became of it had succeeded.
+const fn succeeded() -> StageStatus {
+    StageStatus::Succeeded
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::Context;
 use yuanli_api_types::{
-    Artifact, Emitted, List, LogLine, Run, RunStatus, RunSummary, StateCleared, StateOwner, StateValue,
+    Artifact, Emitted, List, LogLine, Run, RunStatus, RunSummary, RunWhy, StateCleared, StateOwner,
+    StateValue,
 };
 use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
 
@@ -84,6 +85,19 @@ impl Access {
                 Ok(shown)
             }
             Self::There(client) => client.get(&format!("/api/v1/runs/{}", escaped(run))).await,
+        }
+    }
+
+    pub(crate) async fn why(&self, run: &str, stage: Option<&str>) -> anyhow::Result<RunWhy> {
+        match self {
+            Self::Here(engine) => {
+                let run = select(engine, run).await?;
+                Ok(engine.why(run, stage).await?.map_err(Misuse)?)
+            }
+            Self::There(client) => {
+                let stage = stage.map(|stage| format!("?stage={}", escaped(stage))).unwrap_or_default();
+                client.get(&format!("/api/v1/runs/{}/why{stage}", escaped(run))).await
+            }
         }
     }
 

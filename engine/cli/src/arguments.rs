@@ -77,9 +77,16 @@ pub(crate) enum Command {
         command: AppCommand,
     },
     /// Why something is as it is
-    #[command(after_help = "Example:\n  yuanli why app/shop")]
+    #[command(after_help = "\
+Examples:
+  yuanli why last
+  yuanli why 01kb/deploy
+  yuanli why 'last/test[2]' --json
+  yuanli why app/shop")]
     Why {
-        /// What to explain: `app/NAME` tells why it has as many replicas as it has
+        /// What to explain: a run, as its id, the beginning of it, or `last`; a stage or an instance of it,
+        /// as `RUN/STAGE` or `RUN/STAGE[INSTANCE]`; `app/NAME` tells why it has as many replicas as it has
+        #[arg(value_name = "RUN[/STAGE] | app/NAME")]
         what: String,
     },
     /// Secrets that the engine keeps: for stages, and for the signatures of webhooks
@@ -542,6 +549,8 @@ pub(crate) enum RunsCommand {
     Events(Select),
     /// Go on with runs whose engine was killed, and watch them to their end
     Resume(Resume),
+    /// Run again what did not succeed in a run, or from a stage on; the rest is taken over
+    Retry(Retry),
     /// Ask a run to end
     Cancel(Select),
     /// Say yes to a stage that waits for an approval
@@ -570,6 +579,47 @@ pub(crate) struct Resume {
     /// Agree to what this stage asks; may be given several times
     #[arg(long, value_name = "STAGE")]
     pub(crate) approve: Vec<String>,
+    /// Show every line that containers and builds write, also on a terminal
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A new run of the same workflow version, with the same plugins. What became of the stages that do not run
+again is taken over: outputs, artifacts, and the files that they left. Without --from, what failed or was
+stopped runs again and all that needs it; `on_failure` and `finally` run again in any case. An input that
+is another one now lets all stages run again that read it; with --from, none of those may be taken over.
+
+Exit codes, of a run that is followed: 0 all succeeded, 1 one failed, 2 it cannot be retried, 130 interrupted
+
+Examples:
+  yuanli runs retry last
+  yuanli runs retry last --from test
+  yuanli runs retry 01kb --from 'test[2]' --from lint
+  yuanli runs retry 01kb --with tag=v2
+  yuanli runs retry 01kb --from deploy --latest --follow")]
+pub(crate) struct Retry {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// Begin with this stage, or with one instance of it, and all that needs it; may be given several times
+    #[arg(long, value_name = "STAGE[INSTANCE]")]
+    pub(crate) from: Vec<String>,
+    /// A value for an input that is to be another one; may be given several times
+    #[arg(long = "with", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// Take the workflow and the plugins that their names stand for now, not those of the run
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// Where a secret is that an input names, as `yuanli run` was told it; may be given several times
+    #[arg(long = "secret", value_name = "NAME=PLACE")]
+    pub(crate) secrets: Vec<SecretPlace>,
+    /// Agree to what this stage asks, where no engine serves; may be given several times
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) approve: Vec<String>,
+    /// Watch the run that an engine has started to its end; where no engine serves it is watched anyway
+    #[arg(short, long)]
+    pub(crate) follow: bool,
     /// Show every line that containers and builds write, also on a terminal
     #[arg(short, long)]
     pub(crate) verbose: bool,

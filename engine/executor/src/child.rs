@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use yuanli_flow::outcome_for_stage;
 use yuanli_model::input::InvalidInput;
+use yuanli_model::run::Cause;
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunId};
 use yuanli_ports::{AttemptLog, Cancellation};
@@ -123,7 +124,7 @@ impl Parent {
             cause: Some(cause),
             is_kept: self.family.is_kept,
         };
-        match self.executor.start(submission).await {
+        match self.executor.start_by(submission, Cause::Stage(self.attempt.clone())).await {
             Ok(started) => Ok(Ok(started.run)),
             Err(error @ Error::Group(_)) => failed("expression", error.to_string()),
             Err(error @ Error::TooLong(_)) => failed("too-long", error.to_string()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
-use yuanli_flow::{Admission, Command, Creation, Illegal, Run, create, step};
-use yuanli_model::run::Answer;
+use yuanli_flow::{Admission, Command, Creation, Illegal, NotReusable, Run, create, step};
+use yuanli_model::run::{Answer, Cause};
 use yuanli_model::trigger::Happened;
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName, Timestamp};
 use yuanli_ports::store::{Batch, StoreError};
@@ -18,12 +18,13 @@ use crate::check::{self, Check};
 use crate::child::Awaited;
 use crate::follower::Follower;
 use crate::history::{History, Summary};
-use crate::keeper::{Doorbell, Keeper, Retention};
+use crate::keeper::{Doorbell, Keeper, Retention, WorkspaceBounds};
 use crate::owner::{Family, Message, Owner};
 use crate::position::{InvalidPosition, Position};
 use crate::record::long::Long;
-use crate::record::{Broken, envelope, key, v2, v3};
+use crate::record::{Broken, envelope, key, v2, v3, v6};
 use crate::records::Records;
+use crate::retry::Beginning;
 use crate::submission::{Started, Submission};
 use crate::task::Tasks;
 
@@ -55,11 +56,17 @@ pub struct Options {
     pub timeout: Duration,
     /// How long runs are kept.
     pub retention: Retention,
+    /// How long what their stages left of their workspaces is.
+    pub workspaces: WorkspaceBounds,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60 * 60), retention: Retention::default() }
+        Self {
+            timeout: Duration::from_secs(60 * 60),
+            retention: Retention::default(),
+            workspaces: WorkspaceBounds::default(),
+        }
     }
 }
 
@@ -87,6 +94,25 @@ pub enum Error {
     /// The text that names its concurrency group cannot be had.
     #[error("the concurrency group of the run: {0}")]
     Group(String),
+    /// No such run is stored.
+    #[error("run {0} is not stored any more")]
+    NotStored(RunId),
+    /// The run cannot take over from the other one.
+    #[error(transparent)]
+    NotReusable(#[from] NotReusable),
+    /// What a stage left of its files is not kept any more.
+    #[error(
+        "the files that stage `{stage}` left in run {run} are not kept any more: begin there, with `--from {stage}`"
+    )]
+    Unkept {
+        /// The run.
+        run: RunId,
+        /// The stage.
+        stage: StageName,
+    },
+    /// The workspaces cannot be had.
+    #[error(transparent)]
+    Workspace(#[from] yuanli_ports::workspaces::WorkspaceError),
     /// The workflow's text, with those of the workflows that it runs, is too long for the store.
     #[error(
         "the text of the workflow has {0} bytes, with those of the workflows that it runs, which is too much"
@@ -186,6 +212,14 @@ impl Executor {
         Keeper::new(Arc::clone(&self.shared)).tidy().await
     }
 
+    /// The bytes of the workspaces that are kept of runs which have ended.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn kept_workspaces(&self) -> Result<Vec<(RunId, u64)>, Error> {
+        Keeper::new(Arc::clone(&self.shared)).kept_workspaces().await
+    }
+
     /// Checks that everything that is stored of runs belongs together; with `is_repair`, mends what can be mended without
     /// losing anything: counts, and files that nobody names.
     ///
@@ -201,6 +235,12 @@ impl Executor {
         self.shared.active.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether a run is active here.
+    #[must_use]
+    pub fn is_driving(&self, run: RunId) -> bool {
+        self.shared.is_active(run)
+    }
+
     /// Lets everything go where it is: what is durable stays, attempts are dropped without being asked to end. The next
     /// engine goes on with the runs; see [`Self::resume`].
     pub async fn suspend(&self) {
@@ -214,16 +254,25 @@ impl Executor {
         self.shared.tasks.join().await;
     }
 
-    /// Starts a run. It is durable, with its first attempts decided on, when this returns.
+    /// Starts a run that nobody knows the cause of. It is durable, with its first attempts decided on, when this returns.
     ///
     /// # Errors
     /// See [`Error`]; nothing was started.
     pub async fn start(&self, submission: Submission) -> Result<Started, Error> {
+        self.start_by(submission, Cause::Unknown).await
+    }
+
+    /// Starts a run, as [`Self::start`] does, and says what for.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing was started.
+    pub async fn start_by(&self, submission: Submission, by: Cause) -> Result<Started, Error> {
         if let Some(run) = self.started(submission.cause.as_deref()).await? {
             return Ok(Started { run, is_new: false });
         }
         let cause = submission.cause.clone();
-        match self.begin(submission).await {
+        let beginning = Beginning::new(self.shared.ports.clock.new_run_id(), by);
+        match self.begin(submission, beginning).await {
             Ok(run) => Ok(Started { run, is_new: true }),
             Err(error) => match self.started(cause.as_deref()).await? {
                 // Somebody else was quicker.
@@ -240,9 +289,9 @@ impl Executor {
         Ok(entry.map(|entry| envelope::open::<v2::Start>(&entry.value)).transpose()?.map(|start| start.run()))
     }
 
-    async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
-        let clock = &self.shared.ports.clock;
-        let (id, now) = (clock.new_run_id(), clock.now());
+    pub(crate) async fn begin(&self, submission: Submission, beginning: Beginning) -> Result<RunId, Error> {
+        let Beginning { id, by, again, taken, mut batch } = beginning;
+        let now = self.shared.ports.clock.now();
         let definition = &submission.definition;
         let version = definition.version();
         let creation = Creation {
@@ -250,19 +299,28 @@ impl Executor {
             version,
             inputs: submission.inputs.clone(),
             components: &definition.components,
+            provenance: submission.provenance(by, again),
         };
         let created = create(id, creation, now).map_err(|error| Error::Group(error.to_string()))?;
         let mut run = Run::new(id, Arc::clone(&definition.workflow), &created)?;
         let mut events = vec![created];
+        for event in taken {
+            run.apply(&event)?;
+            events.push(event);
+        }
         events.extend(step(&mut run, Command::Advance, now)?);
 
         let workflow = definition.workflow.name().clone();
         let summary = Summary { id, workflow, version, created: now, ended: None };
-        let mut batch = Batch::default();
         batch.require_absent(key::run(id));
         batch.put(key::run(id), envelope::seal(&v2::Run::of(&summary, None)));
         let mark = v3::Open::of(&definition.origin, &submission.workflows, submission.is_kept);
         batch.put(key::open(id), envelope::seal(&mark));
+        let pinned: Vec<[u8; 32]> =
+            submission.workflows.values().map(|of| *of.version().as_bytes()).collect();
+        if !pinned.is_empty() {
+            batch.put(key::pinned(id), envelope::seal(&v6::PinnedVersions(pinned)));
+        }
         if let Some(cause) = &submission.cause {
             batch.require_absent(key::start(cause));
             batch.put(key::start(cause), envelope::seal(&v2::Start::of(id)));
@@ -416,7 +474,7 @@ pub(crate) fn put_events(
     let mut long = Long::default();
     let mut number = next;
     for part in events.chunks(EVENTS_PER_VALUE) {
-        batch.put(key::event(run, number), envelope::seal(&v2::Transition::of(now, part, &mut long)));
+        batch.put(key::event(run, number), envelope::seal(&v6::Transition::of(now, part, &mut long)));
         number += part.len() as u32;
     }
     long

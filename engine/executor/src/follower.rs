@@ -242,6 +242,7 @@ impl Follower {
             | RunEvent::Created { .. }
             | RunEvent::Admitted { .. }
             | RunEvent::StageReused { .. }
+            | RunEvent::InstancesReused { .. }
             | RunEvent::StageExpanded { .. }
             | RunEvent::ApprovalRequested { .. }
             | RunEvent::ApprovalAnswered { .. }

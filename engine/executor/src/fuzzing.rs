@@ -23,8 +23,9 @@ use crate::record::envelope::{self, Stored};
 use crate::record::key;
 use crate::record::long::Long;
 use crate::record::v1::Log;
-use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally, Transition};
+use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally};
 use crate::record::v3::Open;
+use crate::record::v6::Transition;
 use crate::record::{v4, v5};
 use crate::submission::{Definition, Definitions};
 
@@ -261,6 +262,8 @@ fn events() -> Vec<RunEvent> {
     };
     let seen = vec![("inputs.tag".into(), "\"dev\"".into())];
     let condition = SkipReason::Condition { expression: "inputs.tag == 'v1'".into(), values: seen };
+    let reused =
+        |result| RunEvent::StageReused { stage: name("lint"), from: run(), result, workspaces: Vec::new() };
     vec![
         RunEvent::Created {
             workflow: "shop".parse().expect("a name"),
@@ -269,18 +272,33 @@ fn events() -> Vec<RunEvent> {
             stages: vec![pinned],
             group: Some("deploy".into()),
             deadline: Some(at()),
+            provenance: Box::new(provenance()),
         },
         RunEvent::Admitted { deadline: Some(at()) },
         RunEvent::StageReused {
             stage: name("source"),
             from: run(),
-            outputs: json!({"commit": "c0ffee"}),
+            result: StageResult::Succeeded { outputs: json!({"commit": "c0ffee"}) },
             workspaces: vec![Digest::of(b"workspace")],
+        },
+        reused(StageResult::Failed(failure.clone())),
+        reused(StageResult::Allowed { failure: failure.clone(), outputs: Some(json!([1, null])) }),
+        reused(StageResult::Skipped(condition.clone())),
+        RunEvent::InstancesReused {
+            stage: name("test"),
+            from: run(),
+            instances: vec![ReusedInstance {
+                instance: 1,
+                item: json!({"os": "b"}),
+                outputs: json!({"tests": 5}),
+                workspace: Some(Digest::of(b"workspace")),
+            }],
         },
         RunEvent::StageExpanded {
             stage: name("test"),
             instances: vec![json!("a"), json!({"os": "b"})],
             parallel: std::num::NonZeroU32::MIN,
+            reused: vec![1],
         },
         RunEvent::ApprovalRequested {
             stage: name("ship"),
@@ -305,4 +323,25 @@ fn events() -> Vec<RunEvent> {
             failure: Some(failure),
         },
     ]
+}
+
+fn provenance() -> Provenance {
+    let name = |name: &str| name.parse().expect("a name");
+    Provenance {
+        cause: Cause::Stage(attempt()),
+        origin: Some(("/shop/ci".into(), "/shop".into())),
+        workflows: vec![PinnedWorkflow {
+            uses: WorkflowReference {
+                name: "deploy".parse().expect("a name"),
+                version: Some("c0ffee".into()),
+            },
+            version: Digest::of(b"a workflow"),
+            origin: ("/shop".into(), "/shop".into()),
+        }],
+        again: Some(Again {
+            run: run(),
+            from: vec![StartingPoint { stage: name("test"), instance: Some(2) }],
+            changed: vec!["tag".parse().expect("a name")],
+        }),
+    }
 }

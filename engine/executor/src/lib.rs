@@ -2,7 +2,7 @@
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
 //! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/`
-//! what becomes of ended runs, `record/` how all of it is stored, `records/` what plugins keep.
+//! what becomes of ended runs, `retry.rs` how runs take over from others, `record/` how all of it is stored, `records/` what plugins keep.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.
@@ -23,6 +23,7 @@ mod position;
 mod record;
 mod records;
 mod recovery;
+mod retry;
 mod submission;
 mod task;
 
@@ -30,9 +31,10 @@ pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
-pub use keeper::Retention;
+pub use keeper::{Retention, WorkspaceBounds};
 pub use position::{InvalidPosition, Position};
 pub use record::Broken;
-pub use records::{Amounts, Event, KeptEvent, Records, RunArtifact, StateOwner, StateScope};
+pub use records::{Amounts, Call, Event, KeptEvent, Records, RunArtifact, StateOwner, StateScope};
 pub use recovery::{Left, LeftWorkflow};
+pub use retry::Retry;
 pub use submission::{Definition, Definitions, Started, Submission};

@@ -296,10 +296,11 @@ impl Owner {
     /// Gives back what was kept for the run.
     async fn end(self) {
         let id = self.summary.id;
-        // One that was given up is gone on with, by the next engine, with its workspaces.
+        // One that was given up is gone on with, by the next engine, in its workspaces.
         if self.run.outcome().is_some() {
             self.shared.doorbell.ended();
-            if let Err(error) = self.shared.ports.workspaces.remove(id).await {
+            // What its attempts have left is for runs that take over from it, until the keeper says otherwise.
+            if let Err(error) = self.shared.ports.workspaces.retire(id).await {
                 tracing::warn!(run = %id, %error, "the workspaces of a run are left");
             }
         }

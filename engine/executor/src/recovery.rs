@@ -210,7 +210,7 @@ impl Executor {
         Ok(children)
     }
 
-    /// Removes the workspaces of runs that have ended, which an engine before this one could not remove.
+    /// Removes what an engine before this one could not remove of the workspaces of runs that have ended.
     async fn sweep(&self) -> Result<(), Error> {
         let workspaces = &self.shared.ports.workspaces;
         let runs = workspaces.runs().await.inspect_err(|error| {
@@ -219,7 +219,7 @@ impl Executor {
         let open = self.shared.history.open().await?;
         for run in runs.unwrap_or_default() {
             if !open.contains(&run)
-                && let Err(error) = workspaces.remove(run).await
+                && let Err(error) = workspaces.retire(run).await
             {
                 tracing::warn!(%run, %error, "the workspaces of a run are left");
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::Value;
+use yuanli_model::run::{Again, Cause, PinnedWorkflow, Provenance};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{Digest, InputName, RunId, Workflow};
 use yuanli_ports::plugins::Origin;
@@ -51,11 +52,26 @@ pub struct Started {
 }
 
 impl Submission {
+    /// Where a run of it comes from.
+    pub(crate) fn provenance(&self, cause: Cause, again: Option<Again>) -> Provenance {
+        let pinned = |(uses, definition): (&WorkflowReference, &Definition)| {
+            let (uses, version) = (uses.clone(), definition.version());
+            PinnedWorkflow { uses, version, origin: texts(&definition.origin)? }.into()
+        };
+        let workflows = self.workflows.iter().filter_map(pinned).collect();
+        Provenance { cause, origin: texts(&self.definition.origin), workflows, again }
+    }
+
     /// The texts that have to be stored for it, with their versions.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (Digest, &Bytes)> {
         let definitions = std::iter::once(&self.definition).chain(self.workflows.values());
         definitions.map(|definition| (definition.version(), &definition.text))
     }
+}
+
+/// A place as texts; one whose name is none cannot be named.
+fn texts(origin: &Origin) -> Option<(String, String)> {
+    Some((origin.folder.to_str()?.to_owned(), origin.root.to_str()?.to_owned()))
 }
 
 impl Definition {

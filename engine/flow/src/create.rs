@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use yuanli_expr::Scope;
-use yuanli_model::run::PinnedStage;
+use yuanli_model::run::{PinnedStage, Provenance};
 use yuanli_model::{Digest, InputName, RunEvent, RunId, Stage, Timestamp, Work, Workflow, WorkflowName};
 
 /// Longest name of a concurrency group, in bytes, that is kept as it is.
@@ -20,6 +20,8 @@ pub struct Creation<'a> {
     pub inputs: IndexMap<InputName, Value>,
     /// The component of each stage, in the order of [`Workflow::stages`].
     pub components: &'a [Digest],
+    /// Where it comes from.
+    pub provenance: Provenance,
 }
 
 /// The event that creates a run now. A run of a concurrency group waits until it is let in, and its time begins then.
@@ -27,7 +29,7 @@ pub struct Creation<'a> {
 /// # Errors
 /// Why the name of its concurrency group cannot be had.
 pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEvent, yuanli_expr::Error> {
-    let Creation { workflow, version, inputs, components } = creation;
+    let Creation { workflow, version, inputs, components, provenance } = creation;
     let group = group(id, workflow, &inputs)?;
     let timeout = workflow.settings().timeout.filter(|_| group.is_none());
     Ok(RunEvent::Created {
@@ -37,6 +39,7 @@ pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEv
         stages: workflow.stages().iter().zip(components).map(pin).collect(),
         group,
         deadline: timeout.map(|timeout| now.after(timeout)),
+        provenance: Box::new(provenance),
     })
 }
 

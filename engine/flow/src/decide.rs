@@ -148,7 +148,11 @@ fn begin_work(run: &Run, position: usize) -> Vec<RunEvent> {
     match expand(run, position, fan_out) {
         Ok(instances) => {
             let parallel = stage.max_parallel.unwrap_or(DEFAULT_PARALLEL);
-            vec![RunEvent::StageExpanded { stage: stage.name.clone(), instances, parallel }]
+            let reused = run.state(position).reusable.iter().filter_map(|kept| {
+                (instances.get(kept.instance as usize) == Some(&kept.item)).then_some(kept.instance)
+            });
+            let reused = reused.collect();
+            vec![RunEvent::StageExpanded { stage: stage.name.clone(), instances, parallel, reused }]
         }
         Err(failure) => fail_at_once(run, position, failure),
     }

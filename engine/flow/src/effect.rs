@@ -49,6 +49,7 @@ pub fn effects(workflow: &Workflow, events: &[RunEvent]) -> Vec<Effect> {
         RunEvent::Created { .. }
         | RunEvent::Admitted { .. }
         | RunEvent::StageReused { .. }
+        | RunEvent::InstancesReused { .. }
         | RunEvent::StageExpanded { .. }
         | RunEvent::ApprovalRequested { .. }
         | RunEvent::ApprovalAnswered { .. }

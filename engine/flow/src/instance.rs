@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde_json::Value;
-use yuanli_model::{Failure, Timestamp};
+use yuanli_model::{Digest, Failure, Timestamp};
 
 use crate::stage::{InstanceEvent, InstanceStatus, StageStatus};
 
@@ -20,7 +20,7 @@ pub struct Instances {
     /// Whether there can be several: the outputs are a list then, also of one.
     is_list: bool,
     most: u32,
-    /// How many have begun; they begin in their order.
+    /// The first that waits; they begin in their order.
     begun: usize,
     /// How many run or rest.
     active: usize,
@@ -36,6 +36,7 @@ pub struct Instances {
 struct Instance {
     status: InstanceStatus,
     outputs: Option<Value>,
+    workspace: Option<Digest>,
 }
 
 impl Instances {
@@ -104,10 +105,11 @@ impl Instances {
     }
 
     /// Those that begin now, in their order.
-    pub(crate) fn next(&self) -> std::ops::Range<u32> {
+    pub(crate) fn next(&self) -> impl Iterator<Item = u32> + '_ {
         let places = (self.most as usize).saturating_sub(self.active);
-        let count = places.min(self.all.len() - self.begun);
-        self.begun as u32..(self.begun + count) as u32
+        let rest = (self.begun as u32..).zip(&self.all[self.begun..]);
+        let waiting = rest.filter(|(_, instance)| instance.status == InstanceStatus::Waiting);
+        waiting.map(|(number, _)| number).take(places)
     }
 
     pub(crate) fn are_final(&self) -> bool {
@@ -126,7 +128,7 @@ impl Instances {
             return None;
         }
         found.status = after;
-        self.begun += usize::from(before == InstanceStatus::Waiting);
+        self.pass_begun();
         self.active += usize::from(before == InstanceStatus::Waiting && after.is_begun());
         self.active -= usize::from(before.is_begun() && after.is_final());
         self.ended += usize::from(after.is_final());
@@ -147,10 +149,34 @@ impl Instances {
         rested
     }
 
-    pub(crate) fn keep(&mut self, instance: u32, outputs: Value) {
+    fn pass_begun(&mut self) {
+        let is_begun = |instance: &Instance| instance.status != InstanceStatus::Waiting;
+        while self.all.get(self.begun).is_some_and(is_begun) {
+            self.begun += 1;
+        }
+    }
+
+    pub(crate) fn keep(&mut self, instance: u32, outputs: Value, workspace: Option<Digest>) {
         if let Some(instance) = self.all.get_mut(instance as usize) {
             instance.outputs = Some(outputs);
+            instance.workspace = workspace;
         }
+    }
+
+    /// Ends one that waits as it ended in another run, well.
+    pub(crate) fn take_over(&mut self, instance: u32, outputs: Value, workspace: Option<Digest>) {
+        if self.status(instance) == Some(InstanceStatus::Waiting) {
+            self.all[instance as usize].status = InstanceStatus::Succeeded;
+            self.ended += 1;
+            self.pass_begun();
+            self.keep(instance, outputs, workspace);
+        }
+    }
+
+    /// What one that succeeded gave, while it is kept here, and what it left of its workspace.
+    pub(crate) fn given(&self, instance: u32) -> Option<(Option<&Value>, Option<Digest>)> {
+        let found = self.all.get(instance as usize)?;
+        (found.status == InstanceStatus::Succeeded).then_some((found.outputs.as_ref(), found.workspace))
     }
 
     /// Remembers why an instance failed, unless another did before it.

@@ -18,6 +18,7 @@ mod reuse;
 mod run;
 mod scope;
 mod stage;
+mod why;
 
 pub use admission::{Admission, Entry};
 pub use command::Command;
@@ -26,9 +27,10 @@ pub use decide::decide;
 pub use effect::{Effect, effects};
 pub use inner::outcome_for_stage;
 pub use instance::{DEFAULT_PARALLEL, Instances};
-pub use reuse::{NotReusable, reuse};
+pub use reuse::{NotReusable, Wanted, reuse};
 pub use run::{Illegal, Run};
 pub use stage::{InstanceStatus, StageStatus};
+pub use why::{Fact, Told, Unexplained, why};
 
 use yuanli_model::{RunEvent, Timestamp};
 

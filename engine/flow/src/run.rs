@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use yuanli_model::run::{Answer, PinnedStage};
+use yuanli_model::run::{Answer, PinnedStage, ReusedInstance};
 use yuanli_model::{
     AttemptId, Digest, InputName, Outcome, RunEvent, RunId, Section, SkipReason, StageName, Timestamp,
     Workflow,
@@ -53,6 +53,8 @@ pub(crate) struct StageState {
     pub(crate) instances: Instances,
     outputs: Option<Value>,
     workspaces: Vec<Digest>,
+    /// What some of its instances gave in another run, until it is known which there are.
+    pub(crate) reusable: Vec<ReusedInstance>,
     /// The first of its needs, in the order in which they ended, that did not succeed.
     unmet: Option<StageName>,
     /// Whether a stage that it needs, directly or through others, failed.
@@ -240,6 +242,17 @@ impl Run {
         &self.stages[position].workspaces
     }
 
+    /// What an instance of the stage at an index gave and left of its workspace, if it succeeded and that is known: of a
+    /// stage that was taken over as a whole it is not.
+    #[must_use]
+    pub fn given(&self, position: usize, instance: u32) -> Option<(&Value, Option<Digest>)> {
+        let state = &self.stages[position];
+        let (kept, workspace) = state.instances.given(instance)?;
+        let of_stage = state.outputs.as_ref().and_then(|outputs| outputs.as_array());
+        let of_stage = of_stage.and_then(|outputs| outputs.get(instance as usize));
+        Some((kept.or(of_stage)?, workspace))
+    }
+
     /// What the needs of the stage at an index left of their workspaces.
     #[must_use]
     pub fn workspaces(&self, position: usize) -> Vec<Digest> {
@@ -355,6 +368,7 @@ impl StageState {
             instances: Instances::default(),
             outputs: None,
             workspaces: Vec::new(),
+            reusable: Vec::new(),
             unmet: None,
             is_after_failure: false,
             approval: Approval::default(),

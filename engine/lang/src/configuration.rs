@@ -8,8 +8,10 @@
 //!   deploy: { grants: { containers: { mounts: ["/srv/data:rw"] } } }
 //! limits: { memory: 1GiB, timeout: 2h }
 //! authorities: [company-ca.pem]
+//! workspaces: { size: 10GiB, age: 7d }
 //! ```
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,11 +22,15 @@ use crate::compile::MAX_TEXT;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::key::{self, Keys};
 use crate::node::{Entry, Kind, Node};
+use crate::quantity;
 use crate::stage;
 use crate::yaml;
 
-const CONFIGURATION: Keys =
-    Keys { of: "the configuration", known: &["grants", "plugins", "limits", "authorities"], coming: &[] };
+const CONFIGURATION: Keys = Keys {
+    of: "the configuration",
+    known: &["grants", "plugins", "limits", "authorities", "workspaces"],
+    coming: &[],
+};
 
 const PLUGIN: Keys = Keys { of: "a plugin here", known: &["grants"], coming: &[] };
 
@@ -34,6 +40,11 @@ const LIMITS: Keys = Keys {
     coming: &[],
 };
 
+const WORKSPACES: Keys = Keys { of: "`workspaces`", known: &["size", "age"], coming: &[] };
+
+/// Nothing, to as much as any disk has.
+const WORKSPACE_BYTES: RangeInclusive<u64> = 0..=1 << 50;
+
 /// The least time that an engine can leave to attempts: what takes longer to begin would never be done.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -42,9 +53,20 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Configuration {
     /// What may be granted and used. The file is for whoever read it to say.
     pub ceiling: Ceiling,
+    /// How much is kept of the workspaces of runs that have ended, as far as it is said.
+    pub workspaces: KeptWorkspaces,
     /// The files with the certificates of those who vouch for servers, beside those whom everybody trusts; relative ones begin
     /// where the configuration lies.
     pub authorities: Vec<PathBuf>,
+}
+
+/// How much is kept of the workspaces of runs that have ended, as far as it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeptWorkspaces {
+    /// The most bytes of all of them.
+    pub bytes: Option<u64>,
+    /// How long, from the end of a run.
+    pub age: Option<Duration>,
 }
 
 /// Reads the text of a configuration: it, when there is no error, and all that was found, in the order of the text. An
@@ -83,7 +105,19 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
     };
     let named = given("authorities").map(|entry| key::texts_of(entry, "the path of a file", diagnostics));
     let authorities = named.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect();
-    Configuration { ceiling, authorities }
+    let workspaces = given("workspaces").map(|entry| workspaces(entry, diagnostics)).unwrap_or_default();
+    Configuration { ceiling, workspaces, authorities }
+}
+
+fn workspaces(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptWorkspaces {
+    let entries = map_of(entry, diagnostics);
+    key::check(entries, &WORKSPACES, diagnostics);
+    KeptWorkspaces {
+        bytes: key::given(entries, "size").and_then(|size| {
+            quantity::bytes_within(size, "size", "what is kept", WORKSPACE_BYTES, diagnostics)
+        }),
+        age: key::given(entries, "age").and_then(|age| key::duration_of(age, diagnostics)),
+    }
 }
 
 /// What plugins may be granted, each by its name or digest.
@@ -232,6 +266,16 @@ mod tests {
         assert_eq!((limits.memory_bytes, limits.log_bytes), (Some(64 << 20), Some(1 << 20)));
         assert_eq!((limits.output_bytes, limits.handles), (Some(1 << 10), Some(3)));
         assert_eq!(limits.artifact_bytes, Some(10 << 20));
+    }
+
+    #[test]
+    fn what_is_kept_of_workspaces_is_bounded() {
+        let kept = |text| read_configuration(text).0.expect("a configuration").workspaces;
+        assert_eq!(kept(""), KeptWorkspaces::default());
+        let both = KeptWorkspaces { bytes: Some(2 << 30), age: Some(Duration::from_secs(36 * 3600)) };
+        assert_eq!(kept("workspaces: { size: 2GiB, age: 36h }"), both);
+        let (read, found) = read_configuration("workspaces: { sise: 2GiB }");
+        assert!(read.is_none() && found[0].help.as_deref() == Some("did you mean `size`?"), "{found:?}");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What happens in a run, as data.
 
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::id::InvalidId;
+use crate::stage::WorkflowReference;
 use crate::{AttemptId, Digest, InputName, RunId, Section, StageName, Timestamp, WorkflowName};
 
 /// Something that happened in a run. A run is its events, in order.
@@ -25,22 +29,34 @@ pub enum RunEvent {
         group: Option<String>,
         /// When its time is over, for one that begins at once.
         deadline: Option<Timestamp>,
+        /// Where it comes from.
+        provenance: Box<Provenance>,
     },
     /// It begins: its concurrency group has a place for it.
     Admitted {
         /// When its time is over.
         deadline: Option<Timestamp>,
     },
-    /// What a stage gave in another run is taken over; it does not run again.
+    /// What became of a stage in another run is taken over; it does not run again.
     StageReused {
         /// Which one.
         stage: StageName,
-        /// The run that it ran in.
+        /// The run that it is taken from.
         from: RunId,
-        /// Its outputs.
-        outputs: Value,
+        /// What became of it there.
+        result: StageResult,
         /// What it left of its workspaces.
         workspaces: Vec<Digest>,
+    },
+    /// What some instances of a stage gave in another run can be taken over; which of them are is said when the instances
+    /// are known.
+    InstancesReused {
+        /// Which stage.
+        stage: StageName,
+        /// The run that they are taken from.
+        from: RunId,
+        /// They, in their order.
+        instances: Vec<ReusedInstance>,
     },
     /// The instances of a stage are known.
     StageExpanded {
@@ -50,6 +66,8 @@ pub enum RunEvent {
         instances: Vec<Value>,
         /// Most of them that run at the same time.
         parallel: NonZeroU32,
+        /// Those of which it is taken over what they gave in another run: they do not run again.
+        reused: Vec<u32>,
     },
     /// A stage waits for a person.
     ApprovalRequested {
@@ -115,6 +133,148 @@ pub enum RunEvent {
         /// Why it failed, when that is no failure of a stage.
         failure: Option<Failure>,
     },
+}
+
+/// Where a run comes from: what started it, and what it takes to begin with it again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Provenance {
+    /// What started it.
+    pub cause: Cause,
+    /// The folder of the workflow's file, and the work tree around that; `None` for runs of engines that did not keep it.
+    pub origin: Option<(String, String)>,
+    /// The workflows that its stages may run.
+    pub workflows: Vec<PinnedWorkflow>,
+    /// The run that it takes over from, if there is one.
+    pub again: Option<Again>,
+}
+
+/// What started a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// It is not known: an older engine has started it.
+    #[default]
+    Unknown,
+    /// Somebody ran a command.
+    Command,
+    /// A request to the engine.
+    Request,
+    /// A schedule.
+    Schedule {
+        /// When it was due.
+        due: Timestamp,
+    },
+    /// A signed request.
+    Webhook,
+    /// Something that happened in the engine.
+    Event,
+    /// A measured value that crossed a threshold.
+    Metric,
+    /// A stage of another run.
+    Stage(AttemptId),
+}
+
+impl Cause {
+    /// The word for it in output.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Command => "command",
+            Self::Request => "request",
+            Self::Schedule { .. } => "schedule",
+            Self::Webhook => "webhook",
+            Self::Event => "event",
+            Self::Metric => "metric",
+            Self::Stage(_) => "stage",
+        }
+    }
+}
+
+/// A workflow that stages of a run may run, as it was when the run was started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PinnedWorkflow {
+    /// As stages call it.
+    pub uses: WorkflowReference,
+    /// The digest of its text.
+    pub version: Digest,
+    /// The folder of its file, and the work tree around that.
+    pub origin: (String, String),
+}
+
+/// That a run takes over from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// The other one.
+    pub run: RunId,
+    /// Where this one was to begin; empty for what did not succeed in that.
+    pub from: Vec<StartingPoint>,
+    /// The inputs whose values are other ones.
+    pub changed: Vec<InputName>,
+}
+
+/// Where a run begins that takes over from another one: with a stage, or with one instance of it. Written `test`, `test[2]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StartingPoint {
+    /// The stage.
+    pub stage: StageName,
+    /// The instance, from 0; all of them when absent.
+    pub instance: Option<u32>,
+}
+
+impl fmt::Display for StartingPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.instance {
+            Some(instance) => write!(f, "{}[{instance}]", self.stage),
+            None => self.stage.fmt(f),
+        }
+    }
+}
+
+impl FromStr for StartingPoint {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let of_list = text.strip_suffix(']').and_then(|text| text.split_once('['));
+        let of_list = of_list.and_then(|(stage, instance)| Some((stage, instance.parse().ok()?)));
+        match of_list {
+            Some((stage, instance)) => Ok(Self { stage: stage.parse()?, instance: Some(instance) }),
+            None => Ok(Self { stage: text.parse()?, instance: None }),
+        }
+    }
+}
+
+/// What became of a stage that is taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StageResult {
+    /// It succeeded.
+    Succeeded {
+        /// With these outputs.
+        outputs: Value,
+    },
+    /// It failed, which it may.
+    Allowed {
+        /// Why.
+        failure: Failure,
+        /// What those of its instances gave that did not fail, if it has several.
+        outputs: Option<Value>,
+    },
+    /// It failed.
+    Failed(Failure),
+    /// It did not run.
+    Skipped(SkipReason),
+}
+
+/// An instance of a stage that can be taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReusedInstance {
+    /// Its number.
+    pub instance: u32,
+    /// What it ran for: it is taken over for the same only.
+    pub item: Value,
+    /// What it gave.
+    pub outputs: Value,
+    /// What it left of its workspace.
+    pub workspace: Option<Digest>,
 }
 
 /// A stage as a run pinned it.

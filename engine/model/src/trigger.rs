@@ -393,35 +393,6 @@ fn repository(image: &str) -> &str {
     name[last..].find(':').map_or(name, |colon| &name[..last + colon])
 }
 
-/// What started a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// A person or another system asked for it.
-    Manual,
-    /// A time of a schedule.
-    Schedule,
-    /// A signed request.
-    Webhook,
-}
-
-impl Cause {
-    /// The word in documents and output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Schedule => "schedule",
-            Self::Webhook => "webhook",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

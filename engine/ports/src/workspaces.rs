@@ -28,7 +28,7 @@ pub enum WorkspaceError {
     Missing(Digest),
 }
 
-/// Makes workspaces and keeps what attempts left in them while their run lasts.
+/// Makes workspaces and keeps what attempts left in them, also after the end of their run, until that is asked to go.
 #[async_trait]
 pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// The workspace of an attempt: what `needs` left, merged. No file is made before [`AttemptWorkspace::folder`]
@@ -44,6 +44,30 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         workflow: &Workflow,
         is_adopted: bool,
     ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError>;
+
+    /// Removes what only a run that goes on needs: the folders of its attempts. What they have left stays.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn retire(&self, run: RunId) -> Result<(), WorkspaceError>;
+
+    /// Makes what attempts of one run have left be kept for another one as well, so that it survives a power cut. Returns
+    /// those of `workspaces` that are not there any more.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn share(
+        &self,
+        from: RunId,
+        to: RunId,
+        workspaces: &[Digest],
+    ) -> Result<Vec<Digest>, WorkspaceError>;
+
+    /// How many bytes are kept for a run that has ended. What several runs share counts for each.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`].
+    async fn size(&self, run: RunId) -> Result<u64, WorkspaceError>;
 
     /// Removes everything that is kept for a run; nothing happens when there is nothing.
     ///

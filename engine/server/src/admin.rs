@@ -155,7 +155,12 @@ pub async fn usage(data: &Path) -> anyhow::Result<api::Usage> {
         Ok(engine) => {
             let workflows = engine.executor().history().workflows().await;
             let records = engine.record_usage().await;
+            let kept = engine.executor().kept_workspaces().await;
             engine.close().await;
+            usage.workspaces =
+                Some(kept?.into_iter().fold(api::WorkspaceUsage::default(), |sum, (_, bytes)| {
+                    api::WorkspaceUsage { runs: sum.runs + 1, size_bytes: sum.size_bytes + bytes }
+                }));
             usage.records = Some(records?);
             usage.workflows = workflows?
                 .into_iter()
@@ -185,7 +190,7 @@ const PARTS: [(&str, &str); 10] = [
     ("history", "runs that have ended"),
     ("logs", "long logs"),
     ("blobs", "large values, artifacts among them"),
-    ("work", "workspaces of runs that go on"),
+    ("work", "workspaces of runs that go on, and what is kept of those that have ended"),
     (COMPONENTS, "components, and what is known of those that were added"),
     ("cache", "compiled components; made again when it is lost"),
 ];

@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use tokio::time::MissedTickBehavior;
 use yuanli_model::Timestamp;
 use yuanli_model::http::{HostPattern, HttpScope};
+use yuanli_model::run::Cause;
 use yuanli_model::trigger::MetricTrigger;
 use yuanli_ports::http::HttpRequest;
 use yuanli_triggers::{RuleId, Seen, StartId};
@@ -131,7 +132,7 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_metric(&kept.name, &id, since);
-        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
+        self.start_document(document, Given::Values(inputs), Some(id.to_string()), Cause::Metric).await
     }
 
     /// The number that a query gives now; `None` when nothing is measured.

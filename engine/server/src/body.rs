@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::{Recorded, Summary, Update};
 use yuanli_flow::{Instances, Run, StageStatus};
-use yuanli_model::run::{PinnedStage, Then, Verdict};
+use yuanli_model::run::{Again, Cause, PinnedStage, StageResult, Then, Verdict};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, Level, LogLine, Outcome, RunEvent, Section, SkipReason, StageName,
-    Stream, Timestamp,
+    AttemptId, AttemptOutcome, Failure, InputName, Level, LogLine, Outcome, RunEvent, RunId, Section,
+    SkipReason, StageName, Stream, Timestamp,
 };
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -40,16 +40,71 @@ pub(crate) fn run(row: &Summary, run: &Run, events: &[Recorded]) -> api::Run {
         _ => None,
     });
     let stages = pinned.unwrap_or_default().iter().enumerate();
+    let provenance = events.iter().find_map(|recorded| match &recorded.event {
+        RunEvent::Created { provenance, .. } => Some(&**provenance),
+        _ => None,
+    });
     let mut attempts = attempts(events);
+    let taken = taken_from(events);
     let mut of = |pinned: &PinnedStage| attempts.remove(&pinned.name).unwrap_or_default();
     api::Run {
         summary: summary(row),
         inputs: run.inputs().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-        stages: stages.map(|(position, pinned)| stage(run, position, pinned, of(pinned))).collect(),
+        cause: provenance.map(|of| &of.cause).filter(|cause| **cause != Cause::Unknown).map(cause),
+        retry_of: provenance
+            .and_then(|provenance| provenance.again.as_ref())
+            .map(|again| retry_of(run, again)),
+        stages: stages
+            .map(|(position, pinned)| api::Stage {
+                taken_from: taken.get(&pinned.name).map(ToString::to_string),
+                ..stage(run, position, pinned, of(pinned))
+            })
+            .collect(),
         artifacts: Vec::new(),
         summaries: Vec::new(),
         emitted: Vec::new(),
     }
+}
+
+pub(crate) fn cause(cause: &Cause) -> api::Cause {
+    let (due_at, stage) = match cause {
+        Cause::Schedule { due } => (Some(rfc3339(*due)), None),
+        Cause::Stage(attempt) => (None, Some(attempt)),
+        Cause::Unknown | Cause::Command | Cause::Request | Cause::Webhook | Cause::Event | Cause::Metric => {
+            (None, None)
+        }
+    };
+    api::Cause {
+        kind: cause.name().to_owned(),
+        due_at,
+        run: stage.map(|attempt| attempt.run.to_string()),
+        stage: stage.map(|attempt| attempt.stage.to_string()),
+    }
+}
+
+/// What the inputs were before is for whoever can read the other run to add.
+fn retry_of(run: &Run, again: &Again) -> api::RetryOf {
+    let changed = |name: &InputName| api::ChangedInput {
+        name: name.to_string(),
+        before: None,
+        after: run.inputs().get(name).cloned(),
+    };
+    api::RetryOf {
+        run: again.run.to_string(),
+        from: again.from.iter().map(ToString::to_string).collect(),
+        changed: again.changed.iter().map(changed).collect(),
+    }
+}
+
+/// The runs that stages, or some of their instances, were taken over from.
+fn taken_from(events: &[Recorded]) -> HashMap<&StageName, RunId> {
+    let taken = events.iter().filter_map(|recorded| match &recorded.event {
+        RunEvent::StageReused { stage, from, .. } | RunEvent::InstancesReused { stage, from, .. } => {
+            Some((stage, *from))
+        }
+        _ => None,
+    });
+    taken.collect()
 }
 
 fn stage(run: &Run, position: usize, pinned: &PinnedStage, attempts: Vec<api::Attempt>) -> api::Stage {
@@ -69,6 +124,7 @@ fn stage(run: &Run, position: usize, pinned: &PinnedStage, attempts: Vec<api::At
             StageStatus::Skipped(reason) => Some(skip_reason(reason)),
             _ => None,
         },
+        taken_from: None,
     }
 }
 
@@ -133,14 +189,28 @@ fn event(event: &RunEvent) -> api::EventKind {
             stages: stages.iter().map(pinned_stage).collect(),
         },
         RunEvent::Admitted { .. } => api::EventKind::Admitted,
-        RunEvent::StageReused { stage, from, outputs, .. } => api::EventKind::StageReused {
+        RunEvent::StageReused { stage, from, result, .. } => {
+            let (status, outputs) = match result {
+                StageResult::Succeeded { outputs } => (api::StageStatus::Succeeded, outputs.clone()),
+                StageResult::Allowed { outputs, .. } => {
+                    (api::StageStatus::Failed, outputs.clone().unwrap_or_default())
+                }
+                StageResult::Failed(_) => (api::StageStatus::Failed, Value::Null),
+                StageResult::Skipped(_) => (api::StageStatus::Skipped, Value::Null),
+            };
+            let (stage, from) = (stage.to_string(), from.to_string());
+            api::EventKind::StageReused { stage, from, status, outputs }
+        }
+        RunEvent::InstancesReused { stage, from, instances } => api::EventKind::InstancesReused {
             stage: stage.to_string(),
             from: from.to_string(),
-            outputs: outputs.clone(),
+            instances: instances.iter().map(|reused| reused.instance).collect(),
         },
-        RunEvent::StageExpanded { stage, instances, .. } => {
-            api::EventKind::StageExpanded { stage: stage.to_string(), instances: instances.clone() }
-        }
+        RunEvent::StageExpanded { stage, instances, reused, .. } => api::EventKind::StageExpanded {
+            stage: stage.to_string(),
+            instances: instances.clone(),
+            reused: reused.clone(),
+        },
         RunEvent::ApprovalRequested { stage, message, deadline } => api::EventKind::ApprovalRequested {
             stage: stage.to_string(),
             message: message.clone(),
@@ -250,7 +320,7 @@ fn texts(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-fn skip_reason(reason: &SkipReason) -> String {
+pub(crate) fn skip_reason(reason: &SkipReason) -> String {
     match reason {
         SkipReason::NeedNotMet(need) => format!("`{need}` did not succeed"),
         SkipReason::Condition { expression, values } => {

@@ -12,9 +12,11 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{
-    Definition, Definitions, Executor, Follower, Left, Options, Ports, Position, Started, Submission, Summary,
+    Definition, Definitions, Executor, Follower, Left, Options, Ports, Position, Started, Submission,
+    Summary, WorkspaceBounds,
 };
-use yuanli_lang::Configuration;
+use yuanli_lang::{Configuration, KeptWorkspaces};
+use yuanli_model::run::Cause;
 use yuanli_model::{AttemptId, Digest, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::containers::ContainerError;
@@ -127,6 +129,12 @@ pub(crate) fn refuse_copy(directory: &DataDirectory) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How much is kept of the workspaces of runs that have ended: what the configuration says, else the default.
+fn bounds(said: KeptWorkspaces) -> WorkspaceBounds {
+    let default = WorkspaceBounds::default();
+    WorkspaceBounds { age: said.age.or(default.age), bytes: said.bytes.or(default.bytes) }
+}
+
 /// What a text that was to name a run stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
@@ -170,6 +178,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock, configuration } = ground;
         let secrets = Arc::clone(&outside.secrets);
+        let workspaces = bounds(configuration.workspaces);
         let library = Library::with(directory.path(), outside, configuration)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let archive =
@@ -184,7 +193,7 @@ impl Engine {
             clock,
             announcements,
         };
-        let executor = Executor::new(ports, Options::default());
+        let executor = Executor::new(ports, Options { workspaces, ..Options::default() });
         Ok(Self { executor, library, logs, docker, secrets, store, directory })
     }
 
@@ -383,7 +392,7 @@ impl Engine {
         document: Document,
         inputs: Vec<(String, String)>,
     ) -> anyhow::Result<Result<RunId, Refused>> {
-        let started = self.submit(document, Given::Texts(inputs), None).await?;
+        let started = self.submit(document, Given::Texts(inputs), None, Cause::Command).await?;
         Ok(started.map(|started| started.run))
     }
 
@@ -396,6 +405,7 @@ impl Engine {
         document: Document,
         inputs: Given,
         cause: Option<String>,
+        by: Cause,
     ) -> anyhow::Result<Result<Started, Refused>> {
         let runnable = match document.into_runnable(inputs) {
             Ok(runnable) => runnable,
@@ -407,11 +417,11 @@ impl Engine {
         }
         let submission =
             Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept: true };
-        Ok(Ok(self.executor.start(submission).await?))
+        Ok(Ok(self.executor.start_by(submission, by).await?))
     }
 
     /// Why a run with these inputs cannot begin: nobody has a secret that they name.
-    async fn refuse_secrets(
+    pub(crate) async fn refuse_secrets(
         &self,
         workflow: &WorkflowName,
         inputs: &IndexMap<InputName, Value>,
@@ -577,6 +587,7 @@ impl Engine {
             return Ok(None);
         };
         let mut shown = body::run(&summary, &run, &events);
+        self.tell_what_differs(&mut shown).await?;
         shown.artifacts = self.artifacts(summary.id).await?;
         shown.summaries = self.summaries(summary.id, &shown.artifacts).await?;
         shown.emitted = self.emitted(summary.id).await?;

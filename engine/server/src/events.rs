@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
 use yuanli_model::RunEvent;
+use yuanli_model::run::Cause;
 use yuanli_model::trigger::Happened;
 use yuanli_ports::Store as _;
 use yuanli_ports::store::{Batch, Key, Range, Revision, Write};
@@ -132,7 +133,7 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_event(&kept.name, name);
-        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
+        self.start_document(document, Given::Values(inputs), Some(id.to_string()), Cause::Event).await
     }
 
     /// What is `trigger.body` then.

@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, json};
 use yuanli_executor::Started;
+use yuanli_model::run::Cause;
 use yuanli_model::trigger::Missed;
 use yuanli_model::{RunId, Schedule, Timestamp, WorkflowName};
 use yuanli_triggers::{Ending, Firing, StartId, Turn};
@@ -156,7 +157,8 @@ impl Shared {
             None => Map::new(),
         };
         let id = StartId::of_schedule(&kept.name, schedule, due);
-        self.start_document(document, Given::Values(inputs), Some(id.to_string())).await
+        let by = Cause::Schedule { due };
+        self.start_document(document, Given::Values(inputs), Some(id.to_string()), by).await
     }
 
     /// Starts what has waited for a run that has ended, and ends runs that are in the way. Returns the runs that something

@@ -18,7 +18,8 @@ use yuanli_executor::Started;
 use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
-use yuanli_model::{Template, Timestamp, WorkflowName};
+use yuanli_model::run::Cause;
+use yuanli_model::{RunId, Template, Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
 use yuanli_store::OpenError;
@@ -34,6 +35,7 @@ use crate::file::{File, Pins};
 use crate::identity::{Caller, Tokens};
 use crate::kept::{Changed, Expected, Kept, Registry};
 use crate::own_metrics::OwnMetrics;
+use crate::retry::Unretried;
 use crate::secret;
 use crate::workflows::Source;
 use crate::{alarms, events, http, schedules, socket};
@@ -436,9 +438,10 @@ impl Shared {
         kept: &Kept,
         inputs: Given,
         cause: Option<String>,
+        by: Cause,
     ) -> Result<Started, Refusal> {
         let document = self.compile(kept.as_file()).await?;
-        self.start_document(document, inputs, cause).await
+        self.start_document(document, inputs, cause, by).await
     }
 
     /// Starts a run of a document; not before the engine has cleared up.
@@ -447,12 +450,13 @@ impl Shared {
         document: Document,
         inputs: Given,
         cause: Option<String>,
+        by: Cause,
     ) -> Result<Started, Refusal> {
         self.recovered.wait().await;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
-        match self.engine.submit(document, inputs, cause).await? {
+        match self.engine.submit(document, inputs, cause, by).await? {
             Ok(started) => Ok(started),
             Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
             Err(Refused::Secrets(missing)) => Err(Refusal::Invalid(missing.join("; "))),
@@ -469,7 +473,18 @@ impl Shared {
     ) -> Result<Started, Refusal> {
         let kept = self.find(name)?;
         let cause = key.map(|key| format!("key\0{name}\0{key}"));
-        self.start(&kept, Given::Texts(inputs.into_iter().collect()), cause).await
+        self.start(&kept, Given::Texts(inputs.into_iter().collect()), cause, Cause::Request).await
+    }
+
+    /// Starts a run that takes over from another one; not before the engine has cleared up.
+    pub(crate) async fn retry(&self, run: RunId, request: api::RetryRequest) -> Result<RunId, Refusal> {
+        self.recovered.wait().await;
+        match self.engine.retry(run, request, Cause::Request, Some(&self.registry)).await? {
+            Ok(started) => Ok(started),
+            Err(Unretried::NotNow(why)) => Err(Refusal::Conflict(why)),
+            Err(Unretried::Wrong(why)) => Err(Refusal::Invalid(why)),
+            Err(Unretried::Document(document)) => Err(Refusal::Document(document)),
+        }
     }
 
     /// Compiles a document; the workflows that it runs are those that are kept.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::Started;
 use yuanli_expr::Scope;
+use yuanli_model::run::Cause;
 use yuanli_model::trigger::Webhook;
 use yuanli_model::{RunEvent, RunId};
 use yuanli_triggers::{Facts, Passed, StartId};
@@ -105,7 +106,9 @@ impl Shared {
                 let id = signed.id.as_ref().or(facts.delivery.as_ref());
                 let id = id.filter(|_| signed.repeats.is_none());
                 let cause = id.map(|id| StartId::of_delivery(&kept.name, id).to_string());
-                self.start_document(document, Given::Values(inputs), cause).await.map(Outcome::Started)
+                self.start_document(document, Given::Values(inputs), cause, Cause::Webhook)
+                    .await
+                    .map(Outcome::Started)
             }
             Ok(Err(why)) => Ok(Outcome::Passed(why)),
             Err(refusal) => Err(refusal),

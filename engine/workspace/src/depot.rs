@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
+use walkdir::WalkDir;
 use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Digest};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::sync::{self, Moment};
-use crate::{fault, record};
+use crate::{fault, record, removal};
 
 /// Nobody writes what is kept, whatever a guest or a person does with a copy of it.
-const KEPT: u32 = 0o444;
+pub(crate) const KEPT: u32 = 0o444;
 
 /// How much of a file is in memory at once, in bytes: large enough that system calls do not count.
 const CHUNK: usize = 128 * 1024;
@@ -84,7 +85,7 @@ impl Depot {
         let digest = Digest::of(&bytes);
         let path = self.manifest_path(&digest);
         if !is_kept(&path, bytes.len() as u64) {
-            write_aside(&self.path.join("manifests"), |file| file.write_all(&bytes))
+            write_aside(&self.manifests(), |file| file.write_all(&bytes))
                 .and_then(|(aside, ())| keep(aside, &path))
                 .map_err(fault::at("written", self.name(&path)))?;
         }
@@ -115,18 +116,49 @@ impl Depot {
         Ok((content, size))
     }
 
+    /// Removes what only a run that goes on needs; all of it when nothing was kept.
+    pub(crate) fn retire(&self) -> Result<(), WorkspaceError> {
+        if !self.manifests().try_exists().map_err(fault::at("read", ""))? {
+            return removal::remove(&self.path);
+        }
+        removal::remove(&self.attempts())?;
+        removal::remove(&self.path.join("aside"))
+    }
+
+    /// The bytes of everything in it.
+    pub(crate) fn size(&self) -> Result<u64, WorkspaceError> {
+        let mut size = 0;
+        for entry in WalkDir::new(&self.path) {
+            let read = entry.and_then(|entry| entry.metadata());
+            match read {
+                Ok(metadata) if metadata.is_file() => size += metadata.len(),
+                Ok(_) => {}
+                Err(error) if sync::is_gone(&error) => {}
+                Err(error) => return Err(fault::other("read", "", error)),
+            }
+        }
+        Ok(size)
+    }
+
     /// Brings what was kept since a moment to the device.
     pub(crate) fn sync(&self, since: Moment) -> Result<(), WorkspaceError> {
-        let kept = [self.blobs(), self.path.join("manifests")];
+        let kept = [self.blobs(), self.manifests()];
         sync::changed_below(&kept, since).map_err(fault::at("synced", ""))
     }
 
-    fn blobs(&self) -> PathBuf {
+    /// Where contents lie.
+    pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
     }
 
-    fn manifest_path(&self, digest: &Digest) -> PathBuf {
-        self.path.join("manifests").join(format!("{}.json", digest.hex()))
+    /// Where manifests lie.
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.path.join("manifests")
+    }
+
+    /// Where a manifest lies.
+    pub(crate) fn manifest_path(&self, digest: &Digest) -> PathBuf {
+        self.manifests().join(format!("{}.json", digest.hex()))
     }
 
     fn name<'a>(&self, path: &'a Path) -> &'a Path {
@@ -160,7 +192,7 @@ fn hash(from: &mut File, copy: &mut impl Write) -> io::Result<(Digest, u64)> {
     }
 }
 
-fn is_kept(path: &Path, size: u64) -> bool {
+pub(crate) fn is_kept(path: &Path, size: u64) -> bool {
     // A smaller file is what a crash of the machine left of one that was not yet on the disk.
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }

@@ -1,8 +1,9 @@
-//! Workspaces as plain folders: what each stage of a run left, kept by content until the run ends.
+//! Workspaces as plain folders: what each stage of a run left, kept by content, also after the run, until it is asked to go.
 //!
 //! A run has a folder of its own: `depot` holds contents and manifests in it, `attempt` is the workspace of one
 //! attempt, `materialise` makes its folder and `survey` finds out what became of it. No file that anybody may
-//! write is ever shared between two attempts: content is cloned or copied, never hard-linked.
+//! write is ever shared between two attempts: content is cloned or copied, never hard-linked. Runs that take over from each
+//! other share what is kept (`share`), which nobody writes.
 //!
 //! A folder appears under its name when it is whole, and stays until the end of its attempt is durable: an attempt that an
 //! engine has left is gone on with in it. What an attempt leaves is on the device before anybody hears of it.
@@ -13,6 +14,7 @@ mod fault;
 mod materialise;
 mod record;
 mod removal;
+mod share;
 mod survey;
 mod sync;
 
@@ -34,6 +36,8 @@ use crate::depot::Depot;
 pub struct FileWorkspaces {
     root: PathBuf,
     manifests: Arc<Manifests>,
+    /// Bytes that are kept for runs that have ended, of those that were asked for: they do not change any more.
+    sizes: Mutex<HashMap<RunId, u64>>,
 }
 
 /// The manifests of open runs, so that a stage need not read what the stage before it has just written.
@@ -52,11 +56,16 @@ impl FileWorkspaces {
     /// Workspaces below `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root, manifests: Arc::default() }
+        Self { root, manifests: Arc::default(), sizes: Mutex::default() }
     }
 
     fn depot(&self, run: RunId) -> Depot {
         Depot::new(self.root.join(run.to_string()))
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<RunId, u64>> {
+        // As with the manifests.
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads those manifests that are not in memory; the order is that of `needs`.
@@ -100,8 +109,35 @@ impl Workspaces for FileWorkspaces {
         Ok(Arc::new(workspace))
     }
 
+    async fn retire(&self, run: RunId) -> Result<(), WorkspaceError> {
+        self.manifests.forget(run);
+        let depot = self.depot(run);
+        blocking(move || depot.retire()).await
+    }
+
+    async fn share(
+        &self,
+        from: RunId,
+        to: RunId,
+        workspaces: &[Digest],
+    ) -> Result<Vec<Digest>, WorkspaceError> {
+        let (from, to, workspaces) = (self.depot(from), self.depot(to), distinct(workspaces));
+        blocking(move || share::share(&from, &to, &workspaces)).await
+    }
+
+    async fn size(&self, run: RunId) -> Result<u64, WorkspaceError> {
+        if let Some(size) = self.sizes().get(&run) {
+            return Ok(*size);
+        }
+        let depot = self.depot(run);
+        let size = blocking(move || depot.size()).await?;
+        self.sizes().insert(run, size);
+        Ok(size)
+    }
+
     async fn remove(&self, run: RunId) -> Result<(), WorkspaceError> {
         self.manifests.forget(run);
+        self.sizes().remove(&run);
         let depot = self.depot(run);
         blocking(move || removal::remove(depot.path())).await
     }

@@ -65,6 +65,7 @@ fn whole(folders: &[PathBuf]) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(there)?)?)
 }
 
-fn is_gone(error: &walkdir::Error) -> bool {
+/// Whether what was to be read has been removed meanwhile.
+pub(crate) fn is_gone(error: &walkdir::Error) -> bool {
     error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }

@@ -193,6 +193,10 @@ async fn usage(global: &Global, data: &Path) -> anyhow::Result<Exit> {
         });
         output::table(&["WORKFLOW", "ARCHIVED RUNS", "BEFORE PACKING"], rows)?;
     }
+    if let Some(kept) = usage.workspaces.filter(|kept| kept.runs > 0) {
+        let (runs, size) = (output::count(kept.runs as usize, "run"), output::size(kept.size_bytes));
+        output::line(format_args!("\nfor retries, what {runs} left in workspaces is kept: {size}"))?;
+    }
     if let Some(records) = usage.records.filter(|records| *records != RecordUsage::default()) {
         output::line("")?;
         let rows = [

@@ -10,7 +10,7 @@ use yuanli_server::{printable, source};
 use crate::access::{engine, escaped};
 use crate::arguments::{AppApply, AppCommand, Global, Named};
 use crate::client::Client;
-use crate::exit::{Exit, Misuse};
+use crate::exit::Exit;
 use crate::output;
 
 /// How often the engine is asked how far a roll-out is.
@@ -216,11 +216,8 @@ fn show_evidence(evidence: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why something is as it is.
-pub(crate) async fn why(global: &Global, what: &str) -> anyhow::Result<Exit> {
-    let Some(name) = what.strip_prefix("app/") else {
-        return Err(Misuse(format!("`{what}` cannot be explained yet: give `app/NAME`")).into());
-    };
+/// Why an app has as many replicas as it has.
+pub(crate) async fn why(global: &Global, name: &str) -> anyhow::Result<Exit> {
     let engine = engine(global).await?;
     let why: Why = engine.get(&format!("{}/why", path(name))).await?;
     if global.json {

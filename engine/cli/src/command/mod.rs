@@ -18,6 +18,7 @@ pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod validate;
+pub(crate) mod why;
 pub(crate) mod workflow;
 
 use std::path::PathBuf;

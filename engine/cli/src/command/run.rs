@@ -2,11 +2,13 @@
 //!
 //! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
 //! code is always that of the run. Before that, a signal ends it at once. With `--watch` (`again.rs`) there is a run after
-//! each change (`changes.rs`), and a change ends the one that goes on. `left.rs` goes on with runs whose command was killed.
+//! each change (`changes.rs`), and a change ends the one that goes on. `left.rs` goes on with runs whose command was killed,
+//! `retry.rs` begins runs that take over from others.
 
 mod again;
 mod changes;
 mod left;
+mod retry;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
 
 pub(crate) use self::left::{end, resume};
+pub(crate) use self::retry::retry;
 
 use self::changes::Changes;
 use super::interrupt::{Interrupt, Interrupts};

@@ -1,7 +1,7 @@
 //! `yuanli runs`.
 
 use hyper::Method;
-use yuanli_api_types::{Run, Stage};
+use yuanli_api_types::{RetryOf, Run, Stage};
 use yuanli_server::printable_line;
 
 use super::record;
@@ -55,17 +55,20 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
         false => output::line(format_args!("status    {}{took}", row.status.name()))?,
     }
     output::line(format_args!("created   {} UTC", output::time(&row.created_at)))?;
+    show_cause(run)?;
     for (name, value) in &run.inputs {
-        output::line(format_args!("input     {name} = {}", output::value(value)))?;
+        output::line(format_args!("input     {name} = {}{}", output::value(value), before(run, name)))?;
     }
     output::line("")?;
     let rows = run.stages.iter().map(|stage| {
         let took = stage.attempts.last().and_then(|attempt| attempt.duration_ms);
         let plugin = format!("{} ({})", stage.pinned.plugin, output::short_digest(&stage.pinned.component));
         let took = took.map(output::duration).unwrap_or_default();
+        let is_taken = stage.taken_from.is_some() && stage.attempts.is_empty();
+        let taken = if is_taken { " (taken over)" } else { "" };
         vec![
             stage.pinned.name.clone(),
-            stage.status.name().to_owned(),
+            format!("{}{taken}", stage.status.name()),
             took,
             plugin,
             stage.pinned.needs.join(", "),
@@ -90,6 +93,27 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
         record::table_of_events(&run.emitted)?;
     }
     Ok(())
+}
+
+fn show_cause(run: &Run) -> anyhow::Result<()> {
+    if let Some(RetryOf { run, from, .. }) = &run.retry_of {
+        let from = match &from[..] {
+            [] => "what did not succeed there runs again".to_owned(),
+            from => format!("begun with {}", from.join(", ")),
+        };
+        output::line(format_args!("retry of  {run}; {from}"))?;
+    }
+    Ok(())
+}
+
+/// What an input was in the run that this one takes over from, where it was another one.
+fn before(run: &Run, name: &str) -> String {
+    let changed = run.retry_of.iter().flat_map(|retry_of| &retry_of.changed);
+    let before = changed.filter(|changed| changed.name == name).map(|changed| match &changed.before {
+        Some(before) => format!(" (was {})", output::value(before)),
+        None => " (another one than before)".to_owned(),
+    });
+    before.collect()
 }
 
 fn show_end(stage: &Stage) -> anyhow::Result<()> {

@@ -174,9 +174,20 @@ pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Resu
     let engine = engine(global).await?;
     let request = RunRequest { workflow: arguments.name, inputs: arguments.inputs.into_iter().collect() };
     let started: RunStarted = engine.post("/api/v1/runs", &request, arguments.key.as_deref()).await?;
-    if !arguments.follow {
+    tell_started(global, &engine, &started, arguments.follow, arguments.verbose).await
+}
+
+/// Tells of a run that an engine has started, and watches it where that was asked for.
+pub(super) async fn tell_started(
+    global: &Global,
+    engine: &Client,
+    started: &RunStarted,
+    follows: bool,
+    is_verbose: bool,
+) -> anyhow::Result<Exit> {
+    if !follows {
         if global.json {
-            output::json(&started)?
+            output::json(started)?
         } else {
             output::line(&started.id)?
         }
@@ -187,9 +198,9 @@ pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Resu
     if !global.json && !std::io::stdout().is_terminal() {
         output::unless_closed(output::line(&started.id))?;
     }
-    let mut screen = Screen::new(view::choose(global.json, arguments.verbose));
+    let mut screen = Screen::new(view::choose(global.json, is_verbose));
     let followed = tokio::select! {
-        followed = follow(&engine, &started.id, &mut screen) => followed,
+        followed = follow(engine, &started.id, &mut screen) => followed,
         _ = interrupts.next() => {
             screen.close();
             output::note(format_args!("the run goes on: yuanli runs show {}", started.id));

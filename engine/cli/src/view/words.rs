@@ -56,9 +56,19 @@ pub(crate) fn plain(kind: &EventKind) -> Option<(Option<&str>, String)> {
         | EventKind::StageSkipped { .. }
         | EventKind::Finished { .. } => return None,
         EventKind::Admitted => (None, "begins: its concurrency group has a place".to_owned()),
-        EventKind::StageReused { stage, from, .. } => (Some(stage), format!("taken over from run {from}")),
-        EventKind::StageExpanded { stage, instances } => {
-            (Some(stage), output::count(instances.len(), "instance"))
+        EventKind::StageReused { stage, from, status, .. } => {
+            (Some(stage), format!("{}, taken over from run {from}", status.name()))
+        }
+        EventKind::InstancesReused { stage, from, instances } => {
+            let count = output::count(instances.len(), "instance");
+            (Some(stage), format!("{count} can be taken over from run {from}"))
+        }
+        EventKind::StageExpanded { stage, instances, reused } => {
+            let taken = match reused.len() {
+                0 => String::new(),
+                taken => format!(", {taken} of them taken over"),
+            };
+            (Some(stage), format!("{}{taken}", output::count(instances.len(), "instance")))
         }
         EventKind::ApprovalRequested { stage, message, deadline } => {
             let message = message.as_ref().map_or_else(String::new, |message| format!(": {message}"));

@@ -11,8 +11,9 @@ use yuanli_ports::store::{Batch, Range};
 use super::Keeper;
 use crate::executor::Error;
 use crate::history::row;
-use crate::record::v2::{Archived, Entries, Tally, Transition};
+use crate::record::v2::{Archived, Entries, Tally};
 use crate::record::v4::KeptArtifacts;
+use crate::record::v6::Transition;
 use crate::record::{Broken, envelope, key};
 
 /// Most runs whose artifacts one commit removes: each can have a thousand.

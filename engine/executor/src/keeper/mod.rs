@@ -3,7 +3,8 @@
 //! One task, in small steps, each of which is a commit of its own and leaves everything as it should be; what a crash
 //! interrupts is taken up again by the next engine. `archiving.rs` moves, `retention.rs` removes,
 //! `artifacts.rs` what is too much of these, `space.rs` gives the
-//! archive's space back, `causes.rs` forgets what no run is left of, `unneeded.rs` removes what no run needs any more.
+//! archive's space back, `causes.rs` forgets what no run is left of, `unneeded.rs` removes what no run needs any more,
+//! `workspaces.rs` what is too much of what stages have left in their workspaces.
 //!
 //! Invariants: the archive has a record on the device before an entry of the store goes; a segment goes after the last
 //! entry that names it.
@@ -14,6 +15,7 @@ mod causes;
 mod retention;
 mod space;
 mod unneeded;
+mod workspaces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,7 @@ use yuanli_ports::store::Range;
 use crate::executor::{Error, Shared};
 use crate::record::key;
 pub use retention::Retention;
+pub use workspaces::WorkspaceBounds;
 
 /// Ended runs that wait for the archive until they are moved there together: small enough to be read from memory in
 /// no time, large enough to be packed well.
@@ -40,7 +43,7 @@ pub(crate) struct Doorbell {
     wake: Notify,
     closing: Cancellation,
     /// Held while the history is tidied. What the keeper counts it reads, changes and writes: two would lose count.
-    tidying: Mutex<()>,
+    pub(crate) tidying: Mutex<()>,
 }
 
 impl Doorbell {
@@ -108,6 +111,9 @@ impl Keeper {
         if has_removed {
             self.remove_texts().await?;
         }
+        if !closing.is_cancelled() {
+            self.bound_workspaces().await?;
+        }
         Ok(())
     }
 
@@ -118,6 +124,7 @@ impl Keeper {
         while self.remove_some().await? {}
         while self.remove_some_artifacts().await? {}
         while self.free_some().await? {}
+        self.bound_workspaces().await?;
         self.forget_causes().await?;
         self.remove_unneeded().await
     }

@@ -107,6 +107,9 @@ impl Keeper {
                 }
                 batch.delete(key::run(run));
             }
+            if store.get(&key::pinned(run)).await?.is_some() {
+                batch.delete(key::pinned(run));
+            }
             self.shared.records.remove_run(run, &mut batch).await?;
             self.uncount_artifacts(workflow, run, &mut artifacts, &mut batch).await?;
             for (blob, _) in self.shared.needs(run).await? {

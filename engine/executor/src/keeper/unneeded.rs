@@ -10,6 +10,7 @@ use crate::executor::Error;
 use crate::history::row;
 use crate::record::v2::Tally;
 use crate::record::v3::Open;
+use crate::record::v6::PinnedVersions;
 use crate::record::{envelope, key};
 
 /// Entries that are read at once.
@@ -114,7 +115,7 @@ impl Keeper {
         Ok(unused)
     }
 
-    /// The versions of the runs that are not in the archive, and those that these may run.
+    /// The versions of the runs that are not in the archive, and those that stages of any run may run.
     async fn live_versions(&self) -> Result<HashSet<Digest>, Error> {
         let mut live = HashSet::new();
         for marks in [key::OPEN, key::ENDED] {
@@ -127,6 +128,12 @@ impl Keeper {
                     live.insert(row(run, &entry.value)?.0.version);
                 }
             }
+        }
+        // Engines before this one have left no such entry; of theirs those that go on have them in their mark.
+        for (_, entry) in self.all(&key::PINNED).await? {
+            live.extend(
+                envelope::open::<PinnedVersions>(&entry.value)?.0.into_iter().map(Digest::from_bytes),
+            );
         }
         Ok(live)
     }

@@ -36,6 +36,7 @@ enum Space {
     Put = 22,
     KeptArtifacts = 23,
     ArtifactTally = 24,
+    Pinned = 25,
 }
 
 impl Space {
@@ -274,6 +275,14 @@ pub(crate) fn parse_version(key: &Key) -> Result<Digest, Broken> {
         .map(|bytes| Digest::from_bytes(*bytes))
         .ok_or_else(|| Broken::damaged("key", "it names no version"))
 }
+
+/// The versions of the workflows that stages of a run may run, where there are any.
+pub(crate) fn pinned(run: RunId) -> Key {
+    of_run(Space::Pinned, run, &[])
+}
+
+/// Those of all runs.
+pub(crate) const PINNED: [u8; 1] = Space::Pinned.prefix();
 
 /// The texts of all workflow versions.
 pub(crate) const WORKFLOWS: [u8; 1] = Space::Workflow.prefix();

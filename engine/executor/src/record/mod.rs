@@ -6,6 +6,7 @@
 //! - `event/<id><number>`: the events of one transition, the number that of the first of them, from 0;
 //! - `log/<id><stage><instance><attempt>`: where the log of an ended attempt is;
 //! - `workflow/<digest><part>`: the text of a workflow version, in parts;
+//! - `pinned/<id>`: the versions of the workflows that its stages may run, if there are any, until it is removed;
 //! - `ended/<id>`: while it has ended and is not in the archive yet;
 //! - `need/<id><digest>`: a blob that holds a long text of it, and `needed/<digest><id>`, the same the other way round.
 //!
@@ -38,5 +39,6 @@ pub(crate) mod v2;
 pub(crate) mod v3;
 pub(crate) mod v4;
 pub(crate) mod v5;
+pub(crate) mod v6;
 
 pub use envelope::Broken;

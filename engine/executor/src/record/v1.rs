@@ -25,7 +25,7 @@ pub(super) struct Ended {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Succeeded,
     Failed,
     Cancelled,
@@ -58,7 +58,7 @@ pub(super) struct Pinned {
 
 /// An attempt of the run under whose key it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     pub(super) stage: String,
     pub(super) instance: u32,
     pub(super) attempt: u32,
@@ -72,7 +72,7 @@ pub(super) enum End {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Class {
+pub(crate) enum Class {
     Permanent,
     Transient,
     Throttled { retry_after_ms: Option<u64> },

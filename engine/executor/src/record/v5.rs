@@ -83,6 +83,17 @@ impl Call {
         Self { function, arguments, shown, at_ms: 0, outcome }
     }
 
+    /// The call as it is told.
+    pub(crate) fn into_shown(self) -> crate::records::Call {
+        let Self { function, shown, at_ms, outcome, .. } = self;
+        crate::records::Call {
+            function,
+            shown,
+            at: Timestamp::from_millis(at_ms),
+            is_done: outcome.is_some(),
+        }
+    }
+
     /// The blob that its value is in.
     pub(crate) fn blob(&self) -> Option<Digest> {
         match &self.outcome {

@@ -17,6 +17,7 @@ use yuanli_ports::store::{Batch, Key};
 
 use super::{Records, check_text, unavailable};
 use crate::executor::Error;
+use crate::history::Recorded;
 use crate::record::v2::Need;
 use crate::record::{Broken, envelope, key, v4};
 
@@ -79,15 +80,20 @@ impl Records {
 
     /// The last attempt of each instance of each stage of a run.
     pub(super) async fn last_attempts(&self, run: RunId) -> Result<BTreeMap<(StageName, u32), u32>, Error> {
-        let mut last = BTreeMap::new();
-        for recorded in self.history.events(run, 0).await? {
-            if let RunEvent::AttemptStarted { attempt, .. } = recorded.event {
-                // They begin one after the other.
-                last.insert((attempt.stage, attempt.instance), attempt.attempt);
-            }
-        }
-        Ok(last)
+        Ok(last_in(&self.history.events(run, 0).await?))
     }
+}
+
+/// The last attempt of each instance of each stage, in the events of a run.
+pub(super) fn last_in(events: &[Recorded]) -> BTreeMap<(StageName, u32), u32> {
+    let mut last = BTreeMap::new();
+    for recorded in events {
+        if let RunEvent::AttemptStarted { attempt, .. } = &recorded.event {
+            // They begin one after the other.
+            last.insert((attempt.stage.clone(), attempt.instance), attempt.attempt);
+        }
+    }
+    last
 }
 
 /// The stages whose artifacts a stage sees: those that it needs, directly or through others, and those of earlier parts.

@@ -109,7 +109,9 @@ impl OfAttempt {
                 Some(last) => last,
                 none => none.insert(self.records.last_attempts(self.attempt.run).await.map_err(unavailable)?),
             };
-            if last.get(&(found.stage.clone(), found.instance)) == Some(&found.attempt) {
+            // Of instances that were taken over only those of the last attempt are here.
+            let last = last.get(&(found.stage.clone(), found.instance));
+            if last.is_none_or(|last| *last == found.attempt) {
                 artifacts.push(found);
             }
         }

@@ -12,6 +12,7 @@ mod check;
 mod event;
 mod journal;
 mod removal;
+mod share;
 mod state;
 
 use std::collections::BTreeSet;
@@ -19,10 +20,10 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use yuanli_model::{AttemptId, RunId, Workflow};
+use yuanli_model::{AttemptId, RunId, Timestamp, Workflow};
 use yuanli_ports::journal::Turn;
 use yuanli_ports::records::RecordError;
-use yuanli_ports::store::{Entry, Key, Precondition, scan_all};
+use yuanli_ports::store::{Entry, Key, Precondition, Range, scan_all};
 use yuanli_ports::{AttemptJournal, AttemptRecords, Blobs, Clock, Store};
 
 pub use artifact::RunArtifact;
@@ -36,6 +37,7 @@ use crate::executor::Error;
 use crate::history::History;
 use crate::record::envelope::{self, Stored};
 use crate::record::v4::Gathered;
+use crate::record::v5::Calls;
 use crate::record::{Broken, key};
 
 /// Those who want to change different things rarely wait for each other.
@@ -85,6 +87,19 @@ impl Turns {
     async fn lock(&self, place: usize) -> OwnedMutexGuard<()> {
         Arc::clone(&self.0[place]).lock_owned().await
     }
+}
+
+/// A call of an attempt, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The host function.
+    pub function: String,
+    /// Its arguments in short, without secrets.
+    pub shown: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Whether what came of it is known.
+    pub is_done: bool,
 }
 
 /// What all attempts together have put, emitted and kept.
@@ -147,6 +162,18 @@ impl Records {
             amounts.state_bytes += scope.bytes;
         }
         Ok(amounts)
+    }
+
+    /// The call that an attempt which runs has recorded last; `None` when it has recorded none.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn last_call(&self, attempt: &AttemptId) -> Result<Option<Call>, Error> {
+        let last = Range::prefix(key::calls(attempt).as_bytes(), 1).reversed();
+        let found = self.store.scan(last).await?;
+        let Some((_, entry)) = found.first() else { return Ok(None) };
+        let Calls(mut calls) = envelope::open(&entry.value)?;
+        Ok(calls.pop().map(|call| call.into_shown()))
     }
 
     /// What the attempts of a run have put and emitted.

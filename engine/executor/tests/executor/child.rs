@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use yuanli_executor::{Error, Executor, Left, Submission, Update};
+use yuanli_executor::{Error, Executor, Left, Retention, Submission, Update};
 use yuanli_model::stage::{Retry, WorkflowReference};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
@@ -325,4 +325,25 @@ async fn wrong_inputs_fail_the_stage() {
     assert_eq!(failure.kind, "invalid-inputs");
     assert!(failure.message.contains("size"), "{failure:?}");
     assert_eq!(runs_of(&bench, "inner").await, []);
+}
+
+#[tokio::test]
+async fn the_text_of_a_workflow_that_a_run_did_not_come_to_is_kept_with_the_run() {
+    let acts = [("before", Act::Fail)];
+    let bench = Bench::keeping(&acts, Retention { runs: Some(1), ..Retention::forever() });
+    let stages = vec![stage("before"), calls("call", "inner").after(vec!["before".parse().unwrap()])];
+    let parts = [("inner", vec![stage("in")])];
+    let submit = || submission(&bench, stages.clone(), &parts);
+    let version = submit().workflows.values().next().unwrap().version();
+    let run = bench.executor.start(submit()).await.unwrap().run;
+    updates(&bench.executor, run).await;
+    bench.executor.tidy_history().await.unwrap();
+    assert!(bench.executor.history().workflow(&version).await.unwrap().is_some(), "a retry needs it");
+    // It goes with the last run that names it.
+    let other = bench.submission_of("outer", vec![stage("alone")], Settings::default(), "alone");
+    let other = bench.executor.start(other).await.unwrap().run;
+    updates(&bench.executor, other).await;
+    bench.executor.tidy_history().await.unwrap();
+    assert_eq!(bench.executor.history().summary(run).await.unwrap(), None);
+    assert_eq!(bench.executor.history().workflow(&version).await.unwrap(), None);
 }

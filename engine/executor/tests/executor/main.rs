@@ -10,6 +10,7 @@ mod history;
 mod keeper;
 mod language;
 mod records;
+mod retry;
 mod run;
 mod support;
 mod unneeded;

@@ -121,6 +121,13 @@ pub(crate) struct TestPlugins {
     pub(crate) is_gate_open: watch::Sender<bool>,
 }
 
+impl TestPlugins {
+    /// What the plugin of a stage does from now on.
+    pub(crate) fn does(&self, stage: &str, act: Act) {
+        self.acts.lock().unwrap().insert(stage.to_owned(), act);
+    }
+}
+
 #[async_trait]
 impl Plugins for TestPlugins {
     async fn list(&self) -> Result<Vec<Arc<PluginDescription>>, PluginError> {
@@ -272,6 +279,14 @@ impl Bench {
     pub(crate) fn keeping_beside(other: &Self, retention: Retention) -> Self {
         let options = Options { retention, ..Options::default() };
         Self::with(Arc::clone(&other.store), Arc::clone(&other.folder), &[], options)
+    }
+
+    /// One with these options, on the store and files of another.
+    pub(crate) fn optioned(other: Option<&Self>, acts: &[(&str, Act)], options: Options) -> Self {
+        let fresh = || (Arc::default(), Arc::new(tempfile::tempdir().unwrap()));
+        let (store, folder) =
+            other.map_or_else(fresh, |other| (Arc::clone(&other.store), Arc::clone(&other.folder)));
+        Self::with(store, folder, acts, options)
     }
 
     /// Another engine on the same store.

@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use yuanli_model::run::{Answer, Then, Verdict};
+use yuanli_model::run::{Answer, StageResult, Then, Verdict};
 use yuanli_model::{
-    AttemptId, AttemptOutcome, Failure, RunEvent, Section, SkipReason, StageName, Work, Workflow,
+    AttemptId, AttemptOutcome, Digest, Failure, RunEvent, Section, SkipReason, StageName, Work, Workflow,
 };
 
 use super::{Illegal, Run, StageState, Stop, Timer};
@@ -33,15 +33,15 @@ impl Run {
                 self.is_admitted = true;
                 self.timers.extend(deadline.map(|at| (at, Timer::Run)));
             }
-            RunEvent::StageReused { stage, outputs, workspaces, .. } => {
-                let position = self.transition(stage, &StageEvent::Ended(StageStatus::Succeeded), "reuse")?;
-                self.stages[position].outputs = Some(outputs.clone());
-                self.stages[position].workspaces.clone_from(workspaces);
-                self.leave_frontier(position);
-                self.close(position)?;
+            RunEvent::StageReused { stage, result, workspaces, .. } => {
+                self.take_over(stage, result, workspaces)?
             }
-            RunEvent::StageExpanded { stage, instances, parallel } => {
-                self.expand(stage, instances, *parallel)?
+            RunEvent::InstancesReused { stage, instances, .. } => {
+                let position = self.position(stage)?;
+                self.stages[position].reusable.clone_from(instances);
+            }
+            RunEvent::StageExpanded { stage, instances, parallel, reused } => {
+                self.expand(stage, instances, *parallel, reused)?
             }
             RunEvent::ApprovalRequested { stage, deadline, .. } => {
                 let position = self.transition(stage, &StageEvent::Asked, "an approval")?;
@@ -114,10 +114,44 @@ impl Run {
         Ok(())
     }
 
-    fn expand(&mut self, stage: &StageName, items: &[Value], parallel: NonZeroU32) -> Result<(), Illegal> {
+    /// Ends a stage as it ended in another run.
+    fn take_over(
+        &mut self,
+        stage: &StageName,
+        result: &StageResult,
+        workspaces: &[Digest],
+    ) -> Result<(), Illegal> {
+        let (status, outputs) = match result {
+            StageResult::Succeeded { outputs } => (StageStatus::Succeeded, Some(outputs)),
+            StageResult::Allowed { failure, outputs } => {
+                (StageStatus::Allowed(failure.clone()), outputs.as_ref())
+            }
+            StageResult::Failed(failure) => (StageStatus::Failed(failure.clone()), None),
+            StageResult::Skipped(reason) => (StageStatus::Skipped(reason.clone()), None),
+        };
+        let position = self.transition(stage, &StageEvent::Ended(status), "reuse")?;
+        self.stages[position].outputs = outputs.cloned();
+        self.stages[position].workspaces = workspaces.to_vec();
+        self.leave_frontier(position);
+        self.close(position)
+    }
+
+    fn expand(
+        &mut self,
+        stage: &StageName,
+        items: &[Value],
+        parallel: NonZeroU32,
+        reused: &[u32],
+    ) -> Result<(), Illegal> {
         let position = self.transition(stage, &StageEvent::Expanded, "its expansion")?;
-        self.stages[position].instances = Instances::several(items.to_vec(), parallel);
-        if items.is_empty() {
+        let state = &mut self.stages[position];
+        state.instances = Instances::several(items.to_vec(), parallel);
+        let reusable = std::mem::take(&mut state.reusable);
+        for kept in reusable.into_iter().filter(|kept| reused.contains(&kept.instance)) {
+            state.instances.take_over(kept.instance, kept.outputs, kept.workspace);
+            state.workspaces.extend(kept.workspace);
+        }
+        if state.instances.are_final() {
             self.leave_frontier(position);
             self.end_stage(position, None)?;
         }
@@ -166,7 +200,7 @@ impl Run {
         }
         match (outcome, then) {
             (AttemptOutcome::Succeeded { outputs, workspace }, _) => {
-                state.instances.keep(attempt.instance, outputs.clone());
+                state.instances.keep(attempt.instance, outputs.clone(), *workspace);
                 state.workspaces.extend(*workspace);
             }
             (AttemptOutcome::Failed(_), Then::Retry(at)) => {

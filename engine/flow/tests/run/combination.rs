@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
-use yuanli_flow::{Command, Effect, Illegal, NotReusable, Run, StageStatus, effects, reuse, step};
+use yuanli_flow::{Command, Effect, Illegal, StageStatus, effects};
 use yuanli_model::run::Answer;
 use yuanli_model::stage::{Expiry, FanOut, MAX_INSTANCES, Matrix, Work, WorkflowReference};
 use yuanli_model::workflow::Settings;
@@ -13,9 +13,7 @@ use yuanli_model::{
     Workflow,
 };
 
-use crate::support::{
-    RUN, Story, attempt, created, expression, failed, grouped, name, succeeded, workflow, workflow_with,
-};
+use crate::support::{Story, attempt, expression, failed, grouped, name, succeeded, workflow, workflow_with};
 
 fn outputs(story: &Story, stage: &str) -> serde_json::Value {
     let position = story.run.workflow().position(&name(stage)).unwrap();
@@ -540,75 +538,6 @@ fn outputs_that_cannot_be_had_fail_the_run() {
         panic!("no failure")
     };
     assert!(failure.message.starts_with("the outputs of the workflow: "), "{}", failure.message);
-}
-
-// Again, from a stage
-
-/// What a run again begins with, in words.
-fn again(story: &Story, from: &[&str]) -> Result<Vec<String>, NotReusable> {
-    let workflow = story.run.workflow();
-    let from: Vec<_> = from.iter().map(|stage| name(stage)).collect();
-    let events = reuse(&story.run, workflow, &from)?;
-    let mut run = Run::new(RUN, std::sync::Arc::clone(workflow), &created(workflow)).unwrap();
-    events.iter().for_each(|event| run.apply(event).unwrap());
-    let mut told: Vec<String> = events
-        .iter()
-        .map(|event| match event {
-            RunEvent::StageReused { stage, .. } => format!("reuse {stage}"),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let begun = step(&mut run, Command::Advance, story.now).unwrap();
-    told.extend(begun.iter().map(|event| match event {
-        RunEvent::AttemptStarted { attempt, .. } => format!("start {}", attempt.stage),
-        other => format!("{other:?}"),
-    }));
-    Ok(told)
-}
-
-#[test]
-fn a_run_again_takes_over_what_succeeded_before_the_stage_it_begins_with() {
-    let (mut story, _) = Story::begin(workflow(&["a", "b: a", "c: b", "d: a"]));
-    ["a", "b", "d"].iter().for_each(|stage| drop(story.succeeds(stage)));
-    story.fails("c");
-    assert_eq!(again(&story, &["c"]).unwrap(), ["reuse a", "reuse b", "reuse d", "start c"]);
-    assert_eq!(again(&story, &[]).unwrap(), ["reuse a", "reuse b", "reuse d", "start c"]);
-    assert_eq!(again(&story, &["b"]).unwrap(), ["reuse a", "reuse d", "start b"]);
-    assert_eq!(again(&story, &["a"]).unwrap(), ["start a"]);
-}
-
-#[test]
-fn the_end_of_a_run_is_not_taken_over() {
-    let (mut story, _) = Story::begin(workflow(&["a", "b: a", "c | finally"]));
-    story.succeeds("a");
-    story.fails("b");
-    story.succeeds("c");
-    assert_eq!(again(&story, &[]).unwrap(), ["reuse a", "start b"]);
-}
-
-#[test]
-fn a_run_again_cannot_begin_after_what_failed() {
-    let (mut story, _) = Story::begin(workflow(&["a", "b: a"]));
-    story.fails("a");
-    assert_eq!(
-        again(&story, &["b"]).unwrap_err().to_string(),
-        "stage `b` needs `a`, which is failed in that run: begin there"
-    );
-    assert_eq!(again(&story, &["z"]).unwrap_err().to_string(), "the workflow has no stage `z`");
-}
-
-#[test]
-fn what_is_taken_over_is_not_run_and_gives_what_it_gave() {
-    let (mut story, _) = Story::begin(workflow(&["a", "b: a = stages.a.outputs.n"]));
-    story.ends("a", succeeded(json!({"n": 5})));
-    story.fails("b");
-    let events = reuse(&story.run, story.run.workflow(), &[name("b")]).unwrap();
-    let workflow = std::sync::Arc::clone(story.run.workflow());
-    let mut run = Run::new(RUN, std::sync::Arc::clone(&workflow), &created(&workflow)).unwrap();
-    events.iter().for_each(|event| run.apply(event).unwrap());
-    let begun = step(&mut run, Command::Advance, story.now).unwrap();
-    let RunEvent::AttemptStarted { config, .. } = &begun[0] else { panic!("it starts") };
-    assert_eq!(config["value"], 5);
 }
 
 // Size

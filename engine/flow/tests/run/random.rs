@@ -183,6 +183,7 @@ fn check(workflow: &Workflow, story: &Story) {
             RunEvent::Created { .. } => assert_eq!(position, 0),
             RunEvent::Admitted { .. }
             | RunEvent::StageReused { .. }
+            | RunEvent::InstancesReused { .. }
             | RunEvent::StageExpanded { .. }
             | RunEvent::ApprovalRequested { .. }
             | RunEvent::ApprovalAnswered { .. }

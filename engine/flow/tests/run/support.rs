@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use yuanli_flow::{Command, Creation, Effect, Illegal, Run, create, effects, step};
-use yuanli_model::run::{Answer, Then, Verdict};
+use yuanli_model::run::{Answer, Provenance, StageResult, Then, Verdict};
 use yuanli_model::stage::{Approval, Expiry, FanOut, Growth, Matrix, Retry};
 use yuanli_model::workflow::{Concurrency, Older, Settings};
 use yuanli_model::{
@@ -100,7 +100,8 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
     let components: Vec<Digest> =
         workflow.stages().iter().map(|stage| Digest::of(stage.name.as_str().as_bytes())).collect();
     let inputs = IndexMap::from([("tag".parse().unwrap(), json!("v1"))]);
-    let creation = Creation { workflow, version: Digest::of(b""), inputs, components: &components };
+    let (version, provenance) = (Digest::of(b""), Provenance::default());
+    let creation = Creation { workflow, version, inputs, components: &components, provenance };
     create(RUN, creation, BEGIN).unwrap()
 }
 
@@ -203,11 +204,20 @@ fn attempt_in_words(attempt: &AttemptId) -> String {
     format!("{}{instance}{number}", attempt.stage)
 }
 
-fn in_words(event: &RunEvent, now: Timestamp) -> String {
+pub(crate) fn in_words(event: &RunEvent, now: Timestamp) -> String {
     match event {
         RunEvent::Created { .. } => "created".to_owned(),
         RunEvent::Admitted { .. } => "admitted".to_owned(),
-        RunEvent::StageReused { stage, .. } => format!("reuse {stage}"),
+        RunEvent::StageReused { stage, result, .. } => match result {
+            StageResult::Succeeded { .. } => format!("reuse {stage}"),
+            StageResult::Allowed { .. } => format!("reuse {stage} (failed, allowed)"),
+            StageResult::Failed(_) => format!("reuse {stage} (failed)"),
+            StageResult::Skipped(_) => format!("reuse {stage} (skipped)"),
+        },
+        RunEvent::InstancesReused { stage, instances, .. } => {
+            let numbers: Vec<String> = instances.iter().map(|kept| kept.instance.to_string()).collect();
+            format!("reuse {stage}[{}]", numbers.join(", "))
+        }
         RunEvent::StageExpanded { stage, instances, .. } => format!("expand {stage} {}", instances.len()),
         RunEvent::ApprovalRequested { stage, .. } => format!("ask {stage}"),
         RunEvent::ApprovalAnswered { stage, answer } => {

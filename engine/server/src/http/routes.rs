@@ -16,6 +16,7 @@ const TOKEN_MADE: &str = r#"{"secret":"yuanli_2cfed0227859_52952905…","name":"
 const WORKFLOW: &str = r#"{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[],"text":"name: shop\n"}"#;
 const RUN_STARTED: &str = r#"{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true}"#;
 
+const RUN_WHY: &str = r#"{"run":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","stage":"deploy","status":"skipped","reasons":[{"at":"2026-11-30T15:04:05.678Z","kind":"needs","text":"`test` did not succeed"}]}"#;
 const HOOK_PASSED: &str = r#"{"is_new":false,"reason":"it is about the branch next, and not about main"}"#;
 const DELIVERIES: &str = r#"{"items":[{"number":12,"at":"2026-11-30T15:04:05.678Z","id":"72d3162e-cc78","events":["push"],"run":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true,"is_kept":true}],"refused":[]}"#;
 
@@ -125,6 +126,18 @@ get(
             "What the plugins of a run have told",
             records::emitted,
         ).gives::<api::List<api::Emitted>>(200, r#"{"items":[{"number":1,"id":"1","source":"/workflows/shop/stages/test","type":"shop.tested","time":"2026-11-30T15:04:05.678Z","datacontenttype":"application/json","data":{},"run":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","stage":"test","instance":0,"attempt":1}]}"#),
+get(
+            "/api/v1/runs/{run}/why",
+            Role(Viewer, Run),
+            "Why a run, or a stage of it, is as it is",
+            runs::why,
+        ).query(&[("stage", "The stage, as STAGE or STAGE[INSTANCE]")]).gives::<api::RunWhy>(200, RUN_WHY),
+post(
+            "/api/v1/runs/{run}/retry",
+            Role(Operator, Run),
+            "Start a run that takes over from this one what does not run again",
+            runs::retry,
+        ).takes::<api::RetryRequest>(r#"{"from":["deploy"]}"#).gives::<api::RunStarted>(201, RUN_STARTED),
 post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel).gives_nothing(202),
 post(
             "/api/v1/runs/{run}/stages/{stage}/answer",

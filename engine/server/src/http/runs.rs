@@ -86,6 +86,24 @@ pub(super) async fn cancel(State(shared): Engine, Extension(run): OfRun) -> Answ
     }
 }
 
+pub(super) async fn why(
+    State(shared): Engine,
+    Extension(run): OfRun,
+    Query(of): Query<OfStage>,
+) -> Answer<Json<api::RunWhy>> {
+    shared.engine.why(run, of.stage.as_deref()).await?.map(Json).map_err(Refusal::NotFound)
+}
+
+pub(super) async fn retry(
+    State(shared): Engine,
+    Extension(run): OfRun,
+    Json(request): Json<api::RetryRequest>,
+) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
+    let started = shared.retry(run, request).await?;
+    let about = Extension(About(format!("run {started}, in place of run {run}")));
+    Ok((StatusCode::CREATED, about, Json(api::RunStarted { id: started.to_string(), is_new: true })))
+}
+
 pub(super) async fn answer(
     State(shared): Engine,
     Extension(caller): Asks,

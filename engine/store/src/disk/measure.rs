@@ -1,5 +1,6 @@
 //! How much there is on a disk, and how quick it is.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -13,13 +14,19 @@ const BLOCK_BYTES: u64 = 512;
 /// # Errors
 /// What the system says.
 pub fn size(path: &Path) -> io::Result<u64> {
+    size_of(path, &mut HashSet::new())
+}
+
+/// `seen` has the files that were counted and have other names as well.
+fn size_of(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(e) => return Err(e),
     };
     if !metadata.is_dir() {
-        return Ok(metadata.blocks() * BLOCK_BYTES);
+        let is_counted = metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino()));
+        return Ok(if is_counted { 0 } else { metadata.blocks() * BLOCK_BYTES });
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -28,7 +35,7 @@ pub fn size(path: &Path) -> io::Result<u64> {
     };
     let mut bytes = 0;
     for entry in entries {
-        bytes += size(&entry?.path())?;
+        bytes += size_of(&entry?.path(), seen)?;
     }
     Ok(bytes)
 }

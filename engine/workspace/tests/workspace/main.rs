@@ -5,4 +5,5 @@
 mod content;
 mod life;
 mod merge;
+mod share;
 mod support;

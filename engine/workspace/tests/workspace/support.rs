@@ -11,19 +11,20 @@ use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptWorkspace, Workspaces};
 use yuanli_workspace::FileWorkspaces;
 
-/// The run of every test.
+/// The run of every test, the first one where there are several.
 pub(crate) const RUN: RunId = RunId::from_u128(7);
 
 /// `source` is needed by `left` and `right`; `join` needs both.
 pub(crate) struct Diamond {
-    pub(crate) root: TempDir,
+    pub(crate) root: Arc<TempDir>,
     pub(crate) workspaces: FileWorkspaces,
+    run: RunId,
     workflow: Workflow,
 }
 
 impl Diamond {
     pub(crate) fn new() -> Self {
-        let root = TempDir::new().expect("a folder");
+        let root = Arc::new(TempDir::new().expect("a folder"));
         let stage = |name: &str, needs: &[&str]| {
             let needs = needs.iter().map(|need| need.parse().expect("a name")).collect();
             let uses = PluginReference::Named("script".to_owned());
@@ -37,7 +38,13 @@ impl Diamond {
         ];
         let name = "w".parse().expect("a name");
         let workflow = Workflow::new(name, None, IndexMap::new(), stages).expect("a workflow");
-        Self { workspaces: FileWorkspaces::new(root.path().join("work")), root, workflow }
+        Self { workspaces: FileWorkspaces::new(root.path().join("work")), root, run: RUN, workflow }
+    }
+
+    /// Another run, under another engine on the same files.
+    pub(crate) fn of(&self, run: RunId) -> Self {
+        let (root, workflow) = (Arc::clone(&self.root), self.workflow.clone());
+        Self { workspaces: FileWorkspaces::new(root.path().join("work")), root, run, workflow }
     }
 
     /// The folder of the run.
@@ -56,8 +63,16 @@ impl Diamond {
         needs: &[Digest],
     ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError> {
         let stage = stage.parse().expect("a name");
-        let attempt = AttemptId { run: RUN, stage, instance: 0, attempt: 1 };
-        self.workspaces.begin(&attempt, needs, &self.workflow, false).await
+        let attempt = AttemptId { run: self.run, stage, instance: 0, attempt: 1 };
+        self.begin_as(&attempt, needs).await
+    }
+
+    pub(crate) async fn begin_as(
+        &self,
+        attempt: &AttemptId,
+        needs: &[Digest],
+    ) -> Result<Arc<dyn AttemptWorkspace>, WorkspaceError> {
+        self.workspaces.begin(attempt, needs, &self.workflow, false).await
     }
 
     /// The workspace of an attempt that another engine has begun, under the next one.

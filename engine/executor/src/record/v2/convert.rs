@@ -12,34 +12,15 @@ use super::super::v1::{Attempt, Class, Outcome, parse};
 use super::event::{Answer, Created, End, Event, Failure, Pinned, Reason, Section, Then, Verdict};
 
 impl Event {
-    pub(super) fn of(event: &model::RunEvent, long: &mut Long) -> Self {
+    /// The event, where version 2 has all that is in it.
+    pub(crate) fn of(event: &model::RunEvent, long: &mut Long) -> Option<Self> {
         let millis = |at: &Option<Timestamp>| at.map(Timestamp::as_millis);
-        match event {
-            model::RunEvent::Created { workflow, version, inputs, stages, group, deadline } => {
-                let mut input = |(name, value): (&model::InputName, &Value)| {
-                    (name.to_string(), long.take(value.to_string()))
-                };
-                Self::Created(Box::new(Created {
-                    workflow: workflow.to_string(),
-                    version: *version.as_bytes(),
-                    inputs: inputs.iter().map(&mut input).collect(),
-                    stages: stages.iter().map(Pinned::of).collect(),
-                    group: group.clone(),
-                    deadline_ms: millis(deadline),
-                }))
-            }
+        Some(match event {
+            model::RunEvent::Created { .. }
+            | model::RunEvent::StageReused { .. }
+            | model::RunEvent::InstancesReused { .. }
+            | model::RunEvent::StageExpanded { .. } => return None,
             model::RunEvent::Admitted { deadline } => Self::Admitted { deadline_ms: millis(deadline) },
-            model::RunEvent::StageReused { stage, from, outputs, workspaces } => Self::StageReused {
-                stage: stage.to_string(),
-                from: from.as_u128().to_be_bytes(),
-                outputs: long.take(outputs.to_string()),
-                workspaces: workspaces.iter().map(|digest| *digest.as_bytes()).collect(),
-            },
-            model::RunEvent::StageExpanded { stage, instances, parallel } => Self::StageExpanded {
-                stage: stage.to_string(),
-                instances: long.take(serde_json::Value::Array(instances.clone()).to_string()),
-                parallel: *parallel,
-            },
             model::RunEvent::ApprovalRequested { stage, message, deadline } => Self::ApprovalRequested {
                 stage: stage.to_string(),
                 message: message.clone().map(|message| long.take(message)),
@@ -70,10 +51,10 @@ impl Event {
                 outputs: outputs.as_ref().map(|outputs| long.take(outputs.to_string())),
                 failure: failure.as_ref().map(Failure::of),
             },
-        }
+        })
     }
 
-    pub(super) fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
+    pub(crate) fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
         let timestamp = |millis: Option<u64>| millis.map(Timestamp::from_millis);
         Ok(match self {
             Self::Created(created) => created.into_model(long)?,
@@ -81,7 +62,7 @@ impl Event {
             Self::StageReused { stage, from, outputs, workspaces } => model::RunEvent::StageReused {
                 stage: parse("event", &stage)?,
                 from: RunId::from_u128(u128::from_be_bytes(from)),
-                outputs: json(&long.text(outputs)?)?,
+                result: of_run::StageResult::Succeeded { outputs: json(&long.text(outputs)?)? },
                 workspaces: workspaces.into_iter().map(Digest::from_bytes).collect(),
             },
             Self::StageExpanded { stage, instances, parallel } => model::RunEvent::StageExpanded {
@@ -91,6 +72,7 @@ impl Event {
                     _ => return Err(Broken::damaged("event", "its instances are no list")),
                 },
                 parallel,
+                reused: Vec::new(),
             },
             Self::ApprovalRequested { stage, message, deadline_ms } => model::RunEvent::ApprovalRequested {
                 stage: parse("event", &stage)?,
@@ -141,12 +123,13 @@ impl Created {
             stages: self.stages.into_iter().map(Pinned::into_model).collect::<Result<_, _>>()?,
             group: self.group,
             deadline: self.deadline_ms.map(Timestamp::from_millis),
+            provenance: Box::default(),
         })
     }
 }
 
 impl Pinned {
-    fn of(stage: &PinnedStage) -> Self {
+    pub(crate) fn of(stage: &PinnedStage) -> Self {
         Self {
             name: stage.name.to_string(),
             section: Section::of(stage.section),
@@ -157,7 +140,7 @@ impl Pinned {
         }
     }
 
-    fn into_model(self) -> Result<PinnedStage, Broken> {
+    pub(crate) fn into_model(self) -> Result<PinnedStage, Broken> {
         Ok(PinnedStage {
             name: parse("event", &self.name)?,
             section: self.section.into_model(),
@@ -242,7 +225,7 @@ impl Then {
 }
 
 impl Reason {
-    fn of(reason: &model::SkipReason) -> Self {
+    pub(crate) fn of(reason: &model::SkipReason) -> Self {
         match reason {
             model::SkipReason::NeedNotMet(need) => Self::NeedNotMet(need.to_string()),
             model::SkipReason::Condition { expression, values } => {
@@ -255,7 +238,7 @@ impl Reason {
         }
     }
 
-    fn into_model(self) -> Result<model::SkipReason, Broken> {
+    pub(crate) fn into_model(self) -> Result<model::SkipReason, Broken> {
         Ok(match self {
             Self::NeedNotMet(need) => model::SkipReason::NeedNotMet(parse("event", &need)?),
             Self::Condition { expression, values } => model::SkipReason::Condition { expression, values },
@@ -268,11 +251,11 @@ impl Reason {
 }
 
 impl Attempt {
-    fn of(id: &model::AttemptId) -> Self {
+    pub(crate) fn of(id: &model::AttemptId) -> Self {
         Self { stage: id.stage.to_string(), instance: id.instance, attempt: id.attempt }
     }
 
-    fn into_model(self, run: RunId) -> Result<model::AttemptId, Broken> {
+    pub(crate) fn into_model(self, run: RunId) -> Result<model::AttemptId, Broken> {
         let stage = parse("event", &self.stage)?;
         Ok(model::AttemptId { run, stage, instance: self.instance, attempt: self.attempt })
     }
@@ -303,7 +286,7 @@ impl End {
 }
 
 impl Failure {
-    fn of(failure: &model::Failure) -> Self {
+    pub(crate) fn of(failure: &model::Failure) -> Self {
         Self {
             class: Class::of(&failure.class),
             kind: failure.kind.clone(),
@@ -312,7 +295,7 @@ impl Failure {
         }
     }
 
-    fn into_model(self) -> model::Failure {
+    pub(crate) fn into_model(self) -> model::Failure {
         let Self { class, kind, message, details } = self;
         model::Failure { class: class.into_model(), kind, message, details }
     }
@@ -347,6 +330,6 @@ impl Class {
     }
 }
 
-fn json(text: &str) -> Result<Value, Broken> {
+pub(crate) fn json(text: &str) -> Result<Value, Broken> {
     serde_json::from_str(text).map_err(|e| Broken::damaged("event", e))
 }

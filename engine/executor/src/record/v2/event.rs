@@ -1,26 +1,24 @@
-//! The events of a run as version 2 stores them: more kinds than version 1, and long texts beside them.
+//! The events of a run as version 2 stored them: more kinds than version 1, and long texts beside them. Version 6 has those
+//! within its own.
 //!
 //! `convert.rs` is the way to the model and back.
 
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use yuanli_model::{self as model, Digest, RunId, Timestamp};
 
-use super::super::envelope::{Broken, Stored};
-use super::super::long::{Long, Text};
+use super::super::long::Text;
 use super::super::v1::{self, Attempt, Class, Outcome};
-use crate::history::Recorded;
 
 /// The events of one transition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transition {
-    at_ms: u64,
-    events: Vec<Event>,
+    pub(crate) at_ms: u64,
+    pub(crate) events: Vec<Event>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Created(Box<Created>),
     Admitted { deadline_ms: Option<u64> },
     StageReused { stage: String, from: [u8; 16], outputs: Text, workspaces: Vec<[u8; 32]> },
@@ -38,7 +36,7 @@ pub(super) enum Event {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Created {
+pub(crate) struct Created {
     pub(super) workflow: String,
     pub(super) version: [u8; 32],
     pub(super) inputs: Vec<(String, Text)>,
@@ -48,7 +46,7 @@ pub(super) struct Created {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pinned {
+pub(crate) struct Pinned {
     pub(super) name: String,
     pub(super) section: Section,
     pub(super) plugin: String,
@@ -58,14 +56,14 @@ pub(super) struct Pinned {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Section {
+pub(crate) enum Section {
     Main,
     OnFailure,
     Finally,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) by: String,
     pub(super) is_approved: bool,
     pub(super) comment: Option<String>,
@@ -73,7 +71,7 @@ pub(super) struct Answer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Approved,
     Rejected,
     ExpiredApproved,
@@ -81,14 +79,14 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Then {
+pub(crate) enum Then {
     End,
     Allow,
     Retry { at_ms: u64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     NeedNotMet(String),
     Condition { expression: String, values: Vec<(String, String)> },
     RunCancelled,
@@ -98,52 +96,33 @@ pub(super) enum Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum End {
+pub(crate) enum End {
     Succeeded { outputs: Text, workspace: Option<[u8; 32]> },
     Failed(Failure),
     Cancelled,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub(super) class: Class,
     pub(super) kind: String,
     pub(super) message: String,
     pub(super) details: Vec<(String, String)>,
 }
 
-impl Stored for Transition {
-    const WHAT: &'static str = "event";
-    const VERSION: u8 = 2;
-
-    fn older(version: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
-        (version == 1).then(|| postcard::from_bytes::<v1::Transition>(body).map(Self::from))
-    }
-}
-
 impl Transition {
-    /// These events; their long texts go to `long`.
-    pub(crate) fn of(at: Timestamp, events: &[model::RunEvent], long: &mut Long) -> Self {
-        Self { at_ms: at.as_millis(), events: events.iter().map(|event| Event::of(event, long)).collect() }
-    }
-
-    /// The blobs that hold its long texts.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.events.iter().flat_map(Event::texts).filter_map(Text::blob)
-    }
-
-    /// The events, the first of which has number `first`; `long` has the texts of [`Self::blobs`].
-    pub(crate) fn into_events(self, run: RunId, first: u32, long: &Long) -> Result<Vec<Recorded>, Broken> {
-        let at = Timestamp::from_millis(self.at_ms);
-        let recorded = |(number, event): (u32, Event)| {
-            Ok(Recorded { run, number, at, event: event.into_model(run, long)? })
-        };
-        (first..).zip(self.events).map(recorded).collect()
+    /// Reads what engines before version 3 of it wrote; `None` for versions that were never written.
+    pub(crate) fn read(version: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        match version {
+            1 => Some(postcard::from_bytes::<v1::Transition>(body).map(Self::from)),
+            2 => Some(postcard::from_bytes(body)),
+            _ => None,
+        }
     }
 }
 
 impl Event {
-    fn texts(&self) -> Vec<&Text> {
+    pub(crate) fn texts(&self) -> Vec<&Text> {
         match self {
             Self::Created(created) => created.inputs.iter().map(|(_, text)| text).collect(),
             Self::StageReused { outputs: text, .. }
@@ -218,10 +197,13 @@ impl From<v1::End> for End {
 #[cfg(test)]
 mod tests {
     use yuanli_model::run::{PinnedStage, Then};
-    use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SkipReason};
+    use yuanli_model::{
+        self as model, AttemptId, AttemptOutcome, Digest, RunEvent, RunId, SkipReason, Timestamp,
+    };
 
-    use super::*;
     use crate::record::envelope;
+    use crate::record::long::Long;
+    use crate::record::v6::Transition;
 
     /// What version 1 wrote of a run whose stage `a` failed and whose stage `b` was skipped, kept as it was.
     const EVENTS_OF_VERSION_1: &str = "0180d095ffbc3105000473686f7003030303030303030303030303030303030303030303030303030303\
@@ -257,6 +239,7 @@ mod tests {
                 stages: vec![stage("a", &[]), stage("b", &["a"])],
                 group: None,
                 deadline: None,
+                provenance: Box::default(),
             },
             RunEvent::AttemptStarted { attempt: attempt(), config: serde_json::json!({ "image": "x" }) },
             RunEvent::AttemptEnded {

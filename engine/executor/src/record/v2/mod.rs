@@ -13,7 +13,8 @@ use super::envelope::{Broken, Stored};
 use super::v1::{self, Ended, Outcome};
 use crate::history::Summary;
 
-pub(crate) use event::Transition;
+pub(crate) use convert::json;
+pub(crate) use event::{Event, Failure, Pinned, Reason, Transition};
 
 /// A row of the list of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
