@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use yuanli_flow::outcome_for_stage;
 use yuanli_model::input::InvalidInput;
-use yuanli_model::run::Cause;
+use yuanli_model::run::{Again, Cause};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunId};
 use yuanli_ports::{AttemptLog, Cancellation};
@@ -21,6 +21,7 @@ use crate::attempt;
 use crate::executor::{Error, Executor};
 use crate::history::Summary;
 use crate::owner::{Family, Owner};
+use crate::retry::Retry;
 use crate::submission::{Definition, Submission};
 
 /// The runs that somebody waits for: whoever does is told when one is driven, and when it is not any more.
@@ -61,6 +62,10 @@ struct Parent {
     attempt: AttemptId,
     uses: WorkflowReference,
     inputs: Value,
+    /// The run that the one around it takes over from, unless this stage was named to begin with.
+    again: Option<RunId>,
+    /// How many attempts the stage may have.
+    attempts: u32,
     timeout: Option<Duration>,
     family: Family,
     log: Arc<dyn AttemptLog>,
@@ -73,7 +78,11 @@ struct Parent {
 pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, inputs: Value) {
     let log = owner.open_log(&attempt);
     let stage = owner.run.workflow().stage(&attempt.stage);
+    let is_named = |again: &&Again| again.from.iter().any(|point| point.stage == attempt.stage);
+    let again = owner.run.again().filter(|again| !is_named(again)).map(|again| again.run);
     let parent = Parent {
+        again,
+        attempts: stage.map_or(1, |stage| stage.retry.attempts.get()),
         executor: Executor { shared: Arc::clone(&owner.shared) },
         attempt: attempt.clone(),
         uses,
@@ -124,12 +133,52 @@ impl Parent {
             cause: Some(cause),
             is_kept: self.family.is_kept,
         };
-        match self.executor.start_by(submission, Cause::Stage(self.attempt.clone())).await {
-            Ok(started) => Ok(Ok(started.run)),
+        match self.begin(submission).await {
+            Ok(run) => Ok(Ok(run)),
             Err(error @ Error::Group(_)) => failed("expression", error.to_string()),
             Err(error @ Error::TooLong(_)) => failed("too-long", error.to_string()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Starts the run. Where the one around it takes over from another one, it takes over from the one that the stage had
+    /// started there, unless that succeeded: what succeeded in it does not run again either.
+    async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
+        let by = || Cause::Stage(self.attempt.clone());
+        if let Some(run) = self.before().await? {
+            let retry = Retry { submission: submission.clone(), run, from: Vec::new() };
+            match self.executor.retry(retry, by()).await {
+                Ok(started) => return Ok(started),
+                Err(error @ (Error::NotReusable(_) | Error::Unkept { .. } | Error::NotStored(_))) => {
+                    let text = format!("nothing is taken over from run {run}: {error}");
+                    attempt::note(&self.executor.shared, &*self.log, Level::Info, text);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.executor.start_by(submission, by()).await?.run)
+    }
+
+    /// The run that this stage had started in the run that this one takes over from, if that run is to be taken over from:
+    /// with the stage as such, not when it is to begin with it; by its first attempt.
+    async fn before(&self) -> Result<Option<RunId>, Error> {
+        let Some(run) = self.again else { return Ok(None) };
+        if self.attempt.attempt > 1 {
+            return Ok(None);
+        }
+        let history = &self.executor.shared.history;
+        // The last of its attempts there; more than it may have now do not count.
+        let mut found = None;
+        for attempt in (1..=self.attempts).rev() {
+            let attempt = AttemptId { run, attempt, ..self.attempt.clone() };
+            found = self.executor.started(Some(&cause(&attempt))).await?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some(run) = found else { return Ok(None) };
+        let ended = history.summary(run).await?.and_then(|summary| summary.ended);
+        Ok(ended.filter(|(_, outcome)| *outcome != Outcome::Succeeded).map(|_| run))
     }
 
     /// Waits for the end of the run. It is asked to end when this attempt is, or its time is over.

@@ -44,7 +44,8 @@ impl Beginning {
 }
 
 impl Executor {
-    /// Starts a run that takes over from another one, which has ended. It is durable when this returns.
+    /// Starts a run that takes over from another one, which has ended. It is durable when this returns. Of one cause there is
+    /// one run, as with [`Self::start`].
     ///
     /// # Errors
     /// [`Error::NotReusable`] and [`Error::Unkept`] say why it cannot; nothing was started.
@@ -52,6 +53,9 @@ impl Executor {
         let Retry { submission, run, from } = retry;
         // Held until the new run is durable: what it shares with the old one is needed by it from then on.
         let _alone = self.shared.doorbell.tidying.lock().await;
+        if let Some(started) = self.started(submission.cause.as_deref()).await? {
+            return Ok(started);
+        }
         let (old, events) = self.shared.history.run(run).await?.ok_or(Error::NotStored(run))?;
         let changed = changed(&old, &submission);
         let workflow = &submission.definition.workflow;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use yuanli_model::run::{Answer, PinnedStage, ReusedInstance};
+use yuanli_model::run::{Again, Answer, PinnedStage, ReusedInstance};
 use yuanli_model::{
     AttemptId, Digest, InputName, Outcome, RunEvent, RunId, Section, SkipReason, StageName, Timestamp,
     Workflow,
@@ -25,6 +25,8 @@ pub struct Run {
     inputs: IndexMap<InputName, Value>,
     /// What expressions see as `run`.
     about: Map<String, Value>,
+    /// The run that it takes over from.
+    again: Option<Again>,
     group: Option<String>,
     is_admitted: bool,
     stages: Vec<StageState>,
@@ -137,7 +139,7 @@ impl Run {
     /// [`Illegal::OtherStages`] when the pinned stages are not those of the workflow; [`Illegal::Created`] for
     /// another kind of event.
     pub fn new(id: RunId, workflow: Arc<Workflow>, created: &RunEvent) -> Result<Self, Illegal> {
-        let RunEvent::Created { inputs, stages: pinned, group, deadline, .. } = created else {
+        let RunEvent::Created { inputs, stages: pinned, group, deadline, provenance, .. } = created else {
             return Err(Illegal::Created);
         };
         let is_same = |(pinned, stage): (&PinnedStage, &yuanli_model::Stage)| pinned.name == stage.name;
@@ -153,6 +155,7 @@ impl Run {
             id,
             inputs: inputs.clone(),
             about: about(id, workflow.name()),
+            again: provenance.again.clone(),
             group: group.clone(),
             is_admitted: group.is_none(),
             stages,
@@ -186,6 +189,12 @@ impl Run {
     #[must_use]
     pub fn inputs(&self) -> &IndexMap<InputName, Value> {
         &self.inputs
+    }
+
+    /// The run that it takes over from, if there is one.
+    #[must_use]
+    pub fn again(&self) -> Option<&Again> {
+        self.again.as_ref()
     }
 
     /// The concurrency group that it is of.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yuanli_executor::{Error, Executor, Left, Retention, Submission, Update};
+use yuanli_model::run::Cause;
 use yuanli_model::stage::{Retry, WorkflowReference};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
@@ -346,4 +347,32 @@ async fn the_text_of_a_workflow_that_a_run_did_not_come_to_is_kept_with_the_run(
     bench.executor.tidy_history().await.unwrap();
     assert_eq!(bench.executor.history().summary(run).await.unwrap(), None);
     assert_eq!(bench.executor.history().workflow(&version).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_retry_of_the_run_around_it_takes_over_what_succeeded_in_it() {
+    let bench = Bench::new(&[("bad", Act::Fail)]);
+    let stages = || vec![stage("before"), calls("call", "inner").after(vec!["before".parse().unwrap()])];
+    let parts = [("inner", vec![stage("good"), stage("bad").after(vec!["good".parse().unwrap()])])];
+    let submit = || submission(&bench, stages(), &parts);
+    let first = bench.executor.start(submit()).await.unwrap().run;
+    updates(&bench.executor, first).await;
+    assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad"]);
+    let retry = |run, from: &[&str]| {
+        let from = from.iter().map(|point| point.parse().unwrap()).collect();
+        bench.executor.retry(yuanli_executor::Retry { submission: submit(), run, from }, Cause::Command)
+    };
+    let second = retry(first, &[]).await.unwrap();
+    updates(&bench.executor, second).await;
+    assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad", "bad"]);
+    let inner = runs_of(&bench, "inner").await;
+    let (_, events) = bench.executor.history().run(inner[0]).await.unwrap().unwrap();
+    let RunEvent::Created { provenance, .. } = &events[0].event else { panic!("not created") };
+    assert_eq!(provenance.again.as_ref().map(|again| again.run), Some(inner[1]));
+    assert!(matches!(&provenance.cause, Cause::Stage(attempt) if attempt.run == second));
+    // Named, the stage is begun with, and so is all of its run.
+    let third = retry(second, &["call"]).await.unwrap();
+    bench.plugins.does("bad", Act::Give(serde_json::json!({})));
+    updates(&bench.executor, third).await;
+    assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad", "bad", "good", "bad"]);
 }
