@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::crash::signal;
-use crate::support::{Place, examples, root, wait_until};
+use crate::support::{Place, copy, examples, root, wait_until};
 
 /// Beside the examples: what ends runs in other ways.
 const OTHERS: [(&str, &str); 3] = [
@@ -28,6 +28,22 @@ const OTHERS: [(&str, &str); 3] = [
          outputs: { version: \"${{ stages.ship.outputs.version }}\" }\n",
     ),
 ];
+
+/// What is taken over: stages that succeeded, failed where they may, were skipped; instances.
+const AGAIN: &str = "
+name: again
+inputs: { good: { type: number, default: 1 } }
+stages:
+  first: { uses: script, with: { outputs: { n: 1 } } }
+  may: { uses: script, allow_failure: true, with: { assert: [{ that: '${{ false }}', message: no }] } }
+  never: { needs: first, if: 'false', uses: script, with: {} }
+  each:
+    needs: [first, may]
+    for_each: [1, 2]
+    uses: script
+    with: { outputs: { n: '${{ item }}' }, assert: [{ that: '${{ item <= inputs.good }}', message: too large }] }
+  last: { needs: each, uses: script, with: {} }
+";
 
 fn folder() -> PathBuf {
     root().join("tests/e2e/histories")
@@ -72,13 +88,18 @@ fn what_was_recorded_means_the_same() {
 #[ignore = "records a new history"]
 fn make_a_history() {
     let place = Place::new();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(examples().join("language"))
+    // Where files lie is recorded, and is nobody's business.
+    let of_place = place.path("examples");
+    for folder in ["language", "tour", "failing", "hello"] {
+        copy(&examples().join(folder), &of_place.join(folder));
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(of_place.join("language"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
         .collect();
     files.sort();
-    files.extend([examples().join("tour/tour.yaml"), examples().join("failing/failing.yaml")]);
+    files.extend([of_place.join("tour/tour.yaml"), of_place.join("failing/failing.yaml")]);
     for file in files {
         place.yuanli(&["run", file.to_str().unwrap()]);
     }
@@ -94,10 +115,14 @@ fn make_a_history() {
         lines.for_each(drop);
         child.wait().unwrap();
     }
-    // The one that was killed is closed by the next.
-    place
-        .yuanli(&["run", examples().join("hello/hello.yaml").to_str().unwrap()])
-        .expect(0, &["was interrupted"]);
+    // The one that was killed waits for somebody.
+    place.yuanli(&["runs", "cancel", "last"]).expect(0, &["is ended"]);
+    place.yuanli(&["run", of_place.join("hello/hello.yaml").to_str().unwrap()]).expect(0, &[]);
+    let again = place.write("again.yaml", AGAIN);
+    place.yuanli(&["run", &again]).expect(1, &[]);
+    place.yuanli(&["runs", "retry", "last"]).expect(1, &[]);
+    place.yuanli(&["runs", "retry", "last", "--from", "each[1]"]).expect(1, &[]);
+    place.yuanli(&["runs", "retry", "last", "--with", "good=2"]).expect(0, &[]);
     wait_until("nothing is open", || told(&place).iter().all(|told| told["run"]["status"] != "running"));
     let made = root().join("target/histories");
     std::fs::create_dir_all(&made).unwrap();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::served::Served;
-use crate::support::{Place, wait_until};
+use crate::support::{Place, docker, wait_until};
 
 const WORKFLOW: &str = "
 name: deciding
@@ -145,4 +145,38 @@ fn what_waits_says_for_what() {
         &format!("{run}/then"),
         &[("cancel", "cancelled by request"), ("skipped", "the run was cancelled")],
     );
+}
+
+#[test]
+fn what_runs_says_what_it_is_at() {
+    docker::make_image();
+    let served = Served::without_image();
+    let image = docker::IMAGE;
+    served.apply(
+        "busy.yaml",
+        &format!(
+            "name: busy\nstages:\n  work:\n    for_each: [a]\n    uses: command\n    with: {{ image: {image}, command: [/bin/busybox, \
+             sleep, \"600\"] }}\n"
+        ),
+    );
+    let run = served.yuanli(&["trigger", "busy"]).expect(0, &[]).out.trim().to_owned();
+    let place = &served.place;
+    wait_until("its container runs", || docker::containers(&place.engine()).len() == 1);
+    wait_until("that is recorded", || {
+        let told = reasons(&place.json(&["why", &format!("{run}/work[0]")]));
+        told.last().is_some_and(|(kind, _)| kind == "last-call")
+    });
+    tells(
+        place,
+        &format!("{run}/work[0]"),
+        &[
+            ("needs", "it needs no other stage"),
+            ("expanded", "it has 1 instance, at most 256 at the same time"),
+            ("attempt-begun", "instance 0: attempt 1 began"),
+            ("runs", "now: instance 0: attempt 1 runs"),
+            ("last-call", "the last that attempt 1 has done is `start`"),
+        ],
+    );
+    served.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
+    wait_until("the run is over", || place.json(&["runs", "show", &run])["status"] != "running");
 }
