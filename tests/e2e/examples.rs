@@ -132,9 +132,8 @@ fn shop_is_built_and_tested() {
     let id = docker::run(&["image", "inspect", "--format", "{{.Id}}", &format!("shop:{tag}")]);
     assert_eq!(outputs("image")["id"], id.trim());
     assert_eq!(docker::containers(&place.engine()), Vec::<String>::new());
-    assert!(
-        !place.path("data/work").exists() || std::fs::read_dir(place.path("data/work")).unwrap().count() == 0
-    );
+    let work = place.path("data/work").join(ended.out.trim());
+    assert!(!work.join("attempts").exists(), "no folder of an attempt is left");
     for image in ["shop", "shop-tests"] {
         docker::run(&["image", "rm", &format!("{image}:{tag}")]);
     }

@@ -180,3 +180,32 @@ fn what_runs_says_what_it_is_at() {
     served.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
     wait_until("the run is over", || place.json(&["runs", "show", &run])["status"] != "running");
 }
+
+#[test]
+fn a_run_that_waits_for_its_group_says_for_whom() {
+    let served = Served::without_image();
+    served.apply(
+        "group.yaml",
+        "name: group\nconcurrency: { group: one, limit: 1 }\nstages: { ask: { approval: true } }\n",
+    );
+    let start = || served.yuanli(&["trigger", "group"]).expect(0, &[]).out.trim().to_owned();
+    let (first, second, third) = (start(), start(), start());
+    let begun = format!("1 of the group may go on, and these do: {first}");
+    tells(
+        &served.place,
+        &third,
+        &[
+            ("started", "a request"),
+            ("queued", "its concurrency group `one` had to have a place"),
+            ("queued", "`one`"),
+            ("group", &format!("{begun}; before it begin 1")),
+        ],
+    );
+    let of_stage = tells(&served.place, &format!("{second}/ask"), &[("queued", "`one`"), ("group", &begun)]);
+    assert_eq!(of_stage["status"], "waiting");
+    tells(
+        &served.place,
+        &first,
+        &[("started", ""), ("queued", ""), ("admitted", "the group had a place"), ("waits", "`ask` (held)")],
+    );
+}

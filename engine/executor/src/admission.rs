@@ -5,11 +5,11 @@
 
 use std::sync::PoisonError;
 
-use yuanli_flow::{Command, Run};
+use yuanli_flow::{Command, Run, Standing};
 use yuanli_model::RunId;
 use yuanli_model::workflow::Older;
 
-use crate::executor::Shared;
+use crate::executor::{Executor, Shared};
 use crate::owner::Message;
 
 /// How a run comes into its group.
@@ -37,6 +37,14 @@ impl Entrance {
 
     pub(crate) fn group(&self) -> &str {
         &self.group
+    }
+}
+
+impl Executor {
+    /// What a run that is active here waits for in its concurrency group; `None` when it does not wait for that.
+    #[must_use]
+    pub fn standing(&self, group: &str, run: RunId) -> Option<Standing> {
+        self.shared.admission.lock().unwrap_or_else(PoisonError::into_inner).standing(group, run)
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::json;
-use yuanli_model::run::{Answer, PinnedStage, Then, Verdict};
+use yuanli_model::run::{
+    Again, Answer, Cause, PinnedStage, PinnedWorkflow, Provenance, ReusedInstance, StageResult,
+    StartingPoint, Then, Verdict,
+};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{
     AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Outcome, PluginReference, RunEvent, RunId,
@@ -25,7 +28,7 @@ use crate::record::long::Long;
 use crate::record::v1::Log;
 use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally};
 use crate::record::v3::Open;
-use crate::record::v6::Transition;
+use crate::record::v6::{PinnedVersions, Transition};
 use crate::record::{v4, v5};
 use crate::submission::{Definition, Definitions};
 
@@ -33,7 +36,7 @@ use crate::submission::{Definition, Definitions};
 /// is written and read again as the same.
 pub fn envelope(case: &[u8]) {
     let Some((which, bytes)) = case.split_first() else { return };
-    match which % 21 {
+    match which % 22 {
         0 => row(bytes),
         1 => transition(bytes),
         2 => drop(read::<Log>(bytes).map(Log::into_port)),
@@ -54,6 +57,7 @@ pub fn envelope(case: &[u8]) {
         18 => drop(read::<v4::Ordinal>(bytes)),
         19 => drop(read::<v4::Put>(bytes)),
         20 => drop(read::<v4::KeptArtifacts>(bytes)),
+        21 => drop(read::<PinnedVersions>(bytes)),
         _ => keys(bytes),
     }
 }
@@ -107,6 +111,7 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("next", example(17, &v4::Next { number: 300 })),
         ("ordinal", example(18, &v4::Ordinal { number: 300 })),
         ("put", example(19, &v4::Put { bytes: 300 })),
+        ("pinned", example(21, &PinnedVersions(vec![[5; 32]]))),
         ("kept-artifacts", example(20, &v4::KeptArtifacts { bytes: 300 })),
         ("key-call", [&[9], key::call(&attempt(), 3).as_bytes()].concat()),
         ("key-artifact", [&[9], key::artifact(&attempt(), "reports/a").as_bytes()].concat()),

@@ -33,6 +33,17 @@ pub struct Entry {
     pub cancelled: Vec<RunId>,
 }
 
+/// What a run waits for in its group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many may go on.
+    pub limit: usize,
+    /// Those that do.
+    pub going: Vec<RunId>,
+    /// How many begin before it.
+    pub before: usize,
+}
+
 impl Admission {
     /// A run comes. It begins when there is a place, and waits else.
     pub fn enter(&mut self, group: &str, run: RunId, limit: usize, older: Older) -> Entry {
@@ -72,6 +83,14 @@ impl Admission {
         admitted
     }
 
+    /// What a run waits for in a group; `None` when it does not wait there.
+    #[must_use]
+    pub fn standing(&self, group: &str, run: RunId) -> Option<Standing> {
+        let group = self.groups.get(group).filter(|group| group.waiting.contains(&run))?;
+        let before = group.waiting.range(..run).filter(|other| !group.doomed.contains(other)).count();
+        Some(Standing { limit: group.limit, going: group.going.iter().copied().collect(), before })
+    }
+
     /// How many go on and how many wait in a group.
     #[cfg(test)]
     fn count(&self, group: &str) -> (usize, usize) {
@@ -97,6 +116,18 @@ mod tests {
 
     fn run(number: u128) -> RunId {
         RunId::from_u128(number)
+    }
+
+    #[test]
+    fn what_a_run_waits_for_is_told() {
+        let mut admission = Admission::default();
+        (1..=3).for_each(|number| drop(admission.enter("g", run(number), 1, Older::Finish)));
+        let standing = |admission: &Admission, number| admission.standing("g", run(number));
+        let expected = |before| Some(Standing { limit: 1, going: vec![run(1)], before });
+        assert_eq!([1, 2, 3].map(|number| standing(&admission, number)), [None, expected(0), expected(1)]);
+        admission.enter("g", run(4), 1, Older::CancelWaiting);
+        assert_eq!(standing(&admission, 4), expected(0), "those that are being cancelled do not begin");
+        assert_eq!(admission.standing("h", run(4)), None);
     }
 
     fn check(entry: &Entry, admitted: &[u128], cancelled: &[u128]) {

@@ -20,7 +20,7 @@ mod scope;
 mod stage;
 mod why;
 
-pub use admission::{Admission, Entry};
+pub use admission::{Admission, Entry, Standing};
 pub use command::Command;
 pub use create::{Creation, create};
 pub use decide::decide;

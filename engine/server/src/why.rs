@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::{Call, Recorded};
-use yuanli_flow::{Fact, Told, Unexplained, why};
+use yuanli_flow::{Fact, Standing, Told, Unexplained, why};
 use yuanli_model::run::{Again, Answer, Cause, StageResult, StartingPoint, Then, Verdict};
 use yuanli_model::{AttemptId, Outcome, RunEvent, RunId, StageName, Timestamp};
 
@@ -52,6 +52,8 @@ impl Engine {
         if let Some(of) = &of {
             reasons.extend(self.in_progress(&outline, of).await?);
         }
+        let standing = outline.group().and_then(|group| self.executor().standing(group, run));
+        reasons.extend(standing.map(|standing| queue(&standing)));
         Ok(Ok(api::RunWhy {
             run: run.to_string(),
             workflow: summary.workflow.to_string(),
@@ -78,6 +80,15 @@ impl Engine {
         }
         Ok(reasons)
     }
+}
+
+/// What a run waits for in its concurrency group.
+fn queue(standing: &Standing) -> api::Reason {
+    let Standing { limit, going, before } = standing;
+    let going: Vec<String> = going.iter().map(ToString::to_string).collect();
+    let before = if *before == 0 { String::new() } else { format!("; before it begin {before}") };
+    let text = format!("now: {limit} of the group may go on, and these do: {}{before}", going.join(", "));
+    api::Reason { at: None, kind: "group".to_owned(), text, values: Map::new() }
 }
 
 fn last_call(attempt: &AttemptId, call: &Call) -> api::Reason {
@@ -256,9 +267,11 @@ fn ended(fact: &Fact) -> String {
         None => "succeeded".to_owned(),
     };
     let then = match (then, failure) {
-        (Then::Retry(at), _) => {
+        (Then::Retry(at), _) if attempt < attempts => {
             format!("; it may have {attempts} attempts, the next one begins at {}", rfc3339(*at))
         }
+        // Of an outline it is not known how many there may be.
+        (Then::Retry(at), _) => format!("; the next one begins at {}", rfc3339(*at)),
         (Then::Allow, _) => "; it may fail, what needs it goes on".to_owned(),
         (Then::End, Some(_)) if attempt < attempts => {
             "; there is no further attempt: another one could not help, or the run is to end".to_owned()
