@@ -44,6 +44,9 @@ pub(crate) enum Errand {
     /// Goes on with those that were left
     #[command(hide = true)]
     Resume { runs: u64, folder: PathBuf },
+    /// Builds an image from a folder, and tells the most memory that it took
+    #[command(hide = true)]
+    Build { folder: PathBuf },
 }
 
 /// What runs wait for.
@@ -106,6 +109,10 @@ impl Errand {
                 println!("{}", serde_json::to_string(&waiting::resume(runs, &folder).await?)?);
                 std::process::abort()
             }
+            Self::Build { folder } => {
+                println!("{}", crate::container::most_memory(&folder).await?);
+                Ok(())
+            }
         }
     }
 }
@@ -119,6 +126,18 @@ pub(crate) fn live(how: How) -> anyhow::Result<f64> {
     let name = how.to_possible_value().context("a name")?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("live").arg(name.get_name()).arg(folder.path());
+    told(command)
+}
+
+/// The most bytes of memory that building an image from a folder took, in a child.
+pub(crate) fn built(folder: &Path) -> anyhow::Result<f64> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("build").arg(folder);
+    told(command)
+}
+
+/// The number that a child tells.
+fn told(mut command: Command) -> anyhow::Result<f64> {
     let output = command.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{command:?} ended with {}", output.status);
     let bytes = String::from_utf8_lossy(&output.stdout);

@@ -2,8 +2,8 @@
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
 //! beside bare wasmtime), `language` (documents and decisions), `runs` and `stages` (the engine in process), `commits`
-//! (the store alone, beside others), `start` and `space` (a long history), `waiting` (runs that only wait), `idle`, `gateway` (beside nginx), `apps` (on
-//! Docker). All time is read in `measure`, all tables are made in `report`.
+//! (the store alone, beside others), `start` and `space` (a long history), `waiting` (runs that only wait), `idle`, `gateway`
+//! (beside nginx), `apps` (on Docker), `container` (beside the docker program). All time is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
 
@@ -11,6 +11,7 @@ mod apps;
 mod attempt;
 mod bare;
 mod commits;
+mod container;
 mod contender;
 mod engine;
 mod errand;
@@ -65,9 +66,25 @@ struct Arguments {
     /// Most runs that wait at once; they are measured with a tenth and a hundredth of it as well
     #[arg(long, value_name = "NUMBER", default_value_t = waiting::MOST)]
     waiting: u64,
+    #[command(flatten)]
+    sizes: Sizes,
     /// What a child of this program is to do
     #[command(subcommand)]
     errand: Option<Errand>,
+}
+
+/// How much `docker` is measured with.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Sizes {
+    /// Lines of the log that `docker` is measured with
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000_000)]
+    pub(crate) lines: u64,
+    /// Files of its context
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    pub(crate) files: u64,
+    /// MiB of its large context
+    #[arg(long, value_name = "NUMBER", default_value_t = 5120)]
+    pub(crate) context_mib: u64,
 }
 
 /// The figures.
@@ -97,6 +114,8 @@ enum Name {
     Gateway,
     /// Roll-outs and scaling on Docker
     Apps,
+    /// Containers, logs and contexts, beside the docker program
+    Docker,
 }
 
 /// What every figure works with.
@@ -109,6 +128,7 @@ pub(crate) struct Bench {
     pub(crate) runs: u64,
     /// Most runs that wait.
     pub(crate) waiting: u64,
+    pub(crate) sizes: Sizes,
 }
 
 impl Bench {
@@ -134,7 +154,8 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("yuanli-bench-").tempdir_in(build)?;
     let machine = Machine::look(folder.path(), WORKERS)?;
     let window = Duration::from_secs_f64(arguments.seconds);
-    let bench = Arc::new(Bench { folder, window, runs: arguments.runs, waiting: arguments.waiting });
+    let Arguments { runs, waiting, sizes, .. } = arguments;
+    let bench = Arc::new(Bench { folder, window, runs, waiting, sizes });
     let mut report = Report::new(machine, !arguments.json);
     for &name in Name::value_variants() {
         if !arguments.only.is_empty() && !arguments.only.contains(&name) {
@@ -170,5 +191,6 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Idle => idle::measure(bench).await,
         Name::Gateway => gateway::measure(bench, build).await,
         Name::Apps => apps::measure(bench, build).await,
+        Name::Docker => container::measure(bench).await,
     }
 }

@@ -37,6 +37,11 @@ pub(crate) fn resident_bytes() -> anyhow::Result<u64> {
     Ok(number("/proc/self/status", "VmRSS:")? * 1024)
 }
 
+/// The most that was in use for it at any time.
+pub(crate) fn most_resident_bytes() -> anyhow::Result<u64> {
+    Ok(number("/proc/self/status", "VmHWM:")? * 1024)
+}
+
 fn number(file: &str, name: &str) -> anyhow::Result<u64> {
     let text = fs::read_to_string(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use yuanli_executor::{Error, Executor, Left, Options, Ports, Update};
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::Containers as _;
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_wasm::Host;
 
 use crate::plan::Plan;
@@ -42,6 +43,7 @@ impl Engine {
             workspaces: Arc::new(OneFolder),
             plugins: Arc::new(plugins),
             clock: world.clock.clone(),
+            announcements: Arc::new(NoAnnouncements),
         };
         let executor = Executor::new(ports, Options::default());
         let docker = Arc::new(SimDocker(place.clone()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use yuanli_model::{Digest, RunId, Timestamp};
 use yuanli_ports::Clock;
+use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::apps::NoApps;
 use yuanli_ports::plugins::Attempt;
 use yuanli_ports::secrets::NoSecrets;
@@ -45,6 +46,7 @@ pub(crate) async fn open() -> (Arc<Host>, Place) {
         secrets: Arc::new(NoSecrets),
         http: Arc::new(Server(place.clone())),
         apps: Arc::new(NoApps("there are no apps in here")),
+        announcements: Arc::new(NoAnnouncements),
     };
     let rehearsal = Rehearsal { seed: SEED, observer: Arc::new(Watcher(place.clone())), is_timed: false };
     let folder = std::env::temp_dir().join("yuanli-simulator");

@@ -30,6 +30,18 @@ impl Workspaces for OneFolder {
         Ok(Arc::new(Self))
     }
 
+    async fn retire(&self, _: RunId) -> Result<(), WorkspaceError> {
+        Ok(())
+    }
+
+    async fn share(&self, _: RunId, _: RunId, _: &[Digest]) -> Result<Vec<Digest>, WorkspaceError> {
+        Ok(Vec::new())
+    }
+
+    async fn size(&self, _: RunId) -> Result<u64, WorkspaceError> {
+        Ok(0)
+    }
+
     async fn remove(&self, _: RunId) -> Result<(), WorkspaceError> {
         Ok(())
     }
