@@ -157,16 +157,16 @@ pub(crate) fn opened(folder: &Path, is_killed: bool) -> anyhow::Result<Opened> {
 /// Has so many runs wait in a child that is killed then.
 pub(crate) fn waiting(what: What, runs: u64, folder: &Path) -> anyhow::Result<Waits> {
     let name = what.to_possible_value().context("a name")?;
-    told(&["wait", name.get_name(), &runs.to_string()], folder)
+    last_words(&["wait", name.get_name(), &runs.to_string()], folder)
 }
 
 /// Has a child go on with them.
 pub(crate) fn resumed(runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
-    told(&["resume", &runs.to_string()], folder)
+    last_words(&["resume", &runs.to_string()], folder)
 }
 
 /// What a child tells that is killed then.
-fn told<T: DeserializeOwned>(errand: &[&str], folder: &Path) -> anyhow::Result<T> {
+fn last_words<T: DeserializeOwned>(errand: &[&str], folder: &Path) -> anyhow::Result<T> {
     let mut command = Command::new(std::env::current_exe()?);
     let output = command.args(errand).arg(folder).stderr(Stdio::inherit()).output()?;
     serde_json::from_slice(&output.stdout)

@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde_json::json;
 use yuanli_flow::{Command, Creation, Run, create, step};
 use yuanli_lang::{Catalog, Compilation, Refusal, compile};
+use yuanli_model::run::Provenance;
 use yuanli_model::{
     AttemptOutcome, Digest, PluginDescription, PluginReference, RunEvent, RunId, Timestamp, Workflow,
 };
@@ -71,8 +72,8 @@ fn decisions(text: &str, stages: usize) -> anyhow::Result<f64> {
     let (id, at) = (RunId::from_u128(1), Timestamp::from_millis(1_000_000));
     let components = vec![Digest::from_bytes([0; 32]); stages];
     let inputs = [("tag".parse().context("a name")?, json!("dev"))].into_iter().collect();
-    let version = Digest::of(text.as_bytes());
-    let creation = Creation { workflow: &workflow, version, inputs, components: &components };
+    let (version, provenance) = (Digest::of(text.as_bytes()), Provenance::default());
+    let creation = Creation { workflow: &workflow, version, inputs, components: &components, provenance };
     let created = create(id, creation, at)?;
     let begun = now();
     let mut run = Run::new(id, workflow, &created)?;
