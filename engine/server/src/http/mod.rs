@@ -3,6 +3,7 @@
 
 mod apps;
 mod audit;
+mod example;
 mod gate;
 mod hooks;
 mod identity;

@@ -7,18 +7,13 @@ use yuanli_api_types::Role::{Admin, Editor, Operator, Viewer};
 use super::gate::Needs::{Nothing, Role};
 use super::gate::Within::{Engine, Handler as Own, Run, Workflow};
 use super::table::{Served, delete, get, post, put};
-use super::{apps, audit, hooks, identity, metrics, openapi, records, runs, secrets, streams, workflows};
+use super::{
+    apps, audit, example, hooks, identity, metrics, openapi, records, runs, secrets, streams, workflows,
+};
 use crate::service::Refusal;
 
 const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";
-const TOKEN_MADE: &str = r#"{"secret":"yuanli_2cfed0227859_52952905…","name":"ci","role":"operator","workflows":["shop-*"],"created_at":"2026-11-30T15:04:05.678Z","created_by":"owner"}"#;
-const WORKFLOW: &str = r#"{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[],"text":"name: shop\n"}"#;
-const RUN_STARTED: &str = r#"{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true}"#;
-
-const RUN_WHY: &str = r#"{"run":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","stage":"deploy","status":"skipped","reasons":[{"at":"2026-11-30T15:04:05.678Z","kind":"needs","text":"`test` did not succeed"}]}"#;
-const HOOK_PASSED: &str = r#"{"is_new":false,"reason":"it is about the branch next, and not about main"}"#;
-const DELIVERIES: &str = r#"{"items":[{"number":12,"at":"2026-11-30T15:04:05.678Z","id":"72d3162e-cc78","events":["push"],"run":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true,"is_kept":true}],"refused":[]}"#;
 
 pub(super) fn all() -> Vec<Served> {
     [of_identity(), of_workflows(), of_runs(), of_apps(), of_kept(), of_nobody()]
@@ -29,122 +24,192 @@ pub(super) fn all() -> Vec<Served> {
 
 fn of_identity() -> Vec<Served> {
     vec![
-get("/api/v1/identity", Role(Viewer, Own), "Who the engine takes the caller for", identity::show).gives::<api::Identity>(200, r#"{"name":"ci","role":"operator","workflows":["shop-*"]}"#),
-get("/api/v1/audit", Role(Admin, Engine), "Who did what, the newest first", audit::list).query(&[("limit", "The most entries; 50, at most 1,000"), ("after", "The `next` of the page before"), ("by", "Only what they did")]).gives::<api::List<api::AuditEntry>>(200, r#"{"items":[{"number":7,"at":"2026-11-30T15:04:05.678Z","by":"ci","from":"10.0.0.7:40122","method":"POST","path":"/api/v1/runs","about":"workflow shop, run 01kbab2m3n4p5q6r7s8t9v0w1x","status":201}]}"#),
-get("/api/v1/tokens", Role(Admin, Engine), "The tokens, without their texts", identity::list).gives::<api::List<api::Token>>(200, r#"{"items":[{"name":"ci","role":"operator","workflows":["shop-*"],"created_at":"2026-11-30T15:04:05.678Z","created_by":"owner"}]}"#),
-post("/api/v1/tokens", Role(Admin, Engine), "Make a token; its text is told once", identity::create).takes::<api::TokenRequest>(r#"{"name":"ci","role":"operator","workflows":["shop-*"],"expires_in_seconds":7776000}"#).gives::<api::TokenMade>(201, TOKEN_MADE),
-delete("/api/v1/tokens/{name}", Role(Admin, Engine), "Take a token away", identity::revoke).gives_nothing(204),
-post(
+        get("/api/v1/identity", Role(Viewer, Own), "Who the engine takes the caller for", identity::show)
+            .gives::<api::Identity>(200, r#"{"name":"ci","role":"operator","workflows":["shop-*"]}"#),
+        get("/api/v1/audit", Role(Admin, Engine), "Who did what, the newest first", audit::list)
+            .query(&[
+                ("limit", "The most entries; 50, at most 1,000"),
+                ("after", "The `next` of the page before"),
+                ("by", "Only what they did"),
+            ])
+            .gives::<api::List<api::AuditEntry>>(200, example::AUDIT),
+        get("/api/v1/tokens", Role(Admin, Engine), "The tokens, without their texts", identity::list)
+            .gives::<api::List<api::Token>>(200, example::TOKENS),
+        post("/api/v1/tokens", Role(Admin, Engine), "Make a token; its text is told once", identity::create)
+            .takes::<api::TokenRequest>(example::TOKEN_REQUEST)
+            .gives::<api::TokenMade>(201, example::TOKEN_MADE),
+        delete("/api/v1/tokens/{name}", Role(Admin, Engine), "Take a token away", identity::revoke)
+            .gives_nothing(204),
+        post(
             "/api/v1/tokens/{name}/rotate",
             Role(Admin, Engine),
             "Give a token a new text",
             identity::rotate,
-        ).takes::<api::TokenRotation>(r#"{"grace_seconds":3600}"#).gives::<api::TokenMade>(200, TOKEN_MADE),
+        )
+        .takes::<api::TokenRotation>(r#"{"grace_seconds":3600}"#)
+        .gives::<api::TokenMade>(200, example::TOKEN_MADE),
     ]
 }
 
 fn of_workflows() -> Vec<Served> {
     vec![
-get("/api/v1/workflows", Role(Viewer, Own), "The workflows that are kept", workflows::list).gives::<api::List<api::Workflow>>(200, r#"{"items":[{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[]}]}"#),
-post(
+        get("/api/v1/workflows", Role(Viewer, Own), "The workflows that are kept", workflows::list)
+            .gives::<api::List<api::Workflow>>(200, example::WORKFLOWS),
+        post(
             "/api/v1/workflows",
             Role(Editor, Own),
             "Keep a workflow, in place of the one of its name",
             workflows::apply,
-        ).conditional().takes::<api::WorkflowDocument>(r#"{"file":"shop.yaml","text":"name: shop\nstages:\n  a: { uses: script }\n"}"#).gives::<api::WorkflowChange>(200, r#"{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[],"is_new":true,"diff":""}"#),
-get("/api/v1/workflows/{name}", Role(Viewer, Workflow), "A workflow with its text", workflows::show).gives::<api::Workflow>(200, WORKFLOW),
-get(
+        )
+        .conditional()
+        .takes::<api::WorkflowDocument>(example::WORKFLOW_DOCUMENT)
+        .gives::<api::WorkflowChange>(200, example::WORKFLOW_CHANGE),
+        get("/api/v1/workflows/{name}", Role(Viewer, Workflow), "A workflow with its text", workflows::show)
+            .gives::<api::Workflow>(200, example::WORKFLOW),
+        get(
             "/api/v1/workflows/{name}/history",
             Role(Viewer, Workflow),
             "The texts that a workflow has had, the newest first",
             workflows::history,
-        ).gives::<api::List<api::WorkflowVersion>>(200, r#"{"items":[{"version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","text":"name: shop\n"}]}"#),
-delete(
+        )
+        .gives::<api::List<api::WorkflowVersion>>(200, example::HISTORY),
+        delete(
             "/api/v1/workflows/{name}",
             Role(Editor, Workflow),
             "Forget a workflow; its runs stay",
             workflows::delete,
-        ).conditional().gives_nothing(204),
-post(
+        )
+        .conditional()
+        .gives_nothing(204),
+        post(
             "/api/v1/workflows/{name}/pause",
             Role(Operator, Workflow),
             "Let schedules and webhooks start nothing of a workflow",
             workflows::pause,
-        ).conditional().gives::<api::Workflow>(200, WORKFLOW),
-post(
+        )
+        .conditional()
+        .gives::<api::Workflow>(200, example::WORKFLOW),
+        post(
             "/api/v1/workflows/{name}/resume",
             Role(Operator, Workflow),
             "Let what starts a paused workflow start it again",
             workflows::resume,
-        ).conditional().gives::<api::Workflow>(200, WORKFLOW),
+        )
+        .conditional()
+        .gives::<api::Workflow>(200, example::WORKFLOW),
         get(
             "/api/v1/workflows/{name}/deliveries",
             Role(Operator, Workflow),
             "What came to the webhook of a workflow, and what became of it",
             hooks::deliveries,
         )
-        .gives::<api::Deliveries>(200, DELIVERIES),
+        .gives::<api::Deliveries>(200, example::DELIVERIES),
         post(
             "/api/v1/workflows/{name}/deliveries/{number}/redeliver",
             Role(Operator, Workflow),
             "Do again what a request to the webhook asked for",
             hooks::redeliver,
         )
-        .gives::<api::HookAnswer>(202, RUN_STARTED)
-        .gives::<api::HookAnswer>(200, HOOK_PASSED),
+        .gives::<api::HookAnswer>(202, example::RUN_STARTED)
+        .gives::<api::HookAnswer>(200, example::HOOK_PASSED),
     ]
 }
 
 fn of_runs() -> Vec<Served> {
     vec![
-get("/api/v1/runs", Role(Viewer, Own), "Runs, newest first", runs::list).query(&[("limit", "The most runs; 20, at most 1,000"), ("after", "The `next` of the page before"), ("workflow", "Only those of this workflow"), ("status", "Only those that stand so: running, succeeded, failed, cancelled")]).gives::<api::List<api::RunSummary>>(200, r#"{"items":[{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"succeeded","created_at":"2026-11-30T15:04:05.678Z"}]}"#),
-post(
+        get("/api/v1/runs", Role(Viewer, Own), "Runs, newest first", runs::list)
+            .query(&[
+                ("limit", "The most runs; 20, at most 1,000"),
+                ("after", "The `next` of the page before"),
+                ("workflow", "Only those of this workflow"),
+                ("status", "Only those that stand so: running, succeeded, failed, cancelled"),
+            ])
+            .gives::<api::List<api::RunSummary>>(200, example::RUNS),
+        post(
             "/api/v1/runs",
             Role(Operator, Own),
             "Start a run; of one `Idempotency-Key` there is one",
             runs::start,
-        ).header("idempotency-key", "Of one key and workflow there is one run").takes::<api::RunRequest>(r#"{"workflow":"shop","inputs":{"tag":"v2"}}"#).gives::<api::RunStarted>(201, RUN_STARTED).gives::<api::RunStarted>(200, RUN_STARTED),
-get("/api/v1/runs/{run}", Role(Viewer, Run), "A run with its stages", runs::show).gives::<api::Run>(200, r#"{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"succeeded","created_at":"2026-11-30T15:04:05.678Z","inputs":{},"stages":[]}"#),
-get(
+        )
+        .header("idempotency-key", "Of one key and workflow there is one run")
+        .takes::<api::RunRequest>(r#"{"workflow":"shop","inputs":{"tag":"v2"}}"#)
+        .gives::<api::RunStarted>(201, example::RUN_STARTED)
+        .gives::<api::RunStarted>(200, example::RUN_STARTED),
+        get("/api/v1/runs/{run}", Role(Viewer, Run), "A run with its stages", runs::show)
+            .gives::<api::Run>(200, example::RUN),
+        get(
             "/api/v1/runs/{run}/updates",
             Role(Viewer, Run),
             "Events and log lines of a run, as they come",
             streams::updates,
-        ).header("last-event-id", LAST_ID).gives_text(200, STREAM, "id: 2.1-1\nevent: log\ndata: {\"stage\":\"a\",\"attempt\":1,\"at\":\"2026-11-30T15:04:05.678Z\",\"stream\":\"plugin\",\"level\":\"info\",\"text\":\"hello\"}\n\n").gives_nothing(204),
-get("/api/v1/runs/{run}/logs", Role(Viewer, Run), "What the stages of a run wrote", streams::logs).header("last-event-id", LAST_ID).query(&[("stage", "Only this stage")]).gives_text(200, STREAM, "id: 2.1-1\nevent: log\ndata: {\"stage\":\"a\",\"attempt\":1,\"at\":\"2026-11-30T15:04:05.678Z\",\"stream\":\"plugin\",\"level\":\"info\",\"text\":\"hello\"}\n\n").gives_nothing(204),
-get("/api/v1/runs/{run}/artifacts", Role(Viewer, Run), "The artifacts of a run", records::artifacts).gives::<api::List<api::Artifact>>(200, r#"{"items":[{"stage":"test","instance":0,"attempt":1,"name":"report.txt","media_type":"text/plain","size_bytes":13,"digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","created_at":"2026-11-30T15:04:05.678Z"}]}"#),
-get(
+        )
+        .header("last-event-id", LAST_ID)
+        .gives_text(200, STREAM, example::UPDATES)
+        .gives_nothing(204),
+        get("/api/v1/runs/{run}/logs", Role(Viewer, Run), "What the stages of a run wrote", streams::logs)
+            .header("last-event-id", LAST_ID)
+            .query(&[("stage", "Only this stage")])
+            .gives_text(200, STREAM, example::UPDATES)
+            .gives_nothing(204),
+        get("/api/v1/runs/{run}/artifacts", Role(Viewer, Run), "The artifacts of a run", records::artifacts)
+            .gives::<api::List<api::Artifact>>(200, example::ARTIFACTS),
+        get(
             "/api/v1/runs/{run}/artifacts/content",
             Role(Viewer, Run),
             "The content of an artifact",
             records::artifact,
-        ).query(&[("name", "Its name"), ("stage", "The stage that put it"), ("instance", "Which instance of the stage, from 0"), ("attempt", "Which attempt, from 1")]).header("range", "The bytes that are wanted, such as `bytes=0-99`").gives_text(200, "application/octet-stream", "counted to 1\n").gives_nothing(206).gives_nothing(304),
-get("/api/v1/runs/{run}/events", Role(Viewer, Run), "The events of a run", streams::events).header("last-event-id", LAST_ID).query(&[("after", "The number of the last event that is known"), ("limit", "The most events; 1,000")]).gives::<api::List<api::Event>>(200, r#"{"items":[{"run":"01kbab2m3n4p5q6r7s8t9v0w1x","number":1,"at":"2026-11-30T15:04:05.678Z","event":"admitted"}]}"#).gives_nothing(204),
-get(
+        )
+        .query(&[
+            ("name", "Its name"),
+            ("stage", "The stage that put it"),
+            ("instance", "Which instance of the stage, from 0"),
+            ("attempt", "Which attempt, from 1"),
+        ])
+        .header("range", "The bytes that are wanted, such as `bytes=0-99`")
+        .gives_text(200, "application/octet-stream", "counted to 1\n")
+        .gives_nothing(206)
+        .gives_nothing(304),
+        get("/api/v1/runs/{run}/events", Role(Viewer, Run), "The events of a run", streams::events)
+            .header("last-event-id", LAST_ID)
+            .query(&[
+                ("after", "The number of the last event that is known"),
+                ("limit", "The most events; 1,000"),
+            ])
+            .gives::<api::List<api::Event>>(200, example::EVENTS)
+            .gives_nothing(204),
+        get(
             "/api/v1/runs/{run}/emitted",
             Role(Viewer, Run),
             "What the plugins of a run have told",
             records::emitted,
-        ).gives::<api::List<api::Emitted>>(200, r#"{"items":[{"number":1,"id":"1","source":"/workflows/shop/stages/test","type":"shop.tested","time":"2026-11-30T15:04:05.678Z","datacontenttype":"application/json","data":{},"run":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","stage":"test","instance":0,"attempt":1}]}"#),
-get(
+        )
+        .gives::<api::List<api::Emitted>>(200, example::EMITTED),
+        get(
             "/api/v1/runs/{run}/why",
             Role(Viewer, Run),
             "Why a run, or a stage of it, is as it is",
             runs::why,
-        ).query(&[("stage", "The stage, as STAGE or STAGE[INSTANCE]")]).gives::<api::RunWhy>(200, RUN_WHY),
-post(
+        )
+        .query(&[("stage", "The stage, as STAGE or STAGE[INSTANCE]")])
+        .gives::<api::RunWhy>(200, example::RUN_WHY),
+        post(
             "/api/v1/runs/{run}/retry",
             Role(Operator, Run),
             "Start a run that takes over from this one what does not run again",
             runs::retry,
-        ).takes::<api::RetryRequest>(r#"{"from":["deploy"]}"#).gives::<api::RunStarted>(201, RUN_STARTED),
-post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel).gives_nothing(202),
-post(
+        )
+        .takes::<api::RetryRequest>(r#"{"from":["deploy"]}"#)
+        .gives::<api::RunStarted>(201, example::RUN_STARTED),
+        post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel)
+            .gives_nothing(202),
+        post(
             "/api/v1/runs/{run}/stages/{stage}/answer",
             Role(Operator, Run),
             "Answer a stage that asks for an approval",
             runs::answer,
-        ).takes::<api::ApprovalAnswer>(r#"{"approved":true,"by":"eva","comment":"go","inputs":{}}"#).gives_nothing(204),
+        )
+        .takes::<api::ApprovalAnswer>(example::APPROVAL)
+        .gives_nothing(204),
     ]
 }
 
@@ -159,7 +224,7 @@ fn of_apps() -> Vec<Served> {
             )
             .gives::<api::AppChange>(200, r#"{"app":"shop","is_new":false,"changes":[]}"#),
         get("/api/v1/apps/{name}", Role(Viewer, Engine), "An app with its releases and replicas", apps::show)
-            .gives::<api::App>(200, r#"{"name":"shop","status":"healthy","image":"shop:v2","release":2,"desired":2,"ready":2,"route":"/","document":{"app":"shop","image":"shop:v2","port":8080},"replicas":[{"number":3,"release":2,"address":"172.18.0.4","phase":"serving"}],"releases":[{"release":2,"image_id":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","weight":100}]}"#),
+            .gives::<api::App>(200, example::APP),
         delete(
             "/api/v1/apps/{name}",
             Role(Editor, Engine),
@@ -174,34 +239,43 @@ fn of_apps() -> Vec<Served> {
             "Why an app has as many replicas as it has",
             apps::why,
         )
-        .gives::<api::Why>(200, r#"{"app":"shop","now":{"at":"2026-11-30T15:04:05.678Z","desired":2,"reasons":["at least 2"]},"decisions":[]}"#),
+        .gives::<api::Why>(200, example::APP_WHY),
     ]
 }
 
 fn of_kept() -> Vec<Served> {
     vec![
-get(
+        get(
             "/api/v1/state",
             Role(Viewer, Own),
             "Which plugins keep values in which workflows",
             records::owners,
-        ).gives::<api::List<api::StateOwner>>(200, r#"{"items":[{"workflow":"shop","plugin":"word-count","keys":1,"size_bytes":20}]}"#),
-get(
+        )
+        .gives::<api::List<api::StateOwner>>(200, example::STATE),
+        get(
             "/api/v1/state/{workflow}/{plugin}",
             Role(Viewer, Workflow),
             "What a plugin keeps in a workflow",
             records::values,
-        ).gives::<api::List<api::StateValue>>(200, r#"{"items":[{"key":"runs","text":"3","size_bytes":1,"revision":3,"changed_at":"2026-11-30T15:04:05.678Z"}]}"#),
-delete(
+        )
+        .gives::<api::List<api::StateValue>>(200, example::STATE_VALUES),
+        delete(
             "/api/v1/state/{workflow}/{plugin}",
             Role(Editor, Workflow),
             "Remove what a plugin keeps in a workflow",
             records::clear,
-        ).gives::<api::StateCleared>(200, r#"{"keys":1}"#),
-get("/api/v1/secrets", Role(Editor, Engine), "The secrets, without their values", secrets::list).gives::<api::List<api::Secret>>(200, r#"{"items":[{"name":"hook-key","workflows":["shop-*"],"changed_at":"2026-11-30T15:04:05.678Z"}]}"#),
-post("/api/v1/secrets-key", Role(Admin, Engine), "Seal all secrets by a new key", secrets::rotate).takes::<api::SecretsKey>("{}").gives::<api::SecretsSealed>(200, r#"{"sealed":3}"#),
-put("/api/v1/secrets/{name}", Role(Editor, Engine), "Keep a secret", secrets::set).takes::<api::SecretValue>(r#"{"value":"s3cret","workflows":["shop-*"]}"#).gives_nothing(204),
-delete("/api/v1/secrets/{name}", Role(Editor, Engine), "Forget a secret", secrets::delete).gives_nothing(204),
+        )
+        .gives::<api::StateCleared>(200, r#"{"keys":1}"#),
+        get("/api/v1/secrets", Role(Editor, Engine), "The secrets, without their values", secrets::list)
+            .gives::<api::List<api::Secret>>(200, example::SECRETS),
+        post("/api/v1/secrets-key", Role(Admin, Engine), "Seal all secrets by a new key", secrets::rotate)
+            .takes::<api::SecretsKey>("{}")
+            .gives::<api::SecretsSealed>(200, r#"{"sealed":3}"#),
+        put("/api/v1/secrets/{name}", Role(Editor, Engine), "Keep a secret", secrets::set)
+            .takes::<api::SecretValue>(r#"{"value":"s3cret","workflows":["shop-*"]}"#)
+            .gives_nothing(204),
+        delete("/api/v1/secrets/{name}", Role(Editor, Engine), "Forget a secret", secrets::delete)
+            .gives_nothing(204),
     ]
 }
 
@@ -225,8 +299,8 @@ fn of_nobody() -> Vec<Served> {
         get("/metrics", Nothing, "What the engine and its apps do, for Prometheus", metrics::show)
             .gives_text(200, "text/plain", "yuanli_runs_active 0\n"),
         post("/hooks/{name}", Nothing, "Start a run by a signed request", hooks::receive)
-            .gives::<api::HookAnswer>(202, RUN_STARTED)
-            .gives::<api::HookAnswer>(200, HOOK_PASSED),
+            .gives::<api::HookAnswer>(202, example::RUN_STARTED)
+            .gives::<api::HookAnswer>(200, example::HOOK_PASSED),
     ]
 }
 
