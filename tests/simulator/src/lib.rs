@@ -3,7 +3,7 @@
 //!
 //! [`simulate`] is one seed; start reading there. `world.rs` is what outlives an engine, `fault.rs` what goes wrong in a seed,
 //! `plan.rs` what it is to do, `engine.rs` one life of an engine, `port/` what stands between it and the world, `check/`
-//! what has to be true in the end. Everything follows from the seed: one thread, paused time, no chance but [`Chance`].
+//! what has to be true in the end. Everything follows from the seed: one thread, paused time, no chance but the one of `chance.rs`.
 
 mod chance;
 mod check;
