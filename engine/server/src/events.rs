@@ -98,6 +98,7 @@ impl Shared {
     /// Starts what follows from one thing. An error is what this machine fails at, which is to be tried again.
     async fn see_to(&self, key: &Key, value: &[u8]) -> anyhow::Result<()> {
         let (name, happened) = announcements::read(key, value)?;
+        let mut failed = None;
         for kept in self.registry.list() {
             let is_wanted = kept.events.iter().any(|event| event.fits(&happened));
             if !is_wanted || kept.paused.is_some() {
@@ -108,14 +109,15 @@ impl Shared {
                 Ok(started) => {
                     tracing::info!(workflow = %kept.name, run = %started.run, because = name, "started by an event");
                 }
-                Err(Refusal::Internal(error)) => return Err(error),
+                // The others do not wait for it.
+                Err(Refusal::Internal(error)) => failed = failed.or(Some(error)),
                 Err(refusal) => {
                     let why = refusal.in_words();
                     tracing::error!(workflow = %kept.name, because = name, "cannot be started by an event: {why}");
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn start_by_event(

@@ -27,7 +27,7 @@ use crate::file::{File, Pins};
 use alarms::Alarms;
 pub(crate) use alarms::Measured;
 use deliveries::Deliveries;
-pub(crate) use deliveries::Delivery;
+pub(crate) use deliveries::{Delivery, is_kept};
 use row::{MarkRow, Row};
 pub(crate) use row::{seal, unseal};
 use trigger_row::AlarmRow;

@@ -11,7 +11,7 @@ use yuanli_triggers::{Facts, Passed, StartId};
 
 use crate::body;
 use crate::document::Given;
-use crate::kept::{Delivery, Kept};
+use crate::kept::{self, Delivery, Kept};
 use crate::service::{Refusal, Shared, inputs_from};
 
 /// The headers in which senders say what has happened; kept with a delivery.
@@ -78,13 +78,12 @@ impl Shared {
                 "there is no delivery {number} of `{name}`; `yuanli workflow deliveries {name}` shows them"
             ))
         })?;
-        let Some(body) = &found.body else {
+        let (found, Some(body)) = found else {
             return Err(Refusal::Conflict(format!(
-                "the body of delivery {number} was not kept: it is no text, or too long; its sender can send it again"
+                "the body of delivery {number} was not kept, as it is too long; its sender can send it again"
             )));
         };
-        let signed =
-            Signed { headers: found.headers.clone(), body: body.as_bytes(), id: None, repeats: Some(number) };
+        let signed = Signed { headers: found.headers.clone(), body: &body, id: None, repeats: Some(number) };
         self.deliver(&kept, signed).await
     }
 
@@ -149,9 +148,9 @@ impl Shared {
             is_new,
             reason,
             headers: signed.headers.clone(),
-            body: Delivery::kept_body(signed.body),
+            is_kept: kept::is_kept(signed.body),
         };
-        if let Err(error) = self.registry.note_delivery(&kept.name, &delivery).await {
+        if let Err(error) = self.registry.note_delivery(&kept.name, &delivery, signed.body).await {
             tracing::warn!(workflow = %kept.name, error = format!("{error:#}"), "a delivery is not noted");
         }
     }

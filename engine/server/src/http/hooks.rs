@@ -64,6 +64,6 @@ fn body(number: u64, delivery: kept::Delivery) -> api::Delivery {
         run: delivery.run,
         is_new: delivery.is_new,
         reason: delivery.reason,
-        is_kept: delivery.body.is_some(),
+        is_kept: delivery.is_kept,
     }
 }

@@ -1,19 +1,23 @@
 //! What came to webhooks: the last requests of each workflow that were signed as they have to be, with what became of them.
 //!
-//! Stored, with the bodies that are not too long, so that they can be delivered again; those that were refused are only in
-//! memory, as anybody can send them.
+//! Stored, with the bodies that are not too long, so that they can be delivered again: those are rows of their own, which nobody
+//! reads who only wants to know what came. Requests that were refused are only in memory, as anybody can send them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Context;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use yuanli_model::{Timestamp, WorkflowName};
-use yuanli_ports::store::{Batch, Key, scan_all};
+use yuanli_ports::store::{Batch, Key, Range, scan_all};
 
 use super::{Registry, seal, unseal};
 
-/// The first byte of their keys; those of alarms are below it.
+/// The first byte of their keys, and that of their bodies; those of alarms are below them.
 const DELIVERIES: [u8; 1] = [62];
+const BODIES: [u8; 1] = [63];
+/// Entries of one page when all are read.
+const PAGE: usize = 256;
 /// Most of a workflow that are kept.
 const MAX_KEPT: usize = 100;
 /// Most that were refused and are remembered.
@@ -42,23 +46,22 @@ pub(crate) struct Delivery {
     /// Why it started none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// The headers in which its sender says what has happened, and the body, where that is text and not too long.
+    /// The headers in which its sender says what has happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) headers: Vec<(String, String)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) body: Option<String>,
+    /// Whether its body is kept.
+    pub(crate) is_kept: bool,
 }
 
 impl Delivery {
     pub(crate) fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.at_ms)
     }
+}
 
-    /// A body, if it is kept.
-    pub(crate) fn kept_body(body: &[u8]) -> Option<String> {
-        let is_kept = body.len() <= MAX_BODY_BYTES;
-        std::str::from_utf8(body).ok().filter(|_| is_kept).map(str::to_owned)
-    }
+/// Whether a body is kept.
+pub(crate) fn is_kept(body: &[u8]) -> bool {
+    body.len() <= MAX_BODY_BYTES
 }
 
 /// What is known of the deliveries of one workflow.
@@ -76,13 +79,20 @@ pub(super) type Deliveries = BTreeMap<WorkflowName, Known>;
 /// Reads which ones there are.
 pub(super) async fn read(store: &dyn yuanli_ports::Store) -> anyhow::Result<Deliveries> {
     let mut found = Deliveries::new();
-    for (key, _) in scan_all(store, &DELIVERIES).await? {
-        let (name, number) = parse(&key).context("a delivery has a key that is none")?;
-        let known = found.entry(name).or_default();
-        known.next = number + 1;
-        known.stored.push_back(number);
+    let mut range = Range::prefix(&DELIVERIES, PAGE);
+    loop {
+        let page = store.scan(range.clone()).await?;
+        for (key, _) in &page {
+            let (name, number) = parse(key).context("a delivery has a key that is none")?;
+            let known = found.entry(name).or_default();
+            known.next = number + 1;
+            known.stored.push_back(number);
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
+            _ => return Ok(found),
+        }
     }
-    Ok(found)
 }
 
 impl Registry {
@@ -91,21 +101,26 @@ impl Registry {
         &self,
         name: &WorkflowName,
         delivery: &Delivery,
+        body: &[u8],
     ) -> anyhow::Result<u64> {
         let mut batch = Batch::default();
         let number = {
             let mut inner = self.lock();
+            anyhow::ensure!(inner.workflows.contains_key(name), "the workflow was deleted meanwhile");
             let known = inner.deliveries.entry(name.clone()).or_default();
             let number = known.next;
             known.next += 1;
             known.stored.push_back(number);
             while known.stored.len() > MAX_KEPT {
                 let Some(oldest) = known.stored.pop_front() else { break };
-                batch.delete(key(name, oldest));
+                batch.delete(key(name, oldest)).delete(body_key(name, oldest));
             }
             number
         };
         batch.put(key(name, number), seal(delivery));
+        if delivery.is_kept {
+            batch.put(body_key(name, number), Bytes::copy_from_slice(body));
+        }
         self.store.commit(batch).await?;
         Ok(number)
     }
@@ -136,21 +151,22 @@ impl Registry {
         Ok((found, refused.unwrap_or_default()))
     }
 
-    /// One of them.
+    /// One of them, with its body if that is kept.
     pub(crate) async fn delivery(
         &self,
         name: &WorkflowName,
         number: u64,
-    ) -> anyhow::Result<Option<Delivery>> {
-        let entry = self.store.get(&key(name, number)).await?;
-        entry.map(|entry| unseal(&entry.value)).transpose()
+    ) -> anyhow::Result<Option<(Delivery, Option<Bytes>)>> {
+        let Some(entry) = self.store.get(&key(name, number)).await? else { return Ok(None) };
+        let body = self.store.get(&body_key(name, number)).await?.map(|entry| entry.value);
+        Ok(Some((unseal(&entry.value)?, body)))
     }
 
     /// Adds that all of a workflow are forgotten.
     pub(super) fn forget_deliveries(&self, name: &WorkflowName, batch: &mut Batch) {
         let known = self.lock().deliveries.remove(name);
         for number in known.into_iter().flat_map(|known| known.stored) {
-            batch.delete(key(name, number));
+            batch.delete(key(name, number)).delete(body_key(name, number));
         }
     }
 }
@@ -162,6 +178,10 @@ fn prefix(name: &WorkflowName) -> Vec<u8> {
 
 fn key(name: &WorkflowName, number: u64) -> Key {
     Key::new([&prefix(name)[..], &number.to_be_bytes()].concat())
+}
+
+fn body_key(name: &WorkflowName, number: u64) -> Key {
+    Key::new([&BODIES[..], name.as_str().as_bytes(), &[0], &number.to_be_bytes()].concat())
 }
 
 fn parse(key: &Key) -> Option<(WorkflowName, u64)> {
