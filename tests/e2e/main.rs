@@ -27,6 +27,7 @@ mod pipe;
 mod plan;
 mod plugins;
 mod publish;
+mod quickstart;
 mod records;
 #[path = "../registry.rs"]
 mod registry;

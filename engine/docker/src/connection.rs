@@ -202,15 +202,22 @@ impl Docker {
     where
         F: Future<Output = Result<T, ContainerError>>,
     {
-        let until = tokio::time::Instant::now() + outage;
+        // From when on it has been away, as far as anybody knows.
+        let mut away = None;
         loop {
-            match ask().await {
-                Err(ContainerError::Unreachable(why)) if tokio::time::Instant::now() < until => {
-                    tracing::debug!(why, "asked again");
-                    tokio::time::sleep(BETWEEN_LOOKS).await;
-                }
-                answer => return answer,
+            let asked = tokio::time::Instant::now();
+            let answer = ask().await;
+            let Err(ContainerError::Unreachable(why)) = &answer else { return answer };
+            let now = tokio::time::Instant::now();
+            // Longer than any connection is tried: it was there, and is away only now.
+            let was_there = now.duration_since(asked) > CALL_DEADLINE;
+            let since = away.filter(|_| !was_there).unwrap_or(now);
+            if now.duration_since(since) >= outage {
+                return answer;
             }
+            away = Some(since);
+            tracing::debug!(why, "asked again");
+            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
     }
 

@@ -149,7 +149,12 @@ impl Parent {
             let retry = Retry { submission: submission.clone(), run, from: Vec::new() };
             match self.executor.retry(retry, by()).await {
                 Ok(started) => return Ok(started),
-                Err(error @ (Error::NotReusable(_) | Error::Unkept { .. } | Error::NotStored(_))) => {
+                Err(
+                    error @ (Error::NotReusable(_)
+                    | Error::Unkept { .. }
+                    | Error::NotStored(_)
+                    | Error::Workspace(_)),
+                ) => {
                     let text = format!("nothing is taken over from run {run}: {error}");
                     attempt::note(&self.executor.shared, &*self.log, Level::Info, text);
                 }

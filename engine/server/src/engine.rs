@@ -258,7 +258,10 @@ impl Engine {
     /// When the store cannot be read or written.
     pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
         let left = self.take_stock().await?;
-        self.wait_for_docker(&left).await;
+        if self.wait_for_docker(&left).await {
+            self.remove_containers(&left).await?;
+            self.take_names_back().await;
+        }
         let (mut resumed, mut compiled) = (0, HashMap::new());
         // Runs that were started by one that is closed. They are younger, so they come after it.
         let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
@@ -298,26 +301,29 @@ impl Engine {
 
     async fn left_once_docker_answers(&self) -> anyhow::Result<Vec<Left>> {
         let left = self.executor.left().await?;
-        self.wait_for_docker(&left).await;
-        self.take_names_back().await;
+        if self.wait_for_docker(&left).await {
+            self.take_names_back().await;
+        }
         Ok(left)
     }
 
     /// Waits for Docker where attempts that go on may have containers: on a machine that has just started it is often the later
-    /// one. What they are told of their containers counts for good.
-    async fn wait_for_docker(&self, left: &[Left]) {
-        let kept: HashSet<AttemptId> = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
-        if kept.is_empty() || !self.directory.containers().is_set() {
-            return;
+    /// one. What they are told of their containers counts for good. Returns whether it was away.
+    async fn wait_for_docker(&self, left: &[Left]) -> bool {
+        let may_have = left.iter().any(|left| !left.attempts.is_empty());
+        if !may_have || !self.directory.containers().is_set() {
+            return false;
         }
         for look in 0..DOCKER_LOOKS {
-            let answer = self.docker.remove_others(self.directory.engine(), &kept).await;
-            let Err(error @ ContainerError::Unreachable(_)) = answer else { return };
+            // Only asked: of those that go on here already nobody speaks in `left`.
+            let answer = self.docker.leftovers(self.directory.engine()).await;
+            let Err(error @ ContainerError::Unreachable(_)) = answer else { return look > 0 };
             if look == 0 {
                 tracing::warn!(%error, "runs that may have containers wait for Docker");
             }
             tokio::time::sleep(BETWEEN_DOCKER_LOOKS).await;
         }
+        true
     }
 
     /// Goes on with a run. Runs of one workflow, of which there may be many, share what is compiled.

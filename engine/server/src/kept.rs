@@ -227,6 +227,14 @@ impl Registry {
         let _writer = self.writer.lock().await;
         let before = self.get(workflow.name());
         expected.check(workflow.name(), before.as_deref())?;
+        // It was looked for before, when the other workflow may not have been there.
+        if self.cycle(document).is_some() {
+            let name = workflow.name();
+            return Err(Changed(format!(
+                "a workflow that `{name}` would start for ever was applied meanwhile"
+            ))
+            .into());
+        }
         let kept = self.draft(document, now)?;
         let is_new = |schedule: &Schedule| before.as_ref().is_none_or(|before| !before.has(schedule));
         let mut marks = BTreeMap::new();

@@ -19,11 +19,12 @@ use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
 use yuanli_model::run::Cause;
+use yuanli_model::trigger::EventTrigger;
 use yuanli_model::{RunId, Template, Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
 use yuanli_store::OpenError;
-use yuanli_triggers::Query;
+use yuanli_triggers::{Query, RuleId};
 use yuanli_vault::Vault;
 use yuanli_wasm::Outside;
 
@@ -513,7 +514,7 @@ impl Shared {
                 )));
             }
         }
-        self.refuse_triggers(&document)?;
+        self.refuse_triggers(&document, caller)?;
         Ok(document)
     }
 
@@ -543,11 +544,33 @@ impl Shared {
     }
 
     /// Refuses what a workflow would be started by, where that can be known to be wrong here only.
-    fn refuse_triggers(&self, document: &Document) -> Result<(), Refusal> {
+    fn refuse_triggers(&self, document: &Document, caller: &Caller) -> Result<(), Refusal> {
         let Some(workflow) = document.workflow() else { return Ok(()) };
-        for rule in workflow.triggers().metrics.iter().filter(|rule| rule.source.is_none()) {
-            Query::parse(&rule.query)
-                .map_err(|error| Refusal::Invalid(format!("the query `{}`: {error}", rule.query)))?;
+        let triggers = workflow.triggers();
+        let of_engine = |event: &EventTrigger| event.event.ends().is_none();
+        if !caller.workflows.is_empty() && triggers.events.iter().any(of_engine) {
+            return Err(Refusal::Forbidden(format!(
+                "the token `{}` is for some workflows, and images and apps are the engine's",
+                caller.name
+            )));
+        }
+        let mut rules = BTreeSet::new();
+        for rule in &triggers.metrics {
+            if !rules.insert(RuleId::of(rule)) {
+                return Err(Refusal::Invalid(format!(
+                    "two rules measure `{}` with the same threshold, so that they are one: put them together",
+                    rule.query
+                )));
+            }
+            if rule.source.is_none() {
+                Query::parse(&rule.query)
+                    .map_err(|error| Refusal::Invalid(format!("the query `{}`: {error}", rule.query)))?;
+            } else if caller.role < api::Role::Admin {
+                return Err(Refusal::Forbidden(
+                    "only an admin may have the engine ask a `source` of metrics, which can be any server that it reaches"
+                        .to_owned(),
+                ));
+            }
         }
         let Some(cycle) = self.registry.cycle(document) else { return Ok(()) };
         let names: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();

@@ -54,10 +54,6 @@ impl Shared {
         let key = self.secrets.get(&hook.secret, &kept.name).map_err(|why| refuse(&why))?;
         yuanli_triggers::verify(hook.provider, key.expose(), &header, body, self.clock.now())
             .map_err(|why| refuse(&why))?;
-        // Told to those who may know.
-        if kept.paused.is_some() {
-            return Err(Refusal::Conflict(format!("workflow `{name}` is paused")));
-        }
         let headers =
             EVENT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?.to_owned())));
         let signed = Signed {
@@ -66,6 +62,12 @@ impl Shared {
             id: yuanli_triggers::delivery(hook.provider, &header),
             repeats: None,
         };
+        // Told to those who may know, and kept: its sender will hardly send it again.
+        if kept.paused.is_some() {
+            let why = format!("workflow `{name}` is paused");
+            self.note(&kept, &signed, &Facts::default(), &Err(Refusal::Conflict(why.clone()))).await;
+            return Err(Refusal::Conflict(why));
+        }
         self.deliver(&kept, signed).await
     }
 
@@ -164,7 +166,10 @@ impl Shared {
         let run = started.run;
         let (mut status, mut outputs) = (None, None);
         if let Some(wait) = wait
-            && tokio::time::timeout(wait, self.end_of(run)).await.is_ok()
+            && tokio::select! {
+                ended = tokio::time::timeout(wait, self.end_of(run)) => ended.is_ok(),
+                () = self.stop.cancelled() => false,
+            }
         {
             (status, outputs) = self.end_in_bodies(run).await?;
         }

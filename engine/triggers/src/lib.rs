@@ -22,7 +22,7 @@ pub use exposition::samples_of;
 pub use metric::{Alarm, Level, RuleId, Seen};
 pub use overlap::{Ending, Line, MAX_WAITING, Turn};
 pub use prometheus::{NoValue, value_of};
-pub use query::{InvalidQuery, MAX_RANGE, Query, Sample, Snapshot};
+pub use query::{InvalidQuery, MAX_QUERY_BYTES, MAX_RANGE, Query, Sample, Snapshot};
 pub use start::StartId;
 pub use timetable::{Firing, LATE, Slot, Timetable};
 pub use webhook::{

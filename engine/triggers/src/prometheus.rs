@@ -43,7 +43,8 @@ struct Series {
     value: Sample,
 }
 
-/// The number in an answer; `None` when nothing is measured, or what is measured is no number (`NaN`).
+/// The number in an answer; `None` when nothing is measured, or what is measured is no number (`NaN`). An infinite one is the
+/// largest there is.
 ///
 /// # Errors
 /// See [`NoValue`].
@@ -69,5 +70,11 @@ pub fn value_of(body: &[u8]) -> Result<Option<f64>, NoValue> {
     let Some((_, text)): Option<Sample> = sample else { return Ok(None) };
     // Go writes `+Inf`, which is read here as well.
     let number: f64 = text.parse().map_err(|error| malformed(&error))?;
-    Ok((!number.is_nan()).then_some(number))
+    Ok(measured(number))
+}
+
+/// A number as it is compared and kept: none where there is none, and the largest there is in place of an infinite one, such as a
+/// share of nothing.
+pub(crate) fn measured(number: f64) -> Option<f64> {
+    (!number.is_nan()).then(|| number.clamp(f64::MIN, f64::MAX))
 }

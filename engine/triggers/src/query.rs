@@ -10,8 +10,13 @@ use std::time::Duration;
 
 use yuanli_model::Timestamp;
 
+use crate::prometheus::measured;
+
 /// Longest time of `rate` and `increase`: all of it is kept in memory.
 pub const MAX_RANGE: Duration = Duration::from_secs(60 * 60);
+
+/// Longest query in bytes: a person writes it, and what it is made of is gone through by recursion.
+pub const MAX_QUERY_BYTES: usize = 1024;
 
 /// A query that can be answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +94,10 @@ impl Query {
     /// # Errors
     /// See [`InvalidQuery`].
     pub fn parse(text: &str) -> Result<Self, InvalidQuery> {
+        if text.len() > MAX_QUERY_BYTES {
+            let what = format!("it is longer than {MAX_QUERY_BYTES} bytes");
+            return Err(InvalidQuery { what, place: MAX_QUERY_BYTES + 1 });
+        }
         parse::query(text).map(Self)
     }
 
@@ -105,7 +114,7 @@ impl Query {
     /// # Errors
     /// When it gives several: how many.
     pub fn answer(&self, history: &[Snapshot]) -> Result<Option<f64>, usize> {
-        one(self.0.values(history)?).map(|value| value.filter(|value| !value.is_nan()))
+        one(self.0.values(history)?).map(|value| value.and_then(measured))
     }
 }
 

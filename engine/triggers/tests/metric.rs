@@ -92,7 +92,12 @@ fn an_answer_is_one_number_or_says_why_not() {
     let series = |value: &str| format!(r#"{{"metric":{{}},"value":[1.5,"{value}"]}}"#);
     let check = |body: &str| value_of(body.as_bytes());
     assert_eq!(check(&vector(&series("0.25"))), Ok(Some(0.25)));
-    assert_eq!(check(&vector(&series("+Inf"))), Ok(Some(f64::INFINITY)));
+    assert_eq!(
+        check(&vector(&series("+Inf"))),
+        Ok(Some(f64::MAX)),
+        "it is kept as JSON, which has no infinity"
+    );
+    assert_eq!(check(&vector(&series("-Inf"))), Ok(Some(f64::MIN)));
     assert_eq!(check(&vector(&series("NaN"))), Ok(None));
     assert_eq!(check(&vector("")), Ok(None));
     assert_eq!(check(&vector(&[series("1"), series("2")].join(","))), Err(NoValue::Several(2)));

@@ -35,6 +35,8 @@ fn a_query_gives_one_number() {
         ("sum(missing)", None),
         ("active + missing", None),
         ("0 / 0", None),
+        ("1 / 0", Some(f64::MAX)),
+        ("-1e999", Some(f64::MIN)),
     ] {
         assert_eq!(check(query, &[(0, APPS)]), Ok(expected), "{query}");
     }
@@ -77,7 +79,11 @@ fn what_cannot_be_answered_is_refused_with_its_place() {
         unknown.starts_with("`topk` is no function here") && unknown.ends_with("at character 1"),
         "{unknown}"
     );
-    assert!(Query::parse(&"(".repeat(10_000)).is_err() && Query::parse(&"-".repeat(10_000)).is_err());
+    for part in ["(", "-", "1+", "1*"] {
+        assert!(Query::parse(&format!("{}1", part.repeat(10_000))).is_err(), "{part}");
+    }
+    let longest = format!("{}1", "1+".repeat(500));
+    assert_eq!(check(&longest, &[]), Ok(Some(501.0)));
     let (range, names) = {
         let query = Query::parse("rate(a[5m]) + sum(b)").expect("a query");
         let (range, names) = query.looks_at();

@@ -87,10 +87,18 @@ pub(crate) fn wait<P: Send, R: Send + 'static>(
     parameters: P,
     begin: impl Fn(&mut State, P) -> Waiting<R>,
 ) -> Answer<'_, R> {
-    let (call, begun) = (lock(&state.calls).index(), state.begun.clone());
+    let (call, can_leave) = {
+        let calls = lock(&state.calls);
+        (calls.index(), calls.can_leave())
+    };
+    let begun = state.begun.clone();
     begun.wait.begin(call, || begin(state, parameters));
     async move {
-        begun.seat.wait(begun.wait.over()).await;
+        match can_leave {
+            true => begun.seat.wait(begun.wait.over()).await,
+            // It could not be told again what it was told.
+            false => begun.wait.over().await,
+        }
         let answer = begun.wait.take();
         answer
             .expect("the answer of a wait that is over is there, and of the type of the function that waits")

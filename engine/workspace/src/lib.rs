@@ -112,7 +112,10 @@ impl Workspaces for FileWorkspaces {
     async fn retire(&self, run: RunId) -> Result<(), WorkspaceError> {
         self.manifests.forget(run);
         let depot = self.depot(run);
-        blocking(move || depot.retire()).await
+        let retired = blocking(move || depot.retire()).await;
+        // It may have been looked at while the folders of its attempts were there.
+        self.sizes().remove(&run);
+        retired
     }
 
     async fn share(

@@ -66,7 +66,12 @@ impl Keeper {
                 Some(summary) => {
                     let Some((ended, outcome)) = summary.ended else { continue };
                     let has_succeeded = outcome == Outcome::Succeeded;
-                    kept.push(Kept { run, ended, has_succeeded, bytes: workspaces.size(run).await? });
+                    // What cannot be read keeps nothing else.
+                    let bytes = workspaces.size(run).await.unwrap_or_else(|error| {
+                        tracing::warn!(%run, %error, "what is kept of the workspaces of a run cannot be told");
+                        0
+                    });
+                    kept.push(Kept { run, ended, has_succeeded, bytes });
                 }
             }
         }

@@ -54,7 +54,10 @@ fn read_source(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Strin
     let text = key::text_of(entry, diagnostics)?;
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let is_right = host.is_some_and(|host| {
-        !host.is_empty() && !host.starts_with(['/', ':']) && host.bytes().all(|byte| byte.is_ascii_graphic())
+        !host.is_empty()
+            && !host.starts_with(['/', ':'])
+            && !host.contains(['?', '#', '@'])
+            && host.bytes().all(|byte| byte.is_ascii_graphic())
     });
     if !is_right {
         let message = format!("{} is no address of a Prometheus", entry.value.shown());

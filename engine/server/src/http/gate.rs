@@ -12,6 +12,7 @@ use axum::http::{Extensions, HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 use yuanli_api_types::Role;
 use yuanli_model::{RunId, WorkflowName};
 
@@ -24,6 +25,8 @@ use crate::service::{Refusal, Shared};
 
 /// Largest body: a workflow of the largest size, in JSON.
 pub(super) const MAX_BODY: usize = 8 << 20;
+/// Most bodies of callers whom nobody knows that are read at once: with [`MAX_BODY`] it bounds the memory that strangers take.
+static UNKNOWN_BODIES: Semaphore = Semaphore::const_new(64);
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(30);
 
@@ -113,7 +116,7 @@ pub(super) async fn pass(
         Ok(run) => {
             request.extensions_mut().extend(run.map(of_run).unwrap_or_default());
             let (parts, body) = request.into_parts();
-            match whole(body).await {
+            match body_of(&route, body).await {
                 Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
                 Err(refusal) => refusal.into_response(),
             }
@@ -239,6 +242,19 @@ async fn run_of(shared: &Shared, caller: &Caller, text: &str) -> Result<RunId, R
             Err(Refusal::NotFound(format!("several runs begin with `{text}`: give more of the id")))
         }
     }
+}
+
+/// The body of a request, once it is there. Of those whom nobody knows only some are read at once.
+async fn body_of(route: &Route, body: Body) -> Result<Bytes, Refusal> {
+    if route.method == Method::GET {
+        return Ok(Bytes::new());
+    }
+    let _permit = match route.needs {
+        // The semaphore is never closed.
+        Needs::Nothing => UNKNOWN_BODIES.acquire().await.ok(),
+        Needs::Role(..) => None,
+    };
+    whole(body).await
 }
 
 /// A body, once it is there.

@@ -23,6 +23,8 @@ use crate::service::{Refusal, Shared};
 const JSON_LINES: &str = "application/x-ndjson";
 const MAX_PAGE: usize = 1_000;
 const PAGE: usize = 20;
+/// Longest key of a request: it is a part of a key of the store.
+const MAX_KEY_BYTES: usize = 255;
 
 #[derive(Deserialize)]
 pub(super) struct Page {
@@ -63,7 +65,12 @@ pub(super) async fn start(
     Json(request): Json<api::RunRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
     of_caller(&caller, &request.workflow)?;
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    let key = headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
+    if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
+        return Err(Refusal::Invalid(format!(
+            "`Idempotency-Key` has to be 1 to {MAX_KEY_BYTES} visible characters of ASCII"
+        )));
+    }
     let started = shared.start_by_name(&request.workflow, request.inputs, key).await?;
     let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let about = About(format!("workflow {}, run {}", request.workflow, started.run));

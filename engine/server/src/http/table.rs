@@ -148,8 +148,9 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
     router
         .fallback(problem::unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CompressionLayer::new())
+        // Before it is packed: what the framework has refused is read there.
         .layer(middleware::map_response(problem::of_refused))
+        .layer(CompressionLayer::new())
         .with_state(Arc::clone(shared))
 }
 

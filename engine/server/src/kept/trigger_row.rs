@@ -103,7 +103,8 @@ pub(super) struct AlarmRow {
 #[derive(Serialize, Deserialize)]
 struct RaisedRow {
     since_ms: u64,
-    value: f64,
+    /// `null` of what JSON cannot say.
+    value: Option<f64>,
     is_due: bool,
 }
 
@@ -112,7 +113,7 @@ impl AlarmRow {
         let raised = match alarm.level {
             Level::Clear | Level::Pending { .. } => None,
             Level::Raised { since, value, is_due } => {
-                Some(RaisedRow { since_ms: since.as_millis(), value, is_due })
+                Some(RaisedRow { since_ms: since.as_millis(), value: Some(value), is_due })
             }
         };
         Self { raised, started_ms: alarm.started.map(Timestamp::as_millis) }
@@ -121,7 +122,7 @@ impl AlarmRow {
     pub(super) fn into_alarm(self) -> Alarm {
         let raised = |row: RaisedRow| Level::Raised {
             since: Timestamp::from_millis(row.since_ms),
-            value: row.value,
+            value: row.value.unwrap_or(f64::MAX),
             is_due: row.is_due,
         };
         Alarm {

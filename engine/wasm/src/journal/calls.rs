@@ -57,6 +57,8 @@ pub(crate) struct Calls {
     returning: Option<Call>,
     /// Whether its instance was ever given up: by then it was told all that an engine before this one had recorded.
     has_returned: bool,
+    /// Whether an answer is not kept that the guest would have to be told again: its instance stays then.
+    is_withheld: bool,
     /// Whether it says nothing that is not in its log: it is on its way back.
     is_muted: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
@@ -109,6 +111,7 @@ impl Calls {
 
     fn told_before(before: VecDeque<Recorded>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            is_withheld: before.iter().any(is_withheld),
             before,
             told: 0,
             past: Arc::default(),
@@ -135,6 +138,12 @@ impl Calls {
         let returning = self.wait.take();
         is_muted.store(true, Ordering::Relaxed);
         *self = Self { past, is_muted, returning, has_returned: true, ..fresh };
+    }
+
+    /// Whether the instance can be given up and told the same again: all that it was told is kept, and nothing of what an engine
+    /// before this one has recorded is still to be told.
+    pub(crate) fn can_leave(&self) -> bool {
+        !self.is_withheld && self.before.is_empty()
     }
 
     /// Remembers the call that waits now.
@@ -328,6 +337,7 @@ impl Calls {
     /// Remembers a call until the next commit. Says whether there is too much of it.
     pub(super) fn keep(&mut self, mut recorded: Recorded, pending: &Pending, is_read: bool) -> bool {
         self.has_reads |= is_read;
+        self.is_withheld |= is_withheld(&recorded);
         let joined = match (&recorded.outcome, self.unwritten.last_mut()) {
             (Some(Outcome { value: Value::Told(more), lines }), Some(last))
                 if self.is_open && lines.is_empty() && last.call.index == recorded.call.index =>
@@ -369,7 +379,7 @@ impl Calls {
         self.unwritten_bytes += CALL_BYTES;
     }
 
-    /// Gives up the longest answers: an attempt that changes nothing outside is never asked for them.
+    /// Gives up the longest answers: an attempt that changes nothing outside, and stays in its instance, is never asked for them.
     fn withhold(&mut self) {
         for recorded in &mut self.unwritten {
             let Some(Outcome { value, lines }) = &mut recorded.outcome else { continue };
@@ -379,6 +389,7 @@ impl Calls {
             {
                 self.unwritten_bytes -= bytes.len();
                 *value = Value::Withheld(Some(Digest::of(bytes)));
+                self.is_withheld = true;
             }
         }
     }
@@ -406,6 +417,12 @@ impl Calls {
         let (index, recorded) = (recorded.index, in_words(recorded));
         Broken::Nondeterministic { index, recorded, attempted, unrecorded }
     }
+}
+
+/// Whether the answer of a call is not kept, other than that of one without arguments of which there were too many.
+fn is_withheld(recorded: &Recorded) -> bool {
+    let is_kept = !matches!(&recorded.outcome, Some(Outcome { value: Value::Withheld(_), .. }));
+    !is_kept && recorded.call.arguments != Digest::of(&[])
 }
 
 /// What a clock or the like tells a guest, which does not come through our own host functions: it is recorded as what these
