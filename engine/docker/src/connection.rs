@@ -367,4 +367,31 @@ mod tests {
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             .expect("an answer");
     }
+
+    /// Asks a Docker that answers as `answers` says (after so many seconds, whether it is there), one after the other; the last
+    /// for ever. Says how many seconds that took.
+    async fn outlast(answers: &[(u64, bool)]) -> (bool, u64) {
+        let docker = Docker::lazy(Options::at("unix:///nowhere"));
+        let (begun, asked) = (tokio::time::Instant::now(), std::sync::atomic::AtomicUsize::new(0));
+        let answer = docker
+            .outlasting(Duration::from_secs(60), || async {
+                let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let (seconds, is_there) = answers[number.min(answers.len() - 1)];
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                let gone = || ContainerError::Unreachable("it is gone".to_owned());
+                is_there.then_some(()).ok_or_else(gone)
+            })
+            .await;
+        (answer.is_ok(), begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_begins_when_docker_is_away_and_not_when_it_was_asked() {
+        assert_eq!(outlast(&[(0, true)]).await, (true, 0));
+        assert_eq!(outlast(&[(0, false)]).await, (false, 60));
+        // A container that has run for hours when the line is cut, and again.
+        assert_eq!(outlast(&[(7_200, false), (0, false), (7_200, false), (1, true)]).await, (true, 14_401));
+        let (is_there, seconds) = outlast(&[(7_200, false), (0, false)]).await;
+        assert!(!is_there && (7_259..7_262).contains(&seconds), "{seconds}");
+    }
 }

@@ -576,4 +576,42 @@ mod tests {
         let third = calls(lock(&first).unwritten());
         assert!(lock(&third).check_end().is_err(), "it did not call what it had called");
     }
+
+    #[test]
+    fn who_was_told_what_is_not_kept_stays_in_its_instance() {
+        let read = |arguments: &[u8], value: Value| Recorded {
+            call: Call {
+                index: 1,
+                function: "a#read".to_owned(),
+                arguments: Digest::of(arguments),
+                shown: String::new(),
+            },
+            at: Timestamp::from_millis(1),
+            outcome: Some(Outcome { value, lines: Vec::new() }),
+        };
+        let keep = |calls: &Mutex<Calls>, recorded: Recorded| {
+            let (call, at) = (recorded.call.clone(), recorded.at);
+            let pending = Pending { call, at, is_intended: false, is_bare: false };
+            lock(calls).keep(recorded, &pending, true)
+        };
+        let long = || Value::Told(vec![0; MAX_UNWRITTEN_BYTES].into());
+        let withheld = || Value::Withheld(Some(Digest::of(b"long")));
+        let kept = calls(Vec::new());
+        keep(&kept, read(b"a", Value::Told(vec![7].into())));
+        assert!(lock(&kept).can_leave());
+        keep(&kept, read(b"a", withheld()));
+        assert!(!lock(&kept).can_leave(), "it was too long from the first");
+        let given_up = calls(Vec::new());
+        keep(&given_up, read(b"a", long()));
+        keep(&given_up, read(b"a", long()));
+        assert!(!lock(&given_up).can_leave(), "there was too much of it");
+        let looks = calls(Vec::new());
+        (0..1_000_000_u64).for_each(|time| drop(tell(&looks, "a#now", &[], || time)));
+        assert!(lock(&looks).can_leave(), "looks at a clock may differ");
+        let again = calls(vec![read(b"a", Value::Told(vec![7].into()))]);
+        assert!(!lock(&again).can_leave(), "there is more to be told");
+        let again = calls(vec![read(b"a", withheld())]);
+        lock(&again).before.clear();
+        assert!(!lock(&again).can_leave(), "an engine before this one has not kept it");
+    }
 }
