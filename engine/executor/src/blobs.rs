@@ -1,14 +1,16 @@
 //! Blobs that runs need: kept before the commit that names them, counted by entries of the store.
 
+use std::fmt::Display;
 use std::mem::ManuallyDrop;
 
 use bytes::Bytes;
 use yuanli_model::{Digest, RunId};
 use yuanli_ports::blobs::Hold;
-use yuanli_ports::store::{Batch, Range, StoreError};
+use yuanli_ports::store::{Batch, Range, Revision, StoreError};
 use yuanli_ports::{Blobs, Store};
 
 use crate::executor::{Error, Shared};
+use crate::patience::patiently;
 use crate::record::long::Long;
 use crate::record::v2::Need;
 use crate::record::{envelope, key};
@@ -25,13 +27,32 @@ pub(crate) async fn read(blobs: &dyn Blobs, digests: impl Iterator<Item = Digest
     Ok(long)
 }
 
-/// Commits a batch that names blobs. Where nobody can know whether it was committed, they stay held until the engine
-/// ends: the next start may find that it was.
-pub(crate) async fn commit_held(store: &dyn Store, batch: Batch, holds: Vec<Hold>) -> Result<(), StoreError> {
+/// Commits a batch that names blobs.
+pub(crate) async fn commit_held(store: &dyn Store, batch: Batch, holds: Vec<Hold>) -> Result<(), Error> {
+    while_held(holds, async { Ok(store.commit(batch).await?) }).await
+}
+
+/// The same, however long the store takes nothing; `who` is held up then.
+pub(crate) async fn commit_held_patiently(
+    who: &(dyn Display + Sync),
+    store: &dyn Store,
+    batch: Batch,
+    holds: Vec<Hold>,
+) -> Result<(), Error> {
+    let commit = patiently(who, || async { Ok(store.commit(batch.clone()).await?) });
+    while_held(holds, commit).await
+}
+
+/// Holds blobs until they are committed. Where nobody can know whether they were, they stay held until the engine ends: the
+/// next start may find that they were.
+async fn while_held(
+    holds: Vec<Hold>,
+    commit: impl Future<Output = Result<Revision, Error>>,
+) -> Result<(), Error> {
     // Also held when nobody waits for the outcome any more.
     let holds = ManuallyDrop::new(holds);
-    let outcome = store.commit(batch).await;
-    if !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Closed)) {
+    let outcome = commit.await;
+    if !matches!(outcome, Err(Error::Store(StoreError::Unavailable(_) | StoreError::Closed))) {
         drop(ManuallyDrop::into_inner(holds));
     }
     outcome.map(drop)
@@ -40,7 +61,7 @@ pub(crate) async fn commit_held(store: &dyn Store, batch: Batch, holds: Vec<Hold
 impl Shared {
     /// Commits a batch that names blobs.
     pub(crate) async fn commit_held(&self, batch: Batch, holds: Vec<Hold>) -> Result<(), Error> {
-        Ok(commit_held(&*self.ports.store, batch, holds).await?)
+        commit_held(&*self.ports.store, batch, holds).await
     }
 
     /// Keeps long texts, and adds to a batch that the run needs them. What is returned goes to [`Self::commit_held`].

@@ -21,6 +21,7 @@ use crate::attempt;
 use crate::executor::{Error, Executor};
 use crate::history::Summary;
 use crate::owner::{Family, Owner};
+use crate::patience::patiently;
 use crate::retry::Retry;
 use crate::submission::{Definition, Submission};
 
@@ -93,7 +94,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, 
         cancel: owner.cancel.child_token(),
         given_up: owner.given_up.clone(),
     };
-    let work = async move { parent.work().await };
+    // Asked again it finds the run that it has started.
+    let work = async move { patiently(&parent.attempt, || parent.work()).await };
     owner.shared.tasks.spawn("child", attempt::report(attempt, log, None, owner.to_mailbox.clone(), work));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Executor`] is the handle; start reading there. `owner.rs` is the task that owns an active run, `attempt.rs`
 //! what it starts for each attempt, `child.rs` for each that runs a workflow, `follower.rs` how others watch, `keeper/`
-//! what becomes of ended runs, `retry.rs` how runs take over from others, `record/` how all of it is stored, `records/` what plugins keep.
+//! what becomes of ended runs, `retry.rs` how runs take over from others, `patience.rs` what becomes of them while the store takes nothing, `record/` how all of it is stored, `records/` what plugins keep.
 //!
 //! Invariants: nothing outside sees an event before it is durable; a run has one owner; what arrives together is one
 //! commit; effects follow from new events only.
@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod history;
 mod keeper;
 mod owner;
+mod patience;
 mod position;
 mod record;
 mod records;

@@ -12,9 +12,11 @@ use yuanli_ports::store::Batch;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
 use crate::attempt::{self, Leftover};
+use crate::blobs::commit_held_patiently;
 use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_events};
 use crate::history::Summary;
+use crate::patience::patiently;
 use crate::record::{envelope, key, v1};
 use crate::records;
 use crate::submission::Definitions;
@@ -135,7 +137,7 @@ impl Owner {
         events.extend(step(&mut self.run, Command::Advance, now)?);
         if !events.is_empty() {
             self.shared.put_end(&mut batch, &self.summary, now, &self.run);
-            self.commit(batch, now, &events).await?;
+            self.commit_patiently(batch, now, &events).await?;
         }
         let begun = again.iter().filter_map(|(at, event)| match event {
             RunEvent::AttemptStarted { attempt, .. } => Some((attempt.clone(), *at)),
@@ -238,7 +240,7 @@ impl Owner {
         }
         if !events.is_empty() {
             self.shared.put_end(&mut batch, &self.summary, now, &self.run);
-            self.commit(batch, now, &events).await?;
+            self.commit_patiently(batch, now, &events).await?;
         }
         for (reply, result) in replies {
             // Who asked may have gone.
@@ -253,11 +255,34 @@ impl Owner {
         Ok(events)
     }
 
+    /// Makes events durable, with what `batch` holds beside them.
     async fn commit(&mut self, mut batch: Batch, now: Timestamp, events: &[RunEvent]) -> Result<(), Error> {
         let run = self.summary.id;
         let long = put_events(&mut batch, run, self.next, now, events);
         let holds = self.shared.keep_long(run, &mut batch, long).await?;
         self.shared.commit_held(batch, holds).await?;
+        self.next += events.len() as u32;
+        Ok(())
+    }
+
+    /// The same, however long the store takes nothing. Nobody else writes what it writes, so that it can be written again
+    /// where it is not known whether it was.
+    async fn commit_patiently(
+        &mut self,
+        mut batch: Batch,
+        now: Timestamp,
+        events: &[RunEvent],
+    ) -> Result<(), Error> {
+        let (run, shared) = (self.summary.id, &self.shared);
+        let long = put_events(&mut batch, run, self.next, now, events);
+        let keep = || async {
+            let mut needs = Batch::default();
+            let holds = shared.keep_long(run, &mut needs, long.clone()).await?;
+            Ok((needs, holds))
+        };
+        let (needs, holds) = patiently(&run, keep).await?;
+        batch.writes.extend(needs.writes);
+        commit_held_patiently(&run, &*shared.ports.store, batch, holds).await?;
         self.next += events.len() as u32;
         Ok(())
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use yuanli_executor::Error;
 use yuanli_wasm::Host;
 
 use crate::check;
@@ -76,7 +75,9 @@ enum End {
     Finished,
     /// It was killed.
     Killed,
-    /// Runs were given up until the engine is started again.
+    /// It could not begin, and whoever watches over it starts it again.
+    NotBegun,
+    /// Nobody drives a run that has not ended. It may not come to that.
     GivenUp,
 }
 
@@ -144,26 +145,26 @@ fn set_clock(world: &Arc<World>) {
 async fn work(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>) -> End {
     if let Err(error) = engine.recover(plan).await {
         world.note(&format!("cannot begin: {error}"));
-        return End::GivenUp;
+        return End::NotBegun;
     }
     let mut answers = Vec::new();
     for number in 0..plan.runs.len() {
         answers.push(ask(engine, world, plan, number));
     }
     for answer in answers {
-        if let Ok(Err(error)) = answer.await {
-            world.note(&format!("not begun: {error}"));
-            return End::GivenUp;
-        }
+        // One that is not answered has died with the engine.
+        let _ = answer.await;
     }
     let mut given_up = 0;
     loop {
-        // Whoever watches over an engine starts it again when it has given something up.
         given_up = match look(engine, world).await {
             Some(End::Finished) => return End::Finished,
             Some(_) => given_up + 1,
             None => 0,
         };
+        if given_up > LOOKS {
+            world.accuse("an engine that lives has given a run up".to_owned());
+        }
         if given_up > LOOKS || world.clock.age() > PATIENCE {
             return End::GivenUp;
         }
@@ -187,26 +188,28 @@ async fn look(engine: &Engine, world: &World) -> Option<End> {
     is_left.then_some(End::GivenUp)
 }
 
-/// Somebody starts a run, and stops it. What he was not answered he asks again when there is another engine; an answer that was
-/// on its way when the engine died he has heard.
-fn ask(
-    engine: &Engine,
-    world: &Arc<World>,
-    plan: &Arc<Plan>,
-    number: usize,
-) -> oneshot::Receiver<Result<(), Error>> {
+/// Somebody starts a run, and stops it. What was refused he asks again, and what he was not answered when there is another
+/// engine; an answer that was on its way when the engine died he has heard.
+fn ask(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>, number: usize) -> oneshot::Receiver<()> {
     let (answer, answered) = oneshot::channel();
     let (engine, world, plan) = (engine.clone(), Arc::clone(world), Arc::clone(plan));
     let life = Arc::clone(&engine.life);
     life.spawn_heard(&Arc::clone(&world), async move {
-        let _ = answer.send(ask_for(&engine, &world, &plan, &plan.runs[number]).await);
+        ask_for(&engine, &world, &plan, &plan.runs[number]).await;
+        let _ = answer.send(());
     });
     answered
 }
 
-async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) -> Result<(), Error> {
+async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) {
     sleep_until(world, run.at).await;
-    let started = engine.executor.start(plan.submission(run)).await?;
+    let started = loop {
+        match engine.executor.start(plan.submission(run)).await {
+            Ok(started) => break started,
+            Err(error) => world.note(&format!("not begun: {error}")),
+        }
+        tokio::time::sleep(LOOK).await;
+    };
     world.note(&format!("{} is {}", run.cause, started.run));
     let before = world.ledger().begun.insert(run.cause.clone(), started.run);
     if before.is_some_and(|before| before != started.run) {
@@ -223,7 +226,6 @@ async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) 
             world.ledger().cancelled.insert((started.run, *at));
         }
     }
-    Ok(())
 }
 
 async fn sleep_until(world: &World, age: Duration) {

@@ -21,7 +21,7 @@ pub(crate) enum Text {
 }
 
 /// Long texts by their digest: those of values that are to be stored, or those that were read for some.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Long(BTreeMap<Digest, Bytes>);
 
 impl Long {

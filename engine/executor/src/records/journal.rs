@@ -15,7 +15,7 @@ use yuanli_ports::journal::{AttemptJournal, JournalError, Outcome, Recorded, Sta
 use yuanli_ports::store::{Batch, Entry, StoreError};
 
 use super::Records;
-use crate::blobs::commit_held;
+use crate::blobs::commit_held_patiently;
 use crate::executor::Error;
 use crate::record::v2::Need;
 use crate::record::v5::{Call, Calls};
@@ -145,10 +145,11 @@ impl AttemptJournal for Journal {
             self.note(first);
         }
         let Staged { batch, holds, turn } = staged;
-        let outcome = commit_held(&*self.records.store, batch, holds).await;
+        // The time of the attempt bounds it.
+        let outcome = commit_held_patiently(&self.attempt, &*self.records.store, batch, holds).await;
         drop(turn);
         outcome.map_err(|error| match error {
-            StoreError::Conflict { .. } => JournalError::Overtaken,
+            Error::Store(StoreError::Conflict { .. }) => JournalError::Overtaken,
             other => JournalError::Unkept(other.to_string()),
         })
     }

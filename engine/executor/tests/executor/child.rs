@@ -16,7 +16,7 @@ use yuanli_ports::store::StoreError;
 
 use crate::support::{Act, Bench, end, failure, outcome, soon, to_the_end};
 
-fn stage(name: &str) -> Stage {
+pub(crate) fn stage(name: &str) -> Stage {
     Stage::new(name.parse().unwrap(), PluginReference::Named("p".to_owned()))
 }
 
@@ -25,13 +25,13 @@ fn reference(name: &str) -> WorkflowReference {
 }
 
 /// A stage that runs a workflow.
-fn calls(name: &str, workflow: &str) -> Stage {
+pub(crate) fn calls(name: &str, workflow: &str) -> Stage {
     let with = Template::Map(indexmap::IndexMap::new());
     Stage { work: Work::Workflow { uses: reference(workflow), with }, ..stage(name) }
 }
 
 /// A run of these stages; `parts` are the workflows that there are, with the stages of each.
-fn submission(bench: &Bench, stages: Vec<Stage>, parts: &[(&str, Vec<Stage>)]) -> Submission {
+pub(crate) fn submission(bench: &Bench, stages: Vec<Stage>, parts: &[(&str, Vec<Stage>)]) -> Submission {
     let part = |(name, stages): &(&str, Vec<Stage>)| {
         // What each of their stages gives is what the workflow gives.
         let outputs = stages.iter().map(|stage| (stage.name.to_string(), output_of(&stage.name))).collect();
@@ -54,7 +54,7 @@ async fn updates(executor: &Executor, run: RunId) -> Vec<Update> {
 }
 
 /// The runs of a workflow, newest first.
-async fn runs_of(bench: &Bench, workflow: &str) -> Vec<RunId> {
+pub(crate) async fn runs_of(bench: &Bench, workflow: &str) -> Vec<RunId> {
     let runs = bench.executor.history().list(None, 100).await.unwrap();
     runs.into_iter().filter(|run| run.workflow.as_str() == workflow).map(|run| run.id).collect()
 }
@@ -260,7 +260,7 @@ async fn a_cancel_is_not_repeated_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_does_not_cancel_it() {
+async fn a_store_that_is_closed_does_not_cancel_it() {
     let bench = Bench::new(&[("a", Act::Wait)]);
     let stages = vec![calls("part", "inner"), stage("other")];
     let kept = submission(&bench, stages, &[("inner", vec![stage("a")])]);
@@ -268,7 +268,7 @@ async fn a_store_that_fails_does_not_cancel_it() {
     let run = bench.executor.start(kept.clone()).await.unwrap().run;
     bench.called(2).await;
     // The next commit of the outer run fails.
-    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Unavailable("full".to_owned()));
+    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Closed);
     bench.executor.cancel(run, "enough").unwrap();
     let lost = soon(to_the_end(bench.executor.follow(run))).await;
     assert_eq!(lost, Err(Error::NotActive(run)));
@@ -291,7 +291,7 @@ async fn a_run_whose_child_is_given_up_is_given_up_too() {
     let kept = submission(&bench, vec![calls("part", "inner")], &[("inner", vec![stage("a")])]);
     let run = bench.executor.start(kept).await.unwrap().run;
     bench.called(1).await;
-    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("full".to_owned()));
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Closed);
     bench.plugins.is_gate_open.send_replace(true);
     assert_eq!(soon(to_the_end(bench.executor.follow(run))).await, Err(Error::NotActive(run)));
 }

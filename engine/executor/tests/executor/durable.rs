@@ -96,12 +96,12 @@ async fn a_store_that_refuses_the_first_commit_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_on_the_way_ends_the_run_here_and_followers_hear_of_it() {
+async fn a_store_that_is_closed_on_the_way_ends_the_run_here_and_followers_hear_of_it() {
     let bench = Bench::new(&[("a", Act::Wait), ("b", Act::Wait)]);
     let run = bench.start(&["a", "b", "c: a"]).await.unwrap();
     bench.called(2).await;
     let follower = bench.executor.follow(run);
-    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("the disk is full".to_owned()));
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Closed);
     bench.plugins.is_gate_open.send_replace(true);
     assert_eq!(soon(to_the_end(follower)).await, Err(Error::NotActive(run)));
     soon(bench.executor.close()).await;

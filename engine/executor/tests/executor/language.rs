@@ -44,7 +44,7 @@ fn gate(name: &str) -> Stage {
     Stage { approval: Some(approval), ..stage(name) }
 }
 
-fn grouped(older: Older) -> Settings {
+pub(crate) fn grouped(older: Older) -> Settings {
     let group = Template::Mixed(vec![
         yuanli_model::Segment::Text("deploy-".to_owned()),
         yuanli_model::Segment::Expression(Expression::new("run.workflow")),

@@ -9,6 +9,7 @@ mod follow;
 mod history;
 mod keeper;
 mod language;
+mod patience;
 mod records;
 mod retry;
 mod run;

@@ -65,18 +65,18 @@ fn recorded(call: Call) -> Recorded {
     Recorded { call, at: Timestamp::from_millis(1), outcome }
 }
 
-async fn count(bench: &Bench) -> Option<String> {
+pub(crate) async fn count(bench: &Bench) -> Option<String> {
     let owner = StateOwner { workflow: "w".parse().unwrap(), plugin: "p".to_owned() };
     let values = bench.executor.records().values(&owner).await.unwrap();
     values.first().map(|value| String::from_utf8_lossy(&value.value).into_owned())
 }
 
-async fn artifacts(bench: &Bench, run: RunId) -> Vec<String> {
+pub(crate) async fn artifacts(bench: &Bench, run: RunId) -> Vec<String> {
     let found = bench.executor.records().artifacts_of(run).await.unwrap();
     found.iter().map(|found| format!("{}.{}/{}", found.stage, found.attempt, found.content.name)).collect()
 }
 
-async fn events(bench: &Bench) -> Vec<u64> {
+pub(crate) async fn events(bench: &Bench) -> Vec<u64> {
     bench.executor.records().events(0, 1_000).await.unwrap().iter().map(|event| event.number).collect()
 }
 

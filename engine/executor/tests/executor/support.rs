@@ -80,17 +80,36 @@ pub(crate) struct TestStore {
     pub(crate) failure: Mutex<Option<StoreError>>,
     /// What the next commit alone fails with.
     pub(crate) next_failure: Mutex<Option<StoreError>>,
+    /// What every other commit fails with.
+    pub(crate) flaw: Mutex<Option<StoreError>>,
+    pub(crate) failed: AtomicU64,
+}
+
+impl TestStore {
+    /// Why the next commit fails, if it does.
+    fn fault(&self) -> Option<StoreError> {
+        if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Some(failure);
+        }
+        let is_turn = self.failed.load(Ordering::SeqCst) == self.commits.load(Ordering::SeqCst);
+        let flaw = self.flaw.lock().unwrap().clone().filter(|_| is_turn);
+        flaw.or_else(|| self.next_failure.lock().unwrap().take())
+    }
+
+    /// From now on every other commit fails.
+    pub(crate) fn is_flawed_by(&self, flaw: StoreError) {
+        self.failed.store(self.commits.load(Ordering::SeqCst), Ordering::SeqCst);
+        *self.flaw.lock().unwrap() = Some(flaw);
+    }
 }
 
 #[async_trait]
 impl Store for TestStore {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         let _ = self.is_held.subscribe().wait_for(|is_held| !is_held).await;
-        if let Some(failure) = self.failure.lock().unwrap().clone() {
-            return Err(failure);
-        }
-        if let Some(failure) = self.next_failure.lock().unwrap().take() {
-            return Err(failure);
+        if let Some(fault) = self.fault() {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+            return Err(fault);
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.inner.commit(batch).await

@@ -80,7 +80,7 @@ async fn what_a_commit_that_failed_has_left_is_removed_later() {
     let bench = Bench::new(&[("a", Act::Wait), ("b", Act::Give(large("lost", 20_000)))]);
     let run = bench.start(&["a", "b: a"]).await.unwrap();
     bench.called(1).await;
-    *bench.store.failure.lock().unwrap() = Some(StoreError::Exhausted("the disk is full".to_owned()));
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Refused("it is too large".to_owned()));
     bench.plugins.is_gate_open.send_replace(true);
     bench.executor.close().await;
     *bench.store.failure.lock().unwrap() = None;
@@ -97,7 +97,7 @@ async fn what_a_commit_that_failed_has_left_is_removed_later() {
 async fn what_a_commit_names_of_which_nobody_knows_stays_until_the_engine_ends() {
     let bench = Bench::new(&[("a", Act::Give(large("unsure", 20_000)))]);
     bench.start(&["a"]).await.unwrap();
-    *bench.store.failure.lock().unwrap() = Some(StoreError::Unavailable("the disk fails".to_owned()));
+    *bench.store.failure.lock().unwrap() = Some(StoreError::Closed);
     bench.called(1).await;
     bench.executor.close().await;
     *bench.store.failure.lock().unwrap() = None;
