@@ -6,6 +6,7 @@ mod admin;
 mod apps;
 mod audit;
 mod authors;
+mod cache;
 mod cancel;
 mod conduct;
 mod crash;

@@ -306,6 +306,25 @@ pub enum EventKind {
         #[serde(default)]
         outputs: Value,
     },
+    /// Nothing of earlier runs stands for stages of this one.
+    CacheBypassed,
+    /// It was looked whether what an earlier run gave stands for an attempt of a stage that is cached.
+    CacheConsulted {
+        /// The stage.
+        stage: String,
+        /// Its instance, from 0.
+        instance: u32,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// `hit`, `nothing`, `differs`, `too-old` or `gone`.
+        finding: String,
+        /// The run that gave it, or that was compared with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// The first thing that is another one than there, such as `config.image`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        differs: Option<String>,
+    },
     /// What some instances of a stage gave in another run can be taken over.
     InstancesReused {
         /// The stage.

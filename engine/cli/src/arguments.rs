@@ -364,6 +364,9 @@ pub(crate) struct Run {
     /// Only print what would run; `yuanli workflow plan` can draw it
     #[arg(long)]
     pub(crate) dry: bool,
+    /// Run stages with `cache` as well, whatever earlier runs gave
+    #[arg(long, conflicts_with = "dry")]
+    pub(crate) no_cache: bool,
     /// The component to take for a plugin, in place of whatever else has its name; may be given several times
     #[arg(long = "plugin", value_name = "[NAME=]FILE", conflicts_with = "dry")]
     pub(crate) plugins: Vec<Tried>,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_model::stage::Limits as StageLimits;
+use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Capability, Digest, EngineId, Failure, Grant, LogLine, RunId, SecretName};
 use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::logs::{LogError, StoredLog};
@@ -201,6 +202,14 @@ impl AttemptWorkspace for Folder {
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
+    }
+
+    fn beginning(&self) -> Arc<Manifest> {
+        Arc::default()
+    }
+
+    async fn take_over(&self, _: RunId, _: Digest) -> Result<bool, WorkspaceError> {
+        Ok(false)
     }
 
     async fn discard(&self) -> Result<(), WorkspaceError> {

@@ -1,7 +1,7 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use yuanli_ports::plugins::{Afterwards, Attempt};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
+use crate::cache::{Consulted, Question};
 use crate::executor::{Error, Shared};
 use crate::owner::{Message, Owner};
 use crate::records::{Journal, OfAttempt};
@@ -32,6 +33,9 @@ struct Work {
     needs: Vec<Digest>,
     log: Arc<dyn AttemptLog>,
     journal: Arc<Journal>,
+    /// Whether an earlier attempt may stand for it, or why that cannot be asked.
+    question: Option<Result<Question, String>>,
+    consulted: Answered,
     /// When it began, if an engine before this one has begun it.
     begun: Option<Timestamp>,
     /// Its workspace, once it has one. The folder stays until the end of the attempt is durable.
@@ -43,6 +47,9 @@ struct Work {
 /// The workspace of an attempt, for whoever removes its folder.
 pub(crate) type Kept = Arc<OnceLock<Arc<dyn AttemptWorkspace>>>;
 
+/// What was found of earlier attempts that may stand for one, once it was looked.
+pub(crate) type Answered = Arc<Mutex<Option<Box<Consulted>>>>;
+
 /// What an attempt leaves with the engine until its end is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Leftover {
@@ -52,6 +59,8 @@ pub(crate) struct Leftover {
     pub(crate) workspace: Option<Arc<dyn AttemptWorkspace>>,
     /// What its plugin has left.
     pub(crate) afterwards: Afterwards,
+    /// What was found of earlier attempts.
+    pub(crate) consulted: Option<Box<Consulted>>,
 }
 
 /// Starts an attempt in a task of its own, which reports to the owner's mailbox.
@@ -65,7 +74,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     let records = owner.shared.records.clone();
     let begun = owner.begun_before(&attempt);
     let journal = Journal::new(records, attempt.clone(), begun.is_some());
-    let (workspace, afterwards) = (Kept::default(), Afterwards::default());
+    let (workspace, afterwards, consulted) = (Kept::default(), Afterwards::default(), Answered::default());
+    let question = question(owner, &workflow, &attempt, position, &config);
     let work = Work {
         shared: Arc::clone(&owner.shared),
         position,
@@ -76,6 +86,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
         needs: owner.run.workspaces(position),
         log: Arc::clone(&log),
         journal: Arc::clone(&journal),
+        question,
+        consulted: Arc::clone(&consulted),
         begun,
         workspace: Arc::clone(&workspace),
         afterwards: afterwards.clone(),
@@ -85,17 +97,40 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     };
     let work = async move { Ok(work.run().await) };
     let mailbox = owner.to_mailbox.clone();
-    owner
-        .shared
-        .tasks
-        .spawn("attempt", report(attempt, log, Some((journal, workspace, afterwards)), mailbox, work));
+    owner.shared.tasks.spawn(
+        "attempt",
+        report(attempt, log, Some((journal, workspace, afterwards, consulted)), mailbox, work),
+    );
+}
+
+/// What is asked of earlier attempts where the stage is cached.
+fn question(
+    owner: &Owner,
+    workflow: &Workflow,
+    attempt: &AttemptId,
+    position: usize,
+    config: &Value,
+) -> Option<Result<Question, String>> {
+    let cache = workflow.stages()[position].cache.clone()?;
+    let values = owner.run.cache_values(position, attempt.instance);
+    let question = values.map(|values| Question {
+        workflow: workflow.name().clone(),
+        attempt: attempt.clone(),
+        component: owner.run.component(position),
+        config: config.clone(),
+        cache,
+        values,
+        is_bypassed: owner.run.is_cache_bypassed(),
+        is_again: owner.begun_before(attempt).is_some(),
+    });
+    Some(question.map_err(|error| format!("the `values` of `cache`: {error}")))
 }
 
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
-    kept: Option<(Arc<Journal>, Kept, Afterwards)>,
+    kept: Option<(Arc<Journal>, Kept, Afterwards, Answered)>,
     mailbox: mpsc::UnboundedSender<Box<Message>>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
@@ -109,9 +144,12 @@ pub(crate) async fn report(
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
     let leftover = match kept {
-        Some((journal, workspace, afterwards)) => {
-            Leftover { entries: journal.entries().await, workspace: workspace.get().cloned(), afterwards }
-        }
+        Some((journal, workspace, afterwards, consulted)) => Leftover {
+            entries: journal.entries().await,
+            workspace: workspace.get().cloned(),
+            afterwards,
+            consulted: consulted.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        },
         None => Leftover::default(),
     };
     let message = match outcome {
@@ -146,15 +184,55 @@ impl Work {
         };
         // It is set nowhere else.
         let _ = self.workspace.set(Arc::clone(&workspace));
+        match self.consult(&workspace, is_adopted).await {
+            Ok(None) => {}
+            Ok(Some(outputs)) => return succeeded(&*workspace, outputs).await,
+            Err(failure) => return AttemptOutcome::Failed(failure),
+        }
         match self.shared.ports.plugins.run(self.plugin_attempt(Arc::clone(&workspace))).await {
-            Ok(outputs) => match workspace.publish().await {
-                Ok(published) => AttemptOutcome::Succeeded { outputs, workspace: published },
-                Err(error) => AttemptOutcome::Failed(of_workspace(&error)),
-            },
+            Ok(outputs) => {
+                self.count_artifacts().await;
+                succeeded(&*workspace, outputs).await
+            }
             Err(failure) => match failure.class {
                 FailureClass::Cancelled if self.cancel.is_cancelled() => AttemptOutcome::Cancelled,
                 _ => AttemptOutcome::Failed(failure),
             },
+        }
+    }
+
+    /// The outputs of an earlier attempt that stands for this one, if one does.
+    async fn consult(
+        &self,
+        workspace: &Arc<dyn AttemptWorkspace>,
+        is_adopted: bool,
+    ) -> Result<Option<Value>, Failure> {
+        let question = match &self.question {
+            // One that has done something goes on with it.
+            None | Some(Ok(_)) if is_adopted => return Ok(None),
+            None => return Ok(None),
+            Some(Err(why)) => return Err(Failure::permanent("expression", why)),
+            Some(Ok(question)) => question,
+        };
+        let consulted = question.ask(&self.shared, workspace).await;
+        let mut consulted = consulted.map_err(|error| {
+            Failure::transient("engine", format!("what earlier runs gave cannot be taken over: {error}"))
+        })?;
+        let outputs = consulted.outputs.take();
+        *self.consulted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(consulted));
+        Ok(outputs)
+    }
+
+    /// Notes how many artifacts there are to be found again.
+    async fn count_artifacts(&self) {
+        if self.question.is_none() {
+            return;
+        }
+        let count = self.shared.records.artifacts_of_attempt(&self.attempt).await.map(|found| found.len());
+        let mut consulted = self.consulted.lock().unwrap_or_else(PoisonError::into_inner);
+        match (count, &mut *consulted) {
+            (Ok(count), Some(consulted)) => consulted.artifacts = count as u32,
+            _ => *consulted = None,
         }
     }
 
@@ -184,6 +262,13 @@ impl Work {
             cancel: self.cancel.clone(),
             afterwards: self.afterwards.clone(),
         }
+    }
+}
+
+async fn succeeded(workspace: &dyn AttemptWorkspace, outputs: Value) -> AttemptOutcome {
+    match workspace.publish().await {
+        Ok(published) => AttemptOutcome::Succeeded { outputs, workspace: published },
+        Err(error) => AttemptOutcome::Failed(of_workspace(&error)),
     }
 }
 

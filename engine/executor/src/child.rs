@@ -63,6 +63,7 @@ struct Parent {
     attempt: AttemptId,
     uses: WorkflowReference,
     inputs: Value,
+    bypasses_cache: bool,
     /// The run that the one around it takes over from, unless this stage was named to begin with.
     again: Option<RunId>,
     /// How many attempts the stage may have.
@@ -88,6 +89,7 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, 
         attempt: attempt.clone(),
         uses,
         inputs,
+        bypasses_cache: owner.run.is_cache_bypassed(),
         timeout: stage.and_then(|stage| stage.timeout),
         family: owner.family.clone(),
         log: Arc::clone(&log),
@@ -134,6 +136,7 @@ impl Parent {
             workflows: Arc::clone(&self.family.workflows),
             cause: Some(cause),
             is_kept: self.family.is_kept,
+            bypasses_cache: self.bypasses_cache,
         };
         match self.begin(submission).await {
             Ok(run) => Ok(Ok(run)),

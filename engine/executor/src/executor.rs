@@ -22,7 +22,7 @@ use crate::keeper::{Doorbell, Keeper, Retention, WorkspaceBounds};
 use crate::owner::{Family, Message, Owner};
 use crate::position::{InvalidPosition, Position};
 use crate::record::long::Long;
-use crate::record::{Broken, envelope, key, v2, v3, v6};
+use crate::record::{Broken, envelope, key, v2, v3, v6, v7};
 use crate::records::Records;
 use crate::retry::Beginning;
 use crate::submission::{Started, Submission};
@@ -304,7 +304,8 @@ impl Executor {
         let created = create(id, creation, now).map_err(|error| Error::Group(error.to_string()))?;
         let mut run = Run::new(id, Arc::clone(&definition.workflow), &created)?;
         let mut events = vec![created];
-        for event in taken {
+        let bypassed = submission.bypasses_cache.then_some(RunEvent::CacheBypassed);
+        for event in bypassed.into_iter().chain(taken) {
             run.apply(&event)?;
             events.push(event);
         }
@@ -474,7 +475,7 @@ pub(crate) fn put_events(
     let mut long = Long::default();
     let mut number = next;
     for part in events.chunks(EVENTS_PER_VALUE) {
-        batch.put(key::event(run, number), envelope::seal(&v6::Transition::of(now, part, &mut long)));
+        batch.put(key::event(run, number), envelope::seal(&v7::Transition::of(now, part, &mut long)));
         number += part.len() as u32;
     }
     long

@@ -247,6 +247,8 @@ impl Follower {
             | RunEvent::ApprovalRequested { .. }
             | RunEvent::ApprovalAnswered { .. }
             | RunEvent::ApprovalEnded { .. }
+            | RunEvent::CacheBypassed
+            | RunEvent::CacheConsulted { .. }
             | RunEvent::StageSkipped { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::TimedOut

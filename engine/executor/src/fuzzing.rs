@@ -28,7 +28,8 @@ use crate::record::long::Long;
 use crate::record::v1::Log;
 use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally};
 use crate::record::v3::Open;
-use crate::record::v6::{PinnedVersions, Transition};
+use crate::record::v6::PinnedVersions;
+use crate::record::v7::Transition;
 use crate::record::{v4, v5};
 use crate::submission::{Definition, Definitions};
 

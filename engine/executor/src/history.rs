@@ -16,7 +16,7 @@ use yuanli_ports::{Archive, Blobs, Store};
 
 use crate::blobs;
 use crate::executor::Error;
-use crate::record::{Broken, envelope, key, v1, v2, v6};
+use crate::record::{Broken, envelope, key, v1, v2, v7};
 
 /// Entries read from the store at once: bounds the memory of a long history.
 const PAGE: usize = 256;
@@ -122,7 +122,7 @@ impl History {
     }
 
     async fn transition(&self, run: RunId, first: u32, value: &[u8]) -> Result<Vec<Recorded>, Error> {
-        let transition: v6::Transition = envelope::open(value)?;
+        let transition: v7::Transition = envelope::open(value)?;
         let long = blobs::read(&*self.blobs, transition.blobs()).await?;
         Ok(transition.into_events(run, first, &long)?)
     }

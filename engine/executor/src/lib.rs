@@ -10,6 +10,7 @@
 mod admission;
 mod attempt;
 mod blobs;
+mod cache;
 mod check;
 mod child;
 mod executor;

@@ -13,6 +13,7 @@ use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
 use crate::attempt::{self, Leftover};
 use crate::blobs::commit_held_patiently;
+use crate::cache::Consulted;
 use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_events};
 use crate::history::Summary;
@@ -228,6 +229,10 @@ impl Owner {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
                     records::forget(&mut batch, &attempt, &leftover.entries);
+                    if let Some(consulted) = leftover.consulted {
+                        let is_kept = matches!(outcome, AttemptOutcome::Succeeded { .. });
+                        events.extend(self.note_cache(&attempt, *consulted, is_kept, now, &mut batch));
+                    }
                     ended.push((attempt.clone(), leftover.workspace, leftover.afterwards));
                     Command::EndAttempt { attempt, outcome }
                 }
@@ -253,6 +258,25 @@ impl Owner {
             self.shared.tasks.spawn("clean-up", clean_up(attempt, workspace, afterwards));
         }
         Ok(events)
+    }
+
+    /// What was found of earlier attempts for one that ends now, which may stand for later ones itself.
+    fn note_cache(
+        &mut self,
+        attempt: &AttemptId,
+        consulted: Consulted,
+        is_kept: bool,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Vec<RunEvent> {
+        let finding = consulted.finding.clone();
+        if is_kept {
+            consulted.keep(attempt, now, batch);
+        }
+        let Some(finding) = finding else { return Vec::new() };
+        let command = Command::NoteCache { attempt: attempt.clone(), finding };
+        // Its end is as illegal then, which is told there.
+        step(&mut self.run, command, now).unwrap_or_default()
     }
 
     /// Makes events durable, with what `batch` holds beside them.

@@ -24,6 +24,8 @@ pub struct Submission {
     pub cause: Option<String>,
     /// Whether the next engine goes on with it when this one is killed; else it ends it as interrupted.
     pub is_kept: bool,
+    /// Whether nothing of earlier runs stands for its stages, however they are cached.
+    pub bypasses_cache: bool,
 }
 
 /// A workflow with what it was made from.

@@ -1,6 +1,6 @@
 //! What may be asked of a run.
 
-use yuanli_model::run::Answer;
+use yuanli_model::run::{Answer, CacheFinding};
 use yuanli_model::{AttemptId, AttemptOutcome, StageName};
 
 /// Something that was asked of a run, or reported to it.
@@ -16,6 +16,13 @@ pub enum Command {
         attempt: AttemptId,
         /// How.
         outcome: AttemptOutcome,
+    },
+    /// It was looked for an attempt, which runs, whether what an earlier run gave stands for it.
+    NoteCache {
+        /// Which one.
+        attempt: AttemptId,
+        /// What was found.
+        finding: CacheFinding,
     },
     /// A person answered what a stage asked.
     Answer {

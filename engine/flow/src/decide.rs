@@ -27,6 +27,7 @@ pub fn decide(run: &Run, command: Command, now: Timestamp) -> Result<Vec<RunEven
             Command::Advance | Command::Wake => Ok(Vec::new()),
             Command::Admit
             | Command::EndAttempt { .. }
+            | Command::NoteCache { .. }
             | Command::Answer { .. }
             | Command::Cancel { .. }
             | Command::Interrupt => Err(Illegal::Over),
@@ -37,6 +38,10 @@ pub fn decide(run: &Run, command: Command, now: Timestamp) -> Result<Vec<RunEven
         Command::Admit if !run.is_queued() => return Err(Illegal::Created),
         Command::Admit => vec![admit(run, now)],
         Command::EndAttempt { attempt, outcome } => vec![end_attempt(run, attempt, outcome, now)?],
+        Command::NoteCache { attempt, finding } => {
+            check_running(run, &attempt)?;
+            vec![RunEvent::CacheConsulted { attempt, finding }]
+        }
         Command::Answer { stage, answer } => {
             let position = run.workflow().position(&stage).ok_or(Illegal::UnknownStage(stage))?;
             answered(run, position, answer)?
@@ -187,18 +192,24 @@ fn end_attempt(
     outcome: AttemptOutcome,
     now: Timestamp,
 ) -> Result<RunEvent, Illegal> {
-    let position = run.workflow().position(&attempt.stage);
-    let position = position.ok_or_else(|| Illegal::UnknownStage(attempt.stage.clone()))?;
-    let status = run.state(position).instances.status(attempt.instance);
-    if status != Some(InstanceStatus::Running { attempt: attempt.attempt }) {
-        let status = run.status(position).name();
-        return Err(Illegal::Stage { stage: attempt.stage, status, event: "the end of this attempt" });
-    }
+    let position = check_running(run, &attempt)?;
     let then = match &outcome {
         AttemptOutcome::Failed(failure) => after_failure(run, position, &attempt, failure, now),
         AttemptOutcome::Succeeded { .. } | AttemptOutcome::Cancelled => Then::End,
     };
     Ok(RunEvent::AttemptEnded { attempt, outcome, then })
+}
+
+/// The position of the stage of an attempt that runs.
+fn check_running(run: &Run, attempt: &AttemptId) -> Result<usize, Illegal> {
+    let position = run.workflow().position(&attempt.stage);
+    let position = position.ok_or_else(|| Illegal::UnknownStage(attempt.stage.clone()))?;
+    let status = run.state(position).instances.status(attempt.instance);
+    if status != Some(InstanceStatus::Running { attempt: attempt.attempt }) {
+        let (stage, status) = (attempt.stage.clone(), run.status(position).name());
+        return Err(Illegal::Stage { stage, status, event: "the end of this attempt" });
+    }
+    Ok(position)
 }
 
 fn after_failure(run: &Run, position: usize, attempt: &AttemptId, failure: &Failure, now: Timestamp) -> Then {

@@ -55,6 +55,8 @@ pub fn effects(workflow: &Workflow, events: &[RunEvent]) -> Vec<Effect> {
         | RunEvent::ApprovalAnswered { .. }
         | RunEvent::ApprovalEnded { .. }
         | RunEvent::AttemptEnded { .. }
+        | RunEvent::CacheBypassed
+        | RunEvent::CacheConsulted { .. }
         | RunEvent::StageSkipped { .. }
         | RunEvent::Interrupted => None,
     };

@@ -15,6 +15,7 @@ use yuanli_model::{
 
 use crate::create::about;
 use crate::instance::Instances;
+use crate::scope::{self, Place};
 use crate::stage::StageStatus;
 
 /// The state of a run. Made of its workflow and its [`RunEvent::Created`]; changed by [`Run::apply`] only.
@@ -41,6 +42,7 @@ pub struct Run {
     frontier: VecDeque<usize>,
     timers: BTreeSet<(Timestamp, Timer)>,
     cancel: Option<String>,
+    is_cache_bypassed: bool,
     /// The last thing that ended parts of the run before their time.
     stop: Option<Stop>,
     outcome: Option<Outcome>,
@@ -165,12 +167,30 @@ impl Run {
             frontier: VecDeque::new(),
             timers: deadline.map(|at| (at, Timer::Run)).into_iter().collect(),
             cancel: None,
+            is_cache_bypassed: false,
             stop: None,
             outcome: None,
             workflow,
         };
         run.begin_section();
         Ok(run)
+    }
+
+    /// Whether nothing of earlier runs stands for its stages.
+    #[must_use]
+    pub fn is_cache_bypassed(&self) -> bool {
+        self.is_cache_bypassed
+    }
+
+    /// The values that count, beside config and files, when it is looked whether an earlier run stands for an instance of a
+    /// stage; null where there are none.
+    ///
+    /// # Errors
+    /// When they cannot be evaluated.
+    pub fn cache_values(&self, position: usize, instance: u32) -> Result<Value, yuanli_expr::Error> {
+        let cache = self.workflow.stages()[position].cache.as_ref();
+        let Some(values) = cache.and_then(|cache| cache.values.as_ref()) else { return Ok(Value::Null) };
+        scope::render(self, Place::Stage { position, instance: Some(instance) }, values)
     }
 
     /// Its id.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use yuanli_model::run::{Again, Answer, Cause, StageResult, StartingPoint, Then, Verdict};
+use yuanli_model::run::{Again, Answer, CacheFinding, Cause, StageResult, StartingPoint, Then, Verdict};
 use yuanli_model::{
     AttemptOutcome, Failure, Outcome, RunEvent, RunId, SkipReason, Stage, StageName, Timestamp, Workflow,
 };
@@ -104,6 +104,10 @@ pub enum Fact {
         /// How many attempts the stage has.
         attempts: u32,
     },
+    /// Nothing of earlier runs was to stand for its stages.
+    CacheBypassed,
+    /// It was looked whether what an earlier run gave stands for it.
+    Cache(CacheFinding),
     /// It was skipped.
     Skipped(SkipReason),
     /// Somebody asked for the end of the run.
@@ -232,6 +236,7 @@ fn of_run(event: &RunEvent) -> Vec<Fact> {
     match event {
         RunEvent::Admitted { .. } => vec![Fact::Admitted],
         RunEvent::CancelRequested { reason } => vec![Fact::CancelRequested(reason.clone())],
+        RunEvent::CacheBypassed => vec![Fact::CacheBypassed],
         RunEvent::TimedOut => vec![Fact::TimedOut],
         RunEvent::Interrupted => vec![Fact::Interrupted],
         RunEvent::AttemptEnded { attempt, outcome: AttemptOutcome::Failed(failure), then: Then::End } => {
@@ -256,6 +261,7 @@ fn of_run(event: &RunEvent) -> Vec<Fact> {
         | RunEvent::ApprovalEnded { .. }
         | RunEvent::AttemptStarted { .. }
         | RunEvent::AttemptEnded { .. }
+        | RunEvent::CacheConsulted { .. }
         | RunEvent::StageSkipped { .. } => Vec::new(),
     }
 }
@@ -337,6 +343,11 @@ impl Subject<'_> {
                     attempts: self.stage.retry.attempts.get(),
                 }]
             }
+            RunEvent::CacheConsulted { attempt, finding }
+                if is_it(&attempt.stage) && self.has(attempt.instance) =>
+            {
+                vec![Fact::Cache(finding.clone())]
+            }
             RunEvent::StageSkipped { stage, reason } if is_it(stage) => self.skipped(run, reason),
             // These end what runs, and keep what waits from running.
             RunEvent::CancelRequested { reason } if self.is_open(run) => {
@@ -354,6 +365,8 @@ impl Subject<'_> {
             | RunEvent::ApprovalEnded { .. }
             | RunEvent::AttemptStarted { .. }
             | RunEvent::AttemptEnded { .. }
+            | RunEvent::CacheBypassed
+            | RunEvent::CacheConsulted { .. }
             | RunEvent::StageSkipped { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::TimedOut

@@ -139,8 +139,6 @@ codes! {
     Injection = 55,
     /// An expression gives a value of the wrong type.
     WrongType = 56,
-    /// A part of a document does not act in this version.
-    NotActing = 57,
     /// A right is granted that the engine allows to nobody, or not to this plugin.
     NotAllowed = 58,
 }

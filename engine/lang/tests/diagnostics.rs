@@ -639,8 +639,11 @@ fn an_app_is_told_its_mistakes_as_a_workflow_is() {
 #[test]
 fn every_code_has_its_number_and_its_file() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
-    for (index, code) in Code::ALL.iter().enumerate() {
-        assert_eq!(code.to_string(), format!("WF{:03}", index + 1));
+    // What it told of acts now; no other code gets its number.
+    let retired = 57;
+    let numbers = (1..).filter(|number| *number != retired);
+    for (number, code) in numbers.zip(Code::ALL) {
+        assert_eq!(code.to_string(), format!("WF{number:03}"));
         let file = format!("{folder}/{code}.snap");
         assert!(*code == Code::More || std::fs::exists(&file).unwrap_or(false), "{file} is missing");
     }

@@ -174,11 +174,6 @@ fn wf055_injection() {
 }
 
 #[test]
-fn wf057_not_acting() {
-    check(Code::NotActing, &["name: shop\nstages:\n  a: { uses: script, cache: { files: [\"src/**\"] } }\n"]);
-}
-
-#[test]
 fn wf056_wrong_type() {
     let with_inputs = |stages: &str| {
         format!(
@@ -225,12 +220,6 @@ fn what_is_said_of_a_code_is_true() {
         let found = |text: &str| match kind_of(text) {
             DocumentKind::App => compile_app(text).1,
             DocumentKind::Workflow => compiled(text).diagnostics,
-        };
-        let found = |text: &str| {
-            let mut found = found(text);
-            // What does not act yet can be wrong all the same.
-            found.retain(|found| found.code != Code::NotActing || *code == Code::NotActing);
-            found
         };
         let (wrong, right) = (found(said.wrong), found(said.right));
         if wrong.is_empty() || wrong.iter().any(|found| found.code != *code) {

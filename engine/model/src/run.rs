@@ -108,6 +108,15 @@ pub enum RunEvent {
         /// What comes after it.
         then: Then,
     },
+    /// Nothing of earlier runs stands for stages of this one, whatever they may.
+    CacheBypassed,
+    /// It was looked whether what an earlier run gave stands for an attempt of a stage that is cached.
+    CacheConsulted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What was found.
+        finding: CacheFinding,
+    },
     /// A stage will not run.
     StageSkipped {
         /// Which one.
@@ -262,6 +271,35 @@ pub enum StageResult {
     Failed(Failure),
     /// It did not run.
     Skipped(SkipReason),
+}
+
+/// What there was of earlier runs for an attempt of a stage that is cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheFinding {
+    /// What this run gave: it is taken over, and the plugin does not run.
+    Hit {
+        /// The run.
+        from: RunId,
+    },
+    /// Nothing.
+    Nothing,
+    /// Nothing that is the same in all that counts.
+    Differs {
+        /// The latest run of which something is kept.
+        from: RunId,
+        /// The first thing that counts and is another one, such as `config.image` or `files.src/main.rs`.
+        part: String,
+    },
+    /// The same, but older than it may be.
+    TooOld {
+        /// The run that gave it.
+        from: RunId,
+    },
+    /// The same, but not whole any more.
+    Gone {
+        /// The run that gave it.
+        from: RunId,
+    },
 }
 
 /// An instance of a stage that can be taken over.

@@ -93,6 +93,15 @@ impl Manifest {
         Ok(merged)
     }
 
+    /// This one with what `writer` has put and taken away in `other`, where other stages have left other things.
+    #[must_use]
+    pub fn carry(&self, writer: &StageName, other: &Self) -> Self {
+        let own = other.entries.iter().filter(|(_, entry)| entry.writer == *writer);
+        let mut entries = self.entries.clone();
+        entries.extend(own.map(|(path, entry)| (path.clone(), entry.clone())));
+        Self { entries }
+    }
+
     /// Whether there is no path in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use yuanli_model::workspace::Conflict;
+use yuanli_model::workspace::{Conflict, Manifest};
 use yuanli_model::{AttemptId, Digest, RunId, Workflow};
 
 /// Why a workspace cannot be had.
@@ -111,6 +111,17 @@ pub trait AttemptWorkspace: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`WorkspaceError`].
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError>;
+
+    /// What it began with.
+    fn beginning(&self) -> Arc<Manifest>;
+
+    /// Instead of working in it: what an attempt of the same stage in another run has changed is changed here as well, and
+    /// kept, so that it survives a power cut; [`Self::publish`] gives it. `left` is what was published there. Says whether
+    /// that is still there; nothing has happened where it is not.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Io`]; [`WorkspaceError::Conflict`] when it does not fit what this one began with.
+    async fn take_over(&self, from: RunId, left: Digest) -> Result<bool, WorkspaceError>;
 
     /// Removes the folder; what was in it and not published is lost.
     ///

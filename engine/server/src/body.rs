@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::{Recorded, Summary, Update};
 use yuanli_flow::{Instances, Run, StageStatus};
-use yuanli_model::run::{Again, Cause, PinnedStage, StageResult, Then, Verdict};
+use yuanli_model::run::{Again, CacheFinding, Cause, PinnedStage, StageResult, Then, Verdict};
 use yuanli_model::{
     AttemptId, AttemptOutcome, Failure, InputName, Level, LogLine, Outcome, RunEvent, RunId, Section,
     SkipReason, StageName, Stream, Timestamp,
@@ -180,6 +180,24 @@ pub(crate) fn recorded(recorded: &Recorded) -> api::Event {
     }
 }
 
+fn cache_consulted(attempt: &AttemptId, finding: &CacheFinding) -> api::EventKind {
+    let (word, from, differs) = match finding {
+        CacheFinding::Hit { from } => ("hit", Some(from), None),
+        CacheFinding::Nothing => ("nothing", None, None),
+        CacheFinding::Differs { from, part } => ("differs", Some(from), Some(part.clone())),
+        CacheFinding::TooOld { from } => ("too-old", Some(from), None),
+        CacheFinding::Gone { from } => ("gone", Some(from), None),
+    };
+    api::EventKind::CacheConsulted {
+        stage: attempt.stage.to_string(),
+        instance: attempt.instance,
+        attempt: attempt.attempt,
+        finding: word.to_owned(),
+        from: from.map(ToString::to_string),
+        differs,
+    }
+}
+
 fn event(event: &RunEvent) -> api::EventKind {
     match event {
         RunEvent::Created { workflow, version, inputs, stages, .. } => api::EventKind::Created {
@@ -201,6 +219,8 @@ fn event(event: &RunEvent) -> api::EventKind {
             let (stage, from) = (stage.to_string(), from.to_string());
             api::EventKind::StageReused { stage, from, status, outputs }
         }
+        RunEvent::CacheBypassed => api::EventKind::CacheBypassed,
+        RunEvent::CacheConsulted { attempt, finding } => cache_consulted(attempt, finding),
         RunEvent::InstancesReused { stage, from, instances } => api::EventKind::InstancesReused {
             stage: stage.to_string(),
             from: from.to_string(),

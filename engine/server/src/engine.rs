@@ -389,7 +389,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts a run; it is durable when this returns.
+    /// Starts a run; it is durable when this returns. With `bypasses_cache` nothing of earlier runs stands for its stages.
     ///
     /// # Errors
     /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
@@ -397,8 +397,10 @@ impl Engine {
         &self,
         document: Document,
         inputs: Vec<(String, String)>,
+        bypasses_cache: bool,
     ) -> anyhow::Result<Result<RunId, Refused>> {
-        let started = self.submit(document, Given::Texts(inputs), None, Cause::Command).await?;
+        let inputs = Given::Texts(inputs);
+        let started = self.submit_with(document, inputs, None, Cause::Command, bypasses_cache).await?;
         Ok(started.map(|started| started.run))
     }
 
@@ -413,6 +415,17 @@ impl Engine {
         cause: Option<String>,
         by: Cause,
     ) -> anyhow::Result<Result<Started, Refused>> {
+        self.submit_with(document, inputs, cause, by, false).await
+    }
+
+    async fn submit_with(
+        &self,
+        document: Document,
+        inputs: Given,
+        cause: Option<String>,
+        by: Cause,
+        bypasses_cache: bool,
+    ) -> anyhow::Result<Result<Started, Refused>> {
         let runnable = match document.into_runnable(inputs) {
             Ok(runnable) => runnable,
             Err(refused) => return Ok(Err(refused)),
@@ -421,8 +434,8 @@ impl Engine {
         if let Some(refused) = self.refuse_secrets(definition.workflow.name(), &inputs).await? {
             return Ok(Err(refused));
         }
-        let submission =
-            Submission { definition, inputs, workflows: Arc::new(workflows), cause, is_kept: true };
+        let workflows = Arc::new(workflows);
+        let submission = Submission { definition, inputs, workflows, cause, is_kept: true, bypasses_cache };
         Ok(Ok(self.executor.start_by(submission, by).await?))
     }
 

@@ -116,7 +116,10 @@ impl Engine {
             return wrong(missing.join("; "));
         }
         let workflows = Arc::new(workflows);
-        Ok(Ok((from, Submission { definition, inputs, workflows, cause: None, is_kept: true })))
+        Ok(Ok((
+            from,
+            Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache: false },
+        )))
     }
 
     /// Why a run that has not ended is not retried.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::{Call, Recorded};
 use yuanli_flow::{Fact, Standing, Told, Unexplained, why};
-use yuanli_model::run::{Again, Answer, Cause, StageResult, StartingPoint, Then, Verdict};
+use yuanli_model::run::{Again, Answer, CacheFinding, Cause, StageResult, StartingPoint, Then, Verdict};
 use yuanli_model::{AttemptId, Outcome, RunEvent, RunId, StageName, Timestamp};
 
 use crate::body::{self, rfc3339};
@@ -114,6 +114,24 @@ fn reason(told: &Told) -> api::Reason {
     api::Reason { at: told.at.map(rfc3339), kind: kind.to_owned(), text, values }
 }
 
+fn cache(finding: &CacheFinding) -> String {
+    match finding {
+        CacheFinding::Hit { from } => format!("all that counts was as in run {from}, which stands for it"),
+        CacheFinding::Nothing => "it ran, as nothing was kept of it in an earlier run".to_owned(),
+        CacheFinding::Differs { from, part } => {
+            format!("it ran, as `{part}` was not as in run {from}, the last of which something was kept")
+        }
+        CacheFinding::TooOld { from } => {
+            format!(
+                "it ran: all that counts was as in run {from}, but what that gave was older than `max_age`"
+            )
+        }
+        CacheFinding::Gone { from } => {
+            format!("it ran: all that counts was as in run {from}, but what that gave was not kept whole")
+        }
+    }
+}
+
 fn in_words(fact: &Fact) -> (&'static str, String) {
     match fact {
         Fact::Started(cause) => ("started", started(cause)),
@@ -143,6 +161,10 @@ fn in_words(fact: &Fact) -> (&'static str, String) {
             ("attempt-begun", format!("{}attempt {attempt} began", of_instance(*instance)))
         }
         Fact::Ended { .. } => ("attempt-ended", ended(fact)),
+        Fact::CacheBypassed => {
+            ("cache", "nothing of earlier runs was to stand for its stages: `--no-cache`".to_owned())
+        }
+        Fact::Cache(finding) => ("cache", cache(finding)),
         Fact::Skipped(reason) => ("skipped", format!("it was skipped: {}", body::skip_reason(reason))),
         Fact::CancelRequested(why) => ("cancel", format!("the run was asked to end: {why}")),
         Fact::TimedOut => ("timed-out", "the time of the run was over".to_owned()),

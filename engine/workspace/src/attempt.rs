@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use yuanli_model::workspace::Manifest;
-use yuanli_model::{AttemptId, Digest};
+use yuanli_model::{AttemptId, Digest, RunId};
 use yuanli_ports::AttemptWorkspace;
 use yuanli_ports::workspaces::WorkspaceError;
 
@@ -18,7 +18,7 @@ use crate::depot::Depot;
 use crate::materialise::{Made, materialise};
 use crate::survey::Survey;
 use crate::sync::{self, Moment};
-use crate::{Beginning, Manifests, blocking, fault, removal};
+use crate::{Beginning, Manifests, blocking, check_parents, fault, removal, share};
 
 /// A workspace whose folder is a plain one.
 #[derive(Debug)]
@@ -128,6 +128,17 @@ impl AttemptWorkspace for FolderWorkspace {
         blocking(move || inner.publish()).await
     }
 
+    fn beginning(&self) -> Arc<Manifest> {
+        Arc::clone(&self.inner.beginning.manifest)
+    }
+
+    async fn take_over(&self, from: RunId, left: Digest) -> Result<bool, WorkspaceError> {
+        // What is published from now on is read from the phase.
+        self.is_asked_for.store(true, Ordering::SeqCst);
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.take_over(from, left)).await
+    }
+
     async fn discard(&self) -> Result<(), WorkspaceError> {
         self.clear_aside().await;
         if !self.is_asked_for() {
@@ -198,6 +209,20 @@ impl Inner {
         };
         *phase = Phase::Published(published);
         Ok(published)
+    }
+
+    fn take_over(&self, from: RunId, left: Digest) -> Result<bool, WorkspaceError> {
+        let mut phase = self.phase();
+        if !matches!(*phase, Phase::Untouched) {
+            return Err(fault::other("made", "", "the attempt has begun to work in it"));
+        }
+        let Some(left) = share::whole(&self.depot.beside(from), &left)? else { return Ok(false) };
+        let carried = self.beginning.manifest.carry(&self.attempt.stage, &left);
+        check_parents(&carried)?;
+        share::contents(&self.depot.beside(from), &self.depot, &left, &self.attempt.stage)?;
+        // Untouched -> Published: as if it had been changed here.
+        *phase = Phase::Published(self.keep(Arc::new(carried))?);
+        Ok(true)
     }
 
     fn discard(&self) -> Result<(), WorkspaceError> {

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 use yuanli_model::workspace::Manifest;
-use yuanli_model::{AttemptId, Digest};
+use yuanli_model::{AttemptId, Digest, RunId};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::sync::{self, Moment};
@@ -35,6 +35,11 @@ impl Depot {
     /// The depot in `path`; no file is touched.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// That of another run, which lies beside it.
+    pub(crate) fn beside(&self, run: RunId) -> Self {
+        Self { path: self.path.with_file_name(run.to_string()) }
     }
 
     /// The folder of the run.

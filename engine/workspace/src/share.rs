@@ -9,8 +9,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use yuanli_model::Digest;
 use yuanli_model::workspace::{Manifest, Node};
+use yuanli_model::{Digest, StageName};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::depot::{Depot, KEPT, is_kept};
@@ -33,14 +33,7 @@ pub(crate) fn share(from: &Depot, to: &Depot, workspaces: &[Digest]) -> Result<V
         return Ok(missing);
     }
     let fail = || fault::at("kept", "");
-    for folder in [to.blobs(), to.manifests()] {
-        fs::create_dir_all(folder).map_err(fail())?;
-    }
-    for content in contents {
-        link(&from.blob(&content), &to.blob(&content)).map_err(fail())?;
-    }
-    // After what they name.
-    sync(&to.blobs()).map_err(fail())?;
+    link_contents(from, to, contents).map_err(fail())?;
     for digest in found {
         link(&from.manifest_path(digest), &to.manifest_path(digest)).map_err(fail())?;
     }
@@ -53,8 +46,40 @@ pub(crate) fn share(from: &Depot, to: &Depot, workspaces: &[Digest]) -> Result<V
     Ok(missing)
 }
 
+/// Keeps the contents of the files that a stage put in a workspace in another depot, so that they survive a power cut.
+pub(crate) fn contents(
+    from: &Depot,
+    to: &Depot,
+    left: &Manifest,
+    writer: &StageName,
+) -> Result<(), WorkspaceError> {
+    let own = left.entries.values().filter(|entry| entry.writer == *writer);
+    let own: BTreeSet<Digest> =
+        own.filter_map(|entry| file(&entry.node)).map(|(content, _)| content).collect();
+    if own.is_empty() {
+        return Ok(());
+    }
+    link_contents(from, to, own).map_err(fault::at("kept", ""))?;
+    [Some(to.path()), to.path().parent()]
+        .into_iter()
+        .flatten()
+        .try_for_each(sync)
+        .map_err(fault::at("kept", ""))
+}
+
+/// They are there, and no manifest names them yet.
+fn link_contents(from: &Depot, to: &Depot, contents: BTreeSet<Digest>) -> io::Result<()> {
+    for folder in [to.blobs(), to.manifests()] {
+        fs::create_dir_all(folder)?;
+    }
+    for content in contents {
+        link(&from.blob(&content), &to.blob(&content))?;
+    }
+    sync(&to.blobs())
+}
+
 /// A manifest all of whose contents are there.
-fn whole(depot: &Depot, digest: &Digest) -> Result<Option<Manifest>, WorkspaceError> {
+pub(crate) fn whole(depot: &Depot, digest: &Digest) -> Result<Option<Manifest>, WorkspaceError> {
     let manifest = match depot.manifest(digest) {
         Err(WorkspaceError::Missing(_)) => return Ok(None),
         manifest => manifest?,
@@ -64,10 +89,14 @@ fn whole(depot: &Depot, digest: &Digest) -> Result<Option<Manifest>, WorkspaceEr
 }
 
 fn files(manifest: &Manifest) -> impl Iterator<Item = (Digest, u64)> {
-    manifest.entries.values().filter_map(|entry| match &entry.node {
+    manifest.entries.values().filter_map(|entry| file(&entry.node))
+}
+
+fn file(node: &Node) -> Option<(Digest, u64)> {
+    match node {
         Node::File { content, size, .. } => Some((*content, *size)),
         Node::Link { .. } | Node::Folder | Node::Removed => None,
-    })
+    }
 }
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
+use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Digest, LogLine, RunId, Timestamp};
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Attempt, Origin};
@@ -61,6 +62,14 @@ impl AttemptWorkspace for NoWorkspace {
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
+    }
+
+    fn beginning(&self) -> Arc<Manifest> {
+        Arc::default()
+    }
+
+    async fn take_over(&self, _: RunId, _: Digest) -> Result<bool, WorkspaceError> {
+        Ok(false)
     }
 
     async fn discard(&self) -> Result<(), WorkspaceError> {

@@ -101,7 +101,8 @@ async fn run(engine: &Engine, file: &Path) -> anyhow::Result<()> {
         .read(&file.display().to_string())
         .await
         .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let run = engine.start(document, Vec::new()).await?.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
+    let run =
+        engine.start(document, Vec::new(), false).await?.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
     let mut updates = engine.follow(run);
     let mut last = None;
     while let Some(update) = updates.next().await? {

@@ -108,7 +108,7 @@ pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submissi
         origin: Origin { folder: ".".into(), root: ".".into() },
     };
     let (inputs, workflows) = (IndexMap::new(), Arc::default());
-    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: false })
+    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: false, bypasses_cache: false })
 }
 
 /// Starts a run and follows it until its end is durable.

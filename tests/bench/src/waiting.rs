@@ -137,7 +137,7 @@ fn submission(what: What) -> anyhow::Result<Submission> {
         origin: Origin { folder: ".".into(), root: ".".into() },
     };
     let (inputs, workflows) = (IndexMap::new(), Arc::new(BTreeMap::new()));
-    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: true })
+    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache: false })
 }
 
 /// Starts so many runs that wait.

@@ -104,6 +104,7 @@ impl Plan {
             workflows: self.callable(),
             cause: Some(run.cause.clone()),
             is_kept: true,
+            bypasses_cache: false,
         }
     }
 

@@ -160,7 +160,7 @@ async fn perform(
         return Err(Misuse(message).into());
     }
     let questions = Questions::new(approve, global.json || arguments.file == "-");
-    let run = match engine.start(document, arguments.inputs.clone()).await? {
+    let run = match engine.start(document, arguments.inputs.clone(), arguments.no_cache).await? {
         Ok(run) => run,
         Err(Refused::Invalid) => return Ok(Once::unrun(Exit::Usage)),
         Err(Refused::Inputs(wrong)) => {

@@ -59,6 +59,18 @@ pub(crate) fn plain(kind: &EventKind) -> Option<(Option<&str>, String)> {
         EventKind::StageReused { stage, from, status, .. } => {
             (Some(stage), format!("{}, taken over from run {from}", status.name()))
         }
+        EventKind::CacheBypassed => (None, "nothing of earlier runs stands for its stages".to_owned()),
+        EventKind::CacheConsulted { stage, finding, from, differs, .. } => {
+            let from = from.as_deref().unwrap_or_default();
+            let text = match (&**finding, differs) {
+                ("hit", _) => format!("cached: taken over from run {from}"),
+                (_, Some(part)) => format!("not cached: `{part}` is not as in run {from}"),
+                ("too-old", _) => format!("not cached: what run {from} gave is too old"),
+                ("gone", _) => format!("not cached: what run {from} gave is not kept any more"),
+                _ => "not cached: nothing is kept of earlier runs".to_owned(),
+            };
+            (Some(stage), text)
+        }
         EventKind::InstancesReused { stage, from, instances } => {
             let count = output::count(instances.len(), "instance");
             (Some(stage), format!("{count} can be taken over from run {from}"))

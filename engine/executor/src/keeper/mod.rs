@@ -11,6 +11,7 @@
 
 mod archiving;
 mod artifacts;
+mod cached;
 mod causes;
 mod retention;
 mod space;
@@ -110,6 +111,7 @@ impl Keeper {
         while !closing.is_cancelled() && self.free_some().await? {}
         if has_removed {
             self.remove_texts().await?;
+            self.forget_cached().await?;
         }
         if !closing.is_cancelled() {
             self.bound_workspaces().await?;
@@ -125,6 +127,7 @@ impl Keeper {
         while self.remove_some_artifacts().await? {}
         while self.free_some().await? {}
         self.bound_workspaces().await?;
+        self.forget_cached().await?;
         self.forget_causes().await?;
         self.remove_unneeded().await
     }

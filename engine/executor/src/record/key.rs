@@ -37,6 +37,7 @@ enum Space {
     KeptArtifacts = 23,
     ArtifactTally = 24,
     Pinned = 25,
+    Cached = 26,
 }
 
 impl Space {
@@ -280,6 +281,26 @@ pub(crate) fn parse_version(key: &Key) -> Result<Digest, Broken> {
 pub(crate) fn pinned(run: RunId) -> Key {
     of_run(Space::Pinned, run, &[])
 }
+
+/// What an attempt of a stage of a workflow gave whose key this is.
+pub(crate) fn cached(workflow: &WorkflowName, stage: &StageName, key: &Digest) -> Key {
+    let mut bytes = cached_of_stage(workflow, stage);
+    bytes.extend(key.as_bytes());
+    Key::new(bytes)
+}
+
+/// All of a stage of a workflow.
+pub(crate) fn cached_of_stage(workflow: &WorkflowName, stage: &StageName) -> Vec<u8> {
+    [&*cached_of(workflow), stage.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// All of a workflow.
+pub(crate) fn cached_of(workflow: &WorkflowName) -> Vec<u8> {
+    [&CACHED[..], workflow.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// All of all workflows.
+pub(crate) const CACHED: [u8; 1] = Space::Cached.prefix();
 
 /// Those of all runs.
 pub(crate) const PINNED: [u8; 1] = Space::Pinned.prefix();

@@ -27,6 +27,7 @@
 //! - `next-emitted`: the number of the next event.
 //!
 //! And for longer than any run:
+//! - `cached/<workflow><stage><digest>`: the attempt that gave what counts by this key, and the parts of the key;
 //! - `state/<workflow><plugin><key>`: a value;
 //! - `scope/<workflow><plugin>`: how many there are, their bytes, and the last revision.
 
@@ -40,5 +41,6 @@ pub(crate) mod v3;
 pub(crate) mod v4;
 pub(crate) mod v5;
 pub(crate) mod v6;
+pub(crate) mod v7;
 
 pub use envelope::Broken;

@@ -14,19 +14,18 @@ use super::envelope::{Broken, Stored};
 use super::long::{Long, Text};
 use super::v1::{Attempt, parse};
 use super::v2::{self, Failure, Pinned, Reason, json};
-use crate::history::Recorded;
 
 const WHAT: &str = "event";
 
 /// The events of one transition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transition {
-    at_ms: u64,
-    events: Vec<Event>,
+    pub(super) at_ms: u64,
+    pub(super) events: Vec<Event>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Event {
+pub(super) enum Event {
     /// What version 2 has as well.
     Plain(v2::Event),
     Created(Box<Created>),
@@ -50,7 +49,7 @@ enum Event {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Created {
+pub(super) struct Created {
     workflow: String,
     version: [u8; 32],
     inputs: Vec<(String, Text)>,
@@ -98,7 +97,7 @@ struct Again {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Became {
+pub(super) enum Became {
     Succeeded { outputs: Text },
     Allowed { failure: Failure, outputs: Option<Text> },
     Failed(Failure),
@@ -106,7 +105,7 @@ enum Became {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Instance {
+pub(super) struct Instance {
     instance: u32,
     item: Text,
     outputs: Text,
@@ -136,29 +135,8 @@ impl From<v2::Transition> for Transition {
     }
 }
 
-impl Transition {
-    /// These events; their long texts go to `long`.
-    pub(crate) fn of(at: Timestamp, events: &[model::RunEvent], long: &mut Long) -> Self {
-        Self { at_ms: at.as_millis(), events: events.iter().map(|event| Event::of(event, long)).collect() }
-    }
-
-    /// The blobs that hold its long texts.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.events.iter().flat_map(Event::texts).filter_map(Text::blob)
-    }
-
-    /// The events, the first of which has number `first`; `long` has the texts of [`Self::blobs`].
-    pub(crate) fn into_events(self, run: RunId, first: u32, long: &Long) -> Result<Vec<Recorded>, Broken> {
-        let at = Timestamp::from_millis(self.at_ms);
-        let recorded = |(number, event): (u32, Event)| {
-            Ok(Recorded { run, number, at, event: event.into_model(run, long)? })
-        };
-        (first..).zip(self.events).map(recorded).collect()
-    }
-}
-
 impl Event {
-    fn of(event: &model::RunEvent, long: &mut Long) -> Self {
+    pub(super) fn of(event: &model::RunEvent, long: &mut Long) -> Self {
         match event {
             model::RunEvent::Created { workflow, version, inputs, stages, group, deadline, provenance } => {
                 let Provenance { cause, origin, workflows, again } = &**provenance;
@@ -203,7 +181,7 @@ impl Event {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
+    pub(super) fn texts(&self) -> Vec<&Text> {
         match self {
             Self::Plain(plain) => plain.texts(),
             Self::Created(created) => created.inputs.iter().map(|(_, text)| text).collect(),
@@ -219,7 +197,7 @@ impl Event {
         }
     }
 
-    fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
+    pub(super) fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
         Ok(match self {
             Self::Plain(plain) => plain.into_model(run, long)?,
             Self::Created(created) => created.into_model(long)?,
@@ -413,11 +391,11 @@ impl Instance {
     }
 }
 
-fn id(run: RunId) -> [u8; 16] {
+pub(super) fn id(run: RunId) -> [u8; 16] {
     run.as_u128().to_be_bytes()
 }
 
-fn run_id(bytes: [u8; 16]) -> RunId {
+pub(super) fn run_id(bytes: [u8; 16]) -> RunId {
     RunId::from_u128(u128::from_be_bytes(bytes))
 }
 
@@ -427,7 +405,7 @@ mod tests {
     use yuanli_model::{RunEvent, SkipReason};
 
     use super::*;
-    use crate::record::envelope;
+    use crate::record::{envelope, v7};
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
         name.parse().expect("a name")
@@ -491,15 +469,12 @@ mod tests {
         ]
     }
 
-    /// What version 3 writes, kept as it was.
+    /// What version 3 wrote, kept as it was.
     #[test]
     fn what_was_written_is_still_read() {
-        let mut long = Long::default();
-        let written = Transition::of(Timestamp::from_millis(1_700_000_000_000), &events(), &mut long);
-        assert_eq!(hex::encode(envelope::seal(&written)), EVENTS);
         let bytes = hex::decode(EVENTS).expect("a fixture");
-        let read: Transition = envelope::open(&bytes).expect("it is read");
-        let read = read.into_events(RunId::from_u128(7), 0, &long).expect("it is whole");
+        let read: v7::Transition = envelope::open(&bytes).expect("it is read");
+        let read = read.into_events(RunId::from_u128(7), 0, &Long::default()).expect("it is whole");
         assert_eq!(read.into_iter().map(|recorded| recorded.event).collect::<Vec<_>>(), events());
     }
 
@@ -507,7 +482,7 @@ mod tests {
     #[test]
     fn events_of_version_2_are_still_read() {
         let bytes = hex::decode(EVENTS_OF_VERSION_2).expect("a fixture");
-        let read: Transition = envelope::open(&bytes).expect("it is read");
+        let read: v7::Transition = envelope::open(&bytes).expect("it is read");
         let read = read.into_events(RunId::from_u128(7), 0, &Long::default()).expect("it is whole");
         let expect = [
             RunEvent::StageReused {

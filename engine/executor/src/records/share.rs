@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use yuanli_model::{AttemptId, RunEvent, RunId, StageName};
-use yuanli_ports::store::Batch;
+use yuanli_ports::store::{Batch, Entry, Key, StoreError};
 
 use super::artifact::last_in;
 use super::{Records, artifact};
 use crate::executor::Error;
 use crate::history::Recorded;
 use crate::record::v2::Need;
-use crate::record::v4::Gathered;
+use crate::record::v4::{Gathered, Put};
 use crate::record::{envelope, key};
 
 impl Records {
@@ -52,6 +52,60 @@ impl Records {
             batch.put(key::gathered(to), envelope::seal(&gathered));
         }
         Ok(())
+    }
+}
+
+/// How often it is tried anew to share artifacts while others put some.
+const TRIES: u32 = 16;
+
+impl Records {
+    /// How many artifacts an attempt has put.
+    pub(crate) async fn artifacts_of_attempt(&self, attempt: &AttemptId) -> Result<Vec<(Key, Entry)>, Error> {
+        let mut own = Vec::new();
+        for (key, entry) in self.all(key::artifacts(attempt.run).as_bytes()).await? {
+            if key::parse_artifact(&key)?.0 == *attempt {
+                own.push((key, entry));
+            }
+        }
+        Ok(own)
+    }
+
+    /// Gives an attempt the artifacts of another one, which may be of another run, and takes away those that it has; it is
+    /// durable when this returns. Nobody removes anything of the other run meanwhile.
+    pub(crate) async fn share_attempt(&self, from: &[(Key, Entry)], to: &AttemptId) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let _turn = self.turns.of(to.run).await;
+            let batch = self.shared_with(from, to).await?;
+            tries += 1;
+            match self.store.commit(batch).await {
+                Err(StoreError::Conflict { .. }) if tries < TRIES => {}
+                outcome => return Ok(outcome.map(drop)?),
+            }
+        }
+    }
+
+    async fn shared_with(&self, from: &[(Key, Entry)], to: &AttemptId) -> Result<Batch, Error> {
+        let (mut gathered, as_read): (Gathered, _) = self.counted(&key::gathered(to.run)).await?;
+        let mut batch = Batch { preconditions: vec![as_read], writes: Vec::new() };
+        for (old, _) in self.artifacts_of_attempt(to).await? {
+            batch.delete(old);
+        }
+        let mut bytes = 0;
+        for (old, entry) in from {
+            let content = artifact::read(old, &entry.value)?.content;
+            gathered.artifacts += 1;
+            gathered.artifact_bytes += content.size();
+            bytes += content.size();
+            batch.put(key::artifact(to, &content.name), entry.value.clone());
+            for part in content.parts {
+                batch.put(key::need(to.run, &part.digest), envelope::seal(&Need { bytes: part.size }));
+                batch.put(key::needed(&part.digest, to.run), Bytes::new());
+            }
+        }
+        batch.put(key::gathered(to.run), envelope::seal(&gathered));
+        batch.put(key::put(to), envelope::seal(&Put { bytes }));
+        Ok(batch)
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) enum Then {
 pub(crate) struct TestStore {
     inner: Memory,
     pub(crate) commits: AtomicU64,
+    /// When there were so many commits, all others fail; 0 is never.
+    pub(crate) most: AtomicU64,
     /// While `true`, commits wait.
     pub(crate) is_held: watch::Sender<bool>,
     pub(crate) failure: Mutex<Option<StoreError>>,
@@ -110,6 +112,10 @@ impl Store for TestStore {
         if let Some(fault) = self.fault() {
             self.failed.fetch_add(1, Ordering::SeqCst);
             return Err(fault);
+        }
+        let most = self.most.load(Ordering::SeqCst);
+        if most != 0 && self.commits.load(Ordering::SeqCst) >= most {
+            return Err(StoreError::Unavailable("the test says so".to_owned()));
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.inner.commit(batch).await
@@ -385,6 +391,7 @@ impl Bench {
             workflows: Arc::default(),
             cause: None,
             is_kept: false,
+            bypasses_cache: false,
         }
     }
 

@@ -56,6 +56,10 @@ impl Run {
             RunEvent::ApprovalEnded { stage, verdict } => self.end_approval(stage, verdict)?,
             RunEvent::AttemptStarted { attempt, .. } => self.start_attempt(attempt)?,
             RunEvent::AttemptEnded { attempt, outcome, then } => self.end_attempt(attempt, outcome, *then)?,
+            RunEvent::CacheBypassed => self.is_cache_bypassed = true,
+            RunEvent::CacheConsulted { attempt, .. } => {
+                self.position(&attempt.stage)?;
+            }
             RunEvent::StageSkipped { stage, reason } => {
                 let position = self.transition(stage, &StageEvent::Skipped(reason), "skipping it")?;
                 self.forget_approval(position);

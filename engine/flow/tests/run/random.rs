@@ -182,6 +182,8 @@ fn check(workflow: &Workflow, story: &Story) {
             }
             RunEvent::Created { .. } => assert_eq!(position, 0),
             RunEvent::Admitted { .. }
+            | RunEvent::CacheBypassed
+            | RunEvent::CacheConsulted { .. }
             | RunEvent::StageReused { .. }
             | RunEvent::InstancesReused { .. }
             | RunEvent::StageExpanded { .. }

@@ -251,6 +251,8 @@ pub(crate) fn in_words(event: &RunEvent, now: Timestamp) -> String {
             SkipReason::RunInterrupted => format!("skip {stage} (interrupted)"),
             SkipReason::NoFailure => format!("skip {stage} (no failure)"),
         },
+        RunEvent::CacheBypassed => "no cache".to_owned(),
+        RunEvent::CacheConsulted { attempt, .. } => format!("cache of {}", attempt_in_words(attempt)),
         RunEvent::CancelRequested { .. } => "cancel".to_owned(),
         RunEvent::TimedOut => "timed out".to_owned(),
         RunEvent::Interrupted => "interrupted".to_owned(),

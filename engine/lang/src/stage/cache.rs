@@ -38,8 +38,6 @@ pub(super) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<C
             return None;
         }
     };
-    let message = "`cache` does not act in this version: the stage runs each time";
-    diagnostics.warning(Code::NotActing, entry.key_span, message, None);
     Some(cache)
 }
 
@@ -73,7 +71,7 @@ fn check_pattern(pattern: &str, span: Span, diagnostics: &mut Diagnostics<'_>) {
         });
         return;
     }
-    if let Err(error) = globset::Glob::new(pattern) {
+    if let Err(error) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
         let message = format!("`{pattern}` is no pattern of files: {}", error.kind());
         diagnostics.error(Code::InvalidPattern, span, message);
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use yuanli_docker::fake::FakeDocker;
 use yuanli_executor::{History, Records};
+use yuanli_model::workspace::Manifest;
 use yuanli_model::{
     AttemptId, Ceiling, Digest, EngineId, Failure, Grant, LogLine, PluginReference, RunId, SecretName, Stage,
     Timestamp, Workflow, WorkflowName,
@@ -412,6 +413,14 @@ impl AttemptWorkspace for Folder {
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
+    }
+
+    fn beginning(&self) -> Arc<Manifest> {
+        Arc::default()
+    }
+
+    async fn take_over(&self, _: RunId, _: Digest) -> Result<bool, WorkspaceError> {
+        Ok(false)
     }
 
     async fn discard(&self) -> Result<(), WorkspaceError> {

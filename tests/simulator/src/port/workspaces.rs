@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
+use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Digest, RunId, Workflow};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptWorkspace, Workspaces};
@@ -67,6 +68,14 @@ impl AttemptWorkspace for OneFolder {
 
     async fn publish(&self) -> Result<Option<Digest>, WorkspaceError> {
         Ok(None)
+    }
+
+    fn beginning(&self) -> Arc<Manifest> {
+        Arc::default()
+    }
+
+    async fn take_over(&self, _: RunId, _: Digest) -> Result<bool, WorkspaceError> {
+        Ok(false)
     }
 
     async fn discard(&self) -> Result<(), WorkspaceError> {

@@ -17,6 +17,8 @@ impl Event {
         let millis = |at: &Option<Timestamp>| at.map(Timestamp::as_millis);
         Some(match event {
             model::RunEvent::Created { .. }
+            | model::RunEvent::CacheBypassed
+            | model::RunEvent::CacheConsulted { .. }
             | model::RunEvent::StageReused { .. }
             | model::RunEvent::InstancesReused { .. }
             | model::RunEvent::StageExpanded { .. } => return None,
