@@ -51,12 +51,12 @@ impl Default for Counts {
     }
 }
 
-/// A map of texts and numbers.
+/// A map of texts, numbers and maps.
 fn template(value: &Value) -> Template {
     let part = |value: &Value| match value {
         Value::String(text) => Template::Text(text.clone()),
         Value::Number(number) => Template::Number(number.clone()),
-        other => panic!("{other}"),
+        nested => template(nested),
     };
     let entries = value.as_object().unwrap().iter();
     Template::Map(entries.map(|(key, value)| (key.clone(), part(value))).collect())
@@ -164,8 +164,9 @@ async fn each_part_of_the_key_counts_and_is_named() {
 #[tokio::test]
 async fn the_order_of_a_config_does_not_count() {
     let bench = Bench::new(&acts(built()));
-    let (first, _) = run(&bench).await;
-    let config = json!({ "run": "make", "image": "alpine" });
+    let config = json!({ "image": "alpine", "env": { "a": 1, "b": 2 } });
+    let (first, _) = run_of(&bench, submission(&bench, &Counts { config, ..Counts::default() })).await;
+    let config = json!({ "env": { "b": 2, "a": 1 }, "image": "alpine" });
     let (_, updates) = run_of(&bench, submission(&bench, &Counts { config, ..Counts::default() })).await;
     assert_eq!(findings(&updates), [CacheFinding::Hit { from: first }]);
 }
