@@ -51,7 +51,7 @@ fn before_a_run_a_pipe_without_a_writer_is_not_waited_for_either() {
 fn an_engine_that_is_not_open_yet_is_ended_at_once_too() {
     let place = Place::new();
     std::fs::create_dir_all(place.data()).unwrap();
-    let pipe = place.data().join("token");
+    let pipe = place.data().join("backup.key");
     assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
     let child = place.attended(&["serve", "--no-listen"]).spawn().unwrap();
     wait_until("the command listens and opens", || {
