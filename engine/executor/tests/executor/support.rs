@@ -115,7 +115,7 @@ impl Store for TestStore {
         }
         let most = self.most.load(Ordering::SeqCst);
         if most != 0 && self.commits.load(Ordering::SeqCst) >= most {
-            return Err(StoreError::Unavailable("the test says so".to_owned()));
+            return Err(StoreError::Closed);
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.inner.commit(batch).await
