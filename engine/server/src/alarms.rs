@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::time::MissedTickBehavior;
 use yuanli_model::Timestamp;
 use yuanli_model::http::{HostPattern, HttpScope};
@@ -127,10 +127,8 @@ impl Shared {
         let triggers = document.workflow().map(|workflow| workflow.triggers());
         let id = RuleId::of(rule);
         let trigger = triggers.and_then(|all| all.metrics.iter().find(|own| RuleId::of(own) == id));
-        let inputs = match trigger.and_then(|trigger| trigger.inputs.as_ref()) {
-            Some(template) => inputs_from(template, json!({ "value": value }))?,
-            None => Map::new(),
-        };
+        let template = trigger.and_then(|trigger| trigger.inputs.as_ref());
+        let inputs = inputs_from(template, json!({ "value": value }))?;
         let id = StartId::of_metric(&kept.name, &id, since);
         self.start_document(document, Given::Values(inputs), Some(id.to_string()), Cause::Metric).await
     }

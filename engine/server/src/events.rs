@@ -130,10 +130,13 @@ impl Shared {
         let triggers = document.workflow().map(|workflow| workflow.triggers());
         // Of several that fit the first counts: one thing starts one run.
         let trigger = triggers.and_then(|all| all.events.iter().find(|own| own.event.fits(happened)));
-        let inputs = match trigger.and_then(|trigger| trigger.inputs.as_ref()) {
-            Some(template) => inputs_from(template, self.body_of(happened).await?)?,
-            None => Map::new(),
+        let template = trigger.and_then(|trigger| trigger.inputs.as_ref());
+        // Not read for nobody: a run can have many events.
+        let body = match template {
+            Some(_) => self.body_of(happened).await?,
+            None => Value::Null,
         };
+        let inputs = inputs_from(template, body)?;
         let id = StartId::of_event(&kept.name, name);
         self.start_document(document, Given::Values(inputs), Some(id.to_string()), Cause::Event).await
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use serde_json::{Map, json};
+use serde_json::json;
 use yuanli_executor::Started;
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Missed;
@@ -152,10 +152,8 @@ impl Shared {
         let document = self.compile(kept.as_file()).await?;
         let triggers = document.workflow().map(|workflow| workflow.triggers());
         let trigger = triggers.and_then(|all| all.schedules.iter().find(|own| own.schedule == *schedule));
-        let inputs = match trigger.and_then(|trigger| trigger.inputs.as_ref()) {
-            Some(template) => inputs_from(template, json!({ "due": rfc3339(due) }))?,
-            None => Map::new(),
-        };
+        let template = trigger.and_then(|trigger| trigger.inputs.as_ref());
+        let inputs = inputs_from(template, json!({ "due": rfc3339(due) }))?;
         let id = StartId::of_schedule(&kept.name, schedule, due);
         let by = Cause::Schedule { due };
         self.start_document(document, Given::Values(inputs), Some(id.to_string()), by).await

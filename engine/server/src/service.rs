@@ -158,22 +158,12 @@ impl Refusal {
         }
     }
 
-    /// For the log.
+    /// For the log: what is wrong with a document in full.
     pub(crate) fn in_words(self) -> String {
         match self {
-            Self::NotFound(why)
-            | Self::Invalid(why)
-            | Self::Conflict(why)
-            | Self::Unauthorized(why)
-            | Self::Forbidden(why)
-            | Self::Changed(why)
-            | Self::NotSatisfiable(why)
-            | Self::TooLarge(why)
-            | Self::TooSlow(why)
-            | Self::Unavailable(why) => why,
             Self::Document(document) => document.render(false, WIDTH),
             Self::App { file, text, diagnostics } => render(&file, &text, &diagnostics, false, WIDTH),
-            Self::Internal(error) => format!("{error:#}"),
+            other => other.told(),
         }
     }
 }
@@ -587,8 +577,9 @@ impl Shared {
     }
 }
 
-/// The inputs that a trigger gives, with what it has told as `trigger.body`.
-pub(crate) fn inputs_from(template: &Template, body: Value) -> Result<Map<String, Value>, Refusal> {
+/// The inputs that a trigger gives, with what it has told as `trigger.body`; none where it says nothing of them.
+pub(crate) fn inputs_from(template: Option<&Template>, body: Value) -> Result<Map<String, Value>, Refusal> {
+    let Some(template) = template else { return Ok(Map::new()) };
     let trigger = Map::from_iter([("body".to_owned(), body)]);
     let scope = Scope { trigger: Some(&trigger), ..Scope::default() };
     match yuanli_expr::render(template, &scope) {

@@ -217,8 +217,5 @@ fn decide(
             Err(error) => return Ok(Err(format!("`{}` cannot be told: {error}", condition.source()))),
         }
     }
-    Ok(Ok(match &webhook.inputs {
-        Some(template) => inputs_from(template, body)?,
-        None => Map::new(),
-    }))
+    inputs_from(webhook.inputs.as_ref(), body).map(Ok)
 }
