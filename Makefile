@@ -18,7 +18,7 @@ demo: ## Build the engine and watch it build and test a small web service
 
 test: ## Run all tests, with a real Docker engine
 	scripts/setup
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release \
 		--package yuanli-plugin-push --package yuanli-plugin-test
 
