@@ -128,6 +128,8 @@ fn read(file: &Path) -> Content {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[tokio::test]
@@ -169,14 +171,18 @@ mod tests {
         let later = folder.path().join("target/b.wasm");
         let mut changes = Changes::of(vec![file.clone(), later.clone()]).unwrap();
         std::fs::write(&file, "x").unwrap();
-        let writer = tokio::spawn(async move {
+        let is_written = Cell::new(false);
+        let writer = async {
             for length in 2..=6 {
                 tokio::time::sleep(QUIET / 3).await;
                 std::fs::write(&file, "x".repeat(length)).unwrap();
             }
-        });
-        assert_eq!(changes.next().await, "a.wasm has changed");
-        assert!(writer.is_finished(), "its end was waited for");
+            is_written.set(true);
+        };
+        let told = async { (changes.next().await, is_written.get()) };
+        let ((change, its_end_was_waited_for), ()) = tokio::join!(told, writer);
+        assert_eq!(change, "a.wasm has changed");
+        assert!(its_end_was_waited_for);
         std::fs::create_dir(later.parent().unwrap()).unwrap();
         std::fs::write(&later, "x").unwrap();
         assert_eq!(changes.next().await, "b.wasm has changed");
