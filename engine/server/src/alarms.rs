@@ -3,10 +3,13 @@
 //! An alarm that is raised is stored before its run is started, and that it was started after it; the run has an id of the alarm.
 //! So a crash between any two starts nothing twice, and nothing is forgotten.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 use yuanli_model::Timestamp;
@@ -29,40 +32,77 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// It may stand behind something that sends elsewhere on the same server.
 const MAX_REDIRECTS: u32 = 3;
-/// Rules that are looked at together.
+/// Rules of one source that are looked at together.
 const AT_ONCE: usize = 16;
 
 /// Looks at all rules until the service ends.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::default();
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = rounds.ended() => {}
+            _ = ticks.tick() => {
+                for (source, rules) in shared.rules_by_source() {
+                    let shared = Arc::clone(&shared);
+                    rounds.begin(source.clone(), async move { shared.look_at(source.as_deref(), rules).await });
+                }
+            }
         }
-        let rules = shared.registry.list().into_iter().filter(|kept| kept.paused.is_none());
-        let rules: Vec<(Arc<Kept>, MetricTrigger)> = rules
-            .flat_map(|kept| kept.metrics.clone().into_iter().map(move |rule| (Arc::clone(&kept), rule)))
-            .collect();
-        let own = rules.iter().map(|(_, rule)| rule).filter(|rule| rule.source.is_none());
-        let own: Vec<&str> = own.map(|rule| rule.query.as_str()).collect();
-        if !own.is_empty() {
-            shared.own.look(own.into_iter(), shared.clock.now(), &http::metrics_text(&shared));
+    }
+}
+
+/// Rounds that go on at the same time, one for each source: one that is slow to answer keeps nobody else waiting.
+#[derive(Default)]
+struct Rounds<'a> {
+    of: BTreeSet<Source>,
+    under_way: FuturesUnordered<BoxFuture<'a, Source>>,
+}
+
+/// The Prometheus of a rule; `None` is the engine itself.
+type Source = Option<String>;
+
+impl<'a> Rounds<'a> {
+    /// Begins one, unless the last of the same source has not ended.
+    fn begin(&mut self, source: Source, round: impl Future<Output = ()> + Send + 'a) {
+        if self.of.insert(source.clone()) {
+            self.under_way.push(round.map(|()| source).boxed());
         }
-        let looks = futures::stream::iter(rules.into_iter().map(|(kept, rule)| {
-            let shared = Arc::clone(&shared);
-            async move { shared.look(&kept, &rule).await }
-        }));
-        let all = looks.buffer_unordered(AT_ONCE).collect::<()>();
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            () = all => {}
+    }
+
+    /// Goes on with all that are under way, until one of them has ended.
+    async fn ended(&mut self) {
+        match self.under_way.next().await {
+            Some(source) => {
+                self.of.remove(&source);
+            }
+            None => std::future::pending().await,
         }
     }
 }
 
 impl Shared {
+    fn rules_by_source(&self) -> BTreeMap<Source, Vec<(Arc<Kept>, MetricTrigger)>> {
+        let mut by_source: BTreeMap<Source, Vec<_>> = BTreeMap::new();
+        for kept in self.registry.list().into_iter().filter(|kept| kept.paused.is_none()) {
+            for rule in &kept.metrics {
+                by_source.entry(rule.source.clone()).or_default().push((Arc::clone(&kept), rule.clone()));
+            }
+        }
+        by_source
+    }
+
+    async fn look_at(&self, source: Option<&str>, rules: Vec<(Arc<Kept>, MetricTrigger)>) {
+        if source.is_none() {
+            let queries = rules.iter().map(|(_, rule)| rule.query.as_str());
+            self.own.look(queries, self.clock.now(), &http::metrics_text(self));
+        }
+        let looks = futures::stream::iter(rules);
+        looks.for_each_concurrent(AT_ONCE, |(kept, rule)| async move { self.look(&kept, &rule).await }).await;
+    }
+
     async fn look(&self, kept: &Kept, rule: &MetricTrigger) {
         if let Err(error) = self.see_to_rule(kept, rule).await {
             let error = format!("{error:#}");
@@ -164,4 +204,29 @@ fn scope_of(source: &str) -> Option<HttpScope> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let hosts = vec![host.parse::<HostPattern>().ok()?];
     Some(HttpScope { hosts, methods: vec!["GET"], paths: Vec::new(), is_private: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_does_not_answer_keeps_nobody_else_waiting() {
+        let [silent, other] = [(); 2].map(|()| AtomicU32::new(0));
+        let mut rounds = Rounds::default();
+        for _ in 0..3 {
+            rounds.begin(Some("http://silent".to_owned()), async {
+                silent.fetch_add(1, Ordering::Relaxed);
+                std::future::pending().await
+            });
+            rounds.begin(None, async {
+                other.fetch_add(1, Ordering::Relaxed);
+            });
+            rounds.ended().await;
+        }
+        assert_eq!(other.load(Ordering::Relaxed), 3);
+        assert_eq!(silent.load(Ordering::Relaxed), 1, "it is asked again once it has answered");
+    }
 }
