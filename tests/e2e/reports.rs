@@ -40,6 +40,9 @@ fn tests_are_counted_run_again_and_covered() {
     assert_eq!(outputs["flaky"], json!(["races"]));
     assert_eq!(outputs["slowest"], json!([{ "name": "adds", "duration_ms": 1250 }]));
     assert_eq!(outputs["coverage"]["percent"], 75.0);
+    let said = ["2 passed, 0 failed, 0 skipped, 1 flaky", "- `races`", "75 % (3 of 4 lines)"];
+    let shown = place.yuanli(&["runs", "show", ended.out.trim()]).expect(0, &[]).out;
+    said.iter().for_each(|said| assert!(shown.contains(said), "{said}: {shown}"));
 }
 
 #[test]

@@ -154,33 +154,36 @@ impl Config {
         let files = files(&self.reports)?;
         let mut cases = Cases::new();
         for path in &files {
-            let found = report::read(&workspace::read_text(path)?).map_err(|why| unreadable(path, &why))?;
+            let found = report::read(&text(path)?).map_err(|why| unreadable(path, &why))?;
             report::add(&mut cases, found);
         }
         // A report of no test at all is as good as none.
         Ok((!cases.is_empty()).then_some(cases))
     }
 
-    /// What was covered, which has to be enough; `None` where nobody asked.
+    /// What was covered; `None` where nobody asked.
     pub(crate) fn coverage(&self) -> Result<Option<Coverage>, Failure> {
         if self.coverage.is_empty() {
             return Ok(None);
         }
         let mut all: Option<Coverage> = None;
         for path in files(&self.coverage)? {
-            let found =
-                coverage::read(&workspace::read_text(&path)?).map_err(|why| unreadable(&path, &why))?;
+            let found = coverage::read(&text(&path)?).map_err(|why| unreadable(&path, &why))?;
             all = Some(all.map_or(found, |all| all.and(found)));
         }
         let Some(all) = all else { return Err(missing("coverage", &self.coverage)) };
         log::info(format!("{} % of the lines are covered", all.percent()));
-        match self.min_coverage {
-            Some(wanted) if all.percent() < wanted => {
-                let message =
-                    format!("{} % of the lines are covered, and it has to be {wanted} %", all.percent());
+        Ok(Some(all))
+    }
+
+    /// Fails where less is covered than has to be.
+    pub(crate) fn require(&self, coverage: Option<&Coverage>) -> Result<(), Failure> {
+        match (self.min_coverage, coverage.map(|coverage| coverage.percent())) {
+            (Some(wanted), Some(percent)) if percent < wanted => {
+                let message = format!("{percent} % of the lines are covered, and it has to be {wanted} %");
                 Err(Failure::permanent("coverage", message))
             }
-            _ => Ok(Some(all)),
+            _ => Ok(()),
         }
     }
 }
@@ -194,6 +197,15 @@ fn files<'a>(patterns: impl IntoIterator<Item = &'a String>) -> Result<Vec<Strin
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)
+}
+
+/// The text of a report. What is no UTF-8 in it is replaced: names in another encoding are no reason to lose the rest.
+fn text(path: &str) -> Result<String, Failure> {
+    let too_large = |message: &str| unreadable(path, &Unreadable(message.to_owned()));
+    workspace::read_text(path).map_err(|error| match &error {
+        workspace::Error::TooLarge(message) => too_large(message),
+        _ => error.into(),
+    })
 }
 
 /// The failure of tests that did not report.

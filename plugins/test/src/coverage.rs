@@ -1,8 +1,8 @@
 //! How much of the code tests have run: summed up from lcov's records or Cobertura's XML.
 
-use roxmltree::Document;
+use roxmltree::{Document, ParsingOptions};
 
-use crate::report::Unreadable;
+use crate::report::{MOST_NODES, Unreadable};
 use crate::{JsonSchema, Serialize};
 
 /// Lines of code that tests have run.
@@ -24,6 +24,14 @@ impl Coverage {
 
     pub(crate) fn percent(self) -> f64 {
         self.percent
+    }
+
+    pub(crate) fn covered(self) -> u64 {
+        self.covered
+    }
+
+    pub(crate) fn lines(self) -> u64 {
+        self.lines
     }
 
     /// Both together.
@@ -76,7 +84,7 @@ fn lcov(text: &str) -> Result<Coverage, Unreadable> {
 
 /// Each line of each class once; the sums at the top are missing or wrong in what some tools write.
 fn cobertura(text: &str) -> Result<Coverage, Unreadable> {
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let options = ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     // Cobertura's files name their document type, without entities of their own.
     if text.contains("<!ENTITY") {
         return Err(Unreadable("it declares entities, which are not read".to_owned()));

@@ -5,6 +5,7 @@ mod config;
 mod coverage;
 mod report;
 mod suite;
+mod summary;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -84,10 +85,13 @@ impl Stage for Test {
         let tested = test(&config, &services);
         services.stop();
         let (suites, verdict) = tested?;
+        let coverage = config.coverage();
         // Also of those that have failed: that is when it is read.
-        Suite::keep_summary(&config, &suites);
+        let own = summary::of(&verdict, coverage.as_ref().ok().and_then(Option::as_ref));
+        Suite::keep_summary(&config, own, &suites);
         verdict.judge(&suites)?;
-        let (coverage, values) = (config.coverage()?, Suite::values(&config, &suites)?);
+        let (coverage, values) = (coverage?, Suite::values(&config, &suites)?);
+        config.require(coverage.as_ref())?;
         let duration_ms = suites.into_iter().map(|suite| (suite.name, suite.exit.duration_ms)).collect();
         Ok(Outputs { values, ..outputs(duration_ms, verdict, coverage) })
     }
@@ -104,11 +108,7 @@ fn test(config: &Config, services: &Services) -> Result<(Vec<Suite>, Verdict), F
 }
 
 fn outputs(duration_ms: BTreeMap<String, u64>, verdict: Verdict, coverage: Option<Coverage>) -> Outputs {
-    let Verdict { cases, flaky, .. } = verdict;
-    let skipped = cases.values().filter(|case| case.outcome == Outcome::Skipped).count() as u64;
-    let counts =
-        |cases: &Cases| Counts { passed: cases.len() as u64 - skipped, skipped, flaky: flaky.len() as u64 };
-    let tests = verdict.has_reports.then(|| counts(&cases));
+    let tests = verdict.has_reports.then(|| Counts::of(&verdict));
     if let Some(Counts { passed, skipped, flaky }) = &tests {
         log::info(format!("{passed} tests passed, {skipped} were skipped, {flaky} are flaky"));
     }
@@ -116,21 +116,27 @@ fn outputs(duration_ms: BTreeMap<String, u64>, verdict: Verdict, coverage: Optio
         passed: duration_ms.len() as u64,
         duration_ms,
         tests,
-        slowest: slowest(cases),
-        flaky,
+        slowest: slowest(&verdict.cases),
+        flaky: verdict.flaky,
         coverage,
         values: BTreeMap::new(),
     }
 }
 
-fn slowest(cases: Cases) -> Vec<Slow> {
+impl Counts {
+    /// Of tests none of which has failed in the end.
+    fn of(verdict: &Verdict) -> Self {
+        let skipped = verdict.cases.values().filter(|case| case.outcome == Outcome::Skipped).count() as u64;
+        Self { passed: verdict.cases.len() as u64 - skipped, skipped, flaky: verdict.flaky.len() as u64 }
+    }
+}
+
+fn slowest(cases: &Cases) -> Vec<Slow> {
     const MOST: usize = 5;
-    let times = cases.into_values().filter(|case| case.duration_ms > 0);
-    let mut times: Vec<Slow> =
-        times.map(|case| Slow { name: case.name, duration_ms: case.duration_ms }).collect();
-    times.sort_by_key(|slow| std::cmp::Reverse(slow.duration_ms));
-    times.truncate(MOST);
-    times
+    let mut times: Vec<_> = cases.values().filter(|case| case.duration_ms > 0).collect();
+    times.sort_by_key(|case| std::cmp::Reverse(case.duration_ms));
+    let slow = |case: &report::Case| Slow { name: case.name.clone(), duration_ms: case.duration_ms };
+    times.into_iter().take(MOST).map(slow).collect()
 }
 
 yuanli_sdk::export!(Test);

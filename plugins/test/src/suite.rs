@@ -50,11 +50,10 @@ impl Suite {
         Some(self.last.as_ref().map_or_else(|| why.clone(), |line| format!("{why}: {}", line.trim())))
     }
 
-    /// Keeps what suites of this config have written for people.
-    pub(crate) fn keep_summary(config: &Config, suites: &[Self]) {
-        if config.hands_over() {
-            handover::keep_summary(suites.iter().map(|suite| &suite.container));
-        }
+    /// Keeps what suites of this config have written for people, after what their reports say.
+    pub(crate) fn keep_summary(config: &Config, own: String, suites: &[Self]) {
+        let suites = suites.iter().filter(|_| config.hands_over());
+        handover::keep_summary_after(own, suites.map(|suite| &suite.container));
     }
 
     /// What they have written as outputs; of two that have the same name the later one's.

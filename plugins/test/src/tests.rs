@@ -195,8 +195,80 @@ fn tests_hand_over_outputs_and_a_summary() {
     let suites = json!({ "image": "shop", "suites": { "a": ["a"], "b": ["b"] }, "reports": ["reports/*"] });
     let outputs = mock.run::<Test>(suites).expect("it succeeds");
     assert_eq!(outputs["values"], json!({ "a": "1", "b": "1", "last": "b" }));
-    assert_eq!(mock.put("summary.md"), Some(&b"## a\n\n## b"[..]));
+    let summary = "## Tests\n\n2 passed, 0 failed, 1 skipped, 0 flaky\n\n## a\n\n## b";
+    assert_eq!(mock.put("summary.md").map(String::from_utf8_lossy).as_deref(), Some(summary));
     // Without the workspace there are no files.
     mock.run::<Test>(json!({ "image": "shop", "command": ["c"] })).expect("it succeeds");
     assert!(mock.started().last().unwrap().options.is_empty());
+}
+
+#[test]
+fn what_failed_is_flaky_or_covered_is_told_to_people_and_beside_the_code() {
+    let mut mock = Mock::new();
+    let report = "ok 1 - a\nnot ok 2 - `b`\nnot ok 3 - c\n";
+    let mut runs = vec!["ok 1 - `b`\nnot ok 2 - c\n", report];
+    mock.container("shop", move |_| {
+        workspace::write("reports/new.xml", runs.pop().expect("no more containers")).expect("it is taken");
+        workspace::write("lcov.info", "SF:a.rs\nLF:4\nLH:3\nend_of_record\n").expect("it is taken");
+        Ok(Ran::with_code(1))
+    });
+    let more = json!({ "rerun": { "command": ["t", "{tests}"] }, "coverage": ["lcov.info"] });
+    let failure = mock.run::<Test>(config(more)).unwrap_err();
+    assert_eq!(failure.message, "1 of 3 tests failed: c (not ok)");
+    let summary = mock.put("summary.md").map(String::from_utf8_lossy).unwrap();
+    let expected = "## Tests\n\n2 passed, 1 failed, 0 skipped, 1 flaky\n\n**Failed**\n\n- `c`: `not ok`\n\n\
+                    **Flaky**\n\n- `'b'`\n\n**Coverage**: 75 % (3 of 4 lines)";
+    assert_eq!(summary, expected);
+    let field = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let is_annotation =
+        |line: &&yuanli_sdk::mock::Line| line.fields.iter().any(|(key, _)| key == "yuanli.annotation");
+    let told: Vec<_> = mock.log().iter().filter(is_annotation).collect();
+    let [flaky, failed] = told[..] else { panic!("{told:?}") };
+    assert_eq!(flaky.fields, [field("yuanli.annotation", "warning"), field("title", "flaky test")]);
+    assert!(flaky.text.starts_with("`b` is flaky"), "{flaky:?}");
+    assert_eq!(failed.fields, [field("yuanli.annotation", "error"), field("title", "failed test")]);
+    assert_eq!(failed.text, "c (not ok)");
+}
+
+/// Reports that somebody made to do harm, or that were cut: each is a sentence, in bounded time and memory.
+#[test]
+fn hostile_reports_are_refused_with_a_sentence() {
+    let bomb = "<!DOCTYPE lolz [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;&a;\">]><testsuite name=\"&b;\"/>";
+    let cases = |line: &str, count: usize| line.repeat(count);
+    let deep = format!("<testsuite>{}", "<testcase>".repeat(100_000));
+    let many = format!("<testsuite>{}</testsuite>", "<a/>".repeat(1_100_000));
+    let nested = format!("{{\"type\":\"test\",\"x\":{}", "[".repeat(100_000));
+    for (report, says) in [
+        (bomb.to_owned(), "no XML"),
+        (deep, "no XML"),
+        (many, "no XML"),
+        (nested, "no JSON"),
+        (cases("ok\n", 200_001), "more than 200000 tests"),
+        (cases("{\"type\":\"test\",\"event\":\"ok\",\"name\":\"a\"}\n", 200_001), "more than 200000 tests"),
+        (
+            cases("{\"type\":\"test\",\"event\":\"timeout\",\"name\":\"a\"}\n", 200_002),
+            "more than 200000 tests",
+        ),
+        ("\u{0}\u{1}".to_owned(), "neither XML nor JSON"),
+    ] {
+        let (ended, _) = run(config(json!({})), &[(0, &[("reports/new.xml", &report)])]);
+        let failure = ended.unwrap_err();
+        let beginning = &report[..report.len().min(60)];
+        assert!(
+            failure.kind == "invalid-report" && failure.message.contains(says),
+            "{beginning}: {failure:?}"
+        );
+        assert!(failure.message.len() < 1000, "{beginning}");
+    }
+}
+
+#[test]
+fn what_is_no_utf_8_does_not_hide_the_rest() {
+    let mut mock = Mock::new();
+    mock.container("shop", |_| {
+        workspace::write("reports/a.tap", b"ok 1 - caf\xe9\nnot ok 2 - b\n").expect("it is taken");
+        Ok(Ran::with_code(1))
+    });
+    let config = json!({ "image": "shop", "command": ["t"], "reports": ["reports/*"] });
+    assert_eq!(mock.run::<Test>(config).unwrap_err().message, "1 of 2 tests failed: b (not ok)");
 }

@@ -15,6 +15,14 @@ const MOST_NAMES_BYTES: usize = 64 * 1024;
 /// Failed tests whose names are in the details of a failure.
 const LISTED: usize = 100;
 
+/// Failed tests that are lines of the log.
+const ANNOTATED: usize = 50;
+
+/// Writes a line that readers show beside the code, as one that a container prints as `::warning title=…::…`.
+fn annotate((word, level): (&str, log::Level), title: &str, message: &str) {
+    log::write(level, message, &[("yuanli.annotation", word), ("title", title)]);
+}
+
 /// What the reports say, and what running again has changed.
 pub(crate) struct Verdict {
     pub(crate) cases: Cases,
@@ -47,7 +55,7 @@ impl Verdict {
     }
 
     /// The names of the tests that have failed.
-    fn failed(&self) -> Vec<String> {
+    pub(crate) fn failed(&self) -> Vec<String> {
         let failed = self.cases.values().filter(|case| matches!(case.outcome, Outcome::Failed(_)));
         failed.map(|case| case.name.clone()).collect()
     }
@@ -87,7 +95,11 @@ impl Verdict {
             };
             for name in failed {
                 if again.get(&name).is_some_and(|case| case.outcome == Outcome::Passed) {
-                    log::warn(format!("{name} is flaky: it failed, and passed when it was run again"));
+                    annotate(
+                        ("warning", log::Level::Warn),
+                        "flaky test",
+                        &format!("{name} is flaky: it failed, and passed when it was run again"),
+                    );
                     self.cases.insert(name.clone(), again[&name].clone());
                     self.flaky.push(name);
                 }
@@ -100,6 +112,9 @@ impl Verdict {
     pub(crate) fn judge(&self, suites: &[Suite]) -> Result<(), Failure> {
         let failed = self.failed();
         if !failed.is_empty() {
+            for name in failed.iter().take(ANNOTATED) {
+                annotate(("error", log::Level::Error), "failed test", &self.reason(name));
+            }
             return Err(self.failure(&failed));
         }
         // Of several that failed nobody knows which tests were whose.
@@ -117,12 +132,16 @@ impl Verdict {
         Err(Failure::permanent("tests-failed", message))
     }
 
-    fn failure(&self, failed: &[String]) -> Failure {
-        let reason = |name: &String| match &self.cases[name].outcome {
+    /// A failed test with what its report says of it.
+    fn reason(&self, name: &String) -> String {
+        match &self.cases[name].outcome {
             Outcome::Failed(reason) => format!("{name} ({reason})"),
             _ => name.clone(),
-        };
-        let named: Vec<String> = failed.iter().take(NAMED).map(reason).collect();
+        }
+    }
+
+    fn failure(&self, failed: &[String]) -> Failure {
+        let named: Vec<String> = failed.iter().take(NAMED).map(|name| self.reason(name)).collect();
         let more = failed.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(", and {more} more") };
         let (count, all) = (failed.len(), self.cases.len());

@@ -49,7 +49,12 @@ pub fn outputs(container: &Container) -> Result<BTreeMap<String, String>, Failur
 /// Keeps what containers have written for people, those that are not empty, one after the other. What cannot be kept is worth a
 /// line.
 pub fn keep_summary<'a>(containers: impl IntoIterator<Item = &'a Container>) {
-    let mut summary = String::new();
+    keep_summary_after(String::new(), containers);
+}
+
+/// The same after what the plugin itself says in Markdown, which may be empty.
+pub fn keep_summary_after<'a>(own: String, containers: impl IntoIterator<Item = &'a Container>) {
+    let mut summary = own;
     for container in containers {
         match container.read_file(SUMMARY, MAX_SUMMARY_BYTES) {
             Ok(content) => {

@@ -1,10 +1,10 @@
 //! Lines of JSON: those of `cargo test -- --format json` (libtest), and of `go test -json`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use yuanli_sdk::serde_json;
 
-use super::{Case, Outcome, Unreadable, line, millis};
+use super::{Case, Outcome, Unreadable, line, millis, within};
 use crate::Deserialize;
 
 /// A line of either. Keys of other tools are not looked at.
@@ -38,6 +38,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
     let (mut packages, mut slow) = (Vec::new(), Vec::new());
     // Lines between, which compilers and tests print, are none of ours.
     for text in text.lines().filter(|line| line.starts_with('{')) {
+        within(cases.len().max(printed.len()).max(slow.len()).max(packages.len()))?;
         let line: Line = match serde_json::from_str(text) {
             Ok(line) => line,
             Err(error) => return Err(Unreadable(format!("a line is no JSON: {error}"))),
@@ -62,20 +63,21 @@ pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
 
 /// Tests that were said to run for long, and never to have ended.
 fn unended(cases: &[Case], slow: Vec<String>) -> Vec<Case> {
-    let is_open = |name: &String| !cases.iter().any(|case| case.name == *name);
+    let ended: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     let failed = |name| failed(name, "it was still running when the report ended");
-    slow.into_iter().filter(is_open).map(failed).collect()
+    slow.into_iter().filter(|name| !ended.contains(name.as_str())).map(failed).collect()
 }
 
 /// Packages that failed without a failed test: what does not compile, or ends before its tests do.
 fn unexplained(cases: &[Case], packages: Vec<String>) -> Vec<Case> {
-    let is_explained = |package: &String| {
-        let is_its =
-            |case: &Case| case.name.strip_prefix(package.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        cases.iter().any(|case| is_its(case) && matches!(case.outcome, Outcome::Failed(_)))
+    let has_failed = |case: &&Case| matches!(case.outcome, Outcome::Failed(_));
+    // The beginnings of a name up to each dot: one of them is its package.
+    let beginnings = |case: &'_ Case| -> Vec<String> {
+        case.name.match_indices('.').map(|(end, _)| case.name[..end].to_owned()).collect()
     };
+    let explained: HashSet<String> = cases.iter().filter(has_failed).flat_map(beginnings).collect();
     let failed = |name| failed(name, "it failed outside of its tests");
-    packages.into_iter().filter(|package| !is_explained(package)).map(failed).collect()
+    packages.into_iter().filter(|package| !explained.contains(package)).map(failed).collect()
 }
 
 fn failed(name: String, reason: &str) -> Case {

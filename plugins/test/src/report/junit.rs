@@ -1,13 +1,15 @@
 //! JUnit's XML, as Ant began it and most tools write it: `testsuite` with `testcase`, which has `failure`, `error` or
 //! `skipped` in it where it did not pass. Of the many dialects only what they share is read.
 
-use roxmltree::{Document, Node};
+use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{Case, Outcome, Unreadable, line, millis};
+use super::{Case, MOST_NODES, Outcome, Unreadable, line, millis};
 
 pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
     // A document type could have entities that name files, or that grow without end: the library refuses them.
-    let document = Document::parse(text).map_err(|e| Unreadable(format!("it is no XML: {e}")))?;
+    let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
+    let document =
+        Document::parse_with_options(text, options).map_err(|e| Unreadable(format!("it is no XML: {e}")))?;
     let root = document.root_element();
     if !["testsuites", "testsuite"].contains(&root.tag_name().name()) {
         let found = root.tag_name().name();

@@ -32,15 +32,30 @@ pub(crate) type Cases = BTreeMap<String, Case>;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable(pub(crate) String);
 
+/// Most tests of one report: whoever has more has them in several.
+const MOST_CASES: usize = 200_000;
+/// Most elements and texts of a report in XML, which a document is made of in memory.
+pub(crate) const MOST_NODES: u32 = 1_000_000;
+
 /// Reads a report. Its first character says what it is: `<` is JUnit's XML, `{` are JSON lines of `cargo test` or `go test
 /// -json`, and whatever else is TAP.
 pub(crate) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
-    match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
+    let cases = match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
         Some('<') => junit::read(text),
         Some('{') => json::read(text),
         Some(_) => tap::read(text),
         None => Err(Unreadable("it is empty".to_owned())),
+    }?;
+    within(cases.len())?;
+    Ok(cases)
+}
+
+/// Refuses more tests than are read.
+fn within(count: usize) -> Result<(), Unreadable> {
+    if count <= MOST_CASES {
+        return Ok(());
     }
+    Err(Unreadable(format!("it has more than {MOST_CASES} tests; write several reports")))
 }
 
 /// Adds tests to those of the same run.

@@ -1,11 +1,12 @@
 //! TAP, the Test Anything Protocol, versions 12 to 14 (testanything.org): `ok 1 - name`, `not ok 2 - name # TODO why`.
 
-use super::{Case, Outcome, Unreadable, line, millis};
+use super::{Case, Outcome, Unreadable, line, millis, within};
 
 pub(super) fn read(text: &str) -> Result<Vec<Case>, Unreadable> {
     let mut cases: Vec<Case> = Vec::new();
     let (mut planned, mut is_tap) = (None, false);
     for text in text.lines() {
+        within(cases.len())?;
         // What is indented is of a subtest, whose result follows it, or of a diagnostic.
         if text.starts_with([' ', '\t']) {
             note(cases.last_mut(), text);
