@@ -154,3 +154,24 @@ fn database_runs_beside_its_tests() {
     assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
     docker::run(&["image", "rm", "counter-tests:dev"]);
 }
+
+/// One image for each combination, built and tested at once; each is tested as what its name says.
+#[test]
+fn matrix_builds_and_tests_each_combination() {
+    let base = Command::new(examples().join("matrix/base")).output().unwrap();
+    assert!(base.status.success(), "{base:?}");
+    let place = Place::new();
+    let file = examples().join("matrix/matrix.yaml");
+    let names = ["alpha-small", "alpha-full", "beta-small", "beta-full"].map(|tag| format!("matrix-example:{tag}"));
+    let said = format!("4 images are built and tested: {}", names.join(" "));
+    let ended = place.yuanli(&["run", file.to_str().unwrap()]).expect(0, &[&said]);
+    let run = place.json(&["runs", "show", ended.out.trim()]);
+    let tests = run["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "tests").unwrap();
+    let outputs = tests["outputs"].as_array().unwrap().iter();
+    let passed: Vec<_> = outputs.map(|instance| instance["tests"]["passed"].clone()).collect();
+    assert_eq!(passed, [3, 3, 3, 3], "{run}");
+    assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
+    for name in names {
+        docker::run(&["image", "rm", &name]);
+    }
+}
