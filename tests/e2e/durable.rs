@@ -44,11 +44,20 @@ fn container(place: &Place) -> Option<String> {
 
 /// Waits until the container has written some lines.
 fn wait_for_lines(place: &Place) -> String {
+    wait_for_lines_of_another(place, &[])
+}
+
+/// Waits until a container that is none of these has written some lines.
+fn wait_for_lines_of_another(place: &Place, known: &[&str]) -> String {
+    let other = || {
+        let all = container(place).map(|_| docker::containers(&place.engine())).unwrap_or_default();
+        all.into_iter().find(|id| !known.contains(&id.as_str()))
+    };
     wait_until("the container counts", || {
         let written = |id: String| Command::new("docker").args(["logs", &id]).output().unwrap().stdout;
-        container(place).is_some_and(|id| String::from_utf8_lossy(&written(id)).contains("line 5\n"))
+        other().is_some_and(|id| String::from_utf8_lossy(&written(id)).contains("line 5\n"))
     });
-    container(place).expect("it is there")
+    other().expect("it is there")
 }
 
 /// Every line once, in order; one attempt; nothing left.
@@ -152,10 +161,15 @@ fn what_belongs_to_nothing_is_removed_and_what_goes_on_is_not() {
 
 /// Starts a `yuanli run` of the counting and kills it in the middle. Gives the run and its container.
 fn killed(place: &Place) -> (String, String) {
+    killed_beside(place, &[])
+}
+
+/// The same where there are containers of other runs.
+fn killed_beside(place: &Place, known: &[&str]) -> (String, String) {
     docker::make_image();
     let file = place.write("counting.yaml", counting(0));
     let mut child: Child = place.start(&["run", &file]);
-    let container = wait_for_lines(place);
+    let container = wait_for_lines_of_another(place, known);
     signal(&child, "-KILL");
     child.wait().unwrap();
     let shown: Value = place.json(&["runs", "show", "last"]);
@@ -179,6 +193,17 @@ fn a_run_whose_command_was_killed_is_gone_on_with() {
     check_whole(&place, &run);
     place.yuanli(&["runs", "resume"]).expect(2, &["there is no run to go on with"]);
     place.yuanli(&["runs", "resume", &run]).expect(2, &["does not wait to be gone on with"]);
+}
+
+#[test]
+fn all_runs_whose_commands_were_killed_are_gone_on_with_together() {
+    let place = Place::new();
+    let (first, container) = killed(&place);
+    let (second, _) = killed_beside(&place, &[&container]);
+    place.yuanli(&["runs", "resume"]).expect(0, &[]);
+    for run in [first, second] {
+        check_whole(&place, &run);
+    }
 }
 
 #[test]

@@ -229,3 +229,26 @@ fn a_value_that_crosses_its_threshold_starts_one_run() {
     let (status, _) = request(served.api, "GET", "/healthz", &[], "");
     assert_eq!(status, 200);
 }
+
+#[test]
+fn workflows_that_are_applied_at_once_close_no_circle() {
+    const ROUNDS: usize = 8;
+    let served = Served::without_image();
+    for round in 0..ROUNDS {
+        let [one, other] = [format!("one-{round}"), format!("other-{round}")];
+        let after = |name: &str, before: &str| {
+            let text = follower(name, &format!("event: {{ workflow: {before} }}"), &[]);
+            served.place.write(&format!("{name}.yaml"), text.replace("inputs: {  }\n", ""))
+        };
+        let files = [after(&one, &other), after(&other, &one)];
+        let codes: Vec<i32> = std::thread::scope(|scope| {
+            let served = &served;
+            let apply = |file| scope.spawn(move || served.yuanli(&["workflow", "apply", file]).code);
+            let applied: Vec<_> = files.iter().map(|file| apply(file.as_str())).collect();
+            applied.into_iter().map(|code| code.join().unwrap()).collect()
+        });
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "one of them is kept: {codes:?}");
+    }
+    let kept = served.place.json(&["workflow", "list"])["items"].as_array().unwrap().len();
+    assert_eq!(kept, ROUNDS);
+}
