@@ -106,6 +106,17 @@ impl Dockerd {
         assert!(save.wait().expect("it ends").success() && loaded.status.success(), "{loaded:?}");
     }
 
+    /// Lays an empty folder over one, for it alone: it does not see what lies there.
+    pub(crate) fn hide(&self, folder: &Path) {
+        let holder = self.holder.id().to_string();
+        let hidden = Command::new("nsenter")
+            .args(["--mount", "--target", &holder, "mount", "-t", "tmpfs", "tmpfs"])
+            .arg(folder)
+            .status()
+            .expect("this test needs to be root");
+        assert!(hidden.success(), "{} cannot be hidden", folder.display());
+    }
+
     /// A program in its network.
     pub(crate) fn inside(&self, command: &[&str]) -> Child {
         let holder = self.holder.id().to_string();

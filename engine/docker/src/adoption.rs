@@ -56,9 +56,9 @@ impl Docker {
     ) -> Result<ContainerId, ContainerError> {
         let container = self.create(request).await?;
         match self.start_created(request, &container).await {
-            Ok(()) => Ok(container),
+            Ok(()) => Ok(container.id),
             Err(error @ ContainerError::Unreachable(_)) => Err(error),
-            Err(error) => Err(self.remove_refused(&container, error).await),
+            Err(error) => Err(self.remove_refused(&container.id, error).await),
         }
     }
 

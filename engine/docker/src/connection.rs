@@ -96,6 +96,8 @@ pub struct Docker {
     way: RwLock<Option<Way>>,
     /// What the place was found to be when it was connected to last.
     found: RwLock<Found>,
+    /// Whether it sees the files of this machine, once that was looked for.
+    pub(crate) sees: Mutex<Option<bool>>,
     pub(crate) replicas: replica::Shared,
     pub(crate) lent: Lent,
 }
@@ -111,6 +113,7 @@ impl Docker {
             client: Mutex::default(),
             way: RwLock::default(),
             found: RwLock::new(found),
+            sees: Mutex::default(),
             replicas: replica::Shared::default(),
             lent,
         }

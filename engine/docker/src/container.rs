@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
-use bollard::models::{ContainerState, ContainerStateStatusEnum};
+use bollard::models::{ContainerCreateBody, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions,
     WaitContainerOptions,
@@ -14,13 +14,15 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+};
 
 use crate::connection::{CALL_DEADLINE, Docker, OUTAGE, SHORT_OUTAGE};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::{Frame, Output};
 use crate::refusal::Asked;
-use crate::{image, label, refusal, request};
+use crate::{carry, image, label, refusal, request};
 
 /// How long the followed log may be silent after its container ended before it is given up; what is missing is read
 /// again anyway. Docker 20.10 sometimes forgets to end it.
@@ -37,6 +39,13 @@ const CONCURRENT_REMOVALS: usize = 8;
 /// How long a removal that is already under way may take, and how often it is looked at.
 pub(crate) const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
 const REMOVAL_POLL: Duration = Duration::from_millis(20);
+
+/// A container that was made and not started.
+pub(crate) struct Created {
+    pub(crate) id: ContainerId,
+    /// Whether its folders have to be sent to it.
+    travels: bool,
+}
 
 #[async_trait]
 impl Containers for Docker {
@@ -56,6 +65,11 @@ impl Containers for Docker {
         self.read_rest(container, &mut output).await?;
         output.finish();
         self.exit(container).await
+    }
+
+    async fn bring_back(&self, container: &ContainerId, mounts: &[Mount]) -> Result<(), ContainerError> {
+        check_id(container)?;
+        self.bring_folders_back(container, mounts).await
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
@@ -130,31 +144,54 @@ impl Docker {
     pub(crate) async fn start_created(
         &self,
         request: &ContainerRequest,
-        container: &ContainerId,
+        Created { id: container, travels }: &Created,
     ) -> Result<(), ContainerError> {
+        if *travels {
+            self.send_folders(request, container).await?;
+        }
         self.let_out(request, container).await?;
         let client = self.client().await?;
         let started = self.call("start the container", client.start_container(&container.0, None)).await;
         started.map_err(|fault| refusal::explain(fault, &asked(request)))
     }
 
-    pub(crate) async fn create(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
+    pub(crate) async fn create(&self, request: &ContainerRequest) -> Result<Created, ContainerError> {
         let mut body = request::create_body(request)?;
         for volume in request::volumes(request) {
             self.require_volume(request.operation.engine, volume).await?;
         }
         self.join(request, &mut body).await?;
+        // What connects knows where it is.
+        self.client().await?;
+        let mut travels = self.travels(request).await?;
+        if travels {
+            self.unmount(request, &mut body)?;
+        }
         let name = request.operation.to_string();
-        let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
-        let client = self.client().await?;
-        match self.call("create a container", client.create_container(Some(options), body)).await {
-            Ok(created) => Ok(ContainerId(created.id)),
+        let mut created = self.create_named(&name, body.clone()).await;
+        if !travels
+            && created.as_ref().is_err_and(carry::is_unseen)
+            && !self.sees_files(request).await?
+        {
+            travels = true;
+            self.unmount(request, &mut body)?;
+            created = self.create_named(&name, body).await;
+        }
+        match created {
+            Ok(id) => Ok(Created { id, travels }),
             Err(Fault::Refused { status: NOT_FOUND, .. }) => Err(image::missing(&request.image)),
             Err(Fault::Refused { status: CONFLICT, message, .. }) => {
                 Err(ContainerError::Engine(format!("a container named `{name}` exists already: {message}")))
             }
             Err(fault) => Err(refusal::explain(fault, &asked(request))),
         }
+    }
+
+    async fn create_named(&self, name: &str, body: ContainerCreateBody) -> Result<ContainerId, Fault> {
+        let options = CreateContainerOptions { name: Some(name.to_owned()), platform: String::new() };
+        let client = self.client().await.map_err(Fault::Other)?;
+        let created = self.call("create a container", client.create_container(Some(options), body)).await?;
+        Ok(ContainerId(created.id))
     }
 
     /// A `wait` for a container that was never started answers 0 at once, so it is looked at first.
@@ -341,7 +378,7 @@ impl Docker {
         }
     }
 
-    fn gone_or(&self, error: Error, doing: &str, container: &ContainerId) -> ContainerError {
+    pub(crate) fn gone_or(&self, error: Error, doing: &str, container: &ContainerId) -> ContainerError {
         match Fault::new(error, doing, &self.host()) {
             fault if fault.status() == Some(NOT_FOUND) => gone(container),
             fault => fault.into(),

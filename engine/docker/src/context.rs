@@ -19,10 +19,10 @@ use yuanli_ports::containers::ContainerError;
 use crate::ignore::{self, Ignore};
 
 /// How many bytes of the tar travel at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// How many chunks wait for the connection; with [`CHUNK_BYTES`] it makes 1 MiB, enough to hide the disk.
-const QUEUED_CHUNKS: usize = 16;
+pub(crate) const QUEUED_CHUNKS: usize = 16;
 
 /// Longest link target that fits into the header of a tar entry as it is.
 const SHORT_LINK_BYTES: usize = 100;
@@ -77,7 +77,7 @@ impl Context {
     fn send(&self, queue: &mpsc::Sender<io::Result<Bytes>>) -> Sent {
         let mut sender = Sender {
             context: self,
-            tar: Builder::new(Chunks { queue, buffer: Vec::with_capacity(CHUNK_BYTES) }),
+            tar: Builder::new(Chunks::new(queue)),
             pending: Vec::new(),
             skipped: Vec::new(),
         };
@@ -240,9 +240,15 @@ impl Read for Exactly<'_> {
 }
 
 /// Gathers what is written into chunks and puts them into the queue, waiting when it is full.
-struct Chunks<'a> {
+pub(crate) struct Chunks<'a> {
     queue: &'a mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
+}
+
+impl<'a> Chunks<'a> {
+    pub(crate) fn new(queue: &'a mpsc::Sender<io::Result<Bytes>>) -> Self {
+        Self { queue, buffer: Vec::with_capacity(CHUNK_BYTES) }
+    }
 }
 
 impl Write for Chunks<'_> {

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream, VolumeName};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerRequest, Exit, Member, OnLine, Probe, Probed,
+    ContainerError, ContainerId, ContainerRequest, Exit, Member, Mount, OnLine, Probe, Probed,
 };
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::{Cancellation, Containers, Images};
@@ -335,6 +335,11 @@ impl Containers for FakeDocker {
                 None => changed.await,
             }
         }
+    }
+
+    async fn bring_back(&self, _: &ContainerId, _: &[Mount]) -> Result<(), ContainerError> {
+        // It sees the files of this machine.
+        Ok(())
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {

@@ -10,6 +10,7 @@
 mod adoption;
 mod build;
 mod buildkit;
+mod carry;
 pub mod connection;
 mod container;
 mod context;

@@ -93,7 +93,7 @@ pub(crate) fn log_config(max_size: &str, max_file: &str) -> HostConfigLogConfig 
 /// of a new folder that belongs to root.
 fn mounted(engine: EngineId, mount: &Mount) -> DockerMount {
     let (kind, source) = match &mount.source {
-        MountSource::Path(path) => (MountType::BIND, path.to_string_lossy().into_owned()),
+        MountSource::Path(path) | MountSource::Carried { folder: path, .. } => (MountType::BIND, path.to_string_lossy().into_owned()),
         MountSource::Volume(volume) => (MountType::VOLUME, volume::name(engine, volume)),
     };
     DockerMount {
@@ -109,7 +109,7 @@ fn mounted(engine: EngineId, mount: &Mount) -> DockerMount {
 pub(crate) fn volumes(request: &ContainerRequest) -> impl Iterator<Item = &VolumeName> {
     request.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Volume(volume) => Some(volume),
-        MountSource::Path(_) => None,
+        MountSource::Path(_) | MountSource::Carried { .. } => None,
     })
 }
 
@@ -160,12 +160,12 @@ fn check_mount(mount: &Mount) -> Result<(), ContainerError> {
         Err(ContainerError::Invalid(format!("{what} cannot be mounted at `{}`: {why}", mount.target)))
     };
     match &mount.source {
-        MountSource::Path(path)
+        MountSource::Path(path) | MountSource::Carried { folder: path, .. }
             if !path.is_absolute() || path.to_str().is_none() || !mount.target.starts_with('/') =>
         {
             invalid(format!("`{}`", path.display()), "both paths have to be absolute and valid UTF-8")
         }
-        MountSource::Path(_) => Ok(()),
+        MountSource::Path(_) | MountSource::Carried { .. } => Ok(()),
         MountSource::Volume(volume) if !is_target(&mount.target) => {
             invalid(format!("volume `{volume}`"), "give the absolute path of a folder below `/`")
         }

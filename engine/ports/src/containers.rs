@@ -63,6 +63,16 @@ pub struct Mount {
 pub enum MountSource {
     /// This folder or file of the machine, which has to be there.
     Path(PathBuf),
+    /// This folder of the engine itself. Where containers cannot see the files of this machine, it is sent to the container
+    /// before it is started, and what that has changed of it comes by [`Containers::bring_back`]. One that is read-only is a
+    /// copy then, of which nothing comes back.
+    Carried {
+        /// The folder.
+        folder: PathBuf,
+        /// Where it is noted what was sent: a file, and others with its name and an extension, in a folder that the container
+        /// does not see, on the same file system, as long as the container is there.
+        note: PathBuf,
+    },
     /// A volume of the engine, which has to be there.
     Volume(VolumeName),
 }
@@ -118,6 +128,13 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`ContainerError`].
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError>;
+
+    /// Brings back what a container that has ended has changed of its [`MountSource::Carried`] folders, where they were sent to
+    /// it. Durable when it returns. Nothing happens where they were mounted, or where it was done before.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; it can be done again.
+    async fn bring_back(&self, container: &ContainerId, mounts: &[Mount]) -> Result<(), ContainerError>;
 
     /// Asks the container to end with its stop signal and ends it by force after `grace`. No error when it has ended.
     ///

@@ -10,7 +10,9 @@ use tokio::sync::OnceCell;
 use yuanli_docker::Docker;
 use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+};
 use yuanli_store::ContainersMark;
 
 /// See the module.
@@ -60,6 +62,10 @@ impl Containers for NotedContainers {
 
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError> {
         self.docker.follow(container, on_line).await
+    }
+
+    async fn bring_back(&self, container: &ContainerId, mounts: &[Mount]) -> Result<(), ContainerError> {
+        self.docker.bring_back(container, mounts).await
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {

@@ -158,7 +158,9 @@ async fn a_container_gives_its_exit_code_and_its_output() {
         panic!("nothing was started");
     };
     assert_eq!(request.operation.position, 1);
-    assert_eq!(request.mounts[0].source, MountSource::Path(ended.workspace));
+    let MountSource::Carried { folder, note } = &request.mounts[0].source else { panic!("a folder") };
+    assert_eq!(*folder, ended.workspace);
+    assert!(!note.starts_with(folder), "{}", note.display());
 }
 
 #[tokio::test]

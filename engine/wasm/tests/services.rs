@@ -137,7 +137,7 @@ async fn files_are_handed_over_in_folders_of_their_own() {
     let mounts = &started(&bench)[0].mounts;
     let targets: Vec<&str> = mounts.iter().map(|mount| mount.target.as_str()).collect();
     assert_eq!(targets, ["/y", "/z"]);
-    let MountSource::Path(folder) = &mounts[0].source else { panic!("a folder") };
+    let MountSource::Carried { folder, .. } = &mounts[0].source else { panic!("a folder") };
     assert!(folder.join("output").is_file() && folder.join("summary").is_file());
     for (files, read, says) in [
         (&["/output"][..], "/output", "with a folder above"),

@@ -8,6 +8,7 @@
 mod bound;
 mod build;
 mod buildkit;
+mod carry;
 mod contract;
 mod fault;
 mod proxy;

@@ -122,7 +122,7 @@ where
     }
 }
 
-fn note(state: &mut State, _: &(Request,), Opened { handle, what, is_again }: Opened<Started>) {
+fn note(state: &mut State, (request,): &(Request,), Opened { handle, what, is_again }: Opened<Started>) {
     state.begun.has_containers.store(true, Ordering::Release);
     state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
     // An instance before this one has it followed already.
@@ -131,7 +131,7 @@ fn note(state: &mut State, _: &(Request,), Opened { handle, what, is_again }: Op
         return;
     }
     let grace = what.grace;
-    let running = follow(state, what, is_again);
+    let running = follow(state, request, what, is_again);
     let (id, exit, is_over) = (running.id.clone(), running.exit.clone(), Arc::clone(&running.is_over));
     state.begun.add_container(Left { id, exit, grace, is_over });
     state.begun.add_running(handle, running.clone());
@@ -152,8 +152,9 @@ async fn translate(
             return Err(Error::Invalid(format!("{READ_ONLY}, or `read-only` of the container's mount")));
         }
         let folder = state.folder().await.map_err(|e| Error::Engine(e.to_string()))?;
+        let note = handed::note(state, handed::WORKSPACE).await?;
         mounts.push(Mount {
-            source: MountSource::Path(folder),
+            source: MountSource::Carried { folder, note },
             target: workspace.target,
             is_read_only: workspace.read_only,
         });
@@ -185,14 +186,14 @@ async fn translate(
     Ok((request, grace, files))
 }
 
-/// Hands the container's output to the log, whether or not the guest waits for it.
-fn follow(state: &State, known: Started, is_again: bool) -> Running {
+/// Hands the container's output to the log, whether or not the guest waits for it, and brings back what it has changed.
+fn follow(state: &State, request: &Request, known: Started, is_again: bool) -> Running {
     let (done, exit) = watch::channel(None);
     let (tail, id) = (Arc::new(Mutex::new(VecDeque::new())), ContainerId(known.id.clone()));
     let [stdout, stderr] = [Stream::Stdout, Stream::Stderr]
         .map(|stream| state.lines.channel_of(stream, known.service.as_deref()));
     let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), known, is_over: Arc::default() };
-    let outside = Arc::clone(&state.outside);
+    let (outside, left) = (Arc::clone(&state.outside), handed::Left::of(state, request, &running.known.files));
     state.begun.spawn(async move {
         let started = outside.clock.now();
         let has_said = AtomicBool::new(false);
@@ -204,6 +205,10 @@ fn follow(state: &State, known: Started, is_again: bool) -> Running {
         // Once it has said something, it cannot be asked from the beginning.
         let may_repeat = || is_again && !has_said.load(Ordering::Relaxed);
         let ended = patiently(|| outside.containers.follow(&id, &on_line), may_repeat).await;
+        let ended = match ended {
+            Ok(exit) => left.bring_back(&*outside.containers, &id).await.map(|()| exit),
+            failed => failed,
+        };
         let duration_ms = outside.clock.now().since(started).as_millis() as u64;
         let exit =
             ended.map(|exit| Exit { code: exit.code, out_of_memory: exit.is_out_of_memory, duration_ms });

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use yuanli_docker::fake::{FakeDocker, Made};
 use yuanli_model::{AttemptId, EngineId, VolumeName, WorkflowName};
-use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Exit, OnLine, Probe, Probed};
+use yuanli_ports::containers::{
+    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+};
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::registries::{Login, Pulled, Push, RegistryError};
 use yuanli_ports::volumes::{FoundVolume, VolumeUsage};
@@ -205,6 +207,10 @@ impl Containers for SimDocker {
         };
         life.pass(&world, &format!("followed {}: {followed:?}", container.0)).await;
         followed
+    }
+
+    async fn bring_back(&self, _: &ContainerId, _: &[Mount]) -> Result<(), ContainerError> {
+        Ok(())
     }
 
     async fn stop(&self, container: &ContainerId, _: Duration) -> Result<(), ContainerError> {

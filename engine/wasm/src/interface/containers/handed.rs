@@ -13,9 +13,11 @@ use futures::FutureExt;
 use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt;
 use wasmtime::component::Resource;
-use yuanli_bindings::containers::{Container, Error};
-use yuanli_ports::containers::{Mount, MountSource};
+use yuanli_bindings::containers::{Container, Error, Request};
+use yuanli_ports::Containers;
+use yuanli_ports::containers::{ContainerError, ContainerId, Mount, MountSource};
 use yuanli_ports::plugins::Attempt;
+use yuanli_ports::workspaces::WorkspaceError;
 
 use super::{Written, no_such_container};
 use crate::guest::State;
@@ -49,13 +51,84 @@ pub(super) async fn make(state: &State, paths: &[String]) -> Result<(Files, Vec<
             if !is_kept {
                 remake(&folder).await.map_err(|error| failed(&error))?;
             }
-            let source = MountSource::Path(folder.clone());
+            let source = MountSource::Carried { folder: folder.clone(), note: noted(&folder) };
             mounts.push(Mount { source, target: parent.to_owned(), is_read_only: false });
         }
         create(&folder.join(name)).await.map_err(|error| failed(&error))?;
         files.insert(path.clone(), format!("{place}/{name}"));
     }
     Ok((files, mounts))
+}
+
+/// What the note on the workspace is called; those on folders for files have numbers.
+pub(super) const WORKSPACE: &str = "workspace";
+
+/// Where it is noted what was sent of a folder to the container of the operation that began last.
+pub(super) async fn note(state: &State, what: &str) -> Result<PathBuf, Error> {
+    Ok(noted(&aside(&state.attempt).await?.join(format!("{}.{what}", state.operation().position))))
+}
+
+/// The note on a folder that lies beside the workspace itself.
+fn noted(folder: &Path) -> PathBuf {
+    let mut name = folder.as_os_str().to_owned();
+    name.push(".sent");
+    name.into()
+}
+
+/// What of the attempt a container can change, which may have to be brought back from afar.
+pub(super) struct Left {
+    attempt: Arc<Attempt>,
+    /// Where the workspace is in it, and what the note on it is called.
+    workspace: Option<(String, String)>,
+    /// Where the other folders are in it, by their places.
+    folders: BTreeMap<String, String>,
+}
+
+impl Left {
+    pub(super) fn of(state: &State, request: &Request, files: &Files) -> Self {
+        let workspace = request.workspace.as_ref().filter(|mount| !mount.read_only);
+        let name = format!("{}.{WORKSPACE}", state.operation().position);
+        let folders = files.iter().filter_map(|(path, file)| {
+            Some((file.rsplit_once('/')?.0.to_owned(), path.rsplit_once('/')?.0.to_owned()))
+        });
+        Self {
+            attempt: Arc::clone(&state.attempt),
+            workspace: workspace.map(|mount| (mount.target.clone(), name)),
+            folders: folders.collect(),
+        }
+    }
+
+    /// Brings it back, if it was sent. As often as it takes: what was not brought back is lost.
+    pub(super) async fn bring_back(
+        &self,
+        containers: &dyn Containers,
+        id: &ContainerId,
+    ) -> Result<(), ContainerError> {
+        if self.workspace.is_none() && self.folders.is_empty() {
+            return Ok(());
+        }
+        let mounts = self.mounts().await.map_err(|error| ContainerError::Engine(error.to_string()))?;
+        super::patiently(|| containers.bring_back(id, &mounts), || true).await
+    }
+
+    async fn mounts(&self) -> Result<Vec<Mount>, WorkspaceError> {
+        let aside = self.attempt.workspace.aside().await?;
+        let carried = |folder, note, target: &str| Mount {
+            source: MountSource::Carried { folder, note },
+            target: target.to_owned(),
+            is_read_only: false,
+        };
+        let mut mounts = Vec::new();
+        if let Some((target, name)) = &self.workspace {
+            let folder = self.attempt.workspace.folder().await?;
+            mounts.push(carried(folder, noted(&aside.join(name)), target));
+        }
+        for (place, target) in &self.folders {
+            let folder = aside.join(place);
+            mounts.push(carried(folder.clone(), noted(&folder), target));
+        }
+        Ok(mounts)
+    }
 }
 
 async fn aside(attempt: &Attempt) -> Result<PathBuf, Error> {
