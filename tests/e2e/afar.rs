@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 
 use crate::crash::signal;
-use crate::support::{Ended, PATIENCE, Place, docker, wait_until};
+use crate::support::{Ended, Place, docker, wait_until};
 
 #[path = "../dockerd.rs"]
 mod dockerd;
@@ -43,7 +43,9 @@ fn workflow(first: &str) -> String {
     );
     let change = "busybox cat d/link; rm gone; echo two >d/two; busybox test -x tool && echo tool is there";
     let read = "busybox cat d/link d/two; busybox test -e gone || echo gone is gone";
-    let stage = |script: &str| format!("uses: command\n    with: {{ image: {image}, command: [/bin/sh, -c, {script:?}] }}\n");
+    let stage = |script: &str| {
+        format!("uses: command\n    with: {{ image: {image}, command: [/bin/sh, -c, {script:?}] }}\n")
+    };
     format!(
         "name: afar\nstages:\n  make:\n    {}  change:\n    needs: make\n    {}  read:\n    needs: change\n    {}",
         stage(&make),
@@ -61,9 +63,7 @@ fn files_of_stages_travel_to_a_docker_that_does_not_see_them() {
     let before = state(&engine);
     let file = place.write("afar.yaml", workflow("busybox mkdir -p deep;"));
     at(&place, &host, &["run", &file]).expect(0, &SAID);
-    let runs = place.json(&["runs", "list"]);
-    let run = runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap().to_owned();
-    place.yuanli(&["runs", "show", &run]).expect(0, &["made afar"]);
+    place.yuanli(&["runs", "show", "last"]).expect(0, &["made afar"]);
     assert_eq!(state(&engine), before, "nothing is left");
 }
 
@@ -72,7 +72,10 @@ fn files_of_a_container_that_outlived_its_engine_come_back_as_well() {
     let place = Place::new();
     let (engine, host) = afar(&place);
     let before = state(&engine);
-    let file = place.write("afar.yaml", workflow("echo begun; while ! busybox test -e /tmp/go; do busybox usleep 100000; done;"));
+    let file = place.write(
+        "afar.yaml",
+        workflow("echo begun; while ! busybox test -e /tmp/go; do busybox usleep 100000; done;"),
+    );
     let mut first = place.command(&["run", &file]).env("DOCKER_HOST", &host).spawn().unwrap();
     let container = || {
         let found = String::from_utf8(engine.docker(&["ps", "-q"]).stdout).unwrap();
@@ -82,15 +85,13 @@ fn files_of_a_container_that_outlived_its_engine_come_back_as_well() {
     };
     wait_until("the container has begun", || container().is_some());
     let id = container().unwrap();
-    signal("KILL", &first);
+    signal(&first, "-KILL");
     first.wait().unwrap();
     // It changes what it has while there is no engine.
     let went = engine.docker(&["exec", &id, "/bin/busybox", "touch", "/tmp/go"]);
     assert!(went.status.success(), "{went:?}");
     let ended = || engine.docker(&["inspect", "--format", "{{.State.Status}}", &id]).stdout;
     wait_until("it has ended", || ended().starts_with(b"exited"));
-    let runs = place.json(&["runs", "list"]);
-    let run = runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap().to_owned();
-    at(&place, &host, &["runs", "resume", &run]).expect(0, &SAID);
-    assert_eq!(state(&engine), before, "nothing is left after {PATIENCE:?} at most");
+    at(&place, &host, &["runs", "resume", "last"]).expect(0, &SAID);
+    assert_eq!(state(&engine), before, "nothing is left");
 }

@@ -169,10 +169,7 @@ impl Docker {
         }
         let name = request.operation.to_string();
         let mut created = self.create_named(&name, body.clone()).await;
-        if !travels
-            && created.as_ref().is_err_and(carry::is_unseen)
-            && !self.sees_files(request).await?
-        {
+        if !travels && created.as_ref().is_err_and(carry::is_unseen) && !self.sees_files(request).await? {
             travels = true;
             self.unmount(request, &mut body)?;
             created = self.create_named(&name, body).await;

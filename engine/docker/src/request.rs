@@ -93,7 +93,9 @@ pub(crate) fn log_config(max_size: &str, max_file: &str) -> HostConfigLogConfig 
 /// of a new folder that belongs to root.
 fn mounted(engine: EngineId, mount: &Mount) -> DockerMount {
     let (kind, source) = match &mount.source {
-        MountSource::Path(path) | MountSource::Carried { folder: path, .. } => (MountType::BIND, path.to_string_lossy().into_owned()),
+        MountSource::Path(path) | MountSource::Carried { folder: path, .. } => {
+            (MountType::BIND, path.to_string_lossy().into_owned())
+        }
         MountSource::Volume(volume) => (MountType::VOLUME, volume::name(engine, volume)),
     };
     DockerMount {

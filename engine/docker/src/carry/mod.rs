@@ -16,9 +16,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount as DockerMount, MountType, MountVolumeOptions,
-};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount as DockerMount, MountType, MountVolumeOptions};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
 };
@@ -144,7 +142,9 @@ impl Docker {
                 return Err(ContainerError::Engine(format!("Docker did not take all of `{target}`")));
             }
             Ok(Err(error)) => {
-                return Err(ContainerError::Engine(format!("what is to be at `{target}` cannot be sent: {error}")));
+                return Err(ContainerError::Engine(format!(
+                    "what is to be at `{target}` cannot be sent: {error}"
+                )));
             }
             Err(panic) => return Err(ContainerError::Engine(format!("sending `{target}`: {panic}"))),
         };
@@ -165,7 +165,8 @@ impl Docker {
             // Nothing is noted of one that was mounted, or has come back.
             let Some(sent) = blocking(target, move || Sent::read(&known)).await? else { continue };
             let (sent, known) = (Arc::new(sent), note.clone());
-            self.outlasting(OUTAGE, || self.bring_back_once(container, (target, folder, note), &sent)).await?;
+            self.outlasting(OUTAGE, || self.bring_back_once(container, (target, folder, note), &sent))
+                .await?;
             blocking(target, move || Sent::forget(&known)).await?;
         }
         Ok(())
@@ -220,7 +221,8 @@ impl Docker {
         });
         // Nobody knows the number beforehand.
         let number = std::hash::RandomState::new().build_hasher().finish();
-        let folder = beside.map_or_else(std::env::temp_dir, Path::to_owned).join(format!("look-{number:016x}"));
+        let folder =
+            beside.map_or_else(std::env::temp_dir, Path::to_owned).join(format!("look-{number:016x}"));
         let content = format!("{} {number:016x}", request.operation).into_bytes();
         let marker = Marker::make(&folder, content.clone()).await?;
         let found = self.read_marker(request, &folder).await;
@@ -241,8 +243,11 @@ impl Docker {
             read_only: Some(true),
             ..DockerMount::default()
         };
-        let host_config =
-            HostConfig { network_mode: Some("none".to_owned()), mounts: Some(vec![mount]), ..HostConfig::default() };
+        let host_config = HostConfig {
+            network_mode: Some("none".to_owned()),
+            mounts: Some(vec![mount]),
+            ..HostConfig::default()
+        };
         // Never started: its files can be read all the same.
         let body = ContainerCreateBody {
             image: Some(request.image.clone()),

@@ -23,7 +23,8 @@ struct Bench {
 
 fn files(folder: &Path) -> Vec<String> {
     fn look(folder: &Path, below: &str, found: &mut Vec<String>) {
-        let mut entries: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one")).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one")).collect();
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let (path, name) = (entry.path(), entry.file_name().into_string().expect("UTF-8"));
@@ -82,7 +83,9 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 fn some(folder: &Path) {
-    for name in ["kept", "changed", "removed", "d/kept", "d/removed", "gone/deep/file", "to-folder", "to-link"] {
+    for name in
+        ["kept", "changed", "removed", "d/kept", "d/removed", "gone/deep/file", "to-folder", "to-link"]
+    {
         write(folder, name, name);
     }
     fs::create_dir(folder.join("empty")).expect("made");
@@ -161,12 +164,14 @@ fn what_others_have_changed_meanwhile_stays() {
 #[test]
 fn what_lies_where_something_else_is_mounted_is_none_of_it() {
     let bench = Bench::new(some);
-    let (mut sent, tar) =
-        pack(bench.here.path(), "", vec!["d".to_owned()], Vec::new()).expect("packed");
+    let (mut sent, tar) = pack(bench.here.path(), "", vec!["d".to_owned()], Vec::new()).expect("packed");
     assert!(sent.nodes.keys().all(|path| path != "d" && !path.starts_with("d/")));
-    assert!(!tar::Archive::new(tar.as_slice()).entries().expect("a tar").any(|entry| {
-        entry.expect("an entry").path().expect("a path").starts_with("d")
-    }));
+    assert!(
+        !tar::Archive::new(tar.as_slice())
+            .entries()
+            .expect("a tar")
+            .any(|entry| { entry.expect("an entry").path().expect("a path").starts_with("d") })
+    );
     let bench = Bench { sent: std::mem::take(&mut sent), ..bench };
     write(bench.there.path(), "d/new", "of what is mounted there");
     fs::remove_file(bench.there.path().join("d/kept")).expect("removed");
@@ -218,7 +223,14 @@ fn nothing_is_written_or_read_outside_of_the_folder() {
         (&[(Regular, "space/../../x", "evil")], false),
         (&[(Regular, "/space/x", "evil")], false),
         (&[(Symlink, "space/way", out), (Regular, "space/way/secret", "evil")], true),
-        (&[(Symlink, "space/way", out), (Directory, "space/way/", ""), (Regular, "space/way/secret", "evil")], true),
+        (
+            &[
+                (Symlink, "space/way", out),
+                (Directory, "space/way/", ""),
+                (Regular, "space/way/secret", "evil"),
+            ],
+            true,
+        ),
         (&[(Symlink, "space/way", out), (Link, "space/stolen", "space/way/secret")], false),
         (&[(Link, "space/stolen", "space/../../secret")], false),
         (&[(Regular, "space/right", "evil")], true),

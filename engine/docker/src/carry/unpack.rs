@@ -256,9 +256,7 @@ struct About {
 /// As what a container writes in a folder that is mounted belongs to its user; nobody but root gives files away.
 fn own(parent: &OwnedFd, name: &str, owner: (u32, u32)) -> io::Result<()> {
     match is_root() {
-        true => {
-            Ok(rustix::fs::chownat(parent, name, uid(owner), gid(owner), AtFlags::SYMLINK_NOFOLLOW)?)
-        }
+        true => Ok(rustix::fs::chownat(parent, name, uid(owner), gid(owner), AtFlags::SYMLINK_NOFOLLOW)?),
         false => Ok(()),
     }
 }

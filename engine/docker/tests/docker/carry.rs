@@ -43,7 +43,10 @@ impl Folders {
             target: target.to_owned(),
             is_read_only: false,
         };
-        vec![carried("work", "aside/1.workspace.sent", "/work"), carried("aside/1.0", "aside/1.0.sent", "/y/z")]
+        vec![
+            carried("work", "aside/1.workspace.sent", "/work"),
+            carried("aside/1.0", "aside/1.0.sent", "/y/z"),
+        ]
     }
 
     /// Names of notes and what else is left beside.
@@ -81,7 +84,8 @@ fn check(folders: &Folders) {
     assert_eq!(folders.work("out").as_deref(), Some("out\n"));
     assert_eq!(folders.work("d/link").as_deref(), Some("deep\n"), "through the link");
     assert_eq!(folders.work("in"), None);
-    let handed = std::fs::read_to_string(folders.path().join("aside/1.0/output")).expect("it was handed over");
+    let handed =
+        std::fs::read_to_string(folders.path().join("aside/1.0/output")).expect("it was handed over");
     assert_eq!(handed, "k=v\n");
     assert_eq!(folders.notes(), ["1.0"]);
 }
@@ -109,7 +113,8 @@ async fn folders_that_an_engine_does_not_see_travel_there_and_back() {
             assert_eq!(lived, (vec!["from here".to_owned()], 3), "{host}");
             check(&folders);
 
-            let mut read_only = request(&bench, &folders, "cat out; echo lost >out; ls -ld /work; echo k=w >/y/z/output");
+            let mut read_only =
+                request(&bench, &folders, "cat out; echo lost >out; ls -ld /work; echo k=w >/y/z/output");
             read_only.mounts[0].is_read_only = true;
             read_only.options = ContainerOptions { has_read_only_root: true, ..ContainerOptions::default() };
             let (said, code) = live(&docker, &read_only).await.expect("it runs");

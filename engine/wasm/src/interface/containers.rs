@@ -193,7 +193,8 @@ fn follow(state: &State, request: &Request, known: Started, is_again: bool) -> R
     let [stdout, stderr] = [Stream::Stdout, Stream::Stderr]
         .map(|stream| state.lines.channel_of(stream, known.service.as_deref()));
     let running = Running { id: id.clone(), exit, tail: Arc::clone(&tail), known, is_over: Arc::default() };
-    let (outside, left) = (Arc::clone(&state.outside), handed::Left::of(state, request, &running.known.files));
+    let (outside, left) =
+        (Arc::clone(&state.outside), handed::Left::of(state, request, &running.known.files));
     state.begun.spawn(async move {
         let started = outside.clock.now();
         let has_said = AtomicBool::new(false);
