@@ -1,6 +1,6 @@
 //! The files under journal, exports, history and blobs, as few operations as these need.
 //!
-//! [`Local`] is the operating system's. `simulation.rs` has one that forgets what was not synced, which is how
+//! [`Local`] is the operating system's. `simulation/` has one that forgets what was not synced, which is how
 //! power cuts are tested. sled and logs do not go through here.
 //!
 //! What a caller must do itself, as on every disk: `sync` a file before relying on its content, `sync_folder` before

@@ -14,6 +14,11 @@
 //! - After a sync that failed, the pages it was to write count as written although the device may not have them: readers
 //!   see them, and no later sync writes them, unless something else is written to the same page of 4096 bytes.
 
+mod content;
+mod fault;
+mod name;
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -23,97 +28,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use self::content::Content;
+pub use self::fault::{Failing, Faults};
+use self::name::{Change, Names};
+pub use self::random::Random;
 use crate::disk::{Disk, DiskFile};
-
-/// What a device writes whole or not at all, in bytes.
-const SECTOR: usize = 512;
-/// What a system keeps in memory and writes back as one, in bytes.
-const PAGE: usize = 4096;
-/// Moments of a sector that are remembered. A file that is never synced would else grow with every write.
-const MOMENTS: usize = 16;
 
 /// A disk in memory. Clones share it.
 #[derive(Clone)]
 pub struct Simulated {
     state: Arc<Mutex<State>>,
-}
-
-/// What goes wrong on a disk.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Only files whose path has this in it are concerned by what follows, except by `capacity`. Default: all.
-    pub within: String,
-    /// Bytes that fit on the disk; what is written over needs no room. `None`, the default: as many as are written.
-    pub capacity: Option<u64>,
-    /// Whatever changes a file or a name fails: `EIO`. Of what is written, any part from its beginning on is there.
-    pub write: Failing,
-    /// Syncs of files fail, and forget what they were to write; syncs of folders fail: `EIO`.
-    pub sync: Failing,
-    /// Reading and opening fail: `EIO`.
-    pub read: Failing,
-    /// How long each sync takes.
-    pub sync_delay: Duration,
-}
-
-/// Which operations of a kind fail.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Failing {
-    /// None.
-    #[default]
-    Never,
-    /// The one after this many more.
-    One(u32),
-    /// That after this many more, and all after it.
-    From(u32),
-}
-
-impl Failing {
-    /// The next one.
-    pub const ONCE: Self = Self::One(0);
-    /// All.
-    pub const ALWAYS: Self = Self::From(0);
-
-    fn strikes(&mut self) -> bool {
-        let (strikes, then) = match *self {
-            Self::Never => (false, Self::Never),
-            Self::One(0) => (true, Self::Never),
-            Self::One(more) => (false, Self::One(more - 1)),
-            Self::From(0) => (true, Self::ALWAYS),
-            Self::From(more) => (false, Self::From(more - 1)),
-        };
-        *self = then;
-        strikes
-    }
-}
-
-/// A source of numbers that are the same for the same seed (SplitMix64).
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// The numbers of a seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Any number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below this one, which is not 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.number() % end as u64).unwrap_or(0)
-    }
-
-    /// Whether something happens that happens so many times of a hundred.
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
 }
 
 struct State {
@@ -428,205 +352,9 @@ impl DiskFile for Handle {
     }
 }
 
-/// A file's content.
-#[derive(Default)]
-struct Content {
-    /// What readers see.
-    seen: Vec<u8>,
-    /// What the device has.
-    device: Vec<u8>,
-    /// The sectors that the next sync writes, each with what it was since the last, oldest first.
-    sectors: BTreeMap<usize, Vec<[u8; SECTOR]>>,
-    /// The lengths since the last sync, oldest first.
-    lengths: Vec<usize>,
-}
-
-impl Content {
-    fn write(&mut self, bytes: &[u8], offset: usize) {
-        let end = offset + bytes.len();
-        if end > self.seen.len() {
-            self.seen.resize(end, 0);
-            self.lengths.push(end);
-        }
-        self.seen[offset..end].copy_from_slice(bytes);
-        let pages = offset / PAGE * PAGE..end.next_multiple_of(PAGE);
-        self.touch(pages.start / SECTOR..pages.end / SECTOR);
-    }
-
-    fn truncate(&mut self, size: usize) {
-        self.seen.resize(size, 0);
-        self.lengths.push(size);
-        self.sectors.retain(|sector, _| sector * SECTOR < size);
-        self.touch(size / SECTOR..size.div_ceil(SECTOR));
-    }
-
-    /// Notes sectors that are to be written, where the device or the last note has something else.
-    fn touch(&mut self, sectors: std::ops::Range<usize>) {
-        // What was cut off since the last sync will be zeroes on the device.
-        let kept = self.lengths.iter().copied().min().unwrap_or(usize::MAX).min(self.device.len());
-        for number in sectors.filter(|number| number * SECTOR < self.seen.len()) {
-            let now = sector(&self.seen, number);
-            let last = self.sectors.get(&number).and_then(|moments| moments.last().copied());
-            if last.unwrap_or_else(|| sector(&self.device[..kept], number)) != now {
-                self.sectors.entry(number).or_default().push(now);
-            }
-        }
-    }
-
-    /// Forgets any of the moments of a sector of which there are many; never the last.
-    fn forget_moments(&mut self, random: &mut Random) {
-        for moments in self.sectors.values_mut() {
-            while moments.len() > MOMENTS {
-                moments.remove(random.below(MOMENTS));
-            }
-        }
-        while self.lengths.len() > MOMENTS {
-            self.lengths.remove(random.below(MOMENTS));
-        }
-    }
-
-    fn sync(&mut self) {
-        let lengths = std::mem::take(&mut self.lengths);
-        resize(&mut self.device, &lengths);
-        for (number, moments) in std::mem::take(&mut self.sectors) {
-            moments.last().into_iter().for_each(|last| put(&mut self.device, number, last));
-        }
-    }
-
-    /// Some sectors reach the device; all count as if they had.
-    fn fail_sync(&mut self, random: &mut Random) {
-        let part = [0, 50, 100][random.below(3)];
-        resize(&mut self.device, &std::mem::take(&mut self.lengths));
-        for (number, moments) in std::mem::take(&mut self.sectors) {
-            if let (Some(last), true) = (moments.last(), random.chance(part)) {
-                put(&mut self.device, number, last);
-            }
-        }
-    }
-
-    fn after_power_cut(&self, random: &mut Random) -> Self {
-        let part = [0, 50, 90, 100][random.below(4)];
-        let lengths = match part {
-            0 => 0,
-            100 => self.lengths.len(),
-            _ => random.below(self.lengths.len() + 1),
-        };
-        let mut device = self.device.clone();
-        resize(&mut device, &self.lengths[..lengths]);
-        for (number, moments) in &self.sectors {
-            if random.chance(part) {
-                let moment = if part == 100 { moments.len() - 1 } else { random.below(moments.len()) };
-                put(&mut device, *number, &moments[moment]);
-            }
-        }
-        Self { seen: device.clone(), device, ..Self::default() }
-    }
-}
-
-/// A sector, with zeroes for what is beyond the end.
-fn sector(bytes: &[u8], number: usize) -> [u8; SECTOR] {
-    let mut found = [0; SECTOR];
-    if let Some(rest) = bytes.get(number * SECTOR..) {
-        let length = rest.len().min(SECTOR);
-        found[..length].copy_from_slice(&rest[..length]);
-    }
-    found
-}
-
-/// Writes as much of a sector as the file is long.
-fn put(bytes: &mut [u8], number: usize, sector: &[u8; SECTOR]) {
-    if let Some(rest) = bytes.get_mut(number * SECTOR..) {
-        let length = rest.len().min(SECTOR);
-        rest[..length].copy_from_slice(&sector[..length]);
-    }
-}
-
-/// Gives a file its lengths one after the other: what was cut off is zeroes when it is there again.
-fn resize(bytes: &mut Vec<u8>, lengths: &[usize]) {
-    let Some(last) = lengths.last() else { return };
-    bytes.truncate(lengths.iter().copied().min().unwrap_or(*last));
-    bytes.resize(*last, 0);
-}
-
-/// Which file has which name.
-#[derive(Default)]
-struct Names {
-    now: BTreeMap<PathBuf, u64>,
-    durable: BTreeMap<PathBuf, u64>,
-    /// What leads from `durable` to `now`.
-    pending: Vec<Change>,
-}
-
-#[derive(Clone)]
-enum Change {
-    Create(PathBuf, u64),
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
-}
-
-impl Change {
-    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let (one, other) = match self {
-            Self::Create(path, _) | Self::Remove(path) => (path, None),
-            Self::Rename(from, to) => (from, Some(to)),
-        };
-        std::iter::once(one).chain(other)
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            Self::Create(path, number) => {
-                names.insert(path.clone(), *number);
-            }
-            Self::Rename(from, to) => {
-                if let Some(number) = names.remove(from) {
-                    names.insert(to.clone(), number);
-                }
-            }
-            Self::Remove(path) => {
-                names.remove(path);
-            }
-        }
-    }
-}
-
-impl Names {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.now);
-        self.pending.push(change);
-    }
-
-    fn sync(&mut self, folder: &Path) {
-        let is_in = |change: &mut Change| change.paths().any(|path| path.parent() == Some(folder));
-        for change in self.pending.extract_if(.., is_in) {
-            change.apply(&mut self.durable);
-        }
-    }
-
-    fn after_power_cut(&self, random: &mut Random) -> Self {
-        let mut durable = self.durable.clone();
-        let (end, part) = match random.below(4) {
-            0 => (0, 0),
-            1 => (self.pending.len(), 100),
-            // What a file system does that writes its changes in order.
-            2 => (random.below(self.pending.len() + 1), 100),
-            // And one that writes what it is asked to first.
-            _ => (self.pending.len(), 60),
-        };
-        let mut lost: BTreeSet<&PathBuf> = BTreeSet::new();
-        for change in &self.pending[..end] {
-            if change.paths().any(|path| lost.contains(path)) || !random.chance(part) {
-                lost.extend(change.paths());
-            } else {
-                change.apply(&mut durable);
-            }
-        }
-        Self { now: durable.clone(), durable, pending: Vec::new() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::content::PAGE;
     use super::*;
 
     const NAME: &str = "/f/name";
