@@ -42,7 +42,7 @@ pub(crate) const OUTAGE: Duration = Duration::from_secs(60);
 /// How long it may be away while something is ended that the next engine would end as well.
 pub(crate) const SHORT_OUTAGE: Duration = Duration::from_secs(15);
 /// How often it is looked for meanwhile.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// Where Docker is, and what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]

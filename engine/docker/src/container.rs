@@ -18,7 +18,7 @@ use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
 };
 
-use crate::connection::{CALL_DEADLINE, Docker, OUTAGE, SHORT_OUTAGE};
+use crate::connection::{BETWEEN_LOOKS, CALL_DEADLINE, Docker, OUTAGE, SHORT_OUTAGE};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::{Frame, Output};
 use crate::refusal::Asked;
@@ -202,32 +202,41 @@ impl Docker {
         }
     }
 
-    /// Hands on the log while it grows; returns when the container has ended. A log that breaks off is no error:
-    /// what is missing is read from the cursor on once the container has ended.
+    /// Hands on the log while it grows; returns when the container has ended. A log that breaks off is no error: it is followed
+    /// again from where it broke off. What is missing in the end is read once the container has ended.
     async fn read_log(&self, container: &ContainerId, output: &mut Output<'_>) -> Result<(), ContainerError> {
         let client = self.streaming().await?;
-        let mut frames = client.logs(&container.0, Some(log_options(true, "all")));
         // A connection that is cut is no end: the container may go on.
         let mut ended = pin!(self.outlasting(OUTAGE, || self.ended(container)));
-        let mut has_ended = false;
+        let (mut has_ended, mut options) = (false, log_options(true, "all"));
         loop {
-            tokio::select! {
-                biased;
-                frame = frames.next() => match frame {
-                    Some(Ok(frame)) => match Frame::new(frame) {
-                        Some(frame) => output.accept(&frame),
-                        None => break,
+            let mut frames = client.logs(&container.0, Some(options));
+            loop {
+                tokio::select! {
+                    biased;
+                    frame = frames.next() => match frame {
+                        Some(Ok(frame)) => match Frame::new(frame) {
+                            Some(frame) => output.take(&frame),
+                            None => break,
+                        },
+                        Some(Err(_)) | None => break,
                     },
-                    Some(Err(_)) | None => break,
-                },
-                result = &mut ended, if !has_ended => {
-                    result?;
-                    has_ended = true;
+                    result = &mut ended, if !has_ended => {
+                        result?;
+                        has_ended = true;
+                    }
+                    () = tokio::time::sleep(LOG_QUIET), if has_ended => break,
                 }
-                () = tokio::time::sleep(LOG_QUIET), if has_ended => break,
+            }
+            if has_ended {
+                return Ok(());
+            }
+            // Most logs end because their container has.
+            match tokio::time::timeout(BETWEEN_LOOKS, &mut ended).await {
+                Ok(ended) => return ended,
+                Err(_) => options = log_options_since(output.reread()),
             }
         }
-        if has_ended { Ok(()) } else { ended.await }
     }
 
     /// Reads what a followed log left out. Engines before 23 end it as soon as the container ends, whether or not the
@@ -392,6 +401,10 @@ fn log_options(follow: bool, tail: &str) -> LogsOptions {
         tail: tail.to_owned(),
         ..LogsOptions::default()
     }
+}
+
+fn log_options_since(seconds: i64) -> LogsOptions {
+    LogsOptions { since: i32::try_from(seconds).unwrap_or(0), ..log_options(true, "all") }
 }
 
 fn gone(container: &ContainerId) -> ContainerError {

@@ -159,19 +159,23 @@ impl Docker {
         }
     }
 
-    async fn give_back(&self, Name { name, after, .. }: &Name) -> Result<(), ContainerError> {
-        match after {
-            After::Stays => return Ok(()),
-            // The last one that the image has is not taken from it.
-            After::Goes if Images::inspect(self, name).await?.tags.len() > 1 => {
-                Images::remove(self, name).await?
-            }
-            After::Goes => {}
-            After::GoesBack(id) => match Images::tag(self, id, name).await {
+    /// A name that has another image by now, or none, was given away or taken by somebody, and is left alone. Docker has no
+    /// way to ask and to name in one; what somebody does between the two calls counts as done before.
+    async fn give_back(&self, Name { name, to, after }: &Name) -> Result<(), ContainerError> {
+        if *after == After::Stays {
+            return Ok(());
+        }
+        match (after, Images::inspect(self, name).await) {
+            (_, Ok(found)) if found.id != *to => {}
+            (After::GoesBack(id), Ok(_)) => match Images::tag(self, id, name).await {
                 // Somebody has removed that image.
                 Err(ContainerError::NotFound(_)) => Images::remove(self, name).await?,
                 tagged => tagged?,
             },
+            (_, Ok(found)) if found.tags.len() > 1 => Images::remove(self, name).await?,
+            // The last one that the image has is not taken from it.
+            (_, Ok(_)) | (_, Err(ContainerError::NotFound(_))) => {}
+            (_, Err(error)) => return Err(error),
         }
         self.lent.forget(name).await;
         Ok(())
@@ -182,8 +186,7 @@ impl Docker {
         !self.lent.all().await.is_empty()
     }
 
-    /// Takes back the names that an engine before this one lent and could not take back. A name that has another image by
-    /// now is somebody's, and is left alone.
+    /// Takes back the names that an engine before this one lent and could not take back.
     ///
     /// # Errors
     /// See [`ContainerError`]; what is left is taken back by the next call.
@@ -192,11 +195,7 @@ impl Docker {
             let _alone = self.lent.alone(&lent.name).await;
             // Somebody who has had it meanwhile has given it back.
             let Some(lent) = self.lent.noted(&lent.name).await else { continue };
-            match Images::inspect(self, &lent.name).await {
-                Ok(found) if found.id == lent.to => self.give_back(&lent).await?,
-                Ok(_) | Err(ContainerError::NotFound(_)) => self.lent.forget(&lent.name).await,
-                Err(error) => return Err(error),
-            }
+            self.give_back(&lent).await?;
         }
         Ok(())
     }

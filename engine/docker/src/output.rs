@@ -3,7 +3,7 @@
 //! Docker's log is a file of entries in order; a frame is one entry of one stream, headed by its time. The frames
 //! that were accepted are therefore always a beginning of that file, and the [`Cursor`] of each stream says where it
 //! ends: the time of the last frame and how many frames had it (the 16 KiB parts of one long line share their time).
-//! [`Output::resume`] goes on from there in a second reading of the log.
+//! [`Output::resume`] goes on from there in a second reading of the log, [`Output::reread`] in one that follows it.
 
 use bollard::container::LogOutput;
 use yuanli_model::Stream;
@@ -20,7 +20,16 @@ pub(crate) struct Output<'a> {
     stderr: Channel,
     /// The stream of the last frame.
     last: Option<Stream>,
+    /// In a second reading: where the first one ended.
+    known: Option<Known>,
 }
+
+/// Where a reading ended, by stream, and how many frames of that time were seen in the next one.
+type Known = [(Cursor, u64); 2];
+
+/// How long after its time a frame may be written into the log: Docker looks at the clock first, and both streams have one
+/// file. Far more than a machine stands still.
+const LATE_SECONDS: i64 = 60;
 
 /// One stream of a container.
 struct Channel {
@@ -76,7 +85,13 @@ impl<'a> Output<'a> {
     /// Output of which nothing was read yet.
     pub(crate) fn new(on_line: OnLine<'a>) -> Self {
         let channel = |stream| Channel { stream, cursor: Cursor::default(), line: Vec::new(), is_cut: false };
-        Self { on_line, stdout: channel(Stream::Stdout), stderr: channel(Stream::Stderr), last: None }
+        Self {
+            on_line,
+            stdout: channel(Stream::Stdout),
+            stderr: channel(Stream::Stderr),
+            last: None,
+            known: None,
+        }
     }
 
     /// Takes the next frame of the log.
@@ -88,25 +103,33 @@ impl<'a> Output<'a> {
         channel.append(frame.text(), on_line);
     }
 
+    /// Begins a second reading. From when on the log has to be read for it, in seconds: all that was not accepted is later.
+    pub(crate) fn reread(&mut self) -> i64 {
+        self.known = Some([(self.stdout.cursor.clone(), 0), (self.stderr.cursor.clone(), 0)]);
+        let [stdout, stderr] = [&self.stdout, &self.stderr].map(|channel| channel.cursor.seconds());
+        // One that says nothing does not have the other read from the beginning.
+        stdout.min(stderr).max(stdout.max(stderr) - LATE_SECONDS).max(0)
+    }
+
+    /// Takes the next frame of a second reading, unless it was accepted in the first.
+    pub(crate) fn take(&mut self, frame: &Frame) {
+        let Some(known) = &mut self.known else { return self.accept(frame) };
+        let (Cursor { at, frames }, seen) = &mut known[usize::from(frame.stream == Stream::Stderr)];
+        *seen += u64::from(frame.at() == at.as_slice());
+        let is_known = frame.at() < at.as_slice() || (frame.at() == at.as_slice() && *seen <= *frames);
+        if !is_known {
+            self.accept(frame);
+        }
+    }
+
     /// Takes the frames of `tail` (the last ones of the log, in order) that were not accepted yet. `false`, and
     /// nothing taken, when they do not reach back to the last one that was.
     pub(crate) fn resume(&mut self, tail: &[Frame], is_whole_log: bool) -> bool {
         if !is_whole_log && !self.is_covered_by(tail) {
             return false;
         }
-        // Frames with the time of the cursor, seen again in this reading.
-        let mut seen = [(Stream::Stdout, 0), (Stream::Stderr, 0)];
-        let known = [self.stdout.cursor.clone(), self.stderr.cursor.clone()];
-        for frame in tail {
-            let index = usize::from(frame.stream == Stream::Stderr);
-            let Cursor { at, frames } = &known[index];
-            seen[index].1 += u64::from(frame.at() == at.as_slice());
-            let is_known =
-                frame.at() < at.as_slice() || (frame.at() == at.as_slice() && seen[index].1 <= *frames);
-            if !is_known {
-                self.accept(frame);
-            }
-        }
+        self.reread();
+        tail.iter().for_each(|frame| self.take(frame));
         true
     }
 
@@ -139,6 +162,12 @@ impl<'a> Output<'a> {
 }
 
 impl Cursor {
+    /// The time in whole seconds since 1970; 0 where nothing was read.
+    fn seconds(&self) -> i64 {
+        let text = std::str::from_utf8(&self.at).unwrap_or_default();
+        chrono::DateTime::parse_from_rfc3339(text).map_or(0, |at| at.timestamp())
+    }
+
     fn advance(&mut self, at: &[u8]) {
         if self.at == at {
             self.frames += 1;
@@ -297,6 +326,37 @@ mod tests {
         assert_eq!(nothing_read.len(), log.len());
     }
 
+    #[test]
+    fn a_second_reading_begins_before_what_is_missing() {
+        use Stream::{Stderr, Stdout};
+        const AT: i64 = 1_795_428_000;
+        let since = |frames: &[Frame]| {
+            let mut since = None;
+            lines(|output| {
+                frames.iter().for_each(|frame| output.accept(frame));
+                since = Some(output.reread());
+            });
+            since.expect("it was asked")
+        };
+        let later = |stream, text: &str| {
+            let message = Bytes::from(format!("2026-11-23T11:00:00.5Z {text}"));
+            Frame::new(if stream == Stderr {
+                LogOutput::StdErr { message }
+            } else {
+                LogOutput::StdOut { message }
+            })
+            .expect("a frame")
+        };
+        assert_eq!(since(&[]), 0);
+        assert_eq!(
+            since(&[frame(Stdout, 5, "x\n")]),
+            AT - LATE_SECONDS,
+            "stderr may have said something before"
+        );
+        assert_eq!(since(&[frame(Stdout, 5, "x\n"), frame(Stderr, 9, "x\n")]), AT);
+        assert_eq!(since(&[frame(Stdout, 5, "x\n"), later(Stderr, "x\n")]), AT + 3600 - LATE_SECONDS);
+    }
+
     /// A log as Docker writes it: each stream's times never go back, parts of one line share theirs.
     fn log() -> impl Strategy<Value = Vec<(bool, u32)>> {
         prop::collection::vec((any::<bool>(), 0_u32..2), 1..40).prop_map(|steps| {
@@ -325,6 +385,33 @@ mod tests {
                 frames[..read].iter().for_each(|frame| output.accept(frame));
                 if !output.resume(&frames[frames.len() - tail..], tail == frames.len()) {
                     assert!(output.resume(&frames, true));
+                }
+            });
+            let mut numbers: Vec<usize> =
+                found.iter().map(|line| line.trim_start_matches('!').parse().expect("a number")).collect();
+            numbers.sort_unstable();
+            prop_assert_eq!(numbers, (0..frames.len()).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn every_frame_comes_once_however_often_the_reading_breaks_off(
+            log in log(), reads in prop::collection::vec((0_usize..40, 0_usize..40), 1..6),
+        ) {
+            let frames: Vec<Frame> = log.iter().enumerate().map(|(index, (is_stderr, at))| {
+                let stream = if *is_stderr { Stream::Stderr } else { Stream::Stdout };
+                frame(stream, *at, &format!("{index}\n"))
+            }).collect();
+            let found = lines(|output| {
+                let mut read = 0;
+                for (back, on) in reads.into_iter().chain([(0, usize::MAX)]) {
+                    output.reread();
+                    // Docker gives what is not older than a time, so of a second all.
+                    let first = read.min(frames.len()).saturating_sub(back);
+                    let from = frames.iter().position(|frame| {
+                        frames[first..].iter().any(|later| later.at() <= frame.at())
+                    });
+                    read = read.max(first.saturating_add(on).min(frames.len()));
+                    frames[from.unwrap_or(0)..read].iter().for_each(|frame| output.take(frame));
                 }
             });
             let mut numbers: Vec<usize> =

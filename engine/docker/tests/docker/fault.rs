@@ -8,7 +8,7 @@ use yuanli_model::Stream;
 use yuanli_ports::containers::{ContainerError, ContainerRequest, Exit, Member};
 use yuanli_ports::{Cancellation, Containers, Images};
 
-use crate::proxy::{Faulty, Wrong};
+use crate::proxy::{Faulty, Proxy, Wrong};
 use crate::support::{BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
 
 const ALL: [Wrong; 5] = [Wrong::CutBefore, Wrong::CutAfter, Wrong::Truncated, Wrong::Fails, Wrong::Late];
@@ -84,6 +84,45 @@ async fn what_can_be_asked_again_is() {
                 try_out(&bench, call, wrong, wrong == Wrong::Fails).await;
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_off_is_followed_again_without_loss_and_without_a_double() {
+    with_docker(|bench| async move {
+        let proxy = Proxy::new();
+        let docker = Docker::lazy(proxy.options());
+        // A line on both streams, and every now and then one that Docker has in parts.
+        let script = "i=0; while [ $i -lt 100000 ]; do echo $i; echo $i >&2; [ $((i % 10)) = 0 ] && head -c 40000 /dev/zero | tr '\\0' x && echo; \
+            i=$((i+1)); sleep 0.01; done";
+        let container = docker.start(&bench.script(script)).await.expect("a container");
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let on_line = move |stream, text: String| sender.send((stream, text)).expect("a listener");
+        let follow = docker.follow(&container, &on_line);
+        let mut next = [0_u32, 0];
+        let read = async {
+            for cut in 1..=5 {
+                // It goes on running: what comes after a cut does not come of its end.
+                while next.iter().any(|next| *next < cut * 30) {
+                    let (stream, text) = receiver.recv().await.expect("a line");
+                    if text.starts_with('x') {
+                        assert_eq!(text.len(), 40_000);
+                        continue;
+                    }
+                    let next = &mut next[usize::from(stream == Stream::Stderr)];
+                    assert_eq!(text, next.to_string());
+                    *next += 1;
+                }
+                proxy.cut().await;
+            }
+        };
+        let within = Duration::from_secs(120);
+        tokio::select! {
+            exit = follow => panic!("it ended: {exit:?}"),
+            read = tokio::time::timeout(within, read) => read.expect("lines come again after a cut"),
+        }
+        Containers::remove(&bench.docker, &container).await.expect("removed while it runs");
     })
     .await;
 }

@@ -309,6 +309,44 @@ async fn two_that_push_under_one_name_do_not_take_it_from_each_other() {
     .await;
 }
 
+#[tokio::test]
+async fn a_name_that_somebody_gives_away_during_a_push_is_left_to_whom_it_has() {
+    with_docker(|bench| async move {
+        let registry = Registry::open();
+        let made = async |what: &str| {
+            let file = format!("{what} {}", fresh_engine());
+            let folder = context(&[("Dockerfile", "FROM scratch\nCOPY what /\n"), ("what", &file)]);
+            bench.build(&build_request(folder.path(), None)).await.0.expect("an image").id
+        };
+        let (pushed, other) = (made("pushed").await, made("other").await);
+        let [own, others] = [(); 2].map(|()| format!("yuanli-test-lent:{}", fresh_engine()));
+        bench.docker.tag(&pushed, &own).await.expect("a name of its own");
+        bench.docker.tag(&other, &others).await.expect("a name of its own");
+        for has_before in [true, false] {
+            let name = registry.name(if has_before { "shop:1" } else { "shop:2" });
+            if has_before {
+                bench.docker.tag(BUSYBOX, &name).await.expect("it is somebody's");
+            }
+            let taken = std::sync::Once::new();
+            let progress = |_: String| {
+                taken.call_once(|| {
+                    let docker = std::process::Command::new("docker").args(["tag", &other, &name]).status();
+                    assert!(docker.expect("the docker program").success());
+                });
+            };
+            let push = Push { name: &name, image: Some(&pushed), login: None };
+            bench.docker.push(push, &progress, &Cancellation::new()).await.expect("it is pushed");
+            assert!(taken.is_completed());
+            assert_eq!(bench.docker.inspect(&name).await.expect("it is there").id, other, "{has_before}");
+            bench.docker.remove(&name).await.expect("removed");
+        }
+        for name in [&own, &others] {
+            bench.docker.remove(name).await.expect("removed");
+        }
+    })
+    .await;
+}
+
 /// Pushes to where nobody answers, and lets it go as a killed engine would.
 async fn push_and_vanish(docker: &Docker, image: &str, name: &str) {
     let (cancel, said) = (Cancellation::new(), Mutex::new(Vec::new()));
