@@ -94,7 +94,8 @@ impl Bench {
             apps: world.apps.clone(),
             announcements: Arc::new(NoAnnouncements),
         };
-        let rehearsal = Some(Rehearsal { seed: SEED, observer: world.clone(), is_timed: true });
+        let rehearsal =
+            Some(Rehearsal { seed: SEED, observer: world.clone(), is_timed: true, evicts: false });
         let options =
             Options { instances: 1, rehearsal, ..Options::new(folder.path().join("plugins"), cache, &[]) };
         Ok(Self { host: Host::new(options, outside)?, world, folder })

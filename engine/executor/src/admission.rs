@@ -3,14 +3,33 @@
 //! Which runs of a group go on is decided by `flow`'s [`yuanli_flow::Admission`], one for all runs of the engine. It is
 //! not stored: what a run says of itself, that it was let in, is.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use yuanli_flow::{Command, Run, Standing};
+use yuanli_flow::{Admission, Command, Run, Standing};
 use yuanli_model::RunId;
 use yuanli_model::workflow::Older;
 
 use crate::executor::{Executor, Shared};
 use crate::owner::Message;
+
+/// The groups, and who waits until it is known which runs of them go on.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    admission: Admission,
+    /// How many are about to find out which runs were left.
+    holds: usize,
+    /// Runs that were left, and waited for their turn.
+    left: Vec<(RunId, Entrance)>,
+    /// Runs that came meanwhile.
+    new: Vec<(RunId, Entrance)>,
+}
+
+/// That no run of a concurrency group begins, until this is dropped: while runs that were left are read, of which some are in
+/// these groups already, and others came before those that come now.
+#[derive(Debug)]
+pub struct HeldGroups {
+    shared: Arc<Shared>,
+}
 
 /// How a run comes into its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +50,7 @@ impl Entrance {
     }
 
     /// The same for one that waits for its turn, whatever it did to others when it first came.
-    pub(crate) fn after_others(self) -> Self {
+    fn after_others(self) -> Self {
         Self { older: Older::Finish, ..self }
     }
 
@@ -44,15 +63,49 @@ impl Executor {
     /// What a run that is active here waits for in its concurrency group; `None` when it does not wait for that.
     #[must_use]
     pub fn standing(&self, group: &str, run: RunId) -> Option<Standing> {
-        self.shared.admission.lock().unwrap_or_else(PoisonError::into_inner).standing(group, run)
+        self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner).admission.standing(group, run)
+    }
+
+    /// Lets no run of a concurrency group begin until what is returned is dropped. Whoever goes on with runs that were left
+    /// has one until the last of them is: so those that were in their groups are again before any other comes in, and those that
+    /// waited come in before those that are new. Runs without a group go on meanwhile, and so do those that were let in.
+    #[must_use]
+    pub fn hold_groups(&self) -> HeldGroups {
+        self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner).holds += 1;
+        HeldGroups { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl Shared {
     /// A run that is durable comes to its group.
-    pub(crate) fn enter(&self, run: RunId, Entrance { group, limit, older }: &Entrance) {
-        let entry =
-            self.admission.lock().unwrap_or_else(PoisonError::into_inner).enter(group, run, *limit, *older);
+    pub(crate) fn enter(&self, run: RunId, entrance: Entrance) {
+        {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            if groups.holds > 0 {
+                groups.new.push((run, entrance));
+                return;
+            }
+        }
+        self.enter_now(run, &entrance);
+    }
+
+    /// A run that was left, and waited for its turn, waits again.
+    pub(crate) fn enter_left(&self, run: RunId, entrance: Entrance) {
+        let entrance = entrance.after_others();
+        {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            if groups.holds > 0 {
+                groups.left.push((run, entrance));
+                return;
+            }
+        }
+        self.enter_now(run, &entrance);
+    }
+
+    fn enter_now(&self, run: RunId, Entrance { group, limit, older }: &Entrance) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = groups.admission.enter(group, run, *limit, *older);
+        drop(groups);
         for older in entry.cancelled {
             let reason = format!("run {run} of the same concurrency group came after it");
             let _ = self.send(older, Message::Command(Command::Cancel { reason }));
@@ -66,13 +119,18 @@ impl Shared {
 
     /// A run that was let in under an engine before this one is in its group again.
     pub(crate) fn enter_again(&self, run: RunId, entrance: &Entrance) {
-        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        admission.resume(&entrance.group, run, entrance.limit, true);
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.admission.resume(&entrance.group, run, entrance.limit, true);
     }
 
     /// A run has left its group.
     pub(crate) fn leave(&self, run: RunId, group: &str) {
-        let admitted = self.admission.lock().unwrap_or_else(PoisonError::into_inner).leave(group, run);
+        let admitted = {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.left.retain(|(waiting, _)| *waiting != run);
+            groups.new.retain(|(waiting, _)| *waiting != run);
+            groups.admission.leave(group, run)
+        };
         self.admit(&admitted);
     }
 
@@ -80,6 +138,23 @@ impl Shared {
     fn admit(&self, runs: &[RunId]) {
         for run in runs {
             let _ = self.send(*run, Message::Command(Command::Admit));
+        }
+    }
+}
+
+impl Drop for HeldGroups {
+    fn drop(&mut self) {
+        let (left, new) = {
+            let mut groups = self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.holds -= 1;
+            if groups.holds > 0 {
+                return;
+            }
+            (std::mem::take(&mut groups.left), std::mem::take(&mut groups.new))
+        };
+        // In the order in which they had come.
+        for (run, entrance) in left.into_iter().chain(new) {
+            self.shared.enter_now(run, &entrance);
         }
     }
 }

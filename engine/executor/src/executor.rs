@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
-use yuanli_flow::{Admission, Command, Creation, Illegal, NotReusable, Run, create, step};
+use yuanli_flow::{Command, Creation, Illegal, NotReusable, Run, create, step};
 use yuanli_model::run::{Answer, Cause};
 use yuanli_model::trigger::Happened;
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, StageName, Timestamp};
 use yuanli_ports::store::{Batch, StoreError};
 use yuanli_ports::{Announcements, Archive, AttemptLog, Blobs, Clock, Logs, Plugins, Store, Workspaces};
 
-use crate::admission::Entrance;
+use crate::admission::{Entrance, Groups};
 use crate::check::{self, Check};
 use crate::child::Awaited;
 use crate::follower::Follower;
@@ -94,6 +94,9 @@ pub enum Error {
     /// The text that names its concurrency group cannot be had.
     #[error("the concurrency group of the run: {0}")]
     Group(String),
+    /// The run is driven already, or somebody is about to.
+    #[error("run {0} goes on already")]
+    Driven(RunId),
     /// No such run is stored.
     #[error("run {0} is not stored any more")]
     NotStored(RunId),
@@ -136,10 +139,14 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) doorbell: Doorbell,
     active: Mutex<HashMap<RunId, Active>>,
+    /// Runs that were left and that somebody goes on with, or ends, just now.
+    claimed: Mutex<HashSet<RunId>>,
+    /// Runs of which it cannot be known before the next start whether they were begun: what is kept for them stays.
+    pub(crate) in_doubt: Mutex<HashSet<RunId>>,
     /// Workflow versions whose text is known to be stored. Who relies on one holds it until the run is durable.
     pub(crate) stored: RwLock<HashSet<Digest>>,
     /// Which runs of concurrency groups go on.
-    pub(crate) admission: Mutex<Admission>,
+    pub(crate) groups: Mutex<Groups>,
     /// Runs that stages of other runs wait for.
     pub(crate) awaited: Awaited,
 }
@@ -179,8 +186,10 @@ impl Executor {
             tasks: Tasks::default(),
             doorbell: Doorbell::default(),
             active: Mutex::default(),
+            claimed: Mutex::default(),
+            in_doubt: Mutex::default(),
             stored: RwLock::default(),
-            admission: Mutex::default(),
+            groups: Mutex::default(),
             awaited: Awaited::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -344,7 +353,7 @@ impl Executor {
         owner.begin(batch, now, events).await?;
         drop(stored);
         if let Some(entrance) = entrance {
-            self.shared.enter(id, &entrance);
+            self.shared.enter(id, entrance);
         }
         for version in new {
             self.shared.note_stored(version).await?;
@@ -446,6 +455,16 @@ impl Shared {
         }
     }
 
+    /// Takes a run that was left for whoever asks, until what is returned is dropped: of two that would go on with it, or end
+    /// it, one does.
+    pub(crate) fn claim(&self, run: RunId) -> Result<Claim<'_>, Error> {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_active(run) || !claimed.insert(run) {
+            return Err(Error::Driven(run));
+        }
+        Ok(Claim { shared: self, run })
+    }
+
     pub(crate) fn is_active(&self, run: RunId) -> bool {
         self.active(run).is_some()
     }
@@ -457,6 +476,18 @@ impl Shared {
     /// The progress of an active run, for its followers.
     pub(crate) fn progress(&self, run: RunId) -> Option<(watch::Receiver<u32>, OpenLogs)> {
         self.active(run).map(|active| (active.durable, active.logs))
+    }
+}
+
+/// See [`Shared::claim`].
+pub(crate) struct Claim<'a> {
+    shared: &'a Shared,
+    run: RunId,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
     }
 }
 

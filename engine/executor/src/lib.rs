@@ -29,6 +29,7 @@ mod retry;
 mod submission;
 mod task;
 
+pub use admission::HeldGroups;
 pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
 pub use follower::{Follower, Update};

@@ -3,6 +3,7 @@
 //! Either they are gone on with: what ran is run again, from its start and as the same attempt, so that it is told what it
 //! was told before and finds what it has done by its journal. Or they are ended as interrupted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use yuanli_flow::{Command, Run, step};
@@ -52,46 +53,62 @@ pub struct LeftWorkflow {
 }
 
 impl Executor {
-    /// The runs that have not ended and that nobody drives.
+    /// The runs that have not ended and that nobody drives, oldest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn left_open(&self) -> Result<Vec<RunId>, Error> {
+        let open = self.shared.history.open().await?;
+        Ok(open.into_iter().filter(|run| !self.shared.is_active(*run)).collect())
+    }
+
+    /// What there is to know of a run that was left; `None` when it is driven, or has ended.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn left_run(&self, id: RunId) -> Result<Option<Left>, Error> {
+        if self.shared.is_active(id) || !self.is_open(id).await? {
+            return Ok(None);
+        }
+        let (run, events) = self.stored(id).await?;
+        let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
+        let mark = self.mark(id).await?;
+        let mut workflows = Vec::new();
+        for (uses, version, origin) in mark.as_ref().map(v3::Open::workflows).transpose()?.unwrap_or_default()
+        {
+            let text = self.shared.history.workflow(&version).await?;
+            workflows.push(LeftWorkflow { uses, text, origin });
+        }
+        let plugins = match events.first().map(|first| &first.event) {
+            Some(RunEvent::Created { stages, .. }) => {
+                stages.iter().map(|stage| (stage.plugin.clone(), stage.component)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut children = Vec::new();
+        for attempt in run.running() {
+            children.extend(self.started(Some(&child::cause(&attempt))).await?);
+        }
+        Ok(Some(Left {
+            children,
+            run: id,
+            workflow: summary.workflow,
+            text: self.shared.history.workflow(&summary.version).await?,
+            origin: mark.as_ref().and_then(v3::Open::origin),
+            plugins,
+            workflows,
+            attempts: run.running().filter(|attempt| !run.is_stopped(&attempt.stage)).collect(),
+        }))
+    }
+
+    /// All of them at once, with their texts in memory. Whoever goes on with them reads one after the other.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn left(&self) -> Result<Vec<Left>, Error> {
         let mut left = Vec::new();
-        for id in self.shared.history.open().await? {
-            if self.shared.is_active(id) {
-                continue;
-            }
-            let (run, events) = self.stored(id).await?;
-            let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
-            let mark = self.mark(id).await?;
-            let mut workflows = Vec::new();
-            for (uses, version, origin) in
-                mark.as_ref().map(v3::Open::workflows).transpose()?.unwrap_or_default()
-            {
-                let text = self.shared.history.workflow(&version).await?;
-                workflows.push(LeftWorkflow { uses, text, origin });
-            }
-            let plugins = match events.first().map(|first| &first.event) {
-                Some(RunEvent::Created { stages, .. }) => {
-                    stages.iter().map(|stage| (stage.plugin.clone(), stage.component)).collect()
-                }
-                _ => Vec::new(),
-            };
-            let mut children = Vec::new();
-            for attempt in run.running() {
-                children.extend(self.started(Some(&child::cause(&attempt))).await?);
-            }
-            left.push(Left {
-                children,
-                run: id,
-                workflow: summary.workflow,
-                text: self.shared.history.workflow(&summary.version).await?,
-                origin: mark.as_ref().and_then(v3::Open::origin),
-                plugins,
-                workflows,
-                attempts: run.running().filter(|attempt| !run.is_stopped(&attempt.stage)).collect(),
-            });
+        for run in self.left_open().await? {
+            left.extend(self.left_run(run).await?);
         }
         Ok(left)
     }
@@ -103,14 +120,13 @@ impl Executor {
     /// See [`Error`].
     pub async fn end_left(&self) -> Result<Vec<RunId>, Error> {
         let mut ended = Vec::new();
-        for run in self.shared.history.open().await? {
-            let is_left = !self.shared.is_active(run);
-            if is_left && self.mark(run).await?.as_ref().and_then(v3::Open::origin).is_none() {
+        for run in self.left_open().await? {
+            if self.mark(run).await?.as_ref().and_then(v3::Open::origin).is_none() {
                 self.interrupt(run).await?;
                 ended.push(run);
             }
         }
-        self.sweep().await?;
+        self.clear_ended().await?;
         Ok(ended)
     }
 
@@ -118,7 +134,7 @@ impl Executor {
     /// attempts left outside that were being stopped has to be gone; see [`Left::attempts`].
     ///
     /// # Errors
-    /// See [`Error`]; the run is as it was.
+    /// [`Error::Driven`] when somebody else does or has; else see [`Error`]. The run is as it was.
     pub async fn resume(
         &self,
         id: RunId,
@@ -126,9 +142,13 @@ impl Executor {
         workflows: Arc<Definitions>,
     ) -> Result<(), Error> {
         let Definition { workflow, origin, .. } = definition;
+        let _claim = self.shared.claim(id)?;
+        if !self.is_open(id).await? {
+            return Err(Error::NotActive(id));
+        }
         let (outline, events) = self.stored(id).await?;
         if outline.outcome().is_some() {
-            self.interrupt(id).await?;
+            self.interrupt_claimed(id).await?;
             return Ok(());
         }
         let summary = self.shared.history.summary(id).await?.ok_or_else(|| missing(id))?;
@@ -164,7 +184,7 @@ impl Executor {
             // It is let in by a message to its owner.
             Some(entrance) if is_queued => {
                 owner.resume(next, &again, stopped).await?;
-                self.shared.enter(id, &entrance.after_others());
+                self.shared.enter_left(id, entrance);
                 Ok(())
             }
             // It can have ended as soon as its owner has begun.
@@ -182,6 +202,11 @@ impl Executor {
     /// # Errors
     /// See [`Error`].
     pub async fn interrupt(&self, id: RunId) -> Result<Vec<RunId>, Error> {
+        let _claim = self.shared.claim(id)?;
+        self.interrupt_claimed(id).await
+    }
+
+    async fn interrupt_claimed(&self, id: RunId) -> Result<Vec<RunId>, Error> {
         let shared = &self.shared;
         let (mut run, events) = self.stored(id).await?;
         let mut children = Vec::new();
@@ -211,12 +236,16 @@ impl Executor {
     }
 
     /// Removes what an engine before this one could not remove of the workspaces of runs that have ended.
-    async fn sweep(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn clear_ended(&self) -> Result<(), Error> {
         let workspaces = &self.shared.ports.workspaces;
         let runs = workspaces.runs().await.inspect_err(|error| {
             tracing::warn!(%error, "workspaces that were left cannot be looked for");
         });
-        let open = self.shared.history.open().await?;
+        // Read afterwards: whatever has begun in one of them meanwhile is among these.
+        let open: HashSet<RunId> = self.shared.history.open().await?.into_iter().collect();
         for run in runs.unwrap_or_default() {
             if !open.contains(&run)
                 && let Err(error) = workspaces.retire(run).await
@@ -225,6 +254,10 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    async fn is_open(&self, id: RunId) -> Result<bool, Error> {
+        Ok(self.shared.ports.store.get(&key::open(id)).await?.is_some())
     }
 
     /// What the engine that left a run has noted to go on with it.

@@ -4,12 +4,13 @@
 //! meanwhile, so that nothing goes that was found.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use indexmap::IndexSet;
 use yuanli_flow::{Run, Wanted, reuse};
 use yuanli_model::run::{Again, Cause, StartingPoint};
 use yuanli_model::{Digest, InputName, RunEvent, RunId, StageName, Workflow};
-use yuanli_ports::store::Batch;
+use yuanli_ports::store::{Batch, StoreError};
 
 use crate::executor::{Error, Executor};
 use crate::submission::Submission;
@@ -75,8 +76,10 @@ impl Executor {
         match started {
             Ok(started) => Ok(started),
             Err((id, error)) => {
-                // Where nobody knows whether it was committed, the next engine finds out.
-                if !matches!(error, Error::Store(_)) {
+                if matches!(error, Error::Store(StoreError::Unavailable(_) | StoreError::Closed)) {
+                    // Nobody knows whether it was committed; the next engine finds out, and then needs what it names.
+                    self.shared.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                } else {
                     let _ = self.shared.ports.workspaces.remove(id).await;
                 }
                 Err(error)

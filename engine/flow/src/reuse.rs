@@ -227,7 +227,9 @@ impl<'a> Plan<'a> {
                 let (item, outputs) = (instances.item(instance)?.clone(), outputs.clone());
                 Some(ReusedInstance { instance, item, outputs, workspace })
             });
-        let kept: Vec<ReusedInstance> = kept.collect();
+        // Where its instances were not known yet, what it had taken over itself is handed on.
+        let handed_on = self.old.state(before).reusable.iter().filter(|kept| !named.contains(&kept.instance));
+        let kept: Vec<ReusedInstance> = kept.chain(handed_on.cloned()).collect();
         let event = (!kept.is_empty()).then(|| RunEvent::InstancesReused {
             stage: stage.name.clone(),
             from: self.old.id(),

@@ -138,8 +138,9 @@ impl Host {
             &options.cache,
             options.builtins,
         );
-        // Whoever is shown each call is to see it once.
-        let evict_after = options.rehearsal.is_none().then_some(options.evict_after);
+        // Whoever is shown each call is to see it once, unless he says otherwise.
+        let evicts = options.rehearsal.as_ref().is_none_or(|rehearsal| rehearsal.evicts);
+        let evict_after = evicts.then_some(options.evict_after);
         let slots = Slots::new(instances, evict_after);
         Ok(Self {
             engine,

@@ -24,6 +24,9 @@ pub struct Rehearsal {
     /// Whether guests are interrupted by the machine's time: to bound the time of the processor, and to let others go on. Where
     /// not, they give way in host calls only, so that what comes after what follows from them alone.
     pub is_timed: bool,
+    /// Whether attempts that wait give up their instances, as they do in an engine: what they call then is shown again each
+    /// time that they come back.
+    pub evicts: bool,
 }
 
 /// Looks at what plugins call.

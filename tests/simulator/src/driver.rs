@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use yuanli_executor::{Error, Retry};
+use yuanli_model::RunId;
+use yuanli_model::run::Cause;
 use yuanli_wasm::Host;
 
 use crate::check;
 use crate::engine::Engine;
-use crate::plan::{Plan, PlannedRun};
+use crate::plan::{Plan, PlannedRetry, PlannedRun};
 use crate::port::Place;
 use crate::world::World;
 
@@ -18,8 +22,8 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// How often it is looked whether all has ended.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often a run is seen that nobody drives before it has been given up.
-const LOOKS: u32 = 5;
+/// How often a run is seen that nobody drives before it has been given up: longer than a commit may take that begins one.
+const LOOKS: u32 = 30;
 /// Until all requests of the dead have arrived.
 const LATE: Duration = Duration::from_secs(200);
 /// How long the disk may take for what is on its way to it.
@@ -42,6 +46,12 @@ pub struct Report {
     pub attempts: u64,
     /// How many of them ended as interrupted.
     pub interrupted: u64,
+    /// How many of them an earlier one stood for.
+    pub hits: u64,
+    /// How many runs took over from others.
+    pub retries: u64,
+    /// How often an attempt lost its instance while it waited, and came back.
+    pub evictions: u64,
 }
 
 thread_local! {
@@ -124,8 +134,17 @@ async fn live(world: &Arc<World>, host: &(Arc<Host>, Place)) -> Report {
     let figures = check::check(world, &plan, &last.executor).await;
     let problems = world.ledger().problems.clone();
     let trace = world.trace();
-    let (attempts, interrupted) = (figures.attempts, figures.interrupted);
-    Report { problems, trace: trace.digest(), lines: trace.lines(), lives, attempts, interrupted }
+    Report {
+        problems,
+        trace: trace.digest(),
+        lines: trace.lines(),
+        lives,
+        attempts: figures.attempts,
+        interrupted: figures.interrupted,
+        hits: figures.hits,
+        retries: figures.retries,
+        evictions: world.ledger().evictions,
+    }
 }
 
 /// Sets the clock, some time.
@@ -151,14 +170,12 @@ async fn work(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>) -> End {
     for number in 0..plan.runs.len() {
         answers.push(ask(engine, world, plan, number));
     }
-    for answer in answers {
-        // One that is not answered has died with the engine.
-        let _ = answer.await;
-    }
     let mut given_up = 0;
     loop {
+        answers.retain_mut(|answer| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
         given_up = match look(engine, world).await {
-            Some(End::Finished) => return End::Finished,
+            Some(End::Finished) if answers.is_empty() => return End::Finished,
+            Some(End::Finished) => 0,
             Some(_) => given_up + 1,
             None => 0,
         };
@@ -184,7 +201,7 @@ async fn look(engine: &Engine, world: &World) -> Option<End> {
     if open.is_empty() {
         return Some(End::Finished);
     }
-    let is_left = engine.executor.left().await.is_ok_and(|left| !left.is_empty());
+    let is_left = open.iter().any(|run| !engine.executor.is_driving(*run));
     is_left.then_some(End::GivenUp)
 }
 
@@ -210,11 +227,7 @@ async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) 
         }
         tokio::time::sleep(LOOK).await;
     };
-    world.note(&format!("{} is {}", run.cause, started.run));
-    let before = world.ledger().begun.insert(run.cause.clone(), started.run);
-    if before.is_some_and(|before| before != started.run) {
-        world.accuse(format!("{} has begun two runs", run.cause));
-    }
+    note_begun(world, &run.cause, started.run);
     if started.is_new {
         engine.follow(started.run);
     }
@@ -226,6 +239,61 @@ async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) 
             world.ledger().cancelled.insert((started.run, *at));
         }
     }
+    let mut old = started.run;
+    for again in &run.retries {
+        match retry(engine, world, plan, run, again, old).await {
+            Some(new) => old = new,
+            None => return,
+        }
+    }
+}
+
+/// The engine has said which run a cause has begun.
+fn note_begun(world: &World, cause: &str, run: RunId) {
+    world.note(&format!("{cause} is {run}"));
+    let before = world.ledger().begun.insert(cause.to_owned(), run);
+    if before.is_some_and(|before| before != run) {
+        world.accuse(format!("{cause} has begun two runs"));
+    }
+}
+
+/// Somebody has a run taken over from, once it has ended. Gives the run that does, if there is one.
+async fn retry(
+    engine: &Engine,
+    world: &World,
+    plan: &Plan,
+    run: &PlannedRun,
+    again: &PlannedRetry,
+    old: RunId,
+) -> Option<RunId> {
+    while world
+        .history()
+        .summary(old)
+        .await
+        .is_ok_and(|found| found.is_none_or(|found| found.ended.is_none()))
+    {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(again.after).await;
+    while !world.ledger().refused.contains(&again.cause) {
+        let submission = plan.submission_again(run, again);
+        let retry = Retry { submission, run: old, from: again.from.clone() };
+        match engine.executor.retry(retry, Cause::Unknown).await {
+            Ok(new) => {
+                note_begun(world, &again.cause, new);
+                world.ledger().retried.insert(new, (old, again.from.clone()));
+                engine.follow(new);
+                return Some(new);
+            }
+            Err(error @ Error::Store(_)) => world.note(&format!("not begun: {error}")),
+            Err(refused) => {
+                world.note(&format!("refused: {refused}"));
+                world.ledger().refused.insert(again.cause.clone());
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    None
 }
 
 async fn sleep_until(world: &World, age: Duration) {

@@ -18,6 +18,9 @@ use crate::port::store::SimStore;
 use crate::port::workspaces::OneFolder;
 use crate::world::{ENGINE, Life, World};
 
+/// How often that is asked which is done already.
+const TWICE: u32 = 3;
+
 #[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) executor: Executor,
@@ -40,7 +43,7 @@ impl Engine {
             archive: world.archive.clone(),
             blobs: world.blobs.clone(),
             logs: Arc::new(ShortLogs::new()),
-            workspaces: Arc::new(OneFolder),
+            workspaces: Arc::new(OneFolder(Arc::clone(world))),
             plugins: Arc::new(plugins),
             clock: world.clock.clone(),
             announcements: Arc::new(NoAnnouncements),
@@ -51,28 +54,52 @@ impl Engine {
     }
 
     /// Goes on with what the engine before has left.
-    pub(crate) async fn recover(&self, plan: &Plan) -> Result<(), Error> {
+    pub(crate) async fn recover(&self, plan: &Arc<Plan>) -> Result<(), Error> {
         self.executor.end_left().await?;
         self.executor.keep_history();
-        let left = self.executor.left().await?;
-        let kept: HashSet<AttemptId> = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
+        let kept: HashSet<AttemptId> =
+            self.executor.left().await?.into_iter().flat_map(|left| left.attempts).collect();
         if let Err(error) = self.docker.remove_others(ENGINE, &kept).await {
             self.world.note(&format!("containers of others may be left: {error}"));
         }
         let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
-        for left in left {
-            let (run, attempts) = (left.run, left.attempts.clone());
+        let groups = self.executor.hold_groups();
+        for run in self.executor.left_open().await? {
+            let Some(left) = self.executor.left_run(run).await? else { continue };
+            let attempts = left.attempts.clone();
             if orphans.contains(&run) || !self.go_on(plan, left).await? {
                 orphans.extend(self.executor.interrupt(run).await?);
                 lost.extend(attempts);
             }
         }
+        drop(groups);
         for attempt in lost {
             if let Err(error) = self.docker.remove_all(ENGINE, Some(&attempt)).await {
                 self.world.note(&format!("containers of {attempt} may be left: {error}"));
             }
         }
+        if self.world.faults.is_doubled {
+            let (this, plan) = (self.clone(), Arc::clone(plan));
+            self.life.spawn(&self.world, async move { this.go_on_twice(&plan).await });
+        }
         Ok(())
+    }
+
+    /// Somebody asks again and again that it go on with runs, of which it drives some.
+    async fn go_on_twice(&self, plan: &Plan) {
+        for _ in 0..TWICE {
+            tokio::time::sleep(self.world.chance.millis(0..=30_000)).await;
+            let begun: Vec<RunId> = self.world.ledger().begun.values().copied().collect();
+            for run in begun.into_iter().filter(|run| self.executor.is_driving(*run)) {
+                let Ok(Some(summary)) = self.world.history().summary(run).await else { continue };
+                let Some(definition) = plan.definition(&summary.version) else { continue };
+                let is_driven = self.executor.is_driving(run);
+                let again = self.executor.resume(run, definition.clone(), plan.callable()).await;
+                if is_driven && again.is_ok() {
+                    self.world.accuse(format!("run {run} was gone on with, and was driven already"));
+                }
+            }
+        }
     }
 
     /// Whether the run goes on; an error is one of the store.

@@ -25,6 +25,8 @@ pub(crate) struct Faults {
     pub(crate) is_slow: bool,
     /// The clock is set.
     pub(crate) jumps: bool,
+    /// Somebody asks for what is done already: that the engine go on with runs that it drives.
+    pub(crate) is_doubled: bool,
     is_over: AtomicBool,
 }
 
@@ -42,6 +44,7 @@ impl Faults {
             store_faults: AtomicU64::new(chance.of(1..=3)),
             is_slow: chance.one_in(3),
             jumps: !is_calm && chance.one_in(4),
+            is_doubled: chance.one_in(3),
             is_over: AtomicBool::new(false),
         }
     }

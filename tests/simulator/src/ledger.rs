@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use yuanli_executor::Recorded;
-use yuanli_model::RunId;
+use yuanli_model::run::StartingPoint;
+use yuanli_model::{AttemptId, RunId};
 
 /// A container, by the id of its operation.
 #[derive(Debug, Default)]
@@ -44,6 +45,14 @@ pub(crate) struct Ledger {
     pub(crate) cancelled: BTreeSet<(RunId, Duration)>,
     /// What followers were told.
     pub(crate) told: BTreeMap<RunId, BTreeMap<u32, Recorded>>,
+    /// Runs of which it has said that they take over from another one, with that and where they were to begin.
+    pub(crate) retried: BTreeMap<RunId, (RunId, Vec<StartingPoint>)>,
+    /// Causes of which it has said that no run can be begun for them.
+    pub(crate) refused: BTreeSet<String>,
+    /// Attempts whose guests were begun, by life.
+    pub(crate) begun_guests: BTreeSet<(u64, AttemptId)>,
+    /// How often one of them was begun once more in the same life: it had waited without an instance.
+    pub(crate) evictions: u64,
     /// Which attempts run right now, by stage and instance.
     pub(crate) running: BTreeSet<(RunId, String, u32)>,
     /// What was wrong, as soon as it was.

@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use yuanli_executor::{Definition, Definitions, Submission};
-use yuanli_model::stage::{Backoff, FanOut, Growth, Retry, WorkflowReference};
+use yuanli_model::input::{Input, InputType};
+use yuanli_model::run::StartingPoint;
+use yuanli_model::stage::{Backoff, Cache, FanOut, Growth, Retry, WorkflowReference};
 use yuanli_model::workflow::{Concurrency, Older, Settings};
 use yuanli_model::{
-    Capability, Digest, Expression, Grant, PluginReference, Section, Stage, StageName, Template, Work,
-    Workflow,
+    Capability, Digest, Expression, Grant, InputName, PluginReference, Section, Stage, StageName, Template,
+    Work, Workflow,
 };
 use yuanli_ports::plugins::Origin;
 
@@ -27,6 +29,8 @@ pub(crate) use script::Step;
 
 /// The workflow that stages of others run.
 const CHILD: &str = "child";
+/// The input that workflows have, and that some of their stages give back.
+pub(crate) const INPUT: &str = "number";
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +49,24 @@ pub(crate) struct PlannedRun {
     pub(crate) at: Duration,
     /// When somebody stops it, if somebody does.
     pub(crate) cancels: Vec<Duration>,
+    /// The value of its input.
+    number: u64,
+    /// Whether nothing stands for its stages.
+    bypasses_cache: bool,
+    /// The runs that take over from it, each from the one before.
+    pub(crate) retries: Vec<PlannedRetry>,
+}
+
+/// A run that takes over from another one.
+#[derive(Debug)]
+pub(crate) struct PlannedRetry {
+    pub(crate) cause: String,
+    /// When, after the end of the other one.
+    pub(crate) after: Duration,
+    /// Where it begins; with what did not succeed when empty.
+    pub(crate) from: Vec<StartingPoint>,
+    /// The value of its input.
+    number: u64,
 }
 
 /// A workflow, and what its stages do.
@@ -61,12 +83,7 @@ impl Plan {
         let mut workflows: Vec<Planned> = (0..count)
             .map(|number| Planned::draw(chance, &format!("w{number}"), Some(&child.definition)))
             .collect();
-        let run = |number: u64| PlannedRun {
-            cause: format!("run {number}"),
-            workflow: chance.of(0..=count - 1) as usize,
-            at: chance.millis(0..=5_000),
-            cancels: (0..*chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.millis(0..=60_000)).collect(),
-        };
+        let run = |number: u64| draw_run(chance, &workflows, number);
         let runs = (0..chance.of(1..=3)).map(run).collect();
         workflows.push(child);
         Self { runs, workflows }
@@ -77,13 +94,13 @@ impl Plan {
         let mut told = format!("{:?}", self.runs);
         for Planned { definition: Definition { workflow, .. }, scripts } in &self.workflows {
             let _ = write!(told, "\n  workflow {}: {:?}", workflow.name(), workflow.settings());
-            for Stage { name, needs, condition, fan_out, retry, allow_failure, timeout, .. } in
+            for Stage { name, needs, condition, fan_out, retry, allow_failure, timeout, cache, .. } in
                 workflow.stages()
             {
                 let steps = scripts.get(name.as_str());
                 let _ = write!(
                     told,
-                    "\n    {name}: {steps:?} {needs:?} {condition:?} {fan_out:?} {} attempts {allow_failure} {timeout:?}",
+                    "\n    {name}: {steps:?} {needs:?} {condition:?} {fan_out:?} {} attempts {allow_failure} {timeout:?} {cache:?}",
                     retry.attempts
                 );
             }
@@ -100,11 +117,20 @@ impl Plan {
     pub(crate) fn submission(&self, run: &PlannedRun) -> Submission {
         Submission {
             definition: self.workflows[run.workflow].definition.clone(),
-            inputs: IndexMap::new(),
+            inputs: IndexMap::from([(name(INPUT), run.number.into())]),
             workflows: self.callable(),
             cause: Some(run.cause.clone()),
             is_kept: true,
-            bypasses_cache: false,
+            bypasses_cache: run.bypasses_cache,
+        }
+    }
+
+    /// What takes over from a run.
+    pub(crate) fn submission_again(&self, run: &PlannedRun, again: &PlannedRetry) -> Submission {
+        Submission {
+            inputs: IndexMap::from([(name(INPUT), again.number.into())]),
+            cause: Some(again.cause.clone()),
+            ..self.submission(run)
         }
     }
 
@@ -120,6 +146,52 @@ impl Plan {
     fn found(&self, version: &Digest) -> Option<&Planned> {
         self.workflows.iter().find(|planned| planned.definition.version() == *version)
     }
+}
+
+/// A run, and those that take over from it.
+fn draw_run(chance: &Chance, workflows: &[Planned], number: u64) -> PlannedRun {
+    let workflow = chance.of(0..=workflows.len() as u64 - 1) as usize;
+    let stages = workflows[workflow].definition.workflow.stages();
+    let value = chance.of(0..=2);
+    let retry = |again: u64| {
+        let point = |()| StartingPoint {
+            stage: chance.pick(stages).name.clone(),
+            instance: chance.one_in(3).then(|| chance.of(0..=1) as u32),
+        };
+        PlannedRetry {
+            cause: format!("run {number} again {again}"),
+            after: chance.millis(0..=20_000),
+            from: chance.one_in(2).then_some(()).map(point).into_iter().collect(),
+            number: if chance.one_in(3) { chance.of(0..=2) } else { value },
+        }
+    };
+    PlannedRun {
+        cause: format!("run {number}"),
+        workflow,
+        at: chance.millis(0..=5_000),
+        cancels: (0..*chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.millis(0..=60_000)).collect(),
+        number: value,
+        bypasses_cache: chance.one_in(8),
+        retries: (0..*chance.pick(&[0, 0, 1, 2])).map(retry).collect(),
+    }
+}
+
+fn inputs() -> IndexMap<InputName, Input> {
+    let kind = InputType::Number { minimum: None, maximum: None, is_whole: true };
+    IndexMap::from([(
+        name(INPUT),
+        Input { kind, default: Some(0.into()), is_optional: false, description: None },
+    )])
+}
+
+/// Whether what a stage gives back is the input of its run.
+pub(crate) fn gives_input(stage: &Stage) -> bool {
+    let Work::Plugin { with: Template::Map(with), .. } = &stage.work else { return false };
+    matches!(with.get("item"), Some(Template::Expression(found)) if *found == input())
+}
+
+fn input() -> Expression {
+    Expression::new(format!("inputs.{INPUT}"))
 }
 
 fn reference() -> WorkflowReference {
@@ -149,7 +221,11 @@ impl Planned {
                 }
                 None => {
                     let steps = script::draw(chance, &stage_name);
-                    let config = config(&steps, stage.fan_out.is_some());
+                    let item = match stage.fan_out {
+                        Some(_) => Some(Expression::new("item")),
+                        None => chance.one_in(3).then(input),
+                    };
+                    let config = config(&steps, item);
                     stage = stage.with(config);
                     scripts.insert(stage_name, steps);
                     components.push(component());
@@ -162,7 +238,7 @@ impl Planned {
         if chance.one_in(3) {
             add(Section::Finally, 0);
         }
-        let workflow = Workflow::new(name(called), None, IndexMap::new(), stages).expect("a workflow");
+        let workflow = Workflow::new(name(called), None, inputs(), stages).expect("a workflow");
         let workflow = workflow.with_settings(settings(chance, child.is_some()));
         // A text has one digest, and a plan one of each name.
         let text = Bytes::from(format!("{called} {}", chance.next()));
@@ -199,6 +275,10 @@ fn draw_frame(chance: &Chance, stage: &mut Stage, before: &[Stage]) {
         stage.condition = Some(Expression::new("always()"));
     }
     stage.allow_failure = chance.one_in(6);
+    if chance.one_in(4) {
+        let max_age = chance.one_in(4).then(|| chance.millis(0..=60_000));
+        stage.cache = Some(Cache { files: Vec::new(), values: None, max_age });
+    }
 }
 
 fn settings(chance: &Chance, is_outer: bool) -> Settings {
@@ -211,14 +291,14 @@ fn settings(chance: &Chance, is_outer: bool) -> Settings {
     Settings { concurrency, timeout, ..Settings::default() }
 }
 
-fn config(steps: &[Step], has_items: bool) -> Template {
+fn config(steps: &[Step], item: Option<Expression>) -> Template {
     let steps = steps.iter().map(Step::template).collect();
     let mut config = IndexMap::from([
         ("do".to_owned(), Template::Text("script".to_owned())),
         ("steps".to_owned(), Template::List(steps)),
     ]);
-    if has_items {
-        config.insert("item".to_owned(), Template::Expression(Expression::new("item")));
+    if let Some(item) = item {
+        config.insert("item".to_owned(), Template::Expression(item));
     }
     Template::Map(config)
 }

@@ -17,10 +17,14 @@ use crate::fault::Faults;
 use crate::ledger::Ledger;
 use crate::port::archive::MemoryArchive;
 use crate::port::blobs::MemoryBlobs;
+use crate::port::workspaces::Shelves;
 use crate::trace::Trace;
 
 /// The id of the engine, whichever life it has.
 pub(crate) const ENGINE: EngineId = EngineId::from_u128(7);
+
+/// The value of the secret that attempts send. It may be nowhere in what is stored.
+pub(crate) const PLANTED: &str = "planted-7f1c9e4b-secret";
 
 /// See the module.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<Memory>,
     pub(crate) blobs: Arc<MemoryBlobs>,
     pub(crate) archive: Arc<MemoryArchive>,
+    pub(crate) workspaces: Arc<Shelves>,
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
     lives: AtomicU64,
@@ -65,6 +70,7 @@ impl World {
             store: Arc::default(),
             blobs: Arc::default(),
             archive: Arc::default(),
+            workspaces: Arc::default(),
             ledger: Mutex::default(),
             trace: Mutex::default(),
             lives: AtomicU64::new(0),

@@ -35,7 +35,7 @@ fn whatever_happens_to_the_engine_its_runs_end_as_they_should() {
     let first = variable("YUANLI_FIRST_SEED").unwrap_or(0);
     let seconds = variable("YUANLI_SOAK_SECONDS").map(Duration::from_secs);
     let (next, attempts, lives) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
-    let interrupted = AtomicU64::new(0);
+    let [interrupted, hits, retries, evictions] = [(); 4].map(|()| AtomicU64::new(0));
     let failed = Mutex::new(Vec::new());
     let goes_on = |seed: u64| match seconds {
         Some(seconds) => began.elapsed() < seconds,
@@ -55,6 +55,9 @@ fn whatever_happens_to_the_engine_its_runs_end_as_they_should() {
                     attempts.fetch_add(report.attempts, Ordering::Relaxed);
                     lives.fetch_add(report.lives, Ordering::Relaxed);
                     interrupted.fetch_add(report.interrupted, Ordering::Relaxed);
+                    hits.fetch_add(report.hits, Ordering::Relaxed);
+                    retries.fetch_add(report.retries, Ordering::Relaxed);
+                    evictions.fetch_add(report.evictions, Ordering::Relaxed);
                     if !report.problems.is_empty() {
                         let told = tell(seed, &report);
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push((seed, told));
@@ -63,10 +66,12 @@ fn whatever_happens_to_the_engine_its_runs_end_as_they_should() {
             });
         }
     });
-    let [seeds, attempts, lives, interrupted] =
-        [next, attempts, lives, interrupted].map(|counter| counter.load(Ordering::Relaxed));
+    let [seeds, attempts, lives, interrupted, hits, retries, evictions] =
+        [next, attempts, lives, interrupted, hits, retries, evictions]
+            .map(|counter| counter.load(Ordering::Relaxed));
     println!(
-        "{} seeds, {lives} lives, {attempts} attempts, {interrupted} interrupted, {:.1} s",
+        "{} seeds, {lives} lives, {attempts} attempts, {interrupted} interrupted, {hits} taken from earlier ones, \
+         {retries} runs that take over, {evictions} evictions, {:.1} s",
         seeds - first,
         began.elapsed().as_secs_f64()
     );

@@ -1,5 +1,6 @@
 //! What the stages of ended runs left in their workspaces: kept for runs that take over from them, within bounds.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use yuanli_model::{Outcome, RunId, Timestamp};
@@ -61,7 +62,7 @@ impl Keeper {
         for run in workspaces.runs().await? {
             match self.shared.history.summary(run).await? {
                 // Its start was not committed, or retention has removed it.
-                None if removes_strays => self.remove_workspaces(run).await,
+                None if removes_strays && !self.is_in_doubt(run) => self.remove_workspaces(run).await,
                 None => {}
                 Some(summary) => {
                     let Some((ended, outcome)) = summary.ended else { continue };
@@ -76,6 +77,11 @@ impl Keeper {
             }
         }
         Ok(kept)
+    }
+
+    /// Whether it may be found at the next start.
+    fn is_in_doubt(&self, run: RunId) -> bool {
+        self.shared.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).contains(&run)
     }
 
     async fn remove_workspaces(&self, run: RunId) {

@@ -145,6 +145,7 @@ async fn a_run_that_is_kept_goes_on_under_the_next_engine() {
     let follower = next.executor.follow(run);
     next.executor.resume(run, definition, Arc::default()).await.unwrap();
     assert_eq!(next.executor.left().await.unwrap(), []);
+    assert_eq!(next.executor.left_run(run).await.unwrap(), None);
     let updates = soon(to_the_end(follower)).await.unwrap();
     assert_eq!(outcome(&updates), Outcome::Succeeded);
     assert_eq!(next.called(2).await, ["b", "c"], "`a` is not run again");
@@ -153,6 +154,28 @@ async fn a_run_that_is_kept_goes_on_under_the_next_engine() {
         if matches!(recorded.event, RunEvent::AttemptStarted { .. }))
     });
     assert_eq!(attempts.count(), 3, "it is the same attempt");
+}
+
+#[tokio::test]
+async fn of_two_that_go_on_with_a_run_one_does() {
+    let bench = Bench::new(&[("a", Act::Wait)]);
+    let submission = Submission { is_kept: true, ..bench.submission("w", &["a", "b: a"]) };
+    let definition = submission.definition.clone();
+    let run = bench.executor.start(submission).await.unwrap().run;
+    bench.called(1).await;
+    soon(bench.executor.suspend()).await;
+    let next = Bench::on(Arc::clone(&bench.store), &[("a", Act::Wait)]);
+    let resume = || next.executor.resume(run, definition.clone(), Arc::default());
+    let (one, other, end) = tokio::join!(resume(), resume(), next.executor.interrupt(run));
+    assert_eq!((one, other, end), (Ok(()), Err(Error::Driven(run)), Err(Error::Driven(run))));
+    next.called(1).await;
+    assert_eq!(resume().await, Err(Error::Driven(run)), "it goes on");
+    next.plugins.is_gate_open.send_replace(true);
+    let updates = soon(to_the_end(next.executor.follow(run))).await.unwrap();
+    assert_eq!(outcome(&updates), Outcome::Succeeded);
+    assert_eq!(next.called(2).await, ["a", "b"]);
+    soon(next.executor.close()).await;
+    assert_eq!(resume().await, Err(Error::NotActive(run)), "it has ended");
 }
 
 #[tokio::test]

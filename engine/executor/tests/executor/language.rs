@@ -289,3 +289,42 @@ async fn a_group_keeps_its_order_over_a_restart() {
     }
     assert_eq!(next.called(3).await, ["a", "b", "c"]);
 }
+
+#[tokio::test]
+async fn in_a_group_those_that_were_in_go_on_then_those_that_waited_and_new_ones_come_last() {
+    let store = Arc::default();
+    let acts = [("a", Act::Wait), ("b", Act::Wait), ("c", Act::Wait)];
+    let bench = Bench::on(Arc::clone(&store), &acts);
+    let kept = |name: &str| Submission {
+        is_kept: true,
+        ..submission(&bench, vec![stage(name)], grouped(Older::Finish))
+    };
+    let mut left = Vec::new();
+    for name in ["a", "b", "c"] {
+        let kept = kept(name);
+        let definition = kept.definition.clone();
+        left.push((bench.executor.start(kept).await.unwrap().run, definition));
+    }
+    bench.called(1).await;
+    bench.executor.suspend().await;
+    let next = Bench::on(store, &acts);
+    next.clock.pass(Duration::from_secs(60));
+    // They are read one after the other, here the one that goes on last, and somebody starts another one meanwhile.
+    let groups = next.executor.hold_groups();
+    let new = next.executor.start(kept("d")).await.unwrap().run;
+    let free = next.executor.start(next.submission("other", &["z"])).await.unwrap().run;
+    assert_eq!(outcome(&end_of(&next.executor, free).await), Outcome::Succeeded, "it is in no group");
+    for (run, definition) in left.iter().rev() {
+        next.executor.resume(*run, definition.clone(), Arc::default()).await.unwrap();
+    }
+    assert_eq!(next.called(2).await, ["z", "a"]);
+    // One that waits can end before the groups are known.
+    next.executor.cancel_durably(left[1].0, "somebody").await.unwrap();
+    assert_eq!(outcome(&end_of(&next.executor, left[1].0).await), Outcome::Cancelled);
+    drop(groups);
+    next.plugins.is_gate_open.send_replace(true);
+    for run in [left[0].0, left[2].0, new] {
+        assert_eq!(outcome(&end_of(&next.executor, run).await), Outcome::Succeeded);
+    }
+    assert_eq!(next.called(4).await, ["z", "a", "c", "d"]);
+}

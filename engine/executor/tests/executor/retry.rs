@@ -183,12 +183,26 @@ async fn what_is_not_kept_any_more_is_told_with_where_to_begin() {
 async fn a_retry_that_is_not_committed_leaves_nothing() {
     let bench = Bench::new(&acts(Act::Fail));
     let (first, _) = bench.run(&LINES).await;
-    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Unavailable("no room".to_owned()));
+    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Exhausted("no room".to_owned()));
     assert!(matches!(retry(&bench, first, &[]).await, Err(Error::Store(_))));
     bench.executor.tidy_history().await.unwrap();
     let left: Vec<_> = std::fs::read_dir(bench.folder.path().join("work")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(is_kept(&bench, first));
+}
+
+#[tokio::test]
+async fn the_files_of_a_retry_that_may_have_been_committed_stay_until_the_next_engine_knows() {
+    let bench = Bench::new(&acts(Act::Fail));
+    let (first, _) = bench.run(&LINES).await;
+    *bench.store.next_failure.lock().unwrap() = Some(StoreError::Unavailable("a bad block".to_owned()));
+    assert!(matches!(retry(&bench, first, &[]).await, Err(Error::Store(_))));
+    bench.executor.tidy_history().await.unwrap();
+    let kept = || std::fs::read_dir(bench.folder.path().join("work")).unwrap().count();
+    assert_eq!(kept(), 2, "the commit may be found, and then names them");
+    let next = Bench::beside(&bench, &acts(Act::Fail));
+    next.executor.tidy_history().await.unwrap();
+    assert_eq!(kept(), 1, "it was not found");
 }
 
 // Bounds

@@ -211,6 +211,26 @@ fn one_instance_can_be_named_also_of_a_stage_that_succeeded() {
 }
 
 #[test]
+fn what_a_run_took_over_and_did_not_come_to_is_handed_on() {
+    let (mut story, _) = Story::begin(workflow(&["s | each ['a', 'b']"]));
+    story.succeeds("s[0]");
+    story.fails("s[1]");
+    let workflow = std::sync::Arc::clone(story.run.workflow());
+    let taken = reuse(&story.run, &workflow, Wanted::default()).unwrap();
+    let mut second = Run::new(RUN, std::sync::Arc::clone(&workflow), &created(&workflow)).unwrap();
+    taken.iter().for_each(|event| second.apply(event).unwrap());
+    // Before its instances are known: it waited for others of its group.
+    step(&mut second, Command::Cancel { reason: "somebody".to_owned() }, story.now).unwrap();
+    assert_eq!(second.outcome(), Some(Outcome::Cancelled));
+    let third = reuse(&second, &workflow, Wanted::default()).unwrap();
+    let told: Vec<String> = third.iter().map(|event| in_words(event, story.now)).collect();
+    assert_eq!(told, ["reuse s[0]"]);
+    assert_eq!(third, taken);
+    let from = ["s".parse().unwrap()];
+    assert_eq!(reuse(&second, &workflow, Wanted { from: &from, changed: &[] }), Ok(Vec::new()), "all of it");
+}
+
+#[test]
 fn an_instance_is_taken_over_for_the_same_item_only() {
     let lines = ["s | each inputs.tag == 'v1' ? ['a', 'b'] : ['b', 'b', 'a']"];
     let (mut story, _) = Story::begin(workflow(&lines));

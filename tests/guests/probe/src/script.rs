@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Put,
     /// Sends a request, with an idempotency key or without.
     Send { url: String, key: bool },
+    /// Sends a request with a secret, which the answer tells, and tells everybody.
+    Ask { url: String, key: secrets::Handle },
     /// Fails, in the first attempts.
     Fail { attempts: u32, class: String },
 }
@@ -43,7 +45,7 @@ pub(crate) enum Step {
 pub(crate) fn run(steps: &[Step], item: u32) -> Result<Value, Failure> {
     let me = context::current();
     let mut seen = String::new();
-    let (mut containers, mut codes) = (Vec::new(), Vec::new());
+    let (mut containers, mut codes, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for (number, step) in steps.iter().enumerate() {
         let name = format!("{}/{}/{}/{}/{number}", me.run, me.stage, me.instance, me.attempt);
         match step {
@@ -68,7 +70,7 @@ pub(crate) fn run(steps: &[Step], item: u32) -> Result<Value, Failure> {
                 state::update(key, |old: Option<String>| format!("{}{name} ", old.unwrap_or_default()))?;
             }
             Step::Emit => {
-                events::emit("script.step", &json!({ "name": name, "seen": seen }))?;
+                events::emit("script.step", &json!({ "name": name, "seen": seen, "told": told }))?;
             }
             Step::Put => {
                 artifacts::put(&format!("step-{number}"), "text/plain", &name)?;
@@ -80,6 +82,13 @@ pub(crate) fn run(steps: &[Step], item: u32) -> Result<Value, Failure> {
                 }
                 let response = request.send()?;
                 seen = format!("h{}", response.text());
+            }
+            Step::Ask { url, key } => {
+                let key = key.get()?;
+                let request = http::post(url).bearer(&key).body(name.clone());
+                let answer = request.header("idempotency-key", &context::effect_key()).send()?.text();
+                log::info(format!("was told {answer}"));
+                told.push(answer);
             }
             Step::Fail { attempts, class } if me.attempt <= *attempts => {
                 return Err(Failure::new(crate::parse(class), "told", "to fail"));

@@ -1,11 +1,13 @@
 //! An attempt that has ended: how it says it has is how it has, and what it has done was done once.
 
+use serde_json::Value;
 use yuanli_executor::{Executor, Summary};
-use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, LogLine, StageName, Stream};
+use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, LogLine, RunId, StageName, Stream};
 use yuanli_ports::Logs as _;
 
 use crate::plan::{Plan, Step};
 use crate::port::logs::ShortLogs;
+use crate::port::store::has_planted;
 use crate::world::World;
 
 /// An attempt with its end.
@@ -13,6 +15,10 @@ use crate::world::World;
 pub(super) struct Ended {
     pub(super) attempt: AttemptId,
     pub(super) outcome: AttemptOutcome,
+    /// What it was given.
+    pub(super) config: Value,
+    /// The run that stood for it.
+    pub(super) hit: Option<RunId>,
 }
 
 impl Ended {
@@ -39,6 +45,9 @@ pub(super) async fn check(world: &World, plan: &Plan, executor: &Executor, summa
     let Some(steps) = plan.script(&summary.version, &ended.attempt.stage) else { return };
     check_outcome(world, plan, summary, steps, ended);
     let lines = lines(world, executor, ended).await;
+    if lines.iter().any(|line| has_planted(line.text.as_bytes())) {
+        world.accuse(format!("the secret is in the log of {}", ended.attempt));
+    }
     let kept = kept(world, executor, summary).await;
     for (number, step) in steps.iter().enumerate() {
         let name = ended.name(number);
@@ -46,13 +55,16 @@ pub(super) async fn check(world: &World, plan: &Plan, executor: &Executor, summa
             Step::Say => Some(count(&lines, |line| line.starts_with(&format!("say {name} ")))),
             Step::Start => Some(check_container(world, &name, &lines, ended.is_success())),
             Step::Send { is_keyed } => check_sent(world, &name, *is_keyed),
+            Step::Ask => check_sent(world, &name, true),
             Step::Append { .. } | Step::Emit | Step::Put => {
                 Some(kept.iter().map(|kept| kept.matches(&format!("{name}\u{1f}")).count()).sum())
             }
             _ => None,
         };
         let Some(found) = found else { continue };
-        if found > 1 || ended.is_success() && found != 1 {
+        // One that another one stands for does nothing.
+        let is_done = ended.is_success() && ended.hit.is_none();
+        if found > usize::from(ended.hit.is_none()) || is_done && found != 1 {
             world.accuse(format!("{step:?} of {name} was done {found} times, {:?}", ended.outcome));
         }
     }
@@ -148,7 +160,9 @@ fn check_sent(world: &World, name: &str, is_keyed: bool) -> Option<usize> {
 /// Nothing fails that was not to.
 fn check_outcome(world: &World, plan: &Plan, summary: &Summary, steps: &[Step], ended: &Ended) {
     let AttemptId { attempt: number, stage, .. } = &ended.attempt;
-    let fails = steps.iter().any(|step| matches!(step, Step::Fail { attempts, .. } if number <= attempts));
+    // One that stands for another one may be a later attempt.
+    let fails = ended.hit.is_none()
+        && steps.iter().any(|step| matches!(step, Step::Fail { attempts, .. } if number <= attempts));
     let definition = plan.definition(&summary.version);
     let stage = definition.and_then(|definition| definition.workflow.stage(stage));
     let has_timeout = stage.is_some_and(|stage| stage.timeout.is_some());

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use yuanli_executor::{Executor, Recorded, Summary};
 use yuanli_flow::{Command, Run, step};
+use yuanli_model::run::CacheFinding;
 use yuanli_model::{AttemptId, RunEvent};
 
 use super::attempt::Ended;
@@ -82,24 +84,30 @@ fn replay(plan: &Plan, summary: &Summary, events: &[Recorded]) -> Result<(), Str
 }
 
 fn attempts(world: &World, events: &[Recorded]) -> Vec<Ended> {
-    let mut open: BTreeMap<String, AttemptId> = BTreeMap::new();
+    let mut open: BTreeMap<String, (AttemptId, Value)> = BTreeMap::new();
+    let mut hits = BTreeMap::new();
     let mut ended = Vec::new();
     for recorded in events {
         match &recorded.event {
-            RunEvent::AttemptStarted { attempt, .. } => {
+            RunEvent::AttemptStarted { attempt, config } => {
                 let instance = format!("{}.{}", attempt.stage, attempt.instance);
-                if let Some(other) = open.insert(instance, attempt.clone()) {
+                if let Some((other, _)) = open.insert(instance, (attempt.clone(), config.clone())) {
                     world.accuse(format!("{attempt} was begun before {other} had ended"));
                 }
             }
             RunEvent::AttemptEnded { attempt, outcome, .. } => {
-                open.remove(&format!("{}.{}", attempt.stage, attempt.instance));
-                ended.push(Ended { attempt: attempt.clone(), outcome: outcome.clone() });
+                let begun = open.remove(&format!("{}.{}", attempt.stage, attempt.instance));
+                let config = begun.map(|(_, config)| config).unwrap_or_default();
+                let hit = hits.remove(attempt);
+                ended.push(Ended { attempt: attempt.clone(), outcome: outcome.clone(), config, hit });
+            }
+            RunEvent::CacheConsulted { attempt, finding: CacheFinding::Hit { from } } => {
+                hits.insert(attempt.clone(), *from);
             }
             _ => {}
         }
     }
-    for attempt in open.values() {
+    for (attempt, _) in open.values() {
         world.accuse(format!("{attempt} has no end"));
     }
     ended

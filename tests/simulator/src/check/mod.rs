@@ -3,6 +3,7 @@
 mod attempt;
 mod history;
 pub(crate) mod outside;
+mod reuse;
 
 use yuanli_executor::Executor;
 
@@ -14,6 +15,8 @@ use crate::world::World;
 pub(crate) struct Figures {
     pub(crate) attempts: u64,
     pub(crate) interrupted: u64,
+    pub(crate) hits: u64,
+    pub(crate) retries: u64,
 }
 
 /// Checks everything; what is wrong is in the ledger.
@@ -33,11 +36,16 @@ pub(crate) async fn check(world: &World, plan: &Plan, executor: &Executor) -> Fi
     }
     let mut callers = 0;
     for summary in &runs {
+        figures.retries += u64::from(reuse::check_run(world, plan, executor, summary).await);
         if let Some(ended) = history::check(world, plan, executor, summary).await {
             for ended in ended {
                 figures.attempts += 1;
                 callers += usize::from(plan.script(&summary.version, ended.stage()).is_none());
                 figures.interrupted += u64::from(ended.is_interrupted());
+                if let Some(from) = ended.hit {
+                    figures.hits += 1;
+                    reuse::check_hit(world, executor, &ended, from).await;
+                }
                 attempt::check(world, plan, executor, summary, &ended).await;
             }
         }

@@ -7,6 +7,8 @@ use crate::chance::Chance;
 
 /// The image that containers are of.
 const IMAGE: &str = "tool";
+/// The secret that is sent.
+const SECRET: &str = "key";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -24,6 +26,7 @@ pub(crate) enum Step {
     Emit,
     Put,
     Send { is_keyed: bool },
+    Ask,
     Fail { attempts: u32, class: &'static str },
 }
 
@@ -32,7 +35,7 @@ pub(crate) fn draw(chance: &Chance, stage: &str) -> Vec<Step> {
     let (mut steps, mut containers, mut is_built) = (Vec::new(), 0, false);
     for _ in 0..chance.of(0..=7) {
         let image = format!("made-{stage}:1");
-        match chance.of(0..=16) {
+        match chance.of(0..=17) {
             0 | 1 => steps.push(Step::Say),
             2 | 3 => steps.push(Step::Now),
             4 => steps.push(Step::Random),
@@ -58,6 +61,7 @@ pub(crate) fn draw(chance: &Chance, stage: &str) -> Vec<Step> {
             12 => steps.push(Step::Append { key: format!("own/{stage}") }),
             13 => steps.push(Step::Emit),
             14 => steps.push(Step::Put),
+            15 => steps.push(Step::Ask),
             _ => steps.push(Step::Send { is_keyed: !chance.one_in(3) }),
         }
     }
@@ -92,6 +96,10 @@ impl Step {
             Self::Put => ("put", vec![]),
             Self::Send { is_keyed } => {
                 ("send", vec![("url", text("http://server/")), ("key", Template::Bool(*is_keyed))])
+            }
+            Self::Ask => {
+                let key = IndexMap::from([("secret".to_owned(), text(SECRET))]);
+                ("ask", vec![("url", text("http://server/")), ("key", Template::Map(key))])
             }
             Self::Fail { attempts, class } => {
                 ("fail", vec![("attempts", number((*attempts).into())), ("class", text(class))])

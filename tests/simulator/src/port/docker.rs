@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use yuanli_docker::fake::{FakeDocker, Made};
-use yuanli_model::{AttemptId, EngineId, VolumeName, WorkflowName};
+use yuanli_model::{AttemptId, EngineId, OperationId, VolumeName, WorkflowName};
 use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
 };
@@ -89,6 +89,14 @@ impl SimDocker {
         let told = if outcome.is_ok() { "done" } else { "failed" };
         life.pass(&world, &format!("after {what}: {told}")).await;
         outcome
+    }
+
+    /// What a removal may find that looks for containers first: whatever is there; when its sender has died on the way, what
+    /// was there when it was sent, as the dead ask for no list.
+    fn found(&self) -> impl Fn(&OperationId) -> bool + Send + use<> {
+        let (world, sender) = self.0.now();
+        let there: HashSet<String> = world.docker.containers().into_iter().collect();
+        move |operation| !sender.is_over() || there.contains(&operation.to_string())
     }
 
     async fn create(&self, request: &ContainerRequest) -> Result<Made, ContainerError> {
@@ -238,11 +246,13 @@ impl Containers for SimDocker {
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
-        let of = attempt.cloned();
+        let (of, is_meant) = (attempt.cloned(), self.found());
         let remove = move |world: &Arc<World>, docker: &FakeDocker| {
             check_asked(world, docker, of.as_ref());
             Ok(docker.discard_where(|found| {
-                found.engine == engine && of.as_ref().is_none_or(|attempt| found.attempt == *attempt)
+                is_meant(found)
+                    && found.engine == engine
+                    && of.as_ref().is_none_or(|attempt| found.attempt == *attempt)
             }))
         };
         self.send(format!("remove all of {attempt:?}"), remove).await
@@ -253,9 +263,11 @@ impl Containers for SimDocker {
         engine: EngineId,
         kept: &HashSet<AttemptId>,
     ) -> Result<u64, ContainerError> {
-        let kept = kept.clone();
+        let (kept, is_meant) = (kept.clone(), self.found());
         let remove = move |_: &Arc<World>, docker: &FakeDocker| {
-            Ok(docker.discard_where(|found| found.engine == engine && !kept.contains(&found.attempt)))
+            Ok(docker.discard_where(|found| {
+                is_meant(found) && found.engine == engine && !kept.contains(&found.attempt)
+            }))
         };
         self.send("remove all others".to_owned(), remove).await
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
-use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError, Write};
 use yuanli_ports::{Store, Watch};
 
-use crate::world::{Life, World};
+use crate::world::{Life, PLANTED, World};
 
 /// The store as one life of an engine has it.
 #[derive(Debug)]
@@ -65,11 +65,22 @@ impl SimStore {
         Some(StoreError::Exhausted("the disk is full".to_owned()))
     }
 
+    /// Nothing that is committed has the secret in it.
+    fn check_planted(&self, batch: &Batch) {
+        for write in &batch.writes {
+            let Write::Put(key, value) = write else { continue };
+            if has_planted(value) {
+                self.world.accuse(format!("the secret is in what is stored as {key:?}"));
+            }
+        }
+    }
+
     async fn write(&self, batch: Batch) -> Result<Revision, StoreError> {
         if let Some(fault) = self.fault(&batch) {
             self.world.note(&format!("[{}] a commit fails: {fault}", self.life.number));
             return Err(fault);
         }
+        self.check_planted(&batch);
         let committed = self.world.store.commit(batch).await;
         if committed.is_ok() {
             self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -87,6 +98,11 @@ impl SimStore {
         let World { chance, faults, .. } = &*self.world;
         if faults.is_slow && chance.one_in(4) { chance.millis(0..=4_000) } else { chance.millis(0..=2) }
     }
+}
+
+/// Whether the secret is in there.
+pub(crate) fn has_planted(bytes: &[u8]) -> bool {
+    bytes.windows(PLANTED.len()).any(|found| found == PLANTED.as_bytes())
 }
 
 #[async_trait]
