@@ -105,6 +105,22 @@ fn only_what_counts_starts_a_run_and_each_delivery_is_remembered_over_a_crash() 
 }
 
 #[test]
+fn what_comes_while_a_workflow_is_paused_starts_nothing_and_can_be_done_later() {
+    let served = served("provider: github, inputs: { at: \"${{ trigger.body.ref }}\" }", STAGES);
+    served.yuanli(&["workflow", "pause", "hello"]).expect(0, &[]);
+    let (status, answer) = push(&served, "1", "push", &json!({ "ref": "refs/heads/main" }));
+    assert_eq!((status, answer["detail"].as_str()), (409, Some("workflow `hello` is paused")), "{answer}");
+    let delivery = &served.place.json(&["workflow", "deliveries", "hello"])["items"][0];
+    assert_eq!((&delivery["reason"], delivery.get("run")), (&answer["detail"], None), "{delivery}");
+    assert_eq!(runs(&served), 0);
+
+    served.yuanli(&["workflow", "resume", "hello"]).expect(0, &[]);
+    let number = delivery["number"].to_string();
+    let run = served.yuanli(&["workflow", "redeliver", "hello", &number]).expect(0, &[]).out;
+    assert_eq!(served.place.json(&["runs", "show", run.trim()])["inputs"]["at"], "refs/heads/main");
+}
+
+#[test]
 fn a_request_can_wait_for_the_end_of_its_run() {
     let hook = "wait: 20s, inputs: { at: \"${{ trigger.body.at }}\" }";
     let served = served(hook, STAGES);
