@@ -54,3 +54,60 @@ fn a_cached_stage_runs_when_what_counts_has_changed() {
     let fourth = run(&["--no-cache"], "nothing of earlier runs stands");
     assert_eq!(stdout(&place, &fourth, "build"), ["was built"]);
 }
+
+#[test]
+fn what_is_cached_is_shown_and_cleared_and_nobody_has_to_take_it() {
+    docker::make_image();
+    let place = Place::new();
+    let file = place.write("cached.yaml", cached());
+    let run = || place.yuanli(&["run", &file]).expect(0, &[]).out.trim().to_owned();
+    let (first, second) = (run(), run());
+    let shown = place.json(&["runs", "show", &second]);
+    assert_eq!(shown["stages"][1]["attempts"][0]["cached_from"], first.as_str(), "{shown}");
+    let told = place.yuanli(&["runs", "show", &second]).expect(0, &[]).out;
+    assert_eq!(told.matches("(from the cache)").count(), 1, "{told}");
+    let cached = place.json(&["cache", "list"]);
+    assert_eq!(
+        (&cached["items"][0]["workflow"], &cached["items"][0]["entries"]),
+        (&"cached".into(), &1.into())
+    );
+    assert_eq!(place.json(&["admin", "usage"])["records"]["cached"], 1);
+    let again = ["runs", "retry", &second, "--from", "build", "--no-cache"];
+    let again = place.yuanli(&again).expect(0, &[]).out.trim().to_owned();
+    assert_eq!(stdout(&place, &again, "build"), ["was built"]);
+    place.yuanli(&["cache", "clear"]).expect(2, &["WORKFLOW"]);
+    place.yuanli(&["cache", "clear", "other"]).expect(0, &["0 cached stages removed"]);
+    place.yuanli(&["cache", "clear", "--all"]).expect(0, &["1 cached stage removed"]);
+    assert_eq!(stdout(&place, &run(), "build"), ["was built"]);
+    assert_eq!(place.json(&["admin", "check"])["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn an_engine_is_asked_for_all_of_it_too() {
+    let mut served = crate::served::Served::without_image();
+    served
+        .apply("w.yaml", "name: w\nstages:\n  a: { uses: script, cache: {}, with: { outputs: { k: 1 } } }\n");
+    let run = |more: &[&str]| {
+        let arguments = [&["trigger", "w", "--follow"][..], more].concat();
+        served.yuanli(&arguments).expect(0, &[]).out.trim().to_owned()
+    };
+    let cached = |run: &str| served.place.json(&["runs", "show", run])["stages"][0]["attempts"][0].clone();
+    let first = run(&[]);
+    assert_eq!(cached(&run(&[]))["cached_from"], first.as_str());
+    assert!(cached(&run(&["--no-cache"])).get("cached_from").is_none());
+    // Of one key and run there is one retry, whatever else is asked for with it.
+    let retry = |run: &str, key: &str| {
+        let arguments = ["runs", "retry", run, "--from", "a", "--key", key, "--json"];
+        let told: Value = serde_json::from_str(&served.yuanli(&arguments).expect(0, &[]).out).unwrap();
+        (told["id"].as_str().unwrap().to_owned(), told["is_new"].as_bool().unwrap())
+    };
+    let (again, is_new) = retry(&first, "k");
+    assert!(is_new && again != first);
+    assert_eq!(retry(&first, "k"), (again.clone(), false));
+    assert_ne!(retry(&first, "other").0, again);
+    let second = run(&[]);
+    assert_ne!(retry(&second, "k").0, again, "a key is one of its run");
+    served.yuanli(&["cache", "clear", "w"]).expect(0, &["1 cached stage removed"]);
+    assert!(cached(&run(&[])).get("cached_from").is_none());
+    served.stop();
+}

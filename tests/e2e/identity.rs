@@ -20,12 +20,15 @@ DELETE /api/v1/apps/{name} editor engine
 GET /api/v1/apps/{name}/why viewer engine
 GET /api/v1/audit admin engine
 GET /api/v1/identity viewer own
+GET /api/v1/cache viewer own
+DELETE /api/v1/cache/{workflow} operator workflow
 GET /api/v1/runs viewer own
 POST /api/v1/runs operator own
 GET /api/v1/runs/{run} viewer run
 GET /api/v1/runs/{run}/artifacts viewer run
 GET /api/v1/runs/{run}/artifacts/content viewer run
 POST /api/v1/runs/{run}/cancel operator run
+POST /api/v1/runs/{run}/stages/{stage}/replay operator run
 GET /api/v1/runs/{run}/emitted viewer run
 GET /api/v1/runs/{run}/events viewer run
 GET /api/v1/runs/{run}/logs viewer run

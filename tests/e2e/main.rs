@@ -22,6 +22,7 @@ mod history;
 mod hooks;
 mod identity;
 mod interrupt;
+mod killed;
 mod kit;
 mod layers;
 mod openapi;
@@ -34,6 +35,7 @@ mod records;
 #[path = "../registry.rs"]
 mod registry;
 mod remote;
+mod replay;
 mod reports;
 mod requests;
 mod retry;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::{Place, root};
+use crate::support::{Ended, Place, root};
 
 /// The commands of a document: what stands between "```sh" and "```".
 fn commands(text: &str) -> String {
@@ -39,4 +39,44 @@ fn the_quick_start_does_what_it_says() {
     says(11, "/api/v1/workflows");
     says(11, "ci");
     says(12, "hello");
+}
+
+/// The commands of the README's section on being killed, between the fences.
+fn of_section(text: &str, title: &str) -> Vec<String> {
+    let section = text.split(&format!("\n## {title}\n")).nth(1).expect("the section");
+    let block = section.split("```\n").nth(1).expect("its commands");
+    block.lines().map(|line| line.split("  #").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+#[test]
+fn what_the_readme_says_of_being_killed_in_the_middle_is_so() {
+    let place = Place::new();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = of_section(&readme, "Kill it in the middle");
+    let [base, killed, list, resume] = &lines[..] else { panic!("other commands: {lines:?}") };
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_yuanli")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let run = |line: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", line]).current_dir(root());
+        shell.env("PATH", &path).env("YUANLI_DATA", place.data()).env("NO_COLOR", "1");
+        Ended::of(shell.output().unwrap())
+    };
+    run(base).expect(0, &[]);
+    // A program that was compiled for tests has its plugins to compile first, for longer than a second.
+    run("yuanli validate examples/shop/shop.yaml").expect(0, &[]);
+    assert!(killed.contains("--signal=KILL 1 "), "{killed}");
+    // On a busy machine a second is too early, and on a quick one it can be too late.
+    let is_interrupted = ["1", "2", "4", "0.5", "8", "16", "0.3"].iter().any(|seconds| {
+        run(&killed.replace("KILL 1 ", &format!("KILL {seconds} ")));
+        run(list).expect(0, &[]).out.contains("interrupted")
+    });
+    assert!(is_interrupted, "no run was killed in the middle");
+    run(resume).expect(0, &["succeeded"]);
+    assert!(!run(list).out.contains("interrupted"));
+    let last = place.json(&["runs", "list"]);
+    assert!(last["items"].as_array().unwrap().iter().any(|run| run["status"] == "succeeded"), "{last}");
+    assert_eq!(crate::support::docker::containers(&place.engine()), Vec::<String>::new());
+    assert_eq!(place.json(&["admin", "check"])["findings"], serde_json::json!([]));
+    crate::support::docker::run(&["image", "rm", "-f", "shop:dev", "shop-tests:dev"]);
 }

@@ -93,6 +93,14 @@ pub struct RecordUsage {
     pub state_keys: u64,
     /// Bytes of keys and values.
     pub state_bytes: u64,
+    /// Attempts that have ended and whose calls are kept.
+    pub journals: u64,
+    /// Their bytes; those of long answers are among the blobs.
+    pub journals_bytes: u64,
+    /// Attempts that may stand for stages that are cached.
+    pub cached: u64,
+    /// The bytes of what says so; what they gave is among the rest.
+    pub cached_bytes: u64,
 }
 
 /// A part of a data directory.

@@ -38,10 +38,13 @@ pub use plugin::{
     AddOutcome, AddedPlugin, LockFile, LockedPlugin, Plugin, PluginInspection, PluginLimits, PluginOrigin,
     Right,
 };
-pub use record::{Artifact, Emitted, StateCleared, StateOwner, StateValue, Summary};
+pub use record::{
+    Artifact, CacheCleared, CachedStages, Emitted, StateCleared, StateOwner, StateValue, Summary,
+};
 pub use run::{
     ApprovalAnswer, Attempt, Cause, ChangedInput, Event, EventKind, Failure, Instances, LogLine, PinnedStage,
-    RetryOf, RetryRequest, Run, RunStatus, RunSummary, Stage, StageStatus, Update,
+    Replay, ReplayEnding, ReplayRequest, ReplayStep, RetryOf, RetryRequest, Run, RunStatus, RunSummary,
+    Stage, StageStatus, Update,
 };
 pub use workflow::{
     Deliveries, Delivery, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest, RunStarted, Schedule,

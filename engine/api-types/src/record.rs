@@ -109,3 +109,21 @@ pub struct StateCleared {
     /// How many keys.
     pub keys: u64,
 }
+
+/// What is cached of the stages of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CachedStages {
+    /// The workflow.
+    pub workflow: String,
+    /// How many attempts may stand for later ones.
+    pub entries: u64,
+    /// The bytes of what says so; what they gave is in their runs.
+    pub size_bytes: u64,
+}
+
+/// What was removed of what was cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheCleared {
+    /// How many entries there were.
+    pub entries: u64,
+}

@@ -125,6 +125,9 @@ pub struct RetryRequest {
     /// Whether to take workflow and plugins that their names stand for now, instead of those of the run.
     #[serde(default)]
     pub latest: bool,
+    /// Whether stages with `cache` run as well, whatever earlier runs gave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
 }
 
 /// Where a stage is.
@@ -220,6 +223,108 @@ pub struct Attempt {
     /// How long it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// The run whose attempt stood for it, as the stage is cached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_from: Option<String>,
+}
+
+/// Which attempt is to be told once more what it was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// The instance of the stage, from 0; the only one, or the last, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u32>,
+    /// Which attempt, from 1; the last one whose calls are kept when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// An attempt that has ended, told once more what it was told, without anything being done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// The run.
+    pub run: String,
+    /// The stage.
+    pub stage: String,
+    /// The instance of the stage, from 0; left out for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instance: u32,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The plugin, as the workflow names it.
+    pub plugin: String,
+    /// The digest of the component that was run.
+    pub component: String,
+    /// Whether it is another one than that of the attempt.
+    pub changed: bool,
+    /// What the plugin called, with the answers that were recorded, and what it wrote, in order.
+    pub steps: Vec<ReplayStep>,
+    /// How many further steps are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u32,
+    /// How it ended now.
+    pub ending: ReplayEnding,
+    /// How the attempt ended.
+    pub recorded: ReplayEnding,
+    /// Whether that is the same.
+    pub same: bool,
+}
+
+/// One thing that happened in a replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum ReplayStep {
+    /// A call of a host function.
+    Call {
+        /// Its number in the journal, from 1. Calls that were recorded together have one.
+        index: u32,
+        /// When it was made.
+        at: String,
+        /// `package/interface@version#function`.
+        function: String,
+        /// Its arguments, in short.
+        arguments: String,
+        /// What it gave: long texts and lists are cut, bytes are text where they are text.
+        answer: Value,
+    },
+    /// A line that the plugin wrote.
+    Line {
+        /// `plugin`, `stdout`, `stderr`, `build` or `engine`.
+        stream: String,
+        /// `debug`, `info`, `warn` or `error`.
+        level: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum ReplayEnding {
+    /// With these outputs.
+    Succeeded {
+        /// Them.
+        outputs: Value,
+    },
+    /// With this failure.
+    Failed {
+        /// It.
+        failure: Failure,
+    },
+    /// It was cancelled.
+    Cancelled,
+    /// With another call than the recorded one.
+    Mismatch {
+        /// Both calls, in words.
+        text: String,
+    },
+    /// Where the attempt was cut off, or with an answer that is not kept.
+    Cut {
+        /// The call, in words.
+        text: String,
+    },
 }
 
 /// A person's answer to a stage that waits for one.

@@ -134,6 +134,9 @@ pub struct RunRequest {
     /// Inputs as text, each read as the type that the workflow declares.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
+    /// Whether stages with `cache` run as well, whatever earlier runs gave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
 }
 
 /// A run that was started.

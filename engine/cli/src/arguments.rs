@@ -71,6 +71,11 @@ pub(crate) enum Command {
     },
     /// Start a run of a workflow that the engine keeps
     Trigger(Trigger),
+    /// What is cached of stages
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Apps: long-running services
     App {
         #[command(subcommand)]
@@ -264,9 +269,31 @@ pub(crate) struct Trigger {
     /// Show every line that containers and builds write, also on a terminal
     #[arg(short, long, requires = "follow")]
     pub(crate) verbose: bool,
+    /// Run stages with `cache` as well, whatever earlier runs gave
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// Of one key there is one run, however often it is asked for
     #[arg(long)]
     pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// How much is cached of the stages of each workflow
+    List,
+    /// Have stages with `cache` run again the next time
+    #[command(after_help = "Examples:\n  yuanli cache clear shop\n  yuanli cache clear --all")]
+    Clear(CacheClear),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheClear {
+    /// The workflow
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) workflow: Option<String>,
+    /// Those of all workflows
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -554,6 +581,8 @@ pub(crate) enum RunsCommand {
     Resume(Resume),
     /// Run again what did not succeed in a run, or from a stage on; the rest is taken over
     Retry(Retry),
+    /// Tell a stage that has failed once more what it was told, without doing anything
+    Replay(Replay),
     /// Ask a run to end
     Cancel(Select),
     /// Say yes to a stage that waits for an approval
@@ -614,6 +643,12 @@ pub(crate) struct Retry {
     /// Take the workflow and the plugins that their names stand for now, not those of the run
     #[arg(long)]
     pub(crate) latest: bool,
+    /// Run stages with `cache` as well, whatever earlier runs gave
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Of one key there is one retry of a run, however often an engine that serves is asked for it
+    #[arg(long)]
+    pub(crate) key: Option<String>,
     /// Where a secret is that an input names, as `yuanli run` was told it; may be given several times
     #[arg(long = "secret", value_name = "NAME=PLACE")]
     pub(crate) secrets: Vec<SecretPlace>,
@@ -626,6 +661,32 @@ pub(crate) struct Retry {
     /// Show every line that containers and builds write, also on a terminal
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The plugin of an attempt that has ended runs again, on what the journal of that attempt says: each of its
+calls gives what it gave, nothing is done, and no secret is needed. It shows each call with its answer, and
+what the plugin writes, and whether it ends as it did. With --plugin another component is tried on the same
+answers; the first call that is not the recorded one ends it. Journals are kept of attempts that failed, for
+7 days, unless the engine's configuration says otherwise (`journals`); `admin export` takes them along.
+
+Exit codes: 0 it ended as the attempt did, 1 it did not, 2 there is no such journal
+
+Examples:
+  yuanli runs replay last/deploy
+  yuanli runs replay 01kb/'test[2]' --attempt 1 --json
+  yuanli runs replay last/deploy --plugin target/deploy.wasm")]
+pub(crate) struct Replay {
+    /// The run's id, the beginning of it, or `last`, and the stage
+    #[arg(value_name = "RUN/STAGE")]
+    pub(crate) stage: String,
+    /// Which attempt, from 1; the last one whose journal is kept when absent
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) attempt: Option<u32>,
+    /// A component that is to be tried in place of that of the attempt; where no engine serves
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

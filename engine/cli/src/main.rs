@@ -60,6 +60,9 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::Events(run) } => command::record::events(&global, run).await,
         Command::Runs { command: RunsCommand::Resume(resume) } => command::run::resume(&global, resume).await,
         Command::Runs { command: RunsCommand::Retry(retry) } => command::run::retry(&global, retry).await,
+        Command::Runs { command: RunsCommand::Replay(replay) } => {
+            command::replay::replay(&global, replay).await
+        }
         Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
         Command::Runs { command: RunsCommand::Approve(approval) } => {
             command::runs::answer(&global, approval, true).await
@@ -74,6 +77,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Secret { command } => command::secret::perform(&global, command).await,
         Command::Audit(arguments) => command::audit::audit(&global, arguments).await,
         Command::Token { command } => command::token::perform(&global, command).await,
+        Command::Cache { command } => command::cache::perform(&global, command).await,
         Command::App { command } => command::app::perform(&global, command).await,
         Command::Why { what } => command::why::why(&global, &what).await,
         Command::Admin { command } => command::admin::perform(&global, command).await,

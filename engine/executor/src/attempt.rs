@@ -17,7 +17,7 @@ use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 use crate::cache::{Consulted, Question};
 use crate::executor::{Error, Shared};
 use crate::owner::{Message, Owner};
-use crate::records::{Journal, OfAttempt};
+use crate::records::{Journal, Journals, Keep, OfAttempt};
 use crate::task::panic_text;
 
 /// What the task of an attempt works with.
@@ -55,6 +55,8 @@ pub(crate) type Answered = Arc<Mutex<Option<Box<Consulted>>>>;
 pub(crate) struct Leftover {
     /// The first calls of the entries of its journal that there may be.
     pub(crate) entries: Vec<u32>,
+    /// What keeps them instead, where they are kept.
+    pub(crate) kept: Option<Keep>,
     /// Its workspace.
     pub(crate) workspace: Option<Arc<dyn AttemptWorkspace>>,
     /// What its plugin has left.
@@ -97,10 +99,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     };
     let work = async move { Ok(work.run().await) };
     let mailbox = owner.to_mailbox.clone();
-    owner.shared.tasks.spawn(
-        "attempt",
-        report(attempt, log, Some((journal, workspace, afterwards, consulted)), mailbox, work),
-    );
+    let left = Left { shared: Arc::clone(&owner.shared), journal, workspace, afterwards, consulted };
+    owner.shared.tasks.spawn("attempt", report(attempt, log, Some(left), mailbox, work));
 }
 
 /// What is asked of earlier attempts where the stage is cached.
@@ -126,11 +126,46 @@ fn question(
     Some(question.map_err(|error| format!("the `values` of `cache`: {error}")))
 }
 
+/// What an attempt has, to be looked through at its end.
+pub(crate) struct Left {
+    shared: Arc<Shared>,
+    journal: Arc<Journal>,
+    workspace: Kept,
+    afterwards: Afterwards,
+    consulted: Answered,
+}
+
+impl Left {
+    async fn over(self, attempt: &AttemptId, outcome: Option<&AttemptOutcome>) -> Leftover {
+        let Self { shared, journal, workspace, afterwards, consulted } = self;
+        let is_kept = match shared.options.journals.which {
+            Journals::None => false,
+            Journals::Failed => matches!(outcome, Some(AttemptOutcome::Failed(_))),
+            Journals::All => outcome.is_some(),
+        };
+        let kept = match is_kept {
+            // An attempt does not wait for what only helps to look at it.
+            true => journal.keep_all(shared.ports.clock.now()).await.unwrap_or_else(|error| {
+                tracing::warn!(%attempt, %error, "the calls of an attempt are not kept");
+                None
+            }),
+            false => None,
+        };
+        Leftover {
+            entries: journal.entries().await,
+            kept,
+            workspace: workspace.get().cloned(),
+            afterwards,
+            consulted: consulted.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        }
+    }
+}
+
 /// Does the work of an attempt and reports its end to the owner's mailbox, or why that cannot be known.
 pub(crate) async fn report(
     attempt: AttemptId,
     log: Arc<dyn AttemptLog>,
-    kept: Option<(Arc<Journal>, Kept, Afterwards, Answered)>,
+    left: Option<Left>,
     mailbox: mpsc::UnboundedSender<Box<Message>>,
     work: impl Future<Output = Result<AttemptOutcome, Error>>,
 ) {
@@ -143,13 +178,8 @@ pub(crate) async fn report(
     };
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
-    let leftover = match kept {
-        Some((journal, workspace, afterwards, consulted)) => Leftover {
-            entries: journal.entries().await,
-            workspace: workspace.get().cloned(),
-            afterwards,
-            consulted: consulted.lock().unwrap_or_else(PoisonError::into_inner).take(),
-        },
+    let leftover = match left {
+        Some(left) => left.over(&attempt, outcome.as_ref().ok()).await,
         None => Leftover::default(),
     };
     let message = match outcome {

@@ -10,6 +10,7 @@ use yuanli_model::{AttemptId, Digest, RunId, WorkflowName};
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::store::{Batch, Entry, Key, Range, scan_all};
 
+use crate::cache;
 use crate::executor::{Error, Shared};
 use crate::history::{Summary, row};
 use crate::record::legible::legible;
@@ -93,6 +94,7 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
     checker.versions().await?;
     checker.starts().await?;
     checker.records().await?;
+    checker.cached().await?;
     if is_repair && !checker.batch.writes.is_empty() {
         shared.ports.store.commit(std::mem::take(&mut checker.batch)).await?;
     }
@@ -472,6 +474,16 @@ impl Checker<'_> {
         let found = self.shared.records.check(is_run, is_running, &mut self.batch).await?;
         found.findings.into_iter().for_each(|finding| self.check.find(finding));
         self.check.mended.extend(found.mended);
+        Ok(())
+    }
+
+    /// What is cached is of runs that there are.
+    async fn cached(&mut self) -> Result<(), Error> {
+        let is_run = |run| self.runs.contains_key(&run);
+        for (finding, mended) in cache::check(self.shared, is_run, &mut self.batch).await? {
+            self.check.find(finding);
+            self.check.mended.push(mended);
+        }
         Ok(())
     }
 

@@ -153,7 +153,7 @@ impl Parent {
         if let Some(run) = self.before().await? {
             let retry = Retry { submission: submission.clone(), run, from: Vec::new() };
             match self.executor.retry(retry, by()).await {
-                Ok(started) => return Ok(started),
+                Ok(started) => return Ok(started.run),
                 Err(
                     error @ (Error::NotReusable(_)
                     | Error::Unkept { .. }

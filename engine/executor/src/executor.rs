@@ -23,7 +23,7 @@ use crate::owner::{Family, Message, Owner};
 use crate::position::{InvalidPosition, Position};
 use crate::record::long::Long;
 use crate::record::{Broken, envelope, key, v2, v3, v6, v7};
-use crate::records::Records;
+use crate::records::{JournalBounds, Records};
 use crate::retry::Beginning;
 use crate::submission::{Started, Submission};
 use crate::task::Tasks;
@@ -58,6 +58,8 @@ pub struct Options {
     pub retention: Retention,
     /// How long what their stages left of their workspaces is.
     pub workspaces: WorkspaceBounds,
+    /// Of which attempts the calls are kept that have ended, and how long.
+    pub journals: JournalBounds,
 }
 
 impl Default for Options {
@@ -66,6 +68,7 @@ impl Default for Options {
             timeout: Duration::from_secs(60 * 60),
             retention: Retention::default(),
             workspaces: WorkspaceBounds::default(),
+            journals: JournalBounds::default(),
         }
     }
 }
@@ -292,7 +295,10 @@ impl Executor {
     }
 
     /// The run that a cause has started.
-    pub(crate) async fn started(&self, cause: Option<&str>) -> Result<Option<RunId>, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn started(&self, cause: Option<&str>) -> Result<Option<RunId>, Error> {
         let Some(cause) = cause else { return Ok(None) };
         let entry = self.shared.ports.store.get(&key::start(cause)).await?;
         Ok(entry.map(|entry| envelope::open::<v2::Start>(&entry.value)).transpose()?.map(|start| start.run()))

@@ -30,6 +30,7 @@ mod submission;
 mod task;
 
 pub use admission::HeldGroups;
+pub use cache::CachedStages;
 pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
 pub use follower::{Follower, Update};
@@ -37,7 +38,10 @@ pub use history::{History, Recorded, Summary};
 pub use keeper::{Retention, WorkspaceBounds};
 pub use position::{InvalidPosition, Position};
 pub use record::Broken;
-pub use records::{Amounts, Call, Event, KeptEvent, Records, RunArtifact, StateOwner, StateScope};
+pub use records::{
+    Amounts, Call, Event, JournalBounds, Journals, KeptCalls, KeptEvent, Records, RunArtifact, StateOwner,
+    StateScope,
+};
 pub use recovery::{Left, LeftWorkflow};
 pub use retry::Retry;
 pub use submission::{Definition, Definitions, Started, Submission};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
 use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SecretHandle, SecretName, Timestamp, Work};
+use yuanli_ports::blobs::Hold;
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::{Afterwards, Origin};
 use yuanli_ports::store::Batch;
@@ -19,7 +20,7 @@ use crate::executor::{Error, OpenLogs, Shared, put_events};
 use crate::history::Summary;
 use crate::patience::patiently;
 use crate::record::{envelope, key, v1};
-use crate::records;
+use crate::records::{self, Keep};
 use crate::submission::Definitions;
 
 /// What a run's mailbox takes.
@@ -138,7 +139,7 @@ impl Owner {
         events.extend(step(&mut self.run, Command::Advance, now)?);
         if !events.is_empty() {
             self.shared.put_end(&mut batch, &self.summary, now, &self.run);
-            self.commit_patiently(batch, now, &events).await?;
+            self.commit_patiently(batch, Vec::new(), now, &events).await?;
         }
         let begun = again.iter().filter_map(|(at, event)| match event {
             RunEvent::AttemptStarted { attempt, .. } => Some((attempt.clone(), *at)),
@@ -208,6 +209,7 @@ impl Owner {
     async fn transition(&mut self, messages: &mut Vec<Box<Message>>) -> Result<Vec<RunEvent>, Error> {
         let mut batch = Batch::default();
         let mut events = Vec::new();
+        let mut holds = Vec::new();
         let mut ended = Vec::new();
         let mut replies = Vec::new();
         let now = self.shared.ports.clock.now();
@@ -228,7 +230,13 @@ impl Owner {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
-                    records::forget(&mut batch, &attempt, &leftover.entries);
+                    match leftover.kept {
+                        Some(Keep { batch: kept, holds: held }) => {
+                            batch.writes.extend(kept.writes);
+                            holds.extend(held);
+                        }
+                        None => records::forget(&mut batch, &attempt, &leftover.entries),
+                    }
                     if let Some(consulted) = leftover.consulted {
                         let is_kept = matches!(outcome, AttemptOutcome::Succeeded { .. });
                         events.extend(self.note_cache(&attempt, *consulted, is_kept, now, &mut batch));
@@ -245,7 +253,7 @@ impl Owner {
         }
         if !events.is_empty() {
             self.shared.put_end(&mut batch, &self.summary, now, &self.run);
-            self.commit_patiently(batch, now, &events).await?;
+            self.commit_patiently(batch, holds, now, &events).await?;
         }
         for (reply, result) in replies {
             // Who asked may have gone.
@@ -294,6 +302,7 @@ impl Owner {
     async fn commit_patiently(
         &mut self,
         mut batch: Batch,
+        mut holds: Vec<Hold>,
         now: Timestamp,
         events: &[RunEvent],
     ) -> Result<(), Error> {
@@ -304,8 +313,9 @@ impl Owner {
             let holds = shared.keep_long(run, &mut needs, long.clone()).await?;
             Ok((needs, holds))
         };
-        let (needs, holds) = patiently(&run, keep).await?;
+        let (needs, held) = patiently(&run, keep).await?;
         batch.writes.extend(needs.writes);
+        holds.extend(held);
         commit_held_patiently(&run, &*shared.ports.store, batch, holds).await?;
         self.next += events.len() as u32;
         Ok(())

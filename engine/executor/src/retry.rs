@@ -13,7 +13,7 @@ use yuanli_model::{Digest, InputName, RunEvent, RunId, StageName, Workflow};
 use yuanli_ports::store::{Batch, StoreError};
 
 use crate::executor::{Error, Executor};
-use crate::submission::Submission;
+use crate::submission::{Started, Submission};
 
 /// A run to be started that takes over from another one.
 #[derive(Debug, Clone)]
@@ -50,12 +50,12 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::NotReusable`] and [`Error::Unkept`] say why it cannot; nothing was started.
-    pub async fn retry(&self, retry: Retry, by: Cause) -> Result<RunId, Error> {
+    pub async fn retry(&self, retry: Retry, by: Cause) -> Result<Started, Error> {
         let Retry { submission, run, from } = retry;
         // Held until the new run is durable: what it shares with the old one is needed by it from then on.
         let _alone = self.shared.doorbell.tidying.lock().await;
-        if let Some(started) = self.started(submission.cause.as_deref()).await? {
-            return Ok(started);
+        if let Some(run) = self.started(submission.cause.as_deref()).await? {
+            return Ok(Started { run, is_new: false });
         }
         let (old, events) = self.shared.history.run(run).await?.ok_or(Error::NotStored(run))?;
         let changed = changed(&old, &submission);
@@ -74,7 +74,7 @@ impl Executor {
             Err(error) => Err((beginning.id, error)),
         };
         match started {
-            Ok(started) => Ok(started),
+            Ok(run) => Ok(Started { run, is_new: true }),
             Err((id, error)) => {
                 if matches!(error, Error::Store(StoreError::Unavailable(_) | StoreError::Closed)) {
                     // Nobody knows whether it was committed; the next engine finds out, and then needs what it names.

@@ -9,6 +9,7 @@
 //! limits: { memory: 1GiB, timeout: 2h }
 //! authorities: [company-ca.pem]
 //! workspaces: { size: 10GiB, age: 7d }
+//! journals: { keep: failed, size: 256MiB, age: 7d }
 //! ```
 
 use std::ops::RangeInclusive;
@@ -28,7 +29,7 @@ use crate::yaml;
 
 const CONFIGURATION: Keys = Keys {
     of: "the configuration",
-    known: &["grants", "plugins", "limits", "authorities", "workspaces"],
+    known: &["grants", "plugins", "limits", "authorities", "workspaces", "journals"],
     coming: &[],
 };
 
@@ -41,6 +42,12 @@ const LIMITS: Keys = Keys {
 };
 
 const WORKSPACES: Keys = Keys { of: "`workspaces`", known: &["size", "age"], coming: &[] };
+
+const JOURNALS: Keys = Keys { of: "`journals`", known: &["keep", "size", "age"], coming: &[] };
+
+/// Of which attempts journals are kept.
+const KEEPS: [(&str, KeepJournals); 3] =
+    [("none", KeepJournals::None), ("failed", KeepJournals::Failed), ("all", KeepJournals::All)];
 
 /// Nothing, to as much as any disk has.
 const WORKSPACE_BYTES: RangeInclusive<u64> = 0..=1 << 50;
@@ -55,6 +62,8 @@ pub struct Configuration {
     pub ceiling: Ceiling,
     /// How much is kept of the workspaces of runs that have ended, as far as it is said.
     pub workspaces: KeptWorkspaces,
+    /// Which journals of attempts that have ended are kept, as far as it is said.
+    pub journals: KeptJournals,
     /// The files with the certificates of those who vouch for servers, beside those whom everybody trusts; relative ones begin
     /// where the configuration lies.
     pub authorities: Vec<PathBuf>,
@@ -67,6 +76,28 @@ pub struct KeptWorkspaces {
     pub bytes: Option<u64>,
     /// How long, from the end of a run.
     pub age: Option<Duration>,
+}
+
+/// Which journals of attempts that have ended are kept, as far as it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeptJournals {
+    /// Of which attempts.
+    pub keep: Option<KeepJournals>,
+    /// The most bytes of all of them.
+    pub bytes: Option<u64>,
+    /// How long, from the end of an attempt.
+    pub age: Option<Duration>,
+}
+
+/// Of which attempts journals are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepJournals {
+    /// Of none.
+    None,
+    /// Of those that failed.
+    Failed,
+    /// Of all.
+    All,
 }
 
 /// Reads the text of a configuration: it, when there is no error, and all that was found, in the order of the text. An
@@ -106,7 +137,34 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
     let named = given("authorities").map(|entry| key::texts_of(entry, "the path of a file", diagnostics));
     let authorities = named.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect();
     let workspaces = given("workspaces").map(|entry| workspaces(entry, diagnostics)).unwrap_or_default();
-    Configuration { ceiling, workspaces, authorities }
+    let journals = given("journals").map(|entry| journals(entry, diagnostics)).unwrap_or_default();
+    Configuration { ceiling, workspaces, journals, authorities }
+}
+
+fn journals(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptJournals {
+    let entries = map_of(entry, diagnostics);
+    key::check(entries, &JOURNALS, diagnostics);
+    KeptJournals {
+        keep: key::given(entries, "keep").and_then(|keep| keep_of(keep, diagnostics)),
+        bytes: key::given(entries, "size").and_then(|size| {
+            quantity::bytes_within(size, "size", "what is kept", WORKSPACE_BYTES, diagnostics)
+        }),
+        age: key::given(entries, "age").and_then(|age| key::duration_of(age, diagnostics)),
+    }
+}
+
+fn keep_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<KeepJournals> {
+    let said = match &entry.value.kind {
+        Kind::Text(text) => KEEPS.iter().find(|(name, _)| name == text),
+        _ => None,
+    };
+    if said.is_none() {
+        let message = "`keep` says of which attempts journals are kept";
+        diagnostics.error_with(Code::WrongKind, entry.value_span(), message, || {
+            Some("write `failed`, `all` or `none`".to_owned())
+        });
+    }
+    said.map(|(_, keep)| *keep)
 }
 
 fn workspaces(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptWorkspaces {
@@ -276,6 +334,23 @@ mod tests {
         assert_eq!(kept("workspaces: { size: 2GiB, age: 36h }"), both);
         let (read, found) = read_configuration("workspaces: { sise: 2GiB }");
         assert!(read.is_none() && found[0].help.as_deref() == Some("did you mean `size`?"), "{found:?}");
+    }
+
+    #[test]
+    fn journals_are_kept_of_those_attempts_that_it_says() {
+        let kept = |text| read_configuration(text).0.expect("a configuration").journals;
+        assert_eq!(kept(""), KeptJournals::default());
+        let all = KeptJournals {
+            keep: Some(KeepJournals::All),
+            bytes: Some(1 << 20),
+            age: Some(Duration::from_secs(3600)),
+        };
+        assert_eq!(kept("journals: { keep: all, size: 1MiB, age: 1h }"), all);
+        let (read, found) = read_configuration("journals: { keep: some }");
+        assert!(
+            read.is_none() && found[0].help.as_deref() == Some("write `failed`, `all` or `none`"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod yaml;
 pub use app::{DocumentKind, app_from_json, app_to_json, compile_app, kind_of};
 pub use catalog::{Catalog, Refusal};
 pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references, workflow_references};
-pub use configuration::{Configuration, KeptWorkspaces, read_configuration};
+pub use configuration::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces, read_configuration};
 pub use diagnostic::{Code, Diagnostic, MAX_DIAGNOSTICS, Severity, Span};
 pub use explanation::Explanation;
 pub use grammar::json_schema;

@@ -98,4 +98,11 @@ pub trait AttemptJournal: Send + Sync + Debug {
     /// # Errors
     /// See [`JournalError`].
     async fn record(&self, calls: Vec<Recorded>, staged: Staged) -> Result<(), JournalError>;
+
+    /// That the attempt has ended, what it was told last and nothing had to be recorded of, and whether the plugin itself came
+    /// to its end: then the same calls lead to the same end. Nothing is written: whoever keeps the journal beyond the attempt
+    /// does so with its end.
+    fn end(&self, rest: Vec<Recorded>, is_whole: bool) {
+        let _ = (rest, is_whole);
+    }
 }

@@ -149,7 +149,14 @@ fn attempts(events: &[Recorded]) -> HashMap<&StageName, Vec<api::Attempt>> {
                     started_at: rfc3339(recorded.at),
                     ended_at: None,
                     duration_ms: None,
+                    cached_from: None,
                 });
+            }
+            RunEvent::CacheConsulted { attempt, finding: CacheFinding::Hit { from } } => {
+                let begun = open.get(attempt).zip(attempts.get_mut(&attempt.stage));
+                if let Some(((_, index), of_stage)) = begun {
+                    of_stage[*index].cached_from = Some(from.to_string());
+                }
             }
             RunEvent::AttemptEnded { attempt, .. } => {
                 let begun = open.remove(attempt).zip(attempts.get_mut(&attempt.stage));
@@ -327,7 +334,7 @@ fn pinned_stage(pinned: &PinnedStage) -> api::PinnedStage {
     }
 }
 
-fn failure(failure: &Failure) -> api::Failure {
+pub(crate) fn failure(failure: &Failure) -> api::Failure {
     api::Failure {
         class: failure.class.name().to_owned(),
         kind: failure.kind.clone(),

@@ -12,9 +12,10 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{
-    Executor, Follower, Options, Ports, Position, Started, Submission, Summary, WorkspaceBounds,
+    Executor, Follower, JournalBounds, Journals, Options, Ports, Position, Started, Submission, Summary,
+    WorkspaceBounds,
 };
-use yuanli_lang::{Configuration, KeptWorkspaces};
+use yuanli_lang::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces};
 use yuanli_model::run::Cause;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
@@ -127,6 +128,20 @@ fn bounds(said: KeptWorkspaces) -> WorkspaceBounds {
     WorkspaceBounds { age: said.age.or(default.age), bytes: said.bytes.or(default.bytes) }
 }
 
+/// Which journals are kept of attempts that have ended: what the configuration says, else those of attempts that failed.
+fn journals(said: KeptJournals) -> JournalBounds {
+    let default = JournalBounds::default();
+    JournalBounds {
+        which: match said.keep {
+            Some(KeepJournals::None) => Journals::None,
+            Some(KeepJournals::Failed) | None => Journals::Failed,
+            Some(KeepJournals::All) => Journals::All,
+        },
+        age: said.age.unwrap_or(default.age),
+        bytes: said.bytes.unwrap_or(default.bytes),
+    }
+}
+
 /// What a text that was to name a run stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
@@ -170,7 +185,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock, configuration } = ground;
         let secrets = Arc::clone(&outside.secrets);
-        let workspaces = bounds(configuration.workspaces);
+        let (workspaces, journals) = (bounds(configuration.workspaces), journals(configuration.journals));
         let library = Library::with(directory.path(), outside, configuration)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
         let archive =
@@ -185,7 +200,7 @@ impl Engine {
             clock,
             announcements,
         };
-        let executor = Executor::new(ports, Options { workspaces, ..Options::default() });
+        let executor = Executor::new(ports, Options { workspaces, journals, ..Options::default() });
         Ok(Self { executor, library, logs, docker, secrets, store, directory })
     }
 
@@ -234,17 +249,7 @@ impl Engine {
     ///
     /// # Errors
     /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
-    pub(crate) async fn submit(
-        &self,
-        document: Document,
-        inputs: Given,
-        cause: Option<String>,
-        by: Cause,
-    ) -> anyhow::Result<Result<Started, Refused>> {
-        self.submit_with(document, inputs, cause, by, false).await
-    }
-
-    async fn submit_with(
+    pub(crate) async fn submit_with(
         &self,
         document: Document,
         inputs: Given,

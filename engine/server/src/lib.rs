@@ -30,6 +30,7 @@ mod own_metrics;
 mod plan;
 mod plugins;
 mod records;
+mod replay;
 mod retry;
 mod schedules;
 mod secret;

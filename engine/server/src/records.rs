@@ -203,8 +203,35 @@ impl Engine {
         Ok(Ok(api::StateCleared { keys: self.executor().records().clear(&owner).await? }))
     }
 
+    /// What is cached of the stages of each workflow.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn cached(&self) -> anyhow::Result<Vec<api::CachedStages>> {
+        let cached = self.executor().cached().await?.into_iter();
+        let body = |(workflow, of): (yuanli_model::WorkflowName, yuanli_executor::CachedStages)| {
+            let (workflow, entries, size_bytes) = (workflow.to_string(), of.entries, of.bytes);
+            api::CachedStages { workflow, entries, size_bytes }
+        };
+        Ok(cached.map(body).collect())
+    }
+
+    /// Removes what is cached of the stages of a workflow.
+    ///
+    /// # Errors
+    /// The outer one when the store cannot be written, the inner one when this is no name.
+    pub async fn clear_cache(&self, workflow: &str) -> anyhow::Result<Result<api::CacheCleared, String>> {
+        let name = match workflow.parse::<yuanli_model::WorkflowName>() {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(Ok(api::CacheCleared { entries: self.executor().clear_cache(&name).await? }))
+    }
+
     /// How much plugins keep.
     pub(crate) async fn record_usage(&self) -> anyhow::Result<api::RecordUsage> {
+        let cached: Vec<_> = self.executor().cached().await?.into_values().collect();
+        let journals = self.executor().records().all_kept_calls().await?;
         let Amounts { artifacts, artifact_bytes, events, event_bytes, state_keys, state_bytes } =
             self.executor().records().amounts().await?;
         Ok(api::RecordUsage {
@@ -214,6 +241,10 @@ impl Engine {
             events_bytes: event_bytes,
             state_keys,
             state_bytes,
+            cached: cached.iter().map(|of| of.entries).sum(),
+            cached_bytes: cached.iter().map(|of| of.bytes).sum(),
+            journals: journals.len() as u64,
+            journals_bytes: journals.iter().map(|kept| kept.bytes).sum(),
         })
     }
 }

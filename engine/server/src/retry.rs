@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
-use yuanli_executor::{Definition, Definitions, Error, LeftWorkflow, Recorded, Retry, Submission};
+use yuanli_executor::{Definition, Definitions, Error, LeftWorkflow, Recorded, Retry, Started, Submission};
 use yuanli_flow::NotReusable;
 use yuanli_model::input::InvalidInput;
 use yuanli_model::run::{Cause, PinnedStage, Provenance, StartingPoint};
@@ -50,20 +50,26 @@ impl Engine {
         run: RunId,
         request: api::RetryRequest,
     ) -> anyhow::Result<Result<RunId, Unretried>> {
-        self.retry(run, request, Cause::Command, None).await
+        let started = self.retry(run, request, (Cause::Command, None), None).await?;
+        Ok(started.map(|started| started.run))
     }
 
-    /// The same, with the workflows that an engine keeps for what is to be the latest.
+    /// The same, with the workflows that an engine keeps for what is to be the latest. Of one key and run there is one.
     pub(crate) async fn retry(
         &self,
         run: RunId,
         request: api::RetryRequest,
-        by: Cause,
+        (by, key): (Cause, Option<&str>),
         kept: Option<&Registry>,
-    ) -> anyhow::Result<Result<RunId, Unretried>> {
+    ) -> anyhow::Result<Result<Started, Unretried>> {
+        let cause = key.map(|key| format!("retry\0{run}\0{key}"));
+        // Whatever has become of the workflow since.
+        if let Some(run) = self.executor().started(cause.as_deref()).await? {
+            return Ok(Ok(Started { run, is_new: false }));
+        }
         let submitted = self.submission_again(run, &request, kept).await?;
         let (from, submission) = match submitted {
-            Ok(submitted) => submitted,
+            Ok((from, submission)) => (from, Submission { cause, ..submission }),
             Err(why) => return Ok(Err(why)),
         };
         match self.executor().retry(Retry { submission, run, from }, by).await {
@@ -115,10 +121,10 @@ impl Engine {
         {
             return wrong(missing.join("; "));
         }
-        let workflows = Arc::new(workflows);
+        let (workflows, bypasses_cache) = (Arc::new(workflows), request.no_cache);
         Ok(Ok((
             from,
-            Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache: false },
+            Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache },
         )))
     }
 

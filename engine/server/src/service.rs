@@ -423,18 +423,6 @@ async fn warm(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Starts a run of a workflow that is kept.
-    pub(crate) async fn start(
-        &self,
-        kept: &Kept,
-        inputs: Given,
-        cause: Option<String>,
-        by: Cause,
-    ) -> Result<Started, Refusal> {
-        let document = self.compile(kept.as_file()).await?;
-        self.start_document(document, inputs, cause, by).await
-    }
-
     /// Starts a run of a document; not before the engine has cleared up.
     pub(crate) async fn start_document(
         &self,
@@ -443,11 +431,23 @@ impl Shared {
         cause: Option<String>,
         by: Cause,
     ) -> Result<Started, Refusal> {
+        self.start_document_with(document, inputs, cause, by, false).await
+    }
+
+    /// The same; with `bypasses_cache` nothing of earlier runs stands for its stages.
+    async fn start_document_with(
+        &self,
+        document: Document,
+        inputs: Given,
+        cause: Option<String>,
+        by: Cause,
+        bypasses_cache: bool,
+    ) -> Result<Started, Refusal> {
         self.recovered.wait().await;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
-        match self.engine.submit(document, inputs, cause, by).await? {
+        match self.engine.submit_with(document, inputs, cause, by, bypasses_cache).await? {
             Ok(started) => Ok(started),
             Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
             Err(Refused::Secrets(missing)) => Err(Refusal::Invalid(missing.join("; "))),
@@ -461,16 +461,24 @@ impl Shared {
         name: &str,
         inputs: BTreeMap<String, String>,
         key: Option<&str>,
+        bypasses_cache: bool,
     ) -> Result<Started, Refusal> {
         let kept = self.find(name)?;
         let cause = key.map(|key| format!("key\0{name}\0{key}"));
-        self.start(&kept, Given::Texts(inputs.into_iter().collect()), cause, Cause::Request).await
+        let document = self.compile(kept.as_file()).await?;
+        let inputs = Given::Texts(inputs.into_iter().collect());
+        self.start_document_with(document, inputs, cause, Cause::Request, bypasses_cache).await
     }
 
     /// Starts a run that takes over from another one; not before the engine has cleared up.
-    pub(crate) async fn retry(&self, run: RunId, request: api::RetryRequest) -> Result<RunId, Refusal> {
+    pub(crate) async fn retry(
+        &self,
+        run: RunId,
+        request: api::RetryRequest,
+        key: Option<&str>,
+    ) -> Result<Started, Refusal> {
         self.recovered.wait().await;
-        match self.engine.retry(run, request, Cause::Request, Some(&self.registry)).await? {
+        match self.engine.retry(run, request, (Cause::Request, key), Some(&self.registry)).await? {
             Ok(started) => Ok(started),
             Err(Unretried::NotNow(why)) => Err(Refusal::Conflict(why)),
             Err(Unretried::Wrong(why)) => Err(Refusal::Invalid(why)),

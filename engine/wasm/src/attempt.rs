@@ -19,10 +19,11 @@ use yuanli_ports::plugins::{Attempt, PluginError};
 
 use crate::call::Sealed;
 use crate::catalog::Code;
+use crate::eviction;
 use crate::guest::{Begun, Guest, Session};
 use crate::host::{Host, Outside};
 use crate::interface::containers;
-use crate::journal::{Broken, Calls, lock};
+use crate::journal::{self, Broken, Calls, lock};
 use crate::limits::{Bound, Bounded, By, Exceeded};
 use crate::logline::Lines;
 use crate::mask::Mask;
@@ -113,6 +114,7 @@ impl Host {
             () = cancelled_after_replay(&session) => Err(CutOff::Cancelled),
             called = self.carry_out(&session, slot, &code, rest) => called.ok_or(CutOff::TimedOut),
         };
+        journal::end(&session, called.as_ref().is_ok_and(is_own_end));
         let Session { attempt, begun, calls, bounds, output, .. } = &session;
         output.iter().for_each(crate::logline::ByteLines::finish);
         let lines = self.own_lines(Arc::clone(&attempt.log), Arc::clone(&mask));
@@ -237,9 +239,17 @@ impl Host {
     }
 }
 
+/// Whether the plugin itself has come to an end, which follows from what it was told.
+fn is_own_end(outcome: &eviction::Outcome) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(error) => error.downcast_ref::<Trap>().is_some(),
+    }
+}
+
 /// The outputs of a call that came to an end, or why there are none.
-fn outputs(
-    outcome: wasmtime::Result<Result<String, stage::Failure>>,
+pub(crate) fn outputs(
+    outcome: eviction::Outcome,
     attempt: &Attempt,
     code: &Code,
     bounds: &Bounded,
@@ -301,7 +311,7 @@ fn check_rights(code: &Code, attempt: &Attempt) -> Result<(), Failure> {
     Err(Failure::permanent("not-granted", message))
 }
 
-fn check(kind: &str, root: &str, validator: &Validator, value: &Value) -> Result<(), Failure> {
+pub(crate) fn check(kind: &str, root: &str, validator: &Validator, value: &Value) -> Result<(), Failure> {
     if validator.is_valid(value) {
         return Ok(());
     }
@@ -327,7 +337,7 @@ fn timed_out(limit: Bound<Duration>) -> Failure {
     Failure::transient(exceeded.kind(), exceeded.to_string())
 }
 
-fn of_plugin(error: PluginError) -> Failure {
+pub(crate) fn of_plugin(error: PluginError) -> Failure {
     match error {
         PluginError::Local(message) => Failure::transient("engine", message),
         other => Failure::permanent("plugin", other.to_string()),
@@ -348,7 +358,7 @@ fn of_guest(failure: stage::Failure) -> Failure {
 }
 
 /// A failure as others see it: without the values of secrets, and then no longer than it may be.
-fn shown(failure: Failure, mask: &Mask) -> Failure {
+pub(crate) fn shown(failure: Failure, mask: &Mask) -> Failure {
     let mut failure = mask.failure(failure);
     failure.message.truncate(failure.message.floor_char_boundary(MAX_MESSAGE_BYTES));
     failure

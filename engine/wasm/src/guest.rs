@@ -107,6 +107,8 @@ pub(crate) struct Begun {
     careful: Mutex<JoinSet<()>>,
     /// Asks those to.
     ending: Cancellation,
+    /// Whether nothing is followed or done for it outside: it is only told again what it was told.
+    is_inert: bool,
 }
 
 /// The last progress that was written.
@@ -143,9 +145,10 @@ impl Left {
 }
 
 impl Begun {
-    fn new(seat: Arc<Seat>) -> Self {
+    fn new(seat: Arc<Seat>, is_inert: bool) -> Self {
         Self {
             seat,
+            is_inert,
             wait: Wait::default(),
             containers: Mutex::default(),
             running: Mutex::default(),
@@ -238,7 +241,9 @@ impl Begun {
 
     /// Runs a task that ends with the attempt.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        locked(&self.tasks).spawn(task);
+        if !self.is_inert {
+            locked(&self.tasks).spawn(task);
+        }
     }
 }
 
@@ -284,7 +289,7 @@ impl Session {
         let output = [Stream::Stdout, Stream::Stderr].map(|stream| ByteLines::new(lines.channel(stream)));
         Self {
             attempt,
-            begun: Arc::new(Begun::new(seat)),
+            begun: Arc::new(Begun::new(seat, calls.is_only_told())),
             calls: Arc::new(Mutex::new(calls)),
             bounds,
             output,

@@ -23,7 +23,7 @@ use crate::argument::Arguments;
 use crate::call::{Answer, Function, Opened, Policy};
 use crate::guest::{Begun, Session, State};
 
-pub(crate) use broken::Broken;
+pub(crate) use broken::{Broken, in_words};
 pub(crate) use calls::{Calls, SharedCalls, lock, tell};
 
 use calls::{Met, Pending};
@@ -153,7 +153,7 @@ pub(crate) async fn decide<P: Arguments, R: Serialize + DeserializeOwned>(
 
 /// What the journal knows of a call. What it has said in the log, it says again; an effect whose answer is not kept does so
 /// when it is made again.
-fn meet<R: DeserializeOwned>(
+fn meet<R: Serialize + DeserializeOwned>(
     state: &mut State,
     function: Function,
     parameters: &impl Arguments,
@@ -281,6 +281,12 @@ async fn sync_workspace(attempt: &Attempt, begun: &Begun) -> Result<(), JournalE
         synced.map_err(|error| JournalError::Unkept(error.to_string()))?;
     }
     Ok(())
+}
+
+/// Hands what was told last to whoever keeps the journal of an attempt that has ended.
+pub(crate) fn end(session: &Session, is_whole: bool) {
+    let rest = lock(&session.calls).unwritten();
+    session.attempt.journal.end(rest, is_whole);
 }
 
 /// Makes durable all that an attempt was told whose instance is gone: with that, and what it waits for, it comes back.

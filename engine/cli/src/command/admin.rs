@@ -203,6 +203,8 @@ async fn usage(global: &Global, data: &Path) -> anyhow::Result<Exit> {
             ("artifacts", records.artifacts, records.artifacts_bytes),
             ("events", records.events, records.events_bytes),
             ("state keys", records.state_keys, records.state_bytes),
+            ("journals", records.journals, records.journals_bytes),
+            ("cached stages", records.cached, records.cached_bytes),
         ];
         let rows =
             rows.map(|(what, count, bytes)| vec![what.to_owned(), count.to_string(), output::size(bytes)]);

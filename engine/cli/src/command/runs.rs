@@ -65,7 +65,12 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
         let plugin = format!("{} ({})", stage.pinned.plugin, output::short_digest(&stage.pinned.component));
         let took = took.map(output::duration).unwrap_or_default();
         let is_taken = stage.taken_from.is_some() && stage.attempts.is_empty();
-        let taken = if is_taken { " (taken over)" } else { "" };
+        let is_cached = stage.attempts.last().is_some_and(|attempt| attempt.cached_from.is_some());
+        let taken = match (is_taken, is_cached) {
+            (true, _) => " (taken over)",
+            (false, true) => " (from the cache)",
+            (false, false) => "",
+        };
         vec![
             stage.pinned.name.clone(),
             format!("{}{taken}", stage.status.name()),

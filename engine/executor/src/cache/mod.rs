@@ -3,6 +3,7 @@
 //! Each stage of a workflow has its newest entries, by the digest of their parts. An entry names an attempt; what that gave is
 //! read from its run, so that an entry lives no longer than that.
 
+mod kept;
 mod parts;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use yuanli_ports::store::{Batch, Key, scan_all};
 use crate::executor::{Error, Shared};
 use crate::record::v7::Cached;
 use crate::record::{Broken, envelope, key};
+pub use kept::CachedStages;
+pub(crate) use kept::check;
 use parts::Parts;
 
 /// Most entries of a stage; those that were not used for longest go.

@@ -114,6 +114,7 @@ impl Keeper {
             self.forget_cached().await?;
         }
         if !closing.is_cancelled() {
+            self.shared.records.bound_kept(self.shared.options.journals).await?;
             self.bound_workspaces().await?;
         }
         Ok(())
@@ -126,6 +127,7 @@ impl Keeper {
         while self.remove_some().await? {}
         while self.remove_some_artifacts().await? {}
         while self.free_some().await? {}
+        self.shared.records.bound_kept(self.shared.options.journals).await?;
         self.bound_workspaces().await?;
         self.forget_cached().await?;
         self.forget_causes().await?;

@@ -38,6 +38,7 @@ enum Space {
     ArtifactTally = 24,
     Pinned = 25,
     Cached = 26,
+    KeptJournal = 27,
 }
 
 impl Space {
@@ -301,6 +302,13 @@ pub(crate) fn cached_of(workflow: &WorkflowName) -> Vec<u8> {
 
 /// All of all workflows.
 pub(crate) const CACHED: [u8; 1] = Space::Cached.prefix();
+
+/// The workflow of a key of [`cached`].
+pub(crate) fn parse_cached(key: &Key) -> Result<WorkflowName, Broken> {
+    let name = key.as_bytes().get(1..).and_then(|bytes| bytes.split(|byte| *byte == 0).next());
+    let name = name.and_then(|name| std::str::from_utf8(name).ok()?.parse().ok());
+    name.ok_or_else(|| Broken::damaged("key", "it names nothing that is cached"))
+}
 
 /// Those of all runs.
 pub(crate) const PINNED: [u8; 1] = Space::Pinned.prefix();

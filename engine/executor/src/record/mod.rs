@@ -19,7 +19,8 @@
 //!
 //! What plugins keep, as entries of their own until the run is removed:
 //! - `call/<id><stage><instance><attempt><index>`: calls that an attempt has made or is about to make, from this one on,
-//!   until the attempt ends;
+//!   until the attempt ends, or as long as they are kept;
+//! - `kept-journal/<id><stage><instance><attempt>`: that the calls of an attempt are kept which has ended;
 //! - `artifact/<id><stage><instance><attempt><name>`: an artifact, whose parts are blobs that the run needs;
 //! - `put/<id><stage><instance><attempt>`: how many bytes of artifacts an attempt has put;
 //! - `emitted/<number>`: an event, in the order of all of them, and `emitted-by/<id><stage><instance><attempt><number>`;
@@ -42,5 +43,6 @@ pub(crate) mod v4;
 pub(crate) mod v5;
 pub(crate) mod v6;
 pub(crate) mod v7;
+pub(crate) mod v9;
 
 pub use envelope::Broken;

@@ -1,6 +1,6 @@
 //! Does what plugins keep belong together?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::store::{Batch, Entry, Key};
@@ -10,6 +10,7 @@ use crate::executor::Error;
 use crate::record::legible::{Legible, legible};
 use crate::record::v4::{Emitted, Gathered, Next, Ordinal, Put, Scope};
 use crate::record::v5::Calls;
+use crate::record::v9::KeptJournal;
 use crate::record::{Broken, envelope, key};
 
 /// What was found, and what mends it.
@@ -42,7 +43,9 @@ impl Records {
         batch: &mut Batch,
     ) -> Result<Found, Error> {
         let mut found = Found::default();
-        self.check_calls(is_running, batch, &mut found).await?;
+        let kept = self.check_kept(&is_run, batch, &mut found).await?;
+        let may_have_calls = |attempt: &AttemptId| is_running(attempt) || kept.contains(attempt);
+        self.check_calls(may_have_calls, batch, &mut found).await?;
         let mut counted = BTreeMap::new();
         let are_artifacts_read = self.check_artifacts(&is_run, batch, &mut counted, &mut found).await?;
         self.check_puts(&is_run, batch, &mut found).await?;
@@ -61,7 +64,35 @@ impl Records {
         Ok(legible(&*self.store, prefix, read).await?)
     }
 
-    /// Calls are of attempts that run.
+    /// Calls that are kept are of runs that there are. Gives the attempts whose calls may stay.
+    async fn check_kept(
+        &self,
+        is_run: &impl Fn(RunId) -> bool,
+        batch: &mut Batch,
+        found: &mut Found,
+    ) -> Result<BTreeSet<AttemptId>, Error> {
+        let of_attempt = |key: &Key, entry: &Entry| {
+            Ok((key::parse_kept_journal(key)?, envelope::open::<KeptJournal>(&entry.value)))
+        };
+        let mut attempts = BTreeSet::new();
+        for (key, (attempt, kept)) in found.read(self.legible(&key::KEPT_JOURNALS, of_attempt).await?).0 {
+            if !is_run(attempt.run) {
+                found.mend(
+                    format!("the calls of attempt {attempt} are kept, whose run there is not"),
+                    format!("the mark of the calls of attempt {attempt} is removed"),
+                );
+                batch.delete(key);
+                continue;
+            }
+            if let Err(error) = kept {
+                found.findings.push(format!("attempt {attempt}: {error}"));
+            }
+            attempts.insert(attempt);
+        }
+        Ok(attempts)
+    }
+
+    /// Calls are of attempts that run, or are kept.
     async fn check_calls(
         &self,
         is_running: impl Fn(&AttemptId) -> bool,

@@ -1,16 +1,18 @@
 //! The journal of an attempt, as entries of the store: what was recorded together is one, in the commit that does what the
 //! calls change.
 //!
-//! Entries go with the commit that ends the attempt. They are read only by an attempt that is begun again. What a call gave
-//! is a blob when it is long, which the run needs until it is removed.
+//! Entries go with the commit that ends the attempt, unless they are kept for who wants to look at it later (`kept.rs`). They
+//! are read by an attempt that is begun again, and by a replay. What a call gave is a blob when it is long, which the run needs
+//! until it is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use yuanli_model::{AttemptId, Digest};
+use yuanli_model::{AttemptId, Digest, Timestamp};
+use yuanli_ports::blobs::Hold;
 use yuanli_ports::journal::{AttemptJournal, JournalError, Outcome, Recorded, Staged, Value};
 use yuanli_ports::store::{Batch, Entry, StoreError};
 
@@ -19,6 +21,7 @@ use crate::blobs::commit_held_patiently;
 use crate::executor::Error;
 use crate::record::v2::Need;
 use crate::record::v5::{Call, Calls};
+use crate::record::v9::KeptJournal;
 use crate::record::{envelope, key};
 
 /// Longest value that stands in an entry, in bytes: small values are what stores are good at.
@@ -38,12 +41,64 @@ pub(crate) struct Journal {
     may_have_more: AtomicBool,
     /// The first calls of the entries that there may be.
     entries: Mutex<BTreeSet<u32>>,
+    /// How many bytes they have, about.
+    bytes: AtomicU64,
+    /// What nothing had to be recorded of, once the plugin has ended.
+    rest: Mutex<Option<Rest>>,
+}
+
+/// See [`AttemptJournal::end`].
+#[derive(Debug)]
+struct Rest {
+    calls: Vec<Recorded>,
+    is_whole: bool,
+}
+
+/// What keeps the calls of an attempt beyond its end, for the commit of that.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    pub(crate) batch: Batch,
+    pub(crate) holds: Vec<Hold>,
 }
 
 impl Journal {
     pub(crate) fn new(records: Records, attempt: AttemptId, is_again: bool) -> Arc<Self> {
         let (may_have_more, entries) = (AtomicBool::new(is_again), Mutex::default());
-        Arc::new(Self { records, attempt, may_have_more, entries })
+        let (bytes, rest) = (AtomicU64::default(), Mutex::default());
+        Arc::new(Self { records, attempt, may_have_more, entries, bytes, rest })
+    }
+
+    /// What keeps the calls beyond the end of the attempt; `None` where no plugin was run.
+    pub(crate) async fn keep_all(&self, ended: Timestamp) -> Result<Option<Keep>, JournalError> {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Rest { calls, is_whole }) = rest else { return Ok(None) };
+        let mut staged = Staged::default();
+        self.stage(&calls, &mut staged).await?;
+        let mark = KeptJournal::of(ended, self.bytes.load(Ordering::Relaxed), is_whole);
+        let Staged { mut batch, holds, .. } = staged;
+        batch.put(key::kept_journal(&self.attempt), envelope::seal(&mark));
+        Ok(Some(Keep { batch, holds }))
+    }
+
+    /// Adds entries with these calls to what is to be committed.
+    async fn stage(&self, calls: &[Recorded], staged: &mut Staged) -> Result<(), JournalError> {
+        let mut rest = calls;
+        while !rest.is_empty() {
+            let (together, others) = rest.split_at(fitting(rest));
+            rest = others;
+            let mut stored = Vec::with_capacity(together.len());
+            for recorded in together {
+                let blob = self.keep(recorded, staged).await?;
+                stored.push(Call::of(recorded, blob));
+            }
+            let bytes: usize = together.iter().map(whole_length).sum();
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            let first = together[0].call.index;
+            staged.batch.put(key::call(&self.attempt, first), envelope::seal(&Calls(stored)));
+            // Before the commit: one that nobody waits for any more can still be done.
+            self.note(first);
+        }
+        Ok(())
     }
 
     /// The first calls of the entries that there may be, once the attempt has ended.
@@ -80,7 +135,11 @@ impl Journal {
             self.note(first);
             stored.push((first, entry));
         }
-        self.may_have_more.store(false, Ordering::Release);
+        if self.may_have_more.swap(false, Ordering::AcqRel) {
+            // Those of an engine before this one.
+            let bytes: usize = stored.iter().map(|(_, entry)| entry.value.len()).sum();
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
         Ok(stored)
     }
 
@@ -130,20 +189,7 @@ impl AttemptJournal for Journal {
     }
 
     async fn record(&self, calls: Vec<Recorded>, mut staged: Staged) -> Result<(), JournalError> {
-        let mut rest = calls.as_slice();
-        while !rest.is_empty() {
-            let (together, others) = rest.split_at(fitting(rest));
-            rest = others;
-            let mut stored = Vec::with_capacity(together.len());
-            for recorded in together {
-                let blob = self.keep(recorded, &mut staged).await?;
-                stored.push(Call::of(recorded, blob));
-            }
-            let first = together[0].call.index;
-            staged.batch.put(key::call(&self.attempt, first), envelope::seal(&Calls(stored)));
-            // Before the commit: one that nobody waits for any more can still be done.
-            self.note(first);
-        }
+        self.stage(&calls, &mut staged).await?;
         let Staged { batch, holds, turn } = staged;
         // The time of the attempt bounds it.
         let outcome = commit_held_patiently(&self.attempt, &*self.records.store, batch, holds).await;
@@ -152,6 +198,10 @@ impl AttemptJournal for Journal {
             Error::Store(StoreError::Conflict { .. }) => JournalError::Overtaken,
             other => JournalError::Unkept(other.to_string()),
         })
+    }
+
+    fn end(&self, calls: Vec<Recorded>, is_whole: bool) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Rest { calls, is_whole });
     }
 }
 
@@ -164,6 +214,15 @@ fn fitting(calls: &[Recorded]) -> usize {
         *position == 0 || (follows && bytes <= MAX_ENTRY_BYTES)
     };
     calls.iter().enumerate().take_while(fits).count()
+}
+
+/// About how long a call is, with what stands in a blob, in bytes.
+fn whole_length(recorded: &Recorded) -> usize {
+    let in_blob = match &recorded.outcome {
+        Some(Outcome { value: Value::Told(bytes), .. }) if bytes.len() > MAX_INLINE_BYTES => bytes.len(),
+        _ => 0,
+    };
+    length(recorded) + in_blob
 }
 
 /// About how long a call is in an entry, in bytes.

@@ -11,6 +11,7 @@ mod attempt;
 mod check;
 mod event;
 mod journal;
+mod kept;
 mod removal;
 mod share;
 mod state;
@@ -28,10 +29,11 @@ use yuanli_ports::{AttemptJournal, AttemptRecords, Blobs, Clock, Store};
 
 pub use artifact::RunArtifact;
 pub use event::{Event, KeptEvent};
+pub use kept::{JournalBounds, Journals, KeptCalls};
 pub use state::{StateOwner, StateScope};
 
 pub(crate) use attempt::OfAttempt;
-pub(crate) use journal::{Journal, forget};
+pub(crate) use journal::{Journal, Keep, forget};
 
 use crate::executor::Error;
 use crate::history::History;

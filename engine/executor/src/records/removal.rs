@@ -11,6 +11,10 @@ use crate::record::{envelope, key};
 impl Records {
     /// Adds to a batch that what a run has put and emitted is gone. The blobs of its artifacts are among its needs.
     pub(crate) async fn remove_run(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
+        for (kept, _) in self.all(key::kept_journals(run).as_bytes()).await? {
+            self.forget_left(&key::parse_kept_journal(&kept)?, batch).await?;
+            batch.delete(kept);
+        }
         let Some(entry) = self.store.get(&key::gathered(run)).await? else { return Ok(()) };
         let gathered: Gathered = envelope::open(&entry.value)?;
         batch.delete(key::gathered(run));
@@ -58,8 +62,10 @@ impl Records {
 
     /// The same for all attempts of a run.
     pub(crate) async fn forget_left_of(&self, run: RunId, batch: &mut Batch) -> Result<(), Error> {
-        for (call, _) in self.all(key::calls_of_run(run).as_bytes()).await? {
-            batch.delete(call);
+        for prefix in [key::calls_of_run(run), key::kept_journals(run)] {
+            for (entry, _) in self.all(prefix.as_bytes()).await? {
+                batch.delete(entry);
+            }
         }
         Ok(())
     }

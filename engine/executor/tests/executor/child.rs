@@ -362,7 +362,7 @@ async fn a_retry_of_the_run_around_it_takes_over_what_succeeded_in_it() {
         let from = from.iter().map(|point| point.parse().unwrap()).collect();
         bench.executor.retry(yuanli_executor::Retry { submission: submit(), run, from }, Cause::Command)
     };
-    let second = retry(first, &[]).await.unwrap();
+    let second = retry(first, &[]).await.unwrap().run;
     updates(&bench.executor, second).await;
     assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad", "bad"]);
     let inner = runs_of(&bench, "inner").await;
@@ -371,7 +371,7 @@ async fn a_retry_of_the_run_around_it_takes_over_what_succeeded_in_it() {
     assert_eq!(provenance.again.as_ref().map(|again| again.run), Some(inner[1]));
     assert!(matches!(&provenance.cause, Cause::Stage(attempt) if attempt.run == second));
     // Named, the stage is begun with, and so is all of its run.
-    let third = retry(second, &["call"]).await.unwrap();
+    let third = retry(second, &["call"]).await.unwrap().run;
     bench.plugins.does("bad", Act::Give(serde_json::json!({})));
     updates(&bench.executor, third).await;
     assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad", "bad", "good", "bad"]);

@@ -8,6 +8,7 @@ mod child;
 mod durable;
 mod follow;
 mod history;
+mod journals;
 mod keeper;
 mod language;
 mod patience;

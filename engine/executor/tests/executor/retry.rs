@@ -29,7 +29,11 @@ fn points(from: &[&str]) -> Vec<StartingPoint> {
 
 async fn retry(bench: &Bench, run: RunId, from: &[&str]) -> Result<RunId, Error> {
     let submission = Submission { is_kept: true, ..bench.submission("w", &LINES) };
-    bench.executor.retry(Retry { submission, run, from: points(from) }, Cause::Command).await
+    bench
+        .executor
+        .retry(Retry { submission, run, from: points(from) }, Cause::Command)
+        .await
+        .map(|started| started.run)
 }
 
 async fn ended(bench: &Bench, run: RunId) -> Vec<Update> {
@@ -126,7 +130,7 @@ async fn inputs_that_differ_are_told() {
     let first = bench.executor.start(submission("v1")).await.unwrap().run;
     ended(&bench, first).await;
     let again = Retry { submission: submission("v2"), run: first, from: Vec::new() };
-    let run = bench.executor.retry(again, Cause::Request).await.unwrap();
+    let run = bench.executor.retry(again, Cause::Request).await.unwrap().run;
     let updates = ended(&bench, run).await;
     let Some(Update::Event(created)) = updates.first() else { panic!("no event") };
     let RunEvent::Created { provenance, .. } = &created.event else { panic!("not created") };
@@ -147,7 +151,7 @@ async fn artifacts_of_what_is_taken_over_are_those_of_the_new_run_as_well() {
     next.plugins.does("b", Act::Collect);
     let submission = next.submission("w", &lines);
     let again = Retry { submission, run: first, from: Vec::new() };
-    let run = next.executor.retry(again, Cause::Command).await.unwrap();
+    let run = next.executor.retry(again, Cause::Command).await.unwrap().run;
     let seen = outputs(&ended(&next, run).await, "b");
     assert_eq!(seen["seen"].as_array().unwrap().len(), 1, "{seen}");
     // The first run goes with its own names for them, and nothing that the second one needs.

@@ -197,6 +197,7 @@ impl Plugins for TestPlugins {
             }
             Act::Keep(then) => {
                 crate::records::keep(&attempt).await;
+                crate::journals::end(&attempt, 4);
                 match then {
                     Then::Hang => {
                         self.called.send_modify(|called| called.push("kept".to_owned()));

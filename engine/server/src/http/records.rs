@@ -133,6 +133,22 @@ pub(super) async fn clear(
     Ok(Json(shared.engine.clear_state(&workflow, &plugin).await?.map_err(Refusal::Invalid)?))
 }
 
+pub(super) async fn cached(
+    State(shared): Engine,
+    Extension(caller): Asks,
+) -> Answer<Json<api::List<api::CachedStages>>> {
+    let mut items = shared.engine.cached().await?;
+    items.retain(|cached| of_caller(&caller, &cached.workflow).is_ok());
+    Ok(Json(api::List { items, next: None }))
+}
+
+pub(super) async fn clear_cache(
+    State(shared): Engine,
+    Path(workflow): Path<String>,
+) -> Answer<Json<api::CacheCleared>> {
+    Ok(Json(shared.engine.clear_cache(&workflow).await?.map_err(Refusal::Invalid)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

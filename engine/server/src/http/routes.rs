@@ -16,7 +16,7 @@ const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";
 
 pub(super) fn all() -> Vec<Served> {
-    [of_identity(), of_workflows(), of_runs(), of_apps(), of_kept(), of_nobody()]
+    [of_identity(), of_workflows(), of_runs(), of_run(), of_apps(), of_kept(), of_nobody()]
         .into_iter()
         .flatten()
         .collect()
@@ -192,16 +192,32 @@ fn of_runs() -> Vec<Served> {
         )
         .query(&[("stage", "The stage, as STAGE or STAGE[INSTANCE]")])
         .gives::<api::RunWhy>(200, example::RUN_WHY),
+    ]
+}
+
+/// What is asked of a run that is there.
+fn of_run() -> Vec<Served> {
+    vec![
         post(
             "/api/v1/runs/{run}/retry",
             Role(Operator, Run),
             "Start a run that takes over from this one what does not run again",
             runs::retry,
         )
+        .header("idempotency-key", "Of one key and run there is one retry")
         .takes::<api::RetryRequest>(r#"{"from":["deploy"]}"#)
-        .gives::<api::RunStarted>(201, example::RUN_STARTED),
+        .gives::<api::RunStarted>(201, example::RUN_STARTED)
+        .gives::<api::RunStarted>(200, example::RUN_STARTED),
         post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel)
             .gives_nothing(202),
+        post(
+            "/api/v1/runs/{run}/stages/{stage}/replay",
+            Role(Operator, Run),
+            "Tell an attempt that has ended once more what it was told, without anything being done",
+            runs::replay,
+        )
+        .takes::<api::ReplayRequest>(r#"{"attempt":1}"#)
+        .gives::<api::Replay>(200, example::REPLAY),
         post(
             "/api/v1/runs/{run}/stages/{stage}/answer",
             Role(Operator, Run),
@@ -266,6 +282,18 @@ fn of_kept() -> Vec<Served> {
             records::clear,
         )
         .gives::<api::StateCleared>(200, r#"{"keys":1}"#),
+        get("/api/v1/cache", Role(Viewer, Own), "What is cached of the stages of workflows", records::cached)
+            .gives::<api::List<api::CachedStages>>(
+                200,
+                r#"{"items":[{"workflow":"shop","entries":2,"size_bytes":700}]}"#,
+            ),
+        delete(
+            "/api/v1/cache/{workflow}",
+            Role(Operator, Workflow),
+            "Remove what is cached of the stages of a workflow, so that they run the next time",
+            records::clear_cache,
+        )
+        .gives::<api::CacheCleared>(200, r#"{"entries":2}"#),
         get("/api/v1/secrets", Role(Editor, Engine), "The secrets, without their values", secrets::list)
             .gives::<api::List<api::Secret>>(200, example::SECRETS),
         post("/api/v1/secrets-key", Role(Admin, Engine), "Seal all secrets by a new key", secrets::rotate)

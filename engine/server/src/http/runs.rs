@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use yuanli_api_types as api;
-use yuanli_executor::{Error, Summary};
+use yuanli_executor::{Error, Started, Summary};
 use yuanli_model::RunId;
 use yuanli_model::id::InvalidId;
 
@@ -65,17 +65,27 @@ pub(super) async fn start(
     Json(request): Json<api::RunRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
     of_caller(&caller, &request.workflow)?;
+    let key = key_of(&headers)?;
+    let api::RunRequest { workflow, inputs, no_cache } = request;
+    let begun = shared.start_by_name(&workflow, inputs, key, no_cache).await?;
+    Ok(started(begun, format!("workflow {workflow}, run {}", begun.run)))
+}
+
+/// What a request is known by when it is made again.
+fn key_of(headers: &HeaderMap) -> Answer<Option<&str>> {
     let key = headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
     if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
         return Err(Refusal::Invalid(format!(
             "`Idempotency-Key` has to be 1 to {MAX_KEY_BYTES} visible characters of ASCII"
         )));
     }
-    let started = shared.start_by_name(&request.workflow, request.inputs, key).await?;
-    let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let about = About(format!("workflow {}, run {}", request.workflow, started.run));
-    let body = api::RunStarted { id: started.run.to_string(), is_new: started.is_new };
-    Ok((status, Extension(about), Json(body)))
+    Ok(key)
+}
+
+fn started(run: Started, about: String) -> (StatusCode, Extension<About>, Json<api::RunStarted>) {
+    let status = if run.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let body = api::RunStarted { id: run.run.to_string(), is_new: run.is_new };
+    (status, Extension(About(about)), Json(body))
 }
 
 pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer<Json<api::Run>> {
@@ -104,11 +114,20 @@ pub(super) async fn why(
 pub(super) async fn retry(
     State(shared): Engine,
     Extension(run): OfRun,
+    headers: HeaderMap,
     Json(request): Json<api::RetryRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
-    let started = shared.retry(run, request).await?;
-    let about = Extension(About(format!("run {started}, in place of run {run}")));
-    Ok((StatusCode::CREATED, about, Json(api::RunStarted { id: started.to_string(), is_new: true })))
+    let begun = shared.retry(run, request, key_of(&headers)?).await?;
+    Ok(started(begun, format!("run {}, in place of run {run}", begun.run)))
+}
+
+pub(super) async fn replay(
+    State(shared): Engine,
+    Extension(run): OfRun,
+    Path((_, stage)): Path<(String, String)>,
+    Json(request): Json<api::ReplayRequest>,
+) -> Answer<Json<api::Replay>> {
+    shared.engine.replay(run, &stage, &request, None).await?.map(Json).map_err(Refusal::NotFound)
 }
 
 pub(super) async fn answer(

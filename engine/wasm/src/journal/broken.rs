@@ -33,6 +33,12 @@ pub(crate) enum Broken {
     NoHandle,
     #[error("a call could not be recorded: {0}")]
     Unkept(String),
+    /// Only where nothing but what was recorded is told: there is no more of it.
+    #[error("nothing was recorded of {}", in_words(.0))]
+    Beyond(Call),
+    /// The same: this was recorded without what came of it.
+    #[error("it is not recorded what came of {}", in_words(.0))]
+    Untold(Call),
 }
 
 impl From<JournalError> for Broken {
@@ -50,14 +56,14 @@ impl Broken {
             Self::Lost(_) | Self::Changed(_) => (FailureClass::Interrupted, "interrupted"),
             Self::TooMany | Self::TooLarge => (FailureClass::Permanent, "journal-limit"),
             Self::NoHandle => (FailureClass::Permanent, "handle-limit"),
-            Self::Unkept(_) => (FailureClass::Transient, "engine"),
+            Self::Unkept(_) | Self::Beyond(_) | Self::Untold(_) => (FailureClass::Transient, "engine"),
         };
         Failure::new(class, kind, format!("plugin `{plugin}` was ended: {self}"))
     }
 }
 
 /// A call for a person.
-pub(super) fn in_words(call: &Call) -> String {
+pub(crate) fn in_words(call: &Call) -> String {
     format!("{}({})", call.function, call.shown)
 }
 

@@ -12,6 +12,7 @@ use yuanli_ports::{AttemptJournal, Clock};
 
 use super::broken::{Broken, in_words};
 use crate::call::Function;
+use crate::replay::Transcript;
 
 /// Most calls of an attempt that are recorded: an attempt that is begun again makes all of them again.
 pub(super) const MAX_CALLS: u32 = 100_000;
@@ -61,6 +62,8 @@ pub(crate) struct Calls {
     is_withheld: bool,
     /// Whether it says nothing that is not in its log: it is on its way back.
     is_muted: Arc<AtomicBool>,
+    /// Where it is written down what is told, when nothing else is to be done: every call that was not recorded ends it.
+    only_told: Option<Arc<Transcript>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -127,8 +130,19 @@ impl Calls {
             returning: None,
             has_returned: false,
             is_muted: Arc::default(),
+            only_told: None,
             clock,
         }
+    }
+
+    /// Those of an attempt that is only told again what was recorded.
+    pub(crate) fn only_told(before: Vec<Recorded>, to: &Arc<Transcript>, clock: Arc<dyn Clock>) -> Self {
+        Self { only_told: Some(Arc::clone(to)), ..Self::told_before(before.into(), clock) }
+    }
+
+    /// Whether nothing is done beside telling what was recorded.
+    pub(crate) fn is_only_told(&self) -> bool {
+        self.only_told.is_some()
     }
 
     /// Begins with what was recorded, once more: the instance that was told it was given up in a wait.
@@ -195,11 +209,32 @@ impl Calls {
     }
 
     /// What is known of a call, and what it has said in the log.
-    pub(super) fn meet<R: DeserializeOwned>(
+    pub(super) fn meet<R: Serialize + DeserializeOwned>(
         &mut self,
         call: Call,
         is_bare: bool,
     ) -> Result<(Met<R>, Said), Broken> {
+        let Some(transcript) = self.only_told.clone() else { return self.find(call, is_bare) };
+        let (function, shown) = (call.function.clone(), call.shown.clone());
+        let (met, said) = self.find(call, is_bare)?;
+        match &met {
+            Met::Told(answer) => {
+                let at = Timestamp::from_millis(self.past.load(Ordering::Relaxed));
+                transcript.tell(self.made, at, function, shown, answer);
+            }
+            // A guest that only looks at a clock goes on looking, as it would have.
+            Met::Withheld(_, None) if is_bare && function.starts_with("wasi:") => {}
+            Met::Pending(pending) if !pending.is_intended => {
+                return Err(Broken::Beyond(pending.call.clone()));
+            }
+            Met::Pending(pending) | Met::Withheld(pending, _) => {
+                return Err(Broken::Untold(pending.call.clone()));
+            }
+        }
+        Ok((met, said))
+    }
+
+    fn find<R: DeserializeOwned>(&mut self, call: Call, is_bare: bool) -> Result<(Met<R>, Said), Broken> {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
         }

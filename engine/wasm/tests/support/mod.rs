@@ -22,12 +22,15 @@ use yuanli_model::{
 };
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::announcements::NoAnnouncements;
+use yuanli_ports::journal::{JournalError, Recorded, Staged};
 use yuanli_ports::logs::{LogError, StoredLog};
 use yuanli_ports::plugins::{Afterwards, Attempt, Origin};
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::workspaces::WorkspaceError;
-use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets, Store, Watch};
+use yuanli_ports::{
+    AttemptJournal, AttemptLog, AttemptWorkspace, Cancellation, Clock, Plugins, Secrets, Store, Watch,
+};
 use yuanli_source::SourceTrees;
 use yuanli_store::{FileArchive, FileBlobs, Memory, disk};
 use yuanli_test_guests::{Embedded, NOOP, PROBE};
@@ -55,6 +58,27 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<MortalStore>,
     pub(crate) folder: TempDir,
     pub(crate) origin: Arc<Origin>,
+    /// What nothing had to be recorded of when the last attempt ended, and whether its plugin came to its end.
+    pub(crate) rest: Arc<Mutex<(Vec<Recorded>, bool)>>,
+}
+
+/// A journal, and what is told it in the end.
+#[derive(Debug)]
+struct ToTheEnd(Arc<dyn AttemptJournal>, Arc<Mutex<(Vec<Recorded>, bool)>>);
+
+#[async_trait]
+impl AttemptJournal for ToTheEnd {
+    async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
+        self.0.recorded().await
+    }
+
+    async fn record(&self, calls: Vec<Recorded>, staged: Staged) -> Result<(), JournalError> {
+        self.0.record(calls, staged).await
+    }
+
+    fn end(&self, rest: Vec<Recorded>, is_whole: bool) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = (rest, is_whole);
+    }
 }
 
 /// What can be different about an attempt.
@@ -179,7 +203,7 @@ impl Bench {
         let origin = Origin { folder: folder.path().to_owned(), root: folder.path().to_owned() };
         let store = Arc::new(MortalStore::default());
         let records = records(folder.path(), store.clone());
-        Self { host, docker, apps, records, store, folder, origin: Arc::new(origin) }
+        Self { host, docker, apps, records, store, folder, origin: Arc::new(origin), rest: Arc::default() }
     }
 
     pub(crate) async fn run(&self, config: Value) -> Ended {
@@ -197,6 +221,7 @@ impl Bench {
         let log = Arc::new(MemoryLog::default());
         let id = AttemptId { instance: case.instance, ..attempt() };
         let (journal, records) = self.records.of_attempt(&id, &workflow(), case.is_again);
+        let journal = Arc::new(ToTheEnd(journal, Arc::clone(&self.rest)));
         let afterwards = Afterwards::default();
         let attempt = Attempt {
             id,

@@ -22,6 +22,7 @@ pub(crate) async fn retry(global: &Global, mut arguments: Retry) -> anyhow::Resu
         from: std::mem::take(&mut arguments.from),
         inputs: std::mem::take(&mut arguments.inputs).into_iter().collect(),
         latest: arguments.latest,
+        no_cache: arguments.no_cache,
     };
     if let Some(client) = access::client(global).await? {
         if !arguments.secrets.is_empty() {
@@ -29,7 +30,7 @@ pub(crate) async fn retry(global: &Global, mut arguments: Retry) -> anyhow::Resu
             return Err(Misuse(why.to_owned()).into());
         }
         let path = format!("/api/v1/runs/{}/retry", escaped(&arguments.run));
-        let started: RunStarted = client.post(&path, &request, None).await?;
+        let started: RunStarted = client.post(&path, &request, arguments.key.as_deref()).await?;
         return workflow::tell_started(global, &client, &started, arguments.follow, arguments.verbose).await;
     }
     let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;

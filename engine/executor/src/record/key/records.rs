@@ -33,6 +33,25 @@ pub(crate) fn parse_call(key: &Key) -> Result<(AttemptId, u32), Broken> {
     parsed.ok_or_else(|| Broken::damaged("key", "it names no call of an attempt"))
 }
 
+/// That the calls of an attempt are kept which has ended.
+pub(crate) fn kept_journal(attempt: &AttemptId) -> Key {
+    of_attempt(Space::KeptJournal, attempt, &[])
+}
+
+/// All of those of a run.
+pub(crate) fn kept_journals(run: RunId) -> Key {
+    of_run(Space::KeptJournal, run, &[])
+}
+
+/// All of those of all runs, oldest run first.
+pub(crate) const KEPT_JOURNALS: [u8; 1] = Space::KeptJournal.prefix();
+
+/// The attempt of a key of [`kept_journal`].
+pub(crate) fn parse_kept_journal(key: &Key) -> Result<AttemptId, Broken> {
+    let parsed = parse_attempt(key).and_then(|(attempt, rest)| rest.is_empty().then_some(attempt));
+    parsed.ok_or_else(|| Broken::damaged("key", "it names no attempt whose calls are kept"))
+}
+
 /// An artifact of an attempt.
 pub(crate) fn artifact(attempt: &AttemptId, name: &str) -> Key {
     of_attempt(Space::Artifact, attempt, name.as_bytes())
