@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
-use yuanli_executor::{Error, Retry};
+use yuanli_executor::{Error, Retry, Started};
 use yuanli_model::RunId;
 use yuanli_model::run::Cause;
 use yuanli_wasm::Host;
@@ -279,7 +279,7 @@ async fn retry(
         let submission = plan.submission_again(run, again);
         let retry = Retry { submission, run: old, from: again.from.clone() };
         match engine.executor.retry(retry, Cause::Unknown).await {
-            Ok(new) => {
+            Ok(Started { run: new, .. }) => {
                 note_begun(world, &again.cause, new);
                 world.ledger().retried.insert(new, (old, again.from.clone()));
                 engine.follow(new);
