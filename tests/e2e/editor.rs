@@ -54,7 +54,7 @@ fn schemas() -> &'static [(&'static str, String)] {
     SCHEMAS.get_or_init(|| {
         let place = Place::new();
         let schema = |kind| (kind, place.yuanli(&["schema", kind]).expect(0, &[]).out);
-        ["workflow", "app"].map(schema).into()
+        ["workflow", "app", "tests"].map(schema).into()
     })
 }
 
@@ -316,7 +316,12 @@ fn an_editor_marks_what_is_wrong_and_nothing_else() {
     }
     for (number, file) in documents(&examples()).into_iter().enumerate() {
         let text = std::fs::read_to_string(&file).unwrap();
-        let kind = if text.contains("\nstages:") { "workflow" } else { "app" };
+        let is_of_tests = file.display().to_string().ends_with(".test.yaml");
+        let kind = match text.contains("\nstages:") {
+            _ if is_of_tests => "tests",
+            true => "workflow",
+            false => "app",
+        };
         let found = editor.diagnostics(&format!("example-{number}.yaml"), kind, &text);
         assert_eq!(found, Vec::<String>::new(), "{}", file.display());
     }

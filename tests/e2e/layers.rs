@@ -24,12 +24,14 @@ fn allowed(name: &str) -> Vec<&str> {
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
         // It wires a component host of its own, with a Docker and records in memory.
         "conformance" => vec!["model", "ports", "lang", "wasm", "docker", "executor", "store"],
+        // It makes executors of its own, with everything in memory.
+        "testing" => vec!["model", "ports", "lang", "flow", "executor", "store"],
         "bindings" | "sdk" => vec![],
         "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
         "server" => [
             PURE.as_slice(),
             &ADAPTERS,
-            &["triggers", "ports", "executor", "apps", "api-types", "plugins", "conformance"],
+            &["triggers", "ports", "executor", "apps", "api-types", "plugins", "conformance", "testing"],
         ]
         .concat(),
         "cli" => vec!["api-types", "server"],

@@ -49,6 +49,7 @@ mod services;
 mod streams;
 mod support;
 mod terminal;
+mod tests;
 mod tried;
 mod triggers;
 mod unruly;

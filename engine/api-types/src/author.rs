@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Plugin;
+use crate::{Diagnostic, Plugin};
 
 /// A plugin that was written to begin with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,21 +65,48 @@ pub struct PluginTest {
     /// Whether nothing failed.
     pub passed: bool,
     /// What was checked, in order.
-    pub cases: Vec<PluginTestCase>,
+    pub cases: Vec<TestCase>,
+}
+
+/// A document of tests of a workflow, with what came of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowTests {
+    /// The file.
+    pub file: String,
+    /// The file of the workflow.
+    pub workflow: String,
+    /// Whether both could be read without errors; nothing was tried otherwise.
+    pub valid: bool,
+    /// What is wrong with the document.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was tried, in order.
+    pub cases: Vec<TestCase>,
+}
+
+/// Tests of workflows, with what came of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestedWorkflows {
+    /// Whether nothing failed.
+    pub passed: bool,
+    /// The documents, in order.
+    pub items: Vec<WorkflowTests>,
 }
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PluginTestCase {
+pub struct TestCase {
     /// What holds, or does not.
     pub name: String,
-    /// The file of the case; absent for what holds for every plugin.
+    /// The file of the case, of a workflow's with its line; absent for what holds for every plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What came of it.
     pub outcome: TestOutcome,
     /// How long it took.
     pub duration_ms: u64,
+    /// How long the run of a workflow's test took on its own clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ms: Option<u64>,
     /// What differs and how, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,

@@ -14,6 +14,8 @@ pub struct Validations {
     pub workflows: usize,
     /// How many of them are apps.
     pub apps: usize,
+    /// How many of them are tests of workflows.
+    pub tests: usize,
     /// How many errors there are, files that cannot be read included.
     pub errors: usize,
     /// How many warnings.
@@ -30,6 +32,8 @@ pub enum DocumentKind {
     Workflow,
     /// An app.
     App,
+    /// Tests of a workflow.
+    Tests,
 }
 
 /// The outcome of validating one file.

@@ -25,7 +25,9 @@ pub use app::{
     App, AppChange, AppDocument, AppSummary, Change, Decision, Gray, Happening, Release, Replica, Why,
 };
 pub use audit::AuditEntry;
-pub use author::{BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, PluginTestCase, TestOutcome};
+pub use author::{
+    BuiltPlugin, NewPlugin, PackedPlugin, PluginTest, TestCase, TestOutcome, TestedWorkflows, WorkflowTests,
+};
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::{Explanation, Reason, RunWhy};
 pub use identity::{Identity, Role, Token, TokenMade, TokenRequest, TokenRotation};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
-pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Tried};
+pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Test, Tried};
 pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Find what is wrong with workflows and apps
     Validate(Validate),
+    /// Try workflows out: without Docker, on a clock of their own
+    Test(Test),
     /// What the code of a mistake means
     Explain(Explain),
     /// The JSON Schema of a kind of document, for editors
@@ -464,6 +466,7 @@ pub(crate) struct Schema {
 pub(crate) enum SchemaKind {
     Workflow,
     App,
+    Tests,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,35 +1,68 @@
-//! What `yuanli plugin test` has found, as the XML that JUnit has made usual: for machines that show tests.
+//! What `yuanli plugin test` and `yuanli test` have found, as the XML that JUnit has made usual: for machines that show tests.
 
 use std::fmt::Write as _;
 
-use yuanli_api_types::{PluginTest, PluginTestCase, TestOutcome};
+use yuanli_api_types::{PluginTest, TestCase, TestOutcome, TestedWorkflows};
 
-/// The document.
+/// The document of what was found of a component.
 pub(crate) fn report(test: &PluginTest) -> String {
-    let count = |outcome| test.cases.iter().filter(|case| case.outcome == outcome).count();
     let name = match (&test.name, &test.version) {
         (Some(name), Some(version)) => format!("{name} {version}"),
         _ => test.component.clone(),
     };
-    let time: u64 = test.cases.iter().map(|case| case.duration_ms).sum();
-    let counts = format!(
-        "tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\"",
-        test.cases.len(),
-        count(TestOutcome::Failed),
-        count(TestOutcome::Skipped),
-        seconds(time),
-    );
+    document(&[(name, &test.cases)])
+}
+
+/// The document of tests of workflows. One that cannot be tried is an error of its suite.
+pub(crate) fn workflows(tested: &TestedWorkflows) -> String {
+    let invalid = |file: &str| TestCase {
+        name: "it can be read".to_owned(),
+        file: Some(file.to_owned()),
+        outcome: TestOutcome::Failed,
+        duration_ms: 0,
+        run_ms: None,
+        differences: vec!["it, or the workflow that it tests, has errors".to_owned()],
+        log: Vec::new(),
+        reason: None,
+    };
+    let suites = tested.items.iter().map(|tests| {
+        let cases = if tests.valid { tests.cases.clone() } else { vec![invalid(&tests.file)] };
+        (tests.file.clone(), cases)
+    });
+    let suites: Vec<(String, Vec<TestCase>)> = suites.collect();
+    let suites: Vec<(String, &[TestCase])> =
+        suites.iter().map(|(name, cases)| (name.clone(), cases.as_slice())).collect();
+    document(&suites)
+}
+
+fn document<C: AsRef<[TestCase]>>(suites: &[(String, C)]) -> String {
+    let all = suites.iter().flat_map(|(_, cases)| cases.as_ref());
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // A text takes whatever is written to it.
-    let _ = writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"{}\" {counts}>", escaped(&name));
-    for case in &test.cases {
-        write_case(&mut text, case);
+    let _ = writeln!(text, "<testsuites {}>", counts(all));
+    for (name, cases) in suites {
+        let _ = writeln!(text, "  <testsuite name=\"{}\" {}>", escaped(name), counts(cases.as_ref().iter()));
+        for case in cases.as_ref() {
+            write_case(&mut text, case);
+        }
+        text.push_str("  </testsuite>\n");
     }
-    text.push_str("  </testsuite>\n</testsuites>\n");
+    text.push_str("</testsuites>\n");
     text
 }
 
-fn write_case(text: &mut String, case: &PluginTestCase) {
+fn counts<'a>(cases: impl Iterator<Item = &'a TestCase> + Clone) -> String {
+    let count = |outcome| cases.clone().filter(|case| case.outcome == outcome).count();
+    format!(
+        "tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\"",
+        cases.clone().count(),
+        count(TestOutcome::Failed),
+        count(TestOutcome::Skipped),
+        seconds(cases.map(|case| case.duration_ms).sum()),
+    )
+}
+
+fn write_case(text: &mut String, case: &TestCase) {
     let class = case.file.as_deref().unwrap_or("conformance");
     let _ = write!(
         text,
@@ -82,12 +115,13 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn case(name: &str, outcome: TestOutcome) -> PluginTestCase {
-        PluginTestCase {
+    fn case(name: &str, outcome: TestOutcome) -> TestCase {
+        TestCase {
             name: name.to_owned(),
             file: None,
             outcome,
             duration_ms: 1_050,
+            run_ms: None,
             differences: Vec::new(),
             log: Vec::new(),
             reason: None,
@@ -104,11 +138,8 @@ mod tests {
             passed: false,
             cases: vec![
                 case("one", TestOutcome::Passed),
-                PluginTestCase {
-                    reason: Some("no < config".to_owned()),
-                    ..case("two", TestOutcome::Skipped)
-                },
-                PluginTestCase {
+                TestCase { reason: Some("no < config".to_owned()), ..case("two", TestOutcome::Skipped) },
+                TestCase {
                     file: Some("tests/a.yaml".to_owned()),
                     differences: vec!["expected \"x\"".to_owned(), "got \u{0}&".to_owned()],
                     log: vec!["last words".to_owned()],

@@ -48,6 +48,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
     match command {
         Command::Run(run) => command::run::run(&global, run).await,
         Command::Validate(validate) => command::validate::validate(&global, validate).await,
+        Command::Test(test) => command::test::test(&global, test).await,
         Command::Explain(explain) => command::explain::explain(&global, &explain),
         Command::Schema(schema) => command::schema::schema(&global, &schema).await,
         Command::Plugin { command } => command::plugin::perform(&global, command).await,

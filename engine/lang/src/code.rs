@@ -141,6 +141,8 @@ codes! {
     WrongType = 56,
     /// A right is granted that the engine allows to nobody, or not to this plugin.
     NotAllowed = 58,
+    /// A test names what its workflow does not have.
+    NotInWorkflow = 59,
 }
 
 impl fmt::Display for Code {

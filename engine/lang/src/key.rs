@@ -148,6 +148,67 @@ pub(crate) const METRIC_TRIGGER: Keys = Keys {
 pub(crate) const EVENT: Keys =
     Keys { of: "an event", known: &["workflow", "outcome", "image", "app", "inputs"], coming: &[] };
 
+pub(crate) const SUITE: Keys = Keys { of: "a document of tests", known: &["workflow", "cases"], coming: &[] };
+
+pub(crate) const CASE: Keys = Keys {
+    of: "a case",
+    known: &["name", "now", "inputs", "trigger", "stages", "approvals", "cancel", "expect"],
+    coming: &["secrets"],
+};
+
+pub(crate) const FAKE_TRIGGER: Keys =
+    Keys { of: "`trigger`", known: &["webhook", "schedule", "metric", "event"], coming: &[] };
+
+pub(crate) const FAKE_WEBHOOK: Keys = Keys { of: "`webhook`", known: &["headers", "body"], coming: &[] };
+
+pub(crate) const FAKE_SCHEDULE: Keys = Keys { of: "`schedule`", known: &["due"], coming: &[] };
+
+pub(crate) const FAKE_METRIC: Keys = Keys { of: "`metric`", known: &["value", "query"], coming: &[] };
+
+pub(crate) const FAKE_EVENT: Keys = Keys {
+    of: "`event`",
+    known: &["workflow", "outcome", "outputs", "image", "digest", "app", "release", "state"],
+    coming: &[],
+};
+
+pub(crate) const FAKE: Keys = Keys {
+    of: "what a stage does",
+    known: &["outputs", "fails", "exit", "takes", "log", "artifacts", "attempts", "instances"],
+    coming: &["files"],
+};
+
+pub(crate) const FAKE_FAILURE: Keys =
+    Keys { of: "`fails`", known: &["class", "kind", "message", "details", "retry_after"], coming: &[] };
+
+pub(crate) const ANSWER: Keys =
+    Keys { of: "an answer", known: &["answer", "after", "by", "comment", "inputs"], coming: &[] };
+
+pub(crate) const EXPECT: Keys = Keys {
+    of: "`expect`",
+    known: &["starts", "because", "outcome", "outputs", "failure", "took", "ran", "skipped", "stages"],
+    coming: &[],
+};
+
+pub(crate) const EXPECTED_STAGE: Keys = Keys {
+    of: "what is expected of a stage",
+    known: &[
+        "result",
+        "because",
+        "with",
+        "outputs",
+        "failure",
+        "attempts",
+        "instances",
+        "began",
+        "took",
+        "asked",
+    ],
+    coming: &[],
+};
+
+pub(crate) const EXPECTED_FAILURE: Keys =
+    Keys { of: "`failure`", known: &["class", "kind", "message"], coming: &[] };
+
 pub(crate) const APP: Keys = Keys {
     of: "an app",
     known: &[

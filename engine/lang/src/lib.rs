@@ -7,6 +7,7 @@
 
 mod app;
 mod capability;
+mod case;
 mod catalog;
 mod code;
 mod compile;
@@ -46,6 +47,10 @@ mod value;
 mod yaml;
 
 pub use app::{DocumentKind, app_from_json, app_to_json, compile_app, kind_of};
+pub use case::{
+    Act, Case, Ending, Expectation, ExpectedFailure, ExpectedStage, Fake, GivenAnswer, StageKey, Start,
+    Suite, Tested, compile_suite, tested_file, written_duration,
+};
 pub use catalog::{Catalog, Refusal};
 pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references, workflow_references};
 pub use configuration::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces, read_configuration};

@@ -5,7 +5,7 @@ mod support;
 
 use yuanli_lang::{Code, DocumentKind, compile_app, kind_of};
 
-use support::{check, compiled};
+use support::{check, compiled, tested};
 
 /// A document with these lines before one stage that says hello.
 fn before(lines: &str) -> String {
@@ -220,6 +220,7 @@ fn what_is_said_of_a_code_is_true() {
         let found = |text: &str| match kind_of(text) {
             DocumentKind::App => compile_app(text).1,
             DocumentKind::Workflow => compiled(text).diagnostics,
+            DocumentKind::Tests => tested(text).1,
         };
         let (wrong, right) = (found(said.wrong), found(said.right));
         if wrong.is_empty() || wrong.iter().any(|found| found.code != *code) {

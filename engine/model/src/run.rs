@@ -480,6 +480,25 @@ pub enum SkipReason {
     NoFailure,
 }
 
+/// For a person.
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedNotMet(need) => write!(f, "`{need}` did not succeed"),
+            Self::Condition { expression, values } => {
+                write!(f, "`{expression}` is false")?;
+                let seen: Vec<String> =
+                    values.iter().map(|(name, value)| format!("{name} is {value}")).collect();
+                if seen.is_empty() { Ok(()) } else { write!(f, " ({})", seen.join(", ")) }
+            }
+            Self::RunCancelled => f.write_str("the run was cancelled"),
+            Self::RunTimedOut => f.write_str("the time of the run was over"),
+            Self::RunInterrupted => f.write_str("the engine was stopped"),
+            Self::NoFailure => f.write_str("nothing failed"),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {

@@ -10,7 +10,7 @@ use yuanli_flow::{Instances, Run, StageStatus};
 use yuanli_model::run::{Again, CacheFinding, Cause, PinnedStage, StageResult, Then, Verdict};
 use yuanli_model::{
     AttemptId, AttemptOutcome, Failure, InputName, Level, LogLine, Outcome, RunEvent, RunId, Section,
-    SkipReason, StageName, Stream, Timestamp,
+    StageName, Stream, Timestamp,
 };
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -121,7 +121,7 @@ fn stage(run: &Run, position: usize, pinned: &PinnedStage, attempts: Vec<api::At
         },
         allowed: matches!(status, StageStatus::Allowed(_)),
         skipped: match status {
-            StageStatus::Skipped(reason) => Some(skip_reason(reason)),
+            StageStatus::Skipped(reason) => Some(reason.to_string()),
             _ => None,
         },
         taken_from: None,
@@ -262,7 +262,7 @@ fn event(event: &RunEvent) -> api::EventKind {
         },
         RunEvent::AttemptEnded { attempt, outcome, then } => ended(attempt, outcome, *then),
         RunEvent::StageSkipped { stage, reason } => {
-            api::EventKind::StageSkipped { stage: stage.to_string(), reason: skip_reason(reason) }
+            api::EventKind::StageSkipped { stage: stage.to_string(), reason: reason.to_string() }
         }
         RunEvent::CancelRequested { reason } => api::EventKind::CancelRequested { reason: reason.clone() },
         RunEvent::TimedOut => api::EventKind::TimedOut,
@@ -345,21 +345,6 @@ pub(crate) fn failure(failure: &Failure) -> api::Failure {
 
 fn texts(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
-}
-
-pub(crate) fn skip_reason(reason: &SkipReason) -> String {
-    match reason {
-        SkipReason::NeedNotMet(need) => format!("`{need}` did not succeed"),
-        SkipReason::Condition { expression, values } => {
-            let seen: Vec<String> = values.iter().map(|(name, value)| format!("{name} is {value}")).collect();
-            let seen = if seen.is_empty() { String::new() } else { format!(" ({})", seen.join(", ")) };
-            format!("`{expression}` is false{seen}")
-        }
-        SkipReason::RunCancelled => "the run was cancelled".to_owned(),
-        SkipReason::RunTimedOut => "the time of the run was over".to_owned(),
-        SkipReason::RunInterrupted => "the engine was stopped".to_owned(),
-        SkipReason::NoFailure => "nothing failed".to_owned(),
-    }
 }
 
 fn stage_status(status: &StageStatus) -> api::StageStatus {

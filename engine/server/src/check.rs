@@ -1,12 +1,12 @@
 //! Documents of any kind, checked and not run: what `yuanli validate` is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use yuanli_api_types as api;
 use yuanli_lang::{Diagnostic, DocumentKind, Severity};
 
 use crate::document::{self, Unread};
-use crate::file::File;
+use crate::file::{File, is_of_tests};
 use crate::library::Library;
 use crate::workflows::Source;
 
@@ -34,7 +34,7 @@ impl Library {
     /// As [`Self::check`].
     pub async fn check_found(&self, file: &str) -> Result<Option<Checked>, Unread> {
         let file = File::read(file).await?;
-        if !yuanli_lang::is_like_ours(&file.text) {
+        if !yuanli_lang::is_like_ours(&file.text) && !is_of_tests(Path::new(&file.name)) {
             return Ok(None);
         }
         self.check_text(file).await.map(Some)
@@ -44,6 +44,10 @@ impl Library {
         let kind = yuanli_lang::kind_of(&file.text);
         if kind == DocumentKind::App {
             let (_, diagnostics) = yuanli_lang::compile_app(&file.text);
+            return Ok(Checked { name: file.name, text: file.text, kind, diagnostics });
+        }
+        if kind == DocumentKind::Tests {
+            let diagnostics = self.check_tests(&file.name, &file.text).await?;
             return Ok(Checked { name: file.name, text: file.text, kind, diagnostics });
         }
         let document = self.compile(file, Source::BesideIfThere).await.map_err(Unread::Machine)?;
@@ -111,6 +115,7 @@ impl Checked {
             kind: Some(match self.kind {
                 DocumentKind::Workflow => api::DocumentKind::Workflow,
                 DocumentKind::App => api::DocumentKind::App,
+                DocumentKind::Tests => api::DocumentKind::Tests,
             }),
             valid: self.is_valid(),
             error: None,

@@ -143,26 +143,17 @@ impl Shared {
 
     /// What is `trigger.body` then.
     async fn body_of(&self, happened: &Happened) -> anyhow::Result<Value> {
-        Ok(match happened {
-            Happened::RunEnded { workflow, run, outcome } => {
+        let outputs = match happened {
+            Happened::RunEnded { run, .. } => {
                 let events = self.engine.executor().history().events(*run, 0).await?;
-                let outputs = events.into_iter().rev().find_map(|recorded| match recorded.event {
+                events.into_iter().rev().find_map(|recorded| match recorded.event {
                     RunEvent::Finished { outputs, .. } => outputs,
                     _ => None,
-                });
-                let outputs = outputs.unwrap_or_else(|| Value::Object(Map::new()));
-                json!({
-                    "workflow": workflow.as_str(),
-                    "run": run.to_string(),
-                    "outcome": outcome.name(),
-                    "outputs": outputs,
                 })
             }
-            Happened::ImagePushed { image, digest, .. } => json!({ "image": image, "digest": digest }),
-            Happened::AppChanged { app, release, state, .. } => {
-                json!({ "app": app.as_str(), "release": release.0, "state": state.name() })
-            }
-        })
+            Happened::ImagePushed { .. } | Happened::AppChanged { .. } => None,
+        };
+        Ok(body_of(happened, outputs))
     }
 
     /// Returns when something has happened after a commit of the store.
@@ -179,6 +170,22 @@ impl Shared {
         tokio::select! {
             () = self.stop.cancelled() => Ok(()),
             done = work => done,
+        }
+    }
+}
+
+/// What is `trigger.body` when this has happened; a run that ended gave these outputs.
+pub(crate) fn body_of(happened: &Happened, outputs: Option<Value>) -> Value {
+    match happened {
+        Happened::RunEnded { workflow, run, outcome } => json!({
+            "workflow": workflow.as_str(),
+            "run": run.to_string(),
+            "outcome": outcome.name(),
+            "outputs": outputs.unwrap_or_else(|| Value::Object(Map::new())),
+        }),
+        Happened::ImagePushed { image, digest, .. } => json!({ "image": image, "digest": digest }),
+        Happened::AppChanged { app, release, state, .. } => {
+            json!({ "app": app.as_str(), "release": release.0, "state": state.name() })
         }
     }
 }

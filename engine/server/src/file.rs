@@ -59,7 +59,7 @@ fn only_workflow(folder: &str) -> Result<String, String> {
     for entry in std::fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_named_as_document(&path) && !is_hidden && path.is_file() {
+        if is_named_as_document(&path) && !is_of_tests(&path) && !is_hidden && path.is_file() {
             found.push(path.display().to_string());
         }
     }
@@ -79,11 +79,17 @@ pub(crate) fn is_named_as_document(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
 
+/// Whether a file is called as documents of tests are: `NAME.test.yaml`.
+pub(crate) fn is_of_tests(path: &Path) -> bool {
+    is_named_as_document(path)
+        && path.file_stem().is_some_and(|stem| Path::new(stem).extension() == Some("test".as_ref()))
+}
+
 /// What the documents in a folder are called, without their endings; none when it cannot be read.
 pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let name = |path: PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    paths.filter(|path| is_named_as_document(path)).filter_map(name).collect()
+    paths.filter(|path| is_named_as_document(path) && !is_of_tests(path)).filter_map(name).collect()
 }
 
 /// What is in the file, at most one byte more than a workflow may have.

@@ -104,6 +104,7 @@ impl Library {
         let kind = match kind {
             api::DocumentKind::Workflow => DocumentKind::Workflow,
             api::DocumentKind::App => DocumentKind::App,
+            api::DocumentKind::Tests => DocumentKind::Tests,
         };
         Ok(yuanli_lang::json_schema(kind, plugins.iter().map(AsRef::as_ref)))
     }

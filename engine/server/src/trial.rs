@@ -31,7 +31,7 @@ impl Trial {
     pub async fn run(
         self,
         data: &Path,
-        tell: &mut (dyn FnMut(&api::PluginTestCase) + Send),
+        tell: &mut (dyn FnMut(&api::TestCase) + Send),
     ) -> Result<api::PluginTest, Unread> {
         let Self { component, cases, only, has_general } = self;
         let mut files: Vec<CaseFile> = Vec::new();
@@ -58,7 +58,7 @@ impl Trial {
     }
 }
 
-fn body(checked: &Checked) -> api::PluginTestCase {
+fn body(checked: &Checked) -> api::TestCase {
     let (outcome, differences, log, reason) = match &checked.verdict {
         Verdict::Passed => (api::TestOutcome::Passed, Vec::new(), Vec::new(), None),
         Verdict::Failed { differences, log } => {
@@ -66,7 +66,7 @@ fn body(checked: &Checked) -> api::PluginTestCase {
         }
         Verdict::Skipped(why) => (api::TestOutcome::Skipped, Vec::new(), Vec::new(), Some(why.clone())),
     };
-    api::PluginTestCase {
+    api::TestCase {
         name: checked.name.clone(),
         file: match &checked.kind {
             Kind::General => None,
@@ -74,6 +74,7 @@ fn body(checked: &Checked) -> api::PluginTestCase {
         },
         outcome,
         duration_ms: u64::try_from(checked.took.as_millis()).unwrap_or(u64::MAX),
+        run_ms: None,
         differences,
         log,
         reason,

@@ -193,7 +193,7 @@ impl Shared {
 }
 
 /// The inputs that a request gives, or why it does not count.
-fn decide(
+pub(crate) fn decide(
     webhook: &Webhook,
     facts: &Facts,
     body: serde_json::Result<Value>,

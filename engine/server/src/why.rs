@@ -165,7 +165,7 @@ fn in_words(fact: &Fact) -> (&'static str, String) {
             ("cache", "nothing of earlier runs was to stand for its stages: `--no-cache`".to_owned())
         }
         Fact::Cache(finding) => ("cache", cache(finding)),
-        Fact::Skipped(reason) => ("skipped", format!("it was skipped: {}", body::skip_reason(reason))),
+        Fact::Skipped(reason) => ("skipped", format!("it was skipped: {}", reason)),
         Fact::CancelRequested(why) => ("cancel", format!("the run was asked to end: {why}")),
         Fact::TimedOut => ("timed-out", "the time of the run was over".to_owned()),
         Fact::Interrupted => {
@@ -231,7 +231,7 @@ fn taken_over(from: RunId, result: &StageResult) -> String {
         StageResult::Succeeded { .. } => "succeeded".to_owned(),
         StageResult::Allowed { failure, .. } => format!("failed, which it may ({})", failure.message),
         StageResult::Failed(failure) => format!("failed ({})", failure.message),
-        StageResult::Skipped(reason) => format!("was skipped ({})", body::skip_reason(reason)),
+        StageResult::Skipped(reason) => format!("was skipped ({})", reason),
     };
     format!("it did not run: in run {from} it {what}, and that was taken over")
 }

@@ -119,3 +119,30 @@ impl std::str::FromStr for Tried {
         Ok(Self { name: name.map(str::to_owned), file: file.into() })
     }
 }
+
+/// `yuanli test`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A file NAME.test.yaml beside NAME.yaml says what the stages of the workflow do, and what is to
+come of it; nothing is run that reaches anything outside. docs/testing.md tells more.
+
+Examples:
+  yuanli test
+  yuanli test shop.yaml --filter 'a push'
+  yuanli test ci/ --junit report.xml
+
+Exit codes: 0 all passed, 1 some failed, 2 a document has errors, or there are no tests")]
+pub(crate) struct Test {
+    /// Files of tests, workflows, or folders, those below included [default: the folder that one is in]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Only the cases that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Also write a report that machines read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Try again whenever one of the files changes
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
+}

@@ -4,6 +4,8 @@ mod add;
 mod keys;
 mod test;
 
+pub(crate) use test::told;
+
 use serde_json::Value;
 use yuanli_api_types::{List, LockFile, LockedPlugin, PluginInspection, PluginLimits, PluginOrigin, Right};
 use yuanli_server::printable_line;

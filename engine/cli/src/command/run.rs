@@ -18,10 +18,10 @@ use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
 
+pub(crate) use self::changes::Changes;
 pub(crate) use self::left::{end, resume};
 pub(crate) use self::retry::retry;
 
-use self::changes::Changes;
 use super::interrupt::{Interrupt, Interrupts};
 use super::question::{Questions, Reply};
 use crate::arguments::{Global, Plan, Run};

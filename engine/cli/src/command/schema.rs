@@ -11,6 +11,7 @@ pub(crate) async fn schema(global: &Global, arguments: &Schema) -> anyhow::Resul
     let kind = match arguments.kind {
         SchemaKind::Workflow => DocumentKind::Workflow,
         SchemaKind::App => DocumentKind::App,
+        SchemaKind::Tests => DocumentKind::Tests,
     };
     let schema = super::library(global)?.json_schema(kind).await?;
     if global.json {

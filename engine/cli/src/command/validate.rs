@@ -160,6 +160,7 @@ impl Check {
         match validation.kind {
             Some(DocumentKind::Workflow) => report.workflows += 1,
             Some(DocumentKind::App) => report.apps += 1,
+            Some(DocumentKind::Tests) => report.tests += 1,
             None => report.errors += 1,
         }
         for found in &validation.diagnostics {
@@ -173,8 +174,12 @@ impl Check {
 
 /// What was checked, in one line, and what was not.
 fn summary(report: &Validations) -> String {
-    let kinds = [(report.workflows, "workflow"), (report.apps, "app")];
-    let kinds = kinds.map(|(number, kind)| output::count(number, kind)).join(" and ");
+    let mut kinds = [(report.workflows, "workflow"), (report.apps, "app")]
+        .map(|(number, kind)| output::count(number, kind))
+        .join(" and ");
+    if report.tests > 0 {
+        kinds += &format!(", {} of tests", output::count(report.tests, "file"));
+    }
     let outcome = match (report.errors, report.warnings) {
         (0, 0) => "nothing is wrong".to_owned(),
         (0, warnings) => output::count(warnings, "warning"),

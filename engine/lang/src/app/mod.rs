@@ -28,23 +28,28 @@ pub enum DocumentKind {
     Workflow,
     /// An app, which [`compile_app`] reads.
     App,
+    /// Tests of a workflow, which [`crate::compile_suite`] reads.
+    Tests,
 }
 
-/// What the text declares: an app when it has the key `app` and no `stages`. A text that is neither, or no YAML, counts
+/// What the text declares: an app when it has the key `app` and no `stages`, tests when it has `cases` and neither. A text that is neither, or no YAML, counts
 /// as what it looks like, so that whoever reads it then says what is wrong.
 #[must_use]
 pub fn kind_of(text: &str) -> DocumentKind {
     let root = if text.len() > MAX_TEXT { None } else { yaml::parse(&mut Diagnostics::new(text)) };
-    let (has_app, has_stages) = match root.map(|root| root.kind) {
-        Some(Kind::Map(entries)) => {
-            (key::find(&entries, "app").is_some(), key::find(&entries, "stages").is_some())
-        }
-        _ => {
-            let begins = |key: &str| text.lines().any(|line| line.starts_with(key));
-            (begins("app:"), begins("stages:"))
-        }
+    let entries = match root.map(|root| root.kind) {
+        Some(Kind::Map(entries)) => Some(entries),
+        _ => None,
     };
-    if has_app && !has_stages { DocumentKind::App } else { DocumentKind::Workflow }
+    let has = |key: &str| match &entries {
+        Some(entries) => key::find(entries, key).is_some(),
+        None => text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))),
+    };
+    match (has("stages"), has("app"), has("cases")) {
+        (false, true, _) => DocumentKind::App,
+        (false, false, true) => DocumentKind::Tests,
+        _ => DocumentKind::Workflow,
+    }
 }
 
 /// Compiles the text of an app: the app, when there is no error, and all that was found, in the order of the text.

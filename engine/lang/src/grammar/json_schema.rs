@@ -1,4 +1,4 @@
-//! The JSON Schema of workflows and apps, for editors and for who wants to check a document without the engine.
+//! The JSON Schema of workflows, apps and tests, for editors and for who wants to check a document without the engine.
 //!
 //! It takes every document that the language takes; names that refer to others, types of expressions and what else no
 //! schema can say are left to `validate`.
@@ -7,6 +7,7 @@ use serde_json::{Map as Object, Value, json};
 use yuanli_model::{Capability, PluginDescription, PluginReference};
 
 use super::app::APP;
+use super::case::SUITE;
 use super::workflow::WORKFLOW;
 use super::{Field, Map, Shape, config};
 use crate::app::DocumentKind;
@@ -34,6 +35,7 @@ pub fn json_schema<'a>(
     let (map, title) = match kind {
         DocumentKind::Workflow => (&WORKFLOW, "Yuanli workflow"),
         DocumentKind::App => (&APP, "Yuanli app"),
+        DocumentKind::Tests => (&SUITE, "Yuanli tests of a workflow"),
     };
     let mut writer = Writer { plugins: plugins.into_iter().collect(), definitions: Object::new() };
     let Value::Object(body) = writer.map(map, Mode::Exact) else { return Value::Null };

@@ -5,6 +5,7 @@
 //! and shows nothing that is not known. A test holds the two together.
 
 mod app;
+mod case;
 mod config;
 mod input;
 mod json_schema;

@@ -6,6 +6,7 @@ use serde_json::json;
 use yuanli_model::{Capability, Digest, PluginDescription};
 
 use super::app::APP;
+use super::case::SUITE;
 use super::json_schema::parsed;
 use super::workflow::WORKFLOW;
 use super::{Map, Shape};
@@ -40,6 +41,7 @@ fn maps() -> BTreeMap<&'static str, &'static Map> {
     let mut found = BTreeMap::new();
     visit_map(&WORKFLOW, &mut found);
     visit_map(&APP, &mut found);
+    visit_map(&SUITE, &mut found);
     found
 }
 
@@ -76,7 +78,7 @@ fn every_example_is_what_its_key_takes() {
             assert!(parsed(field.example).is_some(), "{}.{} has no example", map.name, field.name);
         }
     }
-    for kind in [DocumentKind::Workflow, DocumentKind::App] {
+    for kind in [DocumentKind::Workflow, DocumentKind::App, DocumentKind::Tests] {
         let schema = super::json_schema(kind, []);
         assert!(schema::compile(&schema).is_ok(), "{kind:?}");
         // The document itself as one more definition: its keys are not to be asked of the examples.

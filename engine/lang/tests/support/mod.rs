@@ -171,6 +171,33 @@ pub(crate) fn compiled(text: &str) -> Compilation {
     compile(FILE, text, &Plugins)
 }
 
+/// The workflow that documents of tests are about here.
+const TESTED: &str = "name: shop
+on:
+  schedule: { cron: \"0 3 * * *\" }
+  webhook: { secret: key }
+inputs: { tag: dev, count: 1 }
+stages:
+  hello: { uses: script }
+  build: { uses: build, needs: hello, with: { context: ., image: \"shop:${{ inputs.tag }}\" } }
+  unit: { uses: command, needs: build, for_each: [a, b], with: { image: x } }
+  ship: { uses: script, needs: unit, approval: Ship it? }
+  greet: { uses: workflow/elsewhere, needs: hello }
+";
+
+/// What becomes of the text of tests of [`TESTED`].
+#[allow(dead_code, reason = "not every test binary reads tests")]
+pub(crate) fn tested(text: &str) -> (Option<yuanli_lang::Suite>, Vec<yuanli_lang::Diagnostic>) {
+    let workflow = compiled(TESTED).workflow.expect("it is right");
+    let greeting = compiled("name: elsewhere\nstages: { say: { uses: script } }\n").workflow.map(Arc::new);
+    let tested = yuanli_lang::Tested {
+        workflow: &workflow,
+        plugin: &|uses| Plugins.plugin(uses).ok(),
+        other: &|name| greeting.clone().filter(|greeting| greeting.name() == name),
+    };
+    yuanli_lang::compile_suite(text, tested)
+}
+
 /// The diagnostics of a text as a terminal shows them.
 #[allow(dead_code, reason = "not every test binary shows diagnostics")]
 pub(crate) fn shown(text: &str) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use yuanli_api_types::{PluginTest as Report, PluginTestCase, TestOutcome};
+use yuanli_api_types::{PluginTest as Report, TestCase, TestOutcome};
 use yuanli_server::{Trial, printable_line};
 
 use crate::arguments::{Global, PluginTest};
@@ -25,7 +25,7 @@ pub(super) async fn test(global: &Global, arguments: PluginTest) -> anyhow::Resu
     let trial = Trial { component, cases, only, has_general };
     let is_json = global.json;
     // What was read of the output so far is enough for whoever stops reading: the exit code says the rest.
-    let mut tell = |case: &PluginTestCase| {
+    let mut tell = |case: &TestCase| {
         if !is_json {
             let _ = output::unless_closed(told(case));
         }
@@ -50,8 +50,8 @@ fn beside(component: &std::path::Path) -> Vec<PathBuf> {
 }
 
 /// A line for a case, and more for one that fails.
-fn told(case: &PluginTestCase) -> anyhow::Result<()> {
-    let PluginTestCase { name, file, outcome, differences, log, reason, duration_ms } = case;
+pub(crate) fn told(case: &TestCase) -> anyhow::Result<()> {
+    let TestCase { name, file, outcome, differences, log, reason, duration_ms, run_ms: _ } = case;
     let word = match outcome {
         TestOutcome::Passed => "passed ",
         TestOutcome::Failed => "FAILED ",

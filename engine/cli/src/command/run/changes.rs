@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Files, and what was in them when they were last looked at.
-pub(super) struct Changes {
+pub(crate) struct Changes {
     files: BTreeMap<PathBuf, Content>,
     watcher: RecommendedWatcher,
     /// Rung when something happens beside one of the files.
@@ -30,7 +30,7 @@ type Content = Option<Digest>;
 
 impl Changes {
     /// Those of these files, as they are now. A folder stands for all that is directly in it.
-    pub(super) fn of(files: Vec<PathBuf>) -> anyhow::Result<Self> {
+    pub(crate) fn of(files: Vec<PathBuf>) -> anyhow::Result<Self> {
         // One bell is enough: whoever hears it looks at all files.
         let (bell, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |_| {
@@ -45,7 +45,7 @@ impl Changes {
 
     /// Looks at these from now on. What somebody has read of one is what is known of it: it may have changed since. So it
     /// is with what is known of those that it looked at before.
-    pub(super) fn look_at(&mut self, files: Vec<(PathBuf, Content)>) {
+    pub(crate) fn look_at(&mut self, files: Vec<(PathBuf, Content)>) {
         let mut known = std::mem::take(&mut self.files);
         let each = |(file, was_read): &(PathBuf, Content)| {
             expanded(file).into_iter().map(|file| (file, *was_read)).collect::<Vec<_>>()
@@ -61,7 +61,7 @@ impl Changes {
     }
 
     /// Waits for a change, and says it in a sentence. Whoever stops waiting misses nothing.
-    pub(super) async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         loop {
             if let Some(changed) = self.changed() {
                 let settled = self.settled(&changed).await;
