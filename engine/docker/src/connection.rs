@@ -41,6 +41,8 @@ const STREAM_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) const OUTAGE: Duration = Duration::from_secs(60);
 /// How long it may be away while something is ended that the next engine would end as well.
 pub(crate) const SHORT_OUTAGE: Duration = Duration::from_secs(15);
+/// How often what cleans up is tried again when Docker has failed.
+const MORE_TRIES: u32 = 3;
 /// How often it is looked for meanwhile.
 pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
@@ -222,6 +224,25 @@ impl Docker {
             tracing::debug!(why, "asked again");
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+    }
+
+    /// Asks again what cleans up: while Docker cannot be reached, for a short time, and also when it says that it has failed, as
+    /// it does where what has just ended is still in use. Where it never was there, nothing was made and it is asked once.
+    pub(crate) async fn insisting<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ContainerError>
+    where
+        F: Future<Output = Result<T, ContainerError>>,
+    {
+        if self.client.lock().await.is_none() {
+            return ask().await;
+        }
+        for _ in 0..MORE_TRIES {
+            match self.outlasting(SHORT_OUTAGE, &ask).await {
+                Err(ContainerError::Engine(why)) => tracing::debug!(why, "asked again"),
+                answer => return answer,
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        self.outlasting(SHORT_OUTAGE, &ask).await
     }
 
     /// Waits for a call that may take longer than others. The deadline covers the body of the answer too; bollard's

@@ -79,7 +79,7 @@ impl Containers for Docker {
 
     async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
         check_id(container)?;
-        self.outlasting(SHORT_OUTAGE, || self.remove_container(container)).await
+        self.insisting(|| self.remove_container(container)).await
     }
 
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
@@ -88,7 +88,7 @@ impl Containers for Docker {
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
-        self.remove_found(label::run_filter(engine, attempt), |_| true).await
+        self.insisting(|| self.remove_found(label::run_filter(engine, attempt), |_| true)).await
     }
 
     async fn remove_others(
@@ -99,7 +99,7 @@ impl Containers for Docker {
         let is_other = |labels: &HashMap<String, String>| {
             label::attempt(labels).is_none_or(|attempt| !kept.contains(&attempt))
         };
-        self.remove_found(label::run_filter(engine, None), is_other).await
+        self.insisting(|| self.remove_found(label::run_filter(engine, None), is_other)).await
     }
 }
 

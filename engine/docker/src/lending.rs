@@ -148,13 +148,19 @@ impl Docker {
         if lent.after != After::Stays {
             self.lent.note(&lent).await?;
         }
-        Images::tag(self, &lent.to, name).await?;
+        if let Err(error) = Images::tag(self, &lent.to, name).await {
+            // The image may have it all the same.
+            if let Err(left) = self.insisting(|| self.give_back(&lent)).await {
+                tracing::warn!(name, %left, "a name that was lent may be left; the next start of the engine takes it back");
+            }
+            return Err(error);
+        }
         Ok(lent)
     }
 
     /// Takes it back. What was pushed is there: a name too many is worth a line.
     pub(crate) async fn take_back(&self, lent: Name, progress: &(dyn Fn(String) + Send + Sync)) {
-        if let Err(error) = self.give_back(&lent).await {
+        if let Err(error) = self.insisting(|| self.give_back(&lent)).await {
             progress(format!("the name {} stays: {error}", lent.name));
         }
     }

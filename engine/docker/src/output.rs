@@ -28,8 +28,8 @@ pub(crate) struct Output<'a> {
 type Known = [(Cursor, u64); 2];
 
 /// How long after its time a frame may be written into the log: Docker looks at the clock first, and both streams have one
-/// file. Far more than a machine stands still.
-const LATE_SECONDS: i64 = 60;
+/// file. Far more than that takes.
+const LATE_SECONDS: i64 = 5;
 
 /// One stream of a container.
 struct Channel {

@@ -188,20 +188,28 @@ fn a_second_name_of_a_file_is_a_file() {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Link);
     header.set_mode(0o644);
-    (header.set_uid(0), header.set_gid(0), header.set_mtime(7), header.set_size(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(7);
+    header.set_size(0);
     tar.append_link(&mut header, "space/second", "space/kept").expect("appended");
     bench.back(&tar.into_inner().expect("a tar")).expect("brought back");
     assert_eq!(fs::read_to_string(bench.here.path().join("second")).expect("a file"), "kept");
 }
 
+/// What an entry is, its path, and its content or where it leads.
+type Entry<'a> = (EntryType, &'a str, &'a str);
+
 /// A tar of somebody who wants more than the folder.
-fn hostile(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
+fn hostile(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (kind, path, what) in entries {
         let mut header = Header::new_gnu();
         header.set_entry_type(*kind);
         header.set_mode(0o4777);
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
         let content = if *kind == EntryType::Regular { what.as_bytes() } else { b"" };
         header.set_size(content.len() as u64);
         // As it is: the library would refuse some of them.
@@ -219,7 +227,7 @@ fn nothing_is_written_or_read_outside_of_the_folder() {
     let outside = tempfile::tempdir().expect("a folder");
     write(outside.path(), "secret", "secret");
     let out = outside.path().to_str().expect("UTF-8");
-    let cases: [(&[(EntryType, &str, &str)], bool); 7] = [
+    let cases: [(&[Entry<'_>], bool); 7] = [
         (&[(Regular, "space/../../x", "evil")], false),
         (&[(Regular, "/space/x", "evil")], false),
         (&[(Symlink, "space/way", out), (Regular, "space/way/secret", "evil")], true),

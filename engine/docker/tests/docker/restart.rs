@@ -19,7 +19,7 @@ use crate::remote::dockerd::Dockerd;
 use crate::support::{BUSYBOX, build_request, context, follow, fresh_engine, request, with_docker};
 
 /// How long anything may take, with a restart in it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An engine of the test's own with the image that tests run, and a connection to it.
 async fn engine(more: &'static [&'static str]) -> (Dockerd, Docker) {
