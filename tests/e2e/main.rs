@@ -15,6 +15,8 @@ mod documents;
 mod durable;
 mod editor;
 mod examples;
+mod faults;
+mod faulty;
 mod fetched;
 mod handover;
 mod histories;

@@ -32,7 +32,7 @@ use crate::ticker::TICK;
 
 /// How long the last output of containers may take after they were stopped.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
-/// How long a push that is cut off may take to give a name back: some calls to Docker.
+/// How long a push that is cut off may take to give a name back, and a start to be answered: some calls to Docker.
 const PUT_BACK: Duration = Duration::from_secs(10);
 /// How long the log of containers that had ended may take to be read again.
 const WHOLE_LOG: Duration = Duration::from_secs(600);
@@ -172,7 +172,8 @@ impl Host {
             self.turn_back(begun, lines).await;
             if timeout(PUT_BACK, begun.end_careful()).await.is_err() {
                 lines.warn(
-                    "not cleaned up in time: a push that was given up may still have a name of another image",
+                    "not cleaned up in time: Docker did not answer; a push that was given up may still have a name of another image, \
+                     and a container that was being started may be there until the engine starts next",
                 );
             }
         }

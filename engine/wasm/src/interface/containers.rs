@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::containers::{Container, Error, Exit, Request};
 use yuanli_model::Stream;
+use yuanli_ports::Cancellation;
 use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Mount, MountSource,
 };
@@ -94,18 +95,44 @@ fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Res
         let (request, grace, files) = translate(state, request.clone()).await?;
         state.begun.has_containers.store(true, Ordering::Release);
         state.begun.has_network.fetch_or(request.member.is_some(), Ordering::AcqRel);
-        let containers = &state.outside.containers;
-        let started = match state.is_reconciling {
-            false => containers.start(&request).await,
-            true => patiently(|| containers.adopt(&request), || true).await,
-        };
+        let (is_member, service) =
+            (request.member.is_some(), request.member.as_ref().and_then(|member| member.name.clone()));
+        let started = start_carefully(state, request, grace).await;
         // Whether there is one after all is not known then.
         state.begun.is_unsure.fetch_or(started.is_err(), Ordering::AcqRel);
-        let (is_member, service) = (request.member.is_some(), request.member.and_then(|member| member.name));
         let started = started.map_err(of_port)?;
         Ok(Started { id: started.0, is_writer, is_member, service, grace, files })
     }
     .boxed()
+}
+
+/// Starts a container, or finds it. It is waited for also when the attempt is cut off meanwhile, so that what comes of it is known
+/// when the attempt is cleared away: one that runs then is stopped, as nobody hears of it any more. It is removed with the others.
+async fn start_carefully(
+    state: &State,
+    request: ContainerRequest,
+    grace: Duration,
+) -> Result<ContainerId, ContainerError> {
+    let (outside, is_reconciling) = (Arc::clone(&state.outside), state.is_reconciling);
+    let start = move |cancel: Cancellation| {
+        async move {
+            let containers = &outside.containers;
+            let started = match is_reconciling {
+                false => containers.start(&request).await,
+                true => patiently(|| containers.adopt(&request), || !cancel.is_cancelled()).await,
+            };
+            if let Ok(container) = &started
+                && cancel.is_cancelled()
+                && let Err(error) = containers.stop(container, grace).await
+            {
+                tracing::warn!(container = container.0, %error, "a container that nobody waits for is not stopped");
+            }
+            started
+        }
+        .boxed()
+    };
+    let started = state.begun.carefully(&state.attempt.cancel, start).await;
+    started.unwrap_or_else(|| Err(ContainerError::Engine("the start was abandoned".to_owned())))
 }
 
 /// Asks until Docker answers: an engine that starts together with its machine is often there first, and what an attempt is
