@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
-use yuanli_lang::{Ending, RenderOptions, Start, render};
+use yuanli_lang::{Code, Ending, RenderOptions, Start, render};
 use yuanli_model::FailureClass;
 
 use support::tested;
@@ -63,28 +63,56 @@ fn a_case_says_what_stages_do_by_attempt_and_instance() {
     assert_eq!(answers, [("mia", true), ("tester", false)]);
 }
 
-/// Each has at least one mistake; what all of them show is the expected output.
+/// Every document must have a mistake of that code, if one is named; what all of them show is the expected output.
+#[track_caller]
+fn check(name: &str, code: Option<Code>, documents: &[String]) {
+    let mut output = String::new();
+    let options = RenderOptions { color: false, unicode: true, width: 110 };
+    for (number, text) in documents.iter().enumerate() {
+        let (suite, diagnostics) = tested(text);
+        assert!(suite.is_none() && !diagnostics.is_empty(), "{text}");
+        let is_there = |code| diagnostics.iter().any(|found| found.code == code);
+        assert!(code.is_none_or(is_there), "{text}: {diagnostics:?}");
+        let shown = render("shop.test.yaml", text, &diagnostics, options);
+        let _ = writeln!(output, "-- {} --\n{shown}", number + 1);
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(name, output));
+}
+
+fn case(lines: &str) -> String {
+    format!("cases:\n  - name: a\n{lines}")
+}
+
+#[test]
+fn wf059_not_in_workflow() {
+    let documents = [
+        case("    inputs: { tga: v1 }\n    trigger: { metric: { value: 3 } }\n"),
+        case("    stages:\n      biuld: {}\n      greet: {}\n      elsewhere/sya: {}\n      other/a: {}\n"),
+        case(
+            "    stages: { build: { outputs: { imgae: x } }, hello: { instances: { 0: {} } }, unit: { instances: { x: {} } } }\n",
+        ),
+        case("    approvals: { build: { answer: approve }, ship: [{ answer: maybe }, { by: mia }] }\n"),
+        case(
+            "    expect: { ran: [hello, [bulid]], skipped: shpi, stages: { \"build[0]\": failed, unit: fine } }\n",
+        ),
+    ];
+    check("WF059", Some(Code::NotInWorkflow), &documents);
+}
+
 #[test]
 fn what_is_wrong_with_a_document_is_told_with_its_place() {
-    let case = |lines: &str| format!("cases:\n  - name: a\n{lines}");
     let documents = [
         String::new(),
         "cases: []\n".to_owned(),
         "case: [{ name: a }]\n".to_owned(),
         "cases: [{ expects: {} }, { name: a }, { name: a }]\n".to_owned(),
-        case("    inputs: { tga: v1 }\n    trigger: { metric: { value: 3 } }\n"),
         case("    trigger: { webhook: {}, schedule: soon }\n"),
         case("    trigger: { schedule: soon }\n    now: 10\n"),
-        case("    stages:\n      biuld: {}\n      greet: {}\n      elsewhere/sya: {}\n      other/a: {}\n"),
-        case(
-            "    stages: { build: { outputs: { imgae: x } }, hello: { instances: { 0: {} } }, unit: { instances: { x: {} } } }\n",
-        ),
         case(
             "    stages: { build: { outputs: { image: 3 }, fails: no }, unit: { exit: 300, attempts: [{}] } }\n",
-        ),
-        case("    approvals: { build: { answer: approve }, ship: [{ answer: maybe }, { by: mia }] }\n"),
-        case(
-            "    expect: { ran: [hello, [bulid]], skipped: shpi, stages: { \"build[0]\": failed, unit: fine } }\n",
         ),
         case(
             "    inputs: { tga: v1 }\n    stages: { build: { outputs: { image: 3 } }, unit: { exit: 300 } }\n",
@@ -92,16 +120,5 @@ fn what_is_wrong_with_a_document_is_told_with_its_place() {
         case("    expect: { starts: false, ran: [] }\n"),
         case("    expect: { because: x, took: 3, stages: { unit: { attempts: many, retries: 1 } } }\n"),
     ];
-    let mut output = String::new();
-    let options = RenderOptions { color: false, unicode: true, width: 110 };
-    for (number, text) in documents.iter().enumerate() {
-        let (suite, diagnostics) = tested(text);
-        assert!(suite.is_none() && !diagnostics.is_empty(), "{text}");
-        let shown = render("shop.test.yaml", text, &diagnostics, options);
-        let _ = writeln!(output, "-- {} --\n{shown}", number + 1);
-    }
-    let mut settings = insta::Settings::clone_current();
-    settings.set_omit_expression(true);
-    settings.set_prepend_module_to_snapshot(false);
-    settings.bind(|| insta::assert_snapshot!("tests-wrong", output));
+    check("tests-wrong", None, &documents);
 }
