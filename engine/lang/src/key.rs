@@ -129,8 +129,19 @@ pub(crate) const TRIGGERS: Keys =
 
 pub(crate) const SCHEDULE: Keys = Keys {
     of: "a schedule",
-    known: &["cron", "timezone", "from", "until", "jitter", "missed", "missed_limit", "overlap", "inputs"],
-    coming: &["dialect"],
+    known: &[
+        "cron",
+        "dialect",
+        "timezone",
+        "from",
+        "until",
+        "jitter",
+        "missed",
+        "missed_limit",
+        "overlap",
+        "inputs",
+    ],
+    coming: &[],
 };
 
 pub(crate) const WEBHOOK: Keys = Keys {

@@ -5,6 +5,7 @@
 mod event;
 mod given;
 mod metric;
+mod quartz;
 mod schedule;
 mod webhook;
 

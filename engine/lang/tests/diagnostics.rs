@@ -160,7 +160,7 @@ fn wf006_coming_key() {
     check(
         Code::ComingKey,
         &[
-            "name: shop\nlimits: { memory: 1GiB }\non: { schedule: { cron: \"0 3 * * *\", dialect: quartz } }\nstages:\n  a:\n    uses: script\n",
+            "name: shop\nlimits: { memory: 1GiB }\non: { schedule: { cron: \"0 3 * * *\" } }\nstages:\n  a:\n    uses: script\n",
         ],
     );
 }

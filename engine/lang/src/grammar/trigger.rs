@@ -51,6 +51,15 @@ const OVERLAPS: &[(&str, &str)] = &[
     ("terminate-running", "It is cancelled with its `finally`, and the next one starts when it has ended."),
 ];
 
+const DIALECTS: &[(&str, &str)] = &[
+    ("cron", "As crontab(5) has it: five fields, or six with seconds before them."),
+    (
+        "quartz",
+        "As Quartz has it: six fields with seconds, or seven with years; `?` for the day that does not count; days of the week \
+         from 1, Sunday.",
+    ),
+];
+
 static SCHEDULE: Map = Map {
     name: "schedule",
     about: "Times at which a run starts.",
@@ -61,6 +70,12 @@ static SCHEDULE: Map = Map {
             Shape::Text,
             "\"0 3 * * *\"",
             "Five fields: minute, hour, day of the month, month, day of the week; seconds may come before them.",
+        ),
+        optional(
+            "dialect",
+            Shape::Words(DIALECTS, super::all),
+            "quartz",
+            "How `cron` is to be read. Default `cron`.",
         ),
         optional(
             "timezone",

@@ -1,15 +1,17 @@
 //! `on.schedule`: times at which a run starts.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use yuanli_model::trigger::{Missed, Overlap, SchedulePolicy, ScheduleTrigger};
 use yuanli_model::{Schedule, Timestamp};
 
 use super::given::Given;
+use super::quartz;
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::key;
-use crate::node::Entry;
+use crate::node::{Entry, Kind, Node};
 use crate::schedule;
 
 /// Most times that are made up for.
@@ -56,8 +58,15 @@ pub(super) fn read<'a>(
 }
 
 fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>) -> Option<ScheduleTrigger> {
+    let mut years = None;
     let schedule = match key::find(entries, "cron") {
-        Some(cron) => schedule::read(cron, key::find(entries, "timezone"), diagnostics),
+        Some(cron) => match written_as_cron(cron, key::given(entries, "dialect"), diagnostics) {
+            Some((cron, named)) => {
+                years = named;
+                schedule::read(&cron, key::find(entries, "timezone"), diagnostics)
+            }
+            None => None,
+        },
         None => {
             diagnostics.error_with(Code::MissingKey, span, "the schedule does not say when", || {
                 Some("add `cron:` with five fields, such as `cron: \"0 3 * * *\"`".to_owned())
@@ -66,8 +75,11 @@ fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>
         }
     };
     let timezone = schedule.as_ref().map_or("UTC", |schedule| &schedule.timezone);
-    let from = read_moment(entries, "from", timezone, diagnostics);
+    let (first, last) = years.map_or((None, None), |years| bounds(&years, timezone));
+    // Of a moment and a year the narrower one counts.
+    let from = read_moment(entries, "from", timezone, diagnostics).map(|from| from.max(first));
     let until = read_moment(entries, "until", timezone, diagnostics);
+    let until = until.map(|until| [until, last].into_iter().flatten().min());
     if let (Some(Some(from)), Some(Some(until)), Some(entry)) = (from, until, key::given(entries, "until"))
         && until < from
     {
@@ -86,6 +98,38 @@ fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>
         overlap: overlap.unwrap_or(Some(Overlap::default()))?,
     };
     Some(ScheduleTrigger { schedule: schedule?, policy, inputs: None })
+}
+
+/// The entry of an expression as cron has it, with the years that it names.
+fn written_as_cron(
+    cron: &Entry,
+    dialect: Option<&Entry>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<(Entry, Option<RangeInclusive<u32>>)> {
+    const DIALECTS: [(&str, bool); 2] = [("cron", false), ("quartz", true)];
+    let is_quartz = dialect.map_or(Some(false), |dialect| key::word_of(dialect, &DIALECTS, diagnostics))?;
+    if !is_quartz {
+        return Some((cron.clone(), None));
+    }
+    let text = key::text_of(cron, diagnostics)?;
+    match quartz::translate(text) {
+        Ok(quartz::Translated { cron: written, years }) => {
+            // What is wrong with it beyond what differs is told of the whole expression, whose letters these are not.
+            let value = Node { kind: Kind::Text(written), span: cron.value.span };
+            Some((Entry { value, ..cron.clone() }, years))
+        }
+        Err((message, help)) => {
+            diagnostics.error_with(Code::InvalidSchedule, cron.value_span(), message, || help);
+            None
+        }
+    }
+}
+
+/// The first moment of the first year and the last one of the last.
+fn bounds(years: &RangeInclusive<u32>, timezone: &str) -> (Option<Timestamp>, Option<Timestamp>) {
+    let begin = |year: u32| yuanli_calendar::moment(&format!("{year}-01-01"), timezone);
+    let end = begin(years.end() + 1).map(|end| Timestamp::from_millis(end.as_millis().saturating_sub(1)));
+    (begin(*years.start()), end)
 }
 
 /// `None` when it is wrong, and the moment, if there is one.
