@@ -11,6 +11,7 @@ mod history;
 mod journals;
 mod keeper;
 mod language;
+mod many;
 mod patience;
 mod records;
 mod retry;
