@@ -1,9 +1,10 @@
 //! What an engine's runs have on Docker: what is shown to a person before it is removed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use bollard::models::{ContainerSummary, Network};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
-use yuanli_model::EngineId;
+use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::containers::ContainerError;
 
 use crate::connection::Docker;
@@ -30,13 +31,7 @@ impl Docker {
     /// # Errors
     /// See [`ContainerError`].
     pub async fn leftovers(&self, engine: EngineId) -> Result<Vec<Leftover>, ContainerError> {
-        let client = self.client().await?;
-        let filters = Some(label::run_filter(engine, None));
-        let options =
-            ListContainersOptions { all: true, filters: filters.clone(), ..ListContainersOptions::default() };
-        let containers = self.call("list containers", client.list_containers(Some(options))).await?;
-        let options = ListNetworksOptions { filters };
-        let networks = self.call("list networks", client.list_networks(Some(options))).await?;
+        let (containers, networks) = self.of_runs(engine).await?;
         let containers = containers.into_iter().map(|found| {
             let name = found.names.unwrap_or_default().into_iter().next().unwrap_or_default();
             let name = name.trim_start_matches('/').to_owned();
@@ -48,6 +43,31 @@ impl Docker {
         let mut left: Vec<Leftover> = containers.chain(networks).collect();
         left.sort();
         Ok(left)
+    }
+
+    /// The attempts of an engine that have something here; `None` among them for what names no attempt.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    pub async fn attempts(&self, engine: EngineId) -> Result<HashSet<Option<AttemptId>>, ContainerError> {
+        let (containers, networks) = self.of_runs(engine).await?;
+        let labels = containers.into_iter().map(|found| found.labels);
+        let labels = labels.chain(networks.into_iter().map(|found| found.labels));
+        Ok(labels.map(|labels| label::attempt(&labels.unwrap_or_default())).collect())
+    }
+
+    async fn of_runs(
+        &self,
+        engine: EngineId,
+    ) -> Result<(Vec<ContainerSummary>, Vec<Network>), ContainerError> {
+        let client = self.client().await?;
+        let filters = Some(label::run_filter(engine, None));
+        let options =
+            ListContainersOptions { all: true, filters: filters.clone(), ..ListContainersOptions::default() };
+        let containers = self.call("list containers", client.list_containers(Some(options))).await?;
+        let options = ListNetworksOptions { filters };
+        let networks = self.call("list networks", client.list_networks(Some(options))).await?;
+        Ok((containers, networks))
     }
 }
 

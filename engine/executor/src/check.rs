@@ -17,6 +17,7 @@ use crate::record::legible::legible;
 use crate::record::v2::{Archived, Kept, Need, Records, Start, Tally};
 use crate::record::v3::Open;
 use crate::record::v4::KeptArtifacts;
+use crate::record::v6::PinnedVersions;
 use crate::record::{Broken, envelope, key, v1};
 
 /// Most findings that are told; one more says how many there were.
@@ -83,6 +84,7 @@ pub(crate) async fn check(shared: &Shared, is_repair: bool) -> Result<Check, Err
     checker.rows().await?;
     checker.marks(&key::OPEN, "open").await?;
     checker.marks(&key::ENDED, "ended").await?;
+    checker.pinned().await?;
     for is_artifacts in [false, true] {
         let tallies = checker.kept(is_artifacts).await?;
         checker.tallies(tallies, is_artifacts).await?;
@@ -232,10 +234,35 @@ impl Checker<'_> {
     /// That the texts of the workflows that a run may run are there.
     async fn workflows_of(&mut self, run: RunId, mark: &Open) -> Result<(), Error> {
         for version in mark.versions() {
-            if self.shared.history.workflow(&version).await?.is_none() {
-                self.check.find(format!(
-                    "run {run} may run a workflow of version {version}, whose text is not stored"
-                ));
+            self.text_of(run, &version).await?;
+        }
+        Ok(())
+    }
+
+    async fn text_of(&mut self, run: RunId, version: &Digest) -> Result<(), Error> {
+        if self.shared.history.workflow(version).await?.is_none() {
+            self.check
+                .find(format!("run {run} may run a workflow of version {version}, whose text is not stored"));
+        }
+        Ok(())
+    }
+
+    /// That the workflows that runs have pinned are of runs that there are, and that their texts are there.
+    async fn pinned(&mut self) -> Result<(), Error> {
+        let read = |key: &Key, entry: &Entry| {
+            Ok((key::parse_run(key)?, envelope::open::<PinnedVersions>(&entry.value)?.0))
+        };
+        for (key, (run, versions)) in self.read(&key::PINNED, read).await?.0 {
+            // Those of runs that are open are named by their marks as well.
+            let is_told = self.shared.ports.store.get(&key::open(run)).await?.is_some();
+            if !self.runs.contains_key(&run) {
+                self.check.find(format!("run {run} has pinned workflows and has no row"));
+                self.check.mended.push(format!("what run {run} has pinned is removed"));
+                self.batch.delete(key);
+                continue;
+            }
+            for version in versions.into_iter().map(Digest::from_bytes).filter(|_| !is_told) {
+                self.text_of(run, &version).await?;
             }
         }
         Ok(())

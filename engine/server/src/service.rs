@@ -91,7 +91,8 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     /// Whether nobody is asked for a token over TCP.
     pub(crate) is_open: bool,
-    /// Set once what an engine before this one has left is cleared away: that clears away whatever runs.
+    /// Set once it is known what an engine before this one has left: what is found then is cleared away, or goes on, while
+    /// others begin.
     pub(crate) recovered: SetOnce<()>,
     pub(crate) stop: Cancellation,
 }
@@ -287,12 +288,11 @@ impl Service {
         spawn(&mut tasks, "audit", write_left(Arc::clone(&shared)));
         // After the apps: stages that go on may wait for them.
         let resumed = tokio::select! {
-            resumed = shared.engine.resume() => Some(resumed?),
+            // It is set nowhere else.
+            resumed = shared.engine.resume(|| drop(shared.recovered.set(()))) => Some(resumed?),
             () = stop.cancelled() => None,
         };
         if let Some(resumed) = resumed {
-            // It is set nowhere else.
-            let _ = shared.recovered.set(());
             if resumed > 0 {
                 tracing::info!(resumed, "runs go on");
             }

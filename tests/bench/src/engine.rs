@@ -70,9 +70,18 @@ pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
 
 /// What an engine reaches that keeps everything below `folder`, where a data directory has it; and its store.
 pub(crate) fn ports(folder: &Path, plugins: Arc<dyn Plugins>) -> anyhow::Result<(Ports, Arc<Embedded>)> {
+    ports_on(folder, plugins, yuanli_store::Options::default())
+}
+
+/// The same with a store of these options.
+pub(crate) fn ports_on(
+    folder: &Path,
+    plugins: Arc<dyn Plugins>,
+    options: yuanli_store::Options,
+) -> anyhow::Result<(Ports, Arc<Embedded>)> {
     let archive = folder.join("history");
     let archive = FileArchive::open(&archive, Arc::new(disk::Local), FileArchive::SEGMENT_BYTES)?;
-    let store = Arc::new(Embedded::open(&folder.join("store"), yuanli_store::Options::default())?);
+    let store = Arc::new(Embedded::open(&folder.join("store"), options)?);
     let ports = Ports {
         store: store.clone(),
         archive: Arc::new(archive),

@@ -1,7 +1,7 @@
 //! Prints every figure that the project promises, with the conditions under which it was measured.
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
-//! beside bare wasmtime), `language` (documents and decisions), `runs` and `stages` (the engine in process), `commits`
+//! beside bare wasmtime), `language` (documents and decisions), `runs`, `stages` and `durable` (the engine in process), `commits`
 //! (the store alone, beside others), `start` and `space` (a long history), `waiting` (runs that only wait), `idle`, `gateway`
 //! (beside nginx), `apps` (on Docker), `container` (beside the docker program). All time is read in `measure`, all tables are made in `report`.
 //!
@@ -13,6 +13,7 @@ mod bare;
 mod commits;
 mod container;
 mod contender;
+mod durable;
 mod engine;
 mod errand;
 mod finished;
@@ -100,6 +101,8 @@ enum Name {
     Runs,
     /// 40 stages in sequence and in parallel
     Stages,
+    /// Commits, syncs and bytes of a stage
+    Durable,
     /// The store alone, beside others
     Commits,
     /// Opening a long history
@@ -184,6 +187,7 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Language => language::measure(),
         Name::Runs => runs::measure(bench).await,
         Name::Stages => stages::measure(bench).await,
+        Name::Durable => durable::measure(bench).await,
         Name::Commits => commits::measure(bench).await,
         Name::Start => start::measure(bench, build).await,
         Name::Space => space::measure(bench).await,

@@ -194,11 +194,14 @@ pub(crate) async fn resume(runs: u64, folder: &Path) -> anyhow::Result<Resumed> 
     tasks.spawn(new_runs(executor.clone(), Arc::clone(&is_over)));
     let Submission { definition, workflows, .. } = submission(What::Approval)?;
     let (mut first, mut count) = (None, 0);
-    for left in executor.left().await? {
+    let groups = executor.hold_groups();
+    for run in executor.left_open().await? {
+        let left = executor.left_run(run).await?.context("nobody else drives it")?;
         executor.resume(left.run, definition.clone(), Arc::clone(&workflows)).await?;
         first.get_or_insert_with(|| opened.elapsed());
         count += 1;
     }
+    drop(groups);
     let all = opened.elapsed();
     ensure!(count == runs + 1, "{count} of {} runs were left", runs + 1);
     is_over.store(true, Ordering::Relaxed);

@@ -55,6 +55,8 @@ pub(crate) struct Ledger {
     pub(crate) evictions: u64,
     /// Which attempts run right now, by stage and instance.
     pub(crate) running: BTreeSet<(RunId, String, u32)>,
+    /// Of which run attempts run right now that are in a concurrency group, by group, and how many.
+    pub(crate) in_groups: BTreeMap<String, BTreeMap<RunId, u32>>,
     /// What was wrong, as soon as it was.
     pub(crate) problems: Vec<String>,
 }

@@ -12,7 +12,8 @@ use yuanli_model::{
     AttemptOutcome, Digest, Expression, Outcome, PluginReference, RunEvent, RunId, Section, Stage, StageName,
     Template, Work,
 };
-use yuanli_ports::store::StoreError;
+use yuanli_ports::Store as _;
+use yuanli_ports::store::{Batch, Key, Range, StoreError};
 
 use crate::support::{Act, Bench, end, failure, outcome, soon, to_the_end};
 
@@ -375,4 +376,35 @@ async fn a_retry_of_the_run_around_it_takes_over_what_succeeded_in_it() {
     bench.plugins.does("bad", Act::Give(serde_json::json!({})));
     updates(&bench.executor, third).await;
     assert_eq!(*bench.plugins.called.borrow(), ["before", "good", "bad", "bad", "good", "bad"]);
+}
+
+#[tokio::test]
+async fn pinned_workflows_without_a_text_or_a_run_are_found() {
+    let bench = Bench::new(&[]);
+    let kept = submission(&bench, vec![calls("a", "inner")], &[("inner", vec![stage("z")])]);
+    let inner = kept.workflows[&reference("inner")].version();
+    let run = bench.executor.start(kept).await.unwrap().run;
+    updates(&bench.executor, run).await;
+    soon(bench.executor.close()).await;
+    let found = async |is_repair| bench.executor.check(is_repair).await.unwrap().findings;
+    assert_eq!(found(false).await, [""; 0]);
+    // The space of what is pinned.
+    let pinned = |run: RunId| Key::new([&[25][..], &run.as_u128().to_be_bytes()].concat());
+    let entry = bench.store.get(&pinned(run)).await.unwrap().expect("it may run another one");
+    let stray = RunId::from_u128(7);
+    let mut batch = Batch::default();
+    batch.put(pinned(stray), entry.value);
+    // Of the text each part has a number behind the version.
+    for (key, _) in bench.store.scan(Range::prefix(b"", 1_000)).await.unwrap() {
+        if key.as_bytes().len() > 33 && key.as_bytes()[1..].starts_with(inner.as_bytes()) {
+            batch.delete(key);
+        }
+    }
+    bench.store.commit(batch).await.unwrap();
+    let text = format!("run {run} may run a workflow of version {inner}, whose text is not stored");
+    let row = format!("run {stray} has pinned workflows and has no row");
+    let told = found(true).await;
+    assert!(told.contains(&text) && told.contains(&row), "{told:?}");
+    let told = found(false).await;
+    assert!(told.contains(&text) && !told.contains(&row), "{told:?}");
 }

@@ -20,6 +20,9 @@ use crate::workflows::Source;
 /// in all. Then they go on without, and fail if they need it.
 const DOCKER_LOOKS: u32 = 30;
 const BETWEEN_DOCKER_LOOKS: Duration = Duration::from_secs(1);
+/// Why a run cannot be gone on with of which an engine has not kept enough.
+const NOT_KEPT: &str =
+    "it was left by an engine that did not keep what it takes to go on; it is closed as failed";
 
 impl Engine {
     /// Looks at what an engine before this one left: removes the containers that belong to nothing, ends runs that cannot
@@ -29,29 +32,29 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> anyhow::Result<Vec<RunId>> {
-        let left = self.take_stock().await?;
-        let children: HashSet<RunId> = left.iter().flat_map(|left| left.children.iter().copied()).collect();
-        Ok(left.iter().map(|left| left.run).filter(|run| !children.contains(run)).collect())
-    }
-
-    /// The same; gives all of them, as they were read.
-    async fn take_stock(&self) -> anyhow::Result<Vec<Left>> {
         refuse_copy(&self.directory)?;
-        let are_open = !self.executor.history().open().await?.is_empty();
-        if are_open {
+        let open = self.executor.left_open().await?;
+        if !open.is_empty() {
             // Before any is closed: whoever finds it closed does not look for its containers.
             self.directory.containers().set(true)?;
         }
         for run in self.executor.end_left().await? {
-            tracing::warn!(%run, "was left by an engine that did not keep what it takes to go on; it is closed as failed");
+            tracing::warn!(%run, "{NOT_KEPT}");
         }
         self.executor.keep_history();
-        let left = if are_open { self.executor.left().await? } else { Vec::new() };
+        let (mut runs, mut children, mut kept) = (Vec::new(), HashSet::new(), HashSet::new());
+        for run in open {
+            let Some(left) = self.executor.left_run(run).await? else { continue };
+            runs.push(run);
+            children.extend(left.children);
+            kept.extend(left.attempts);
+        }
         if self.directory.containers().is_set() {
-            self.remove_containers(&left).await?;
+            self.remove_containers(&kept).await?;
         }
         self.take_names_back().await;
-        Ok(left)
+        runs.retain(|run| !children.contains(run));
+        Ok(runs)
     }
 
     /// Goes on with one of the runs that were left, and with those that its stages have started.
@@ -59,54 +62,139 @@ impl Engine {
     /// # Errors
     /// Why it cannot be gone on with; it is as it was.
     pub async fn resume_run(&self, run: RunId) -> anyhow::Result<()> {
-        let mut left: HashMap<RunId, Left> =
-            self.left_once_docker_answers().await?.into_iter().map(|left| (left.run, left)).collect();
-        let (mut next, mut compiled) = (vec![run], HashMap::new());
+        let (mut next, mut family) = (vec![run], Vec::new());
         while let Some(run) = next.pop() {
-            if let Some(left) = left.remove(&run) {
+            if let Some(left) = self.executor.left_run(run).await? {
                 next.extend(&left.children);
-                self.go_on(left, &mut compiled).await?;
+                family.push(left);
             }
+        }
+        let may_have = family.iter().any(|left| !left.attempts.is_empty());
+        if may_have && self.directory.containers().is_set() && self.wait_for_docker().await {
+            self.take_names_back().await;
+        }
+        let mut compiled = HashMap::new();
+        for left in family {
+            self.go_on(left, &mut compiled).await?;
         }
         Ok(())
     }
 
-    /// Goes on with the runs that were left, after what [`Self::recover`] does. Returns how many go on.
+    /// Goes on with the runs that were left, one after the other as they are read, whatever their number: the first goes on
+    /// before the last is looked at, and of none more is held than of any run that goes on. `ready` is called as soon as new
+    /// runs can be begun beside them. Returns how many go on.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub(crate) async fn resume(&self) -> anyhow::Result<usize> {
-        let left = self.take_stock().await?;
-        if self.wait_for_docker(&left).await {
-            self.remove_containers(&left).await?;
-            self.take_names_back().await;
-        }
+    pub(crate) async fn resume(&self, ready: impl FnOnce()) -> anyhow::Result<usize> {
+        refuse_copy(&self.directory)?;
+        let open = self.executor.left_open().await?;
+        // Before anything new is in one of them.
+        let groups = self.executor.hold_groups();
+        let mut found = self.found_containers(&open).await?;
+        self.take_names_back().await;
+        self.executor.keep_history();
+        ready();
         let (mut resumed, mut compiled) = (0, HashMap::new());
         // Runs that were started by one that is closed. They are younger, so they come after it.
-        let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
-        for left in left {
-            let (run, attempts) = (left.run, left.attempts.clone());
-            let gone_on = match orphans.contains(&run) {
-                true => Err(anyhow::anyhow!("the run whose stage started it is closed")),
-                false => self.go_on(left, &mut compiled).await,
+        let mut orphans = HashSet::new();
+        for run in open {
+            let Some(left) = self.executor.left_run(run).await? else { continue };
+            let kept: HashSet<AttemptId> = left.attempts.iter().cloned().collect();
+            let (own, ended): (Vec<_>, Vec<_>) = found
+                .remove(&run)
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|attempt| kept.contains(attempt));
+            // Before the run goes on: what follows them may not meet them.
+            self.remove_containers_of(ended).await?;
+            let gone_on = match left.origin {
+                None => Err(anyhow::anyhow!(NOT_KEPT)),
+                Some(_) if orphans.contains(&run) => {
+                    Err(anyhow::anyhow!("the run whose stage started it is closed"))
+                }
+                Some(_) => self.go_on(left, &mut compiled).await,
             };
             match gone_on {
                 Ok(()) => resumed += 1,
                 Err(error) => {
                     tracing::error!(%run, error = format!("{error:#}"), "cannot be gone on with; it is closed as failed");
                     orphans.extend(self.executor.interrupt(run).await?);
-                    lost.extend(attempts);
+                    self.remove_containers_of(own).await?;
                 }
             }
         }
-        for attempt in lost {
-            // What cannot be removed now is by the next engine.
+        drop(groups);
+        // Of runs that had ended when they were left.
+        self.remove_containers_of(found.into_values().flatten()).await?;
+        self.executor.clear_ended().await?;
+        Ok(resumed)
+    }
+
+    /// The attempts that have containers now, by run, when some may be there: those that go on have them yet, and nothing
+    /// that begins from now on is among them.
+    async fn found_containers(&self, open: &[RunId]) -> anyhow::Result<HashMap<RunId, Vec<AttemptId>>> {
+        let (mark, engine) = (self.directory.containers(), self.directory.engine());
+        if open.is_empty() {
+            if mark.is_set() {
+                self.remove_containers(&HashSet::new()).await?;
+            }
+            return Ok(HashMap::new());
+        }
+        // Before any is closed: whoever finds it closed does not look for its containers.
+        mark.set(true)?;
+        let mut found = self.docker.attempts(engine).await;
+        if matches!(found, Err(ContainerError::Unreachable(_)))
+            && self.may_have_containers(open).await?
+            && self.wait_for_docker().await
+        {
+            found = self.docker.attempts(engine).await;
+        }
+        let mut by_run: HashMap<RunId, Vec<AttemptId>> = HashMap::new();
+        match found {
+            Ok(found) => {
+                let (are_strange, known) = (found.contains(&None), found.into_iter().flatten());
+                let known: HashSet<AttemptId> = known.collect();
+                if are_strange {
+                    // What names no attempt goes on with none.
+                    self.remove_containers(&known).await?;
+                    mark.set(true)?;
+                }
+                known.into_iter().for_each(|attempt| by_run.entry(attempt.run).or_default().push(attempt));
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "containers of interrupted runs may still be there; the next start removes them"
+                );
+                mark.keep()?;
+            }
+        }
+        Ok(by_run)
+    }
+
+    /// Whether an attempt of these runs goes on.
+    async fn may_have_containers(&self, open: &[RunId]) -> anyhow::Result<bool> {
+        for run in open {
+            if self.executor.left_run(*run).await?.is_some_and(|left| !left.attempts.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes the containers of attempts; what cannot be removed now is by the next engine.
+    async fn remove_containers_of(
+        &self,
+        attempts: impl IntoIterator<Item = AttemptId>,
+    ) -> anyhow::Result<()> {
+        for attempt in attempts {
             if let Err(error) = self.docker.remove_all(self.directory.engine(), Some(&attempt)).await {
                 tracing::warn!(%attempt, %error, "containers of an interrupted attempt may still be there");
                 self.directory.containers().keep()?;
             }
         }
-        Ok(resumed)
+        Ok(())
     }
 
     /// Takes back what an engine before this one lent. Pushes that go on lend anew what cannot be had now.
@@ -118,24 +206,12 @@ impl Engine {
         }
     }
 
-    async fn left_once_docker_answers(&self) -> anyhow::Result<Vec<Left>> {
-        let left = self.executor.left().await?;
-        if self.wait_for_docker(&left).await {
-            self.take_names_back().await;
-        }
-        Ok(left)
-    }
-
-    /// Waits for Docker where attempts that go on may have containers: on a machine that has just started it is often the later
-    /// one. What they are told of their containers counts for good. Returns whether it was away.
-    async fn wait_for_docker(&self, left: &[Left]) -> bool {
-        let may_have = left.iter().any(|left| !left.attempts.is_empty());
-        if !may_have || !self.directory.containers().is_set() {
-            return false;
-        }
+    /// Waits for Docker, when attempts go on that may have containers: on a machine that has just started it is often the
+    /// later one. What they are told of their containers counts for good. Returns whether it was away.
+    async fn wait_for_docker(&self) -> bool {
         for look in 0..DOCKER_LOOKS {
-            // Only asked: of those that go on here already nobody speaks in `left`.
-            let answer = self.docker.leftovers(self.directory.engine()).await;
+            // Only asked: nothing is removed here.
+            let answer = self.docker.attempts(self.directory.engine()).await;
             let Err(error @ ContainerError::Unreachable(_)) = answer else { return look > 0 };
             if look == 0 {
                 tracing::warn!(%error, "runs that may have containers wait for Docker");
@@ -171,9 +247,8 @@ impl Engine {
     }
 
     /// Removes the containers of attempts that do not go on; when that fails, it is done by the next engine.
-    async fn remove_containers(&self, left: &[Left]) -> anyhow::Result<()> {
-        let kept: HashSet<AttemptId> = left.iter().flat_map(|left| left.attempts.iter().cloned()).collect();
-        match self.docker.remove_others(self.directory.engine(), &kept).await {
+    async fn remove_containers(&self, kept: &HashSet<AttemptId>) -> anyhow::Result<()> {
+        match self.docker.remove_others(self.directory.engine(), kept).await {
             Ok(_) if kept.is_empty() => self.directory.containers().set(false)?,
             // Those of attempts that go on are there.
             Ok(_) => {}
@@ -196,4 +271,59 @@ type Compiled = (Definition, Arc<Definitions>);
 fn fingerprint(left: &Left) -> Digest {
     let Left { workflow, text, origin, plugins, workflows, .. } = left;
     Digest::of(format!("{:?}", (workflow, text, origin, plugins, workflows)).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use yuanli_ports::Store as _;
+    use yuanli_ports::plugins::Origin;
+    use yuanli_ports::store::{Batch, Range};
+
+    use crate::engine::Locations;
+    use crate::file::Pins;
+
+    const GATE: &str = "name: gate\nstages:\n  ask: { approval: { message: go on? } }\n";
+
+    async fn start(engine: &Engine) -> RunId {
+        let origin = Origin { folder: ".".into(), root: ".".into() };
+        let file = File { name: "gate.yaml".to_owned(), text: GATE.to_owned(), origin, pins: Pins::new() };
+        let document = engine.library.compile(file, Source::BesideIfThere).await.expect("it can be read");
+        engine.start(document, Vec::new(), false).await.expect("a store").expect("it can be run")
+    }
+
+    #[tokio::test]
+    async fn runs_go_on_as_they_are_read_and_new_ones_can_begin_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let locations = Locations::new(folder.path());
+        let engine = Engine::open(&locations).await.expect("an engine");
+        let mut runs = Vec::new();
+        for _ in 0..3 {
+            runs.push(start(&engine).await);
+        }
+        runs.sort();
+        engine.suspend().await;
+        drop(engine);
+        let next = Engine::open(&locations).await.expect("another one");
+        // Of the last one nothing can be read: whoever reads all of them first goes on with none.
+        let last = runs[2].as_u128().to_be_bytes();
+        let mut batch = Batch::default();
+        for (key, _) in next.store.scan(Range::prefix(b"", 1_000)).await.expect("all of it") {
+            let bytes = key.as_bytes();
+            // Its events, each under the run and a number.
+            if bytes.len() > 1 + last.len() && bytes[1..].starts_with(&last) {
+                batch.delete(key);
+            }
+        }
+        assert!(!batch.writes.is_empty());
+        next.store.commit(batch).await.expect("a commit");
+        let at_first = Cell::new(None);
+        let error =
+            next.resume(|| at_first.set(Some(next.executor.active()))).await.expect_err("it is damaged");
+        assert!(error.to_string().contains("has no events"), "{error:#}");
+        assert_eq!(at_first.get(), Some(0), "new ones wait for nothing");
+        assert_eq!(runs.iter().filter(|run| next.executor.is_driving(**run)).count(), 2);
+        next.suspend().await;
+    }
 }

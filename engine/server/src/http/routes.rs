@@ -332,12 +332,10 @@ fn of_nobody() -> Vec<Served> {
     ]
 }
 
-/// An engine that goes on with what the one before it has left starts nothing meanwhile.
+/// An engine that does not know yet what the one before it has left starts nothing.
 async fn ready(State(shared): super::Engine) -> super::Answer<&'static str> {
     match shared.recovered.get() {
         Some(()) => Ok("ok\n"),
-        None => {
-            Err(Refusal::Unavailable("the engine goes on with what the one before it has left".to_owned()))
-        }
+        None => Err(Refusal::Unavailable("the engine looks for what the one before it has left".to_owned())),
     }
 }

@@ -26,11 +26,19 @@ pub(crate) struct SimPlugins {
 struct Running {
     world: Arc<World>,
     who: (RunId, String, u32),
+    /// The concurrency group of its run, which has one place.
+    group: Option<String>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.world.ledger().running.remove(&self.who);
+        let mut ledger = self.world.ledger();
+        ledger.running.remove(&self.who);
+        let Some(group) = &self.group else { return };
+        let runs = ledger.in_groups.entry(group.clone()).or_default();
+        let count = runs.entry(self.who.0).or_default();
+        *count = count.saturating_sub(1);
+        runs.retain(|_, count| *count > 0);
     }
 }
 
@@ -52,7 +60,27 @@ impl SimPlugins {
             self.world.accuse(format!("{attempt} runs, and has ended"));
         }
         self.check_clean(attempt);
-        Running { world: Arc::clone(&self.world), who }
+        let group = match events.first().map(|first| &first.event) {
+            Some(RunEvent::Created { group, .. }) => group.clone(),
+            _ => None,
+        };
+        if let Some(group) = &group {
+            self.check_group(attempt, group);
+        }
+        Running { world: Arc::clone(&self.world), who, group }
+    }
+
+    /// Of one concurrency group attempts of one run run at a time.
+    fn check_group(&self, attempt: &AttemptId, group: &str) {
+        let others = {
+            let mut ledger = self.world.ledger();
+            let runs = ledger.in_groups.entry(group.to_owned()).or_default();
+            *runs.entry(attempt.run).or_default() += 1;
+            runs.keys().filter(|run| **run != attempt.run).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        if !others.is_empty() {
+            self.world.accuse(format!("{attempt} runs, and beside it {others:?} of the same group"));
+        }
     }
 
     /// Nothing runs any more that an earlier attempt of the instance has begun.
