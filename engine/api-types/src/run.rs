@@ -34,6 +34,9 @@ pub struct RunSummary {
     /// Whether it has not ended and no engine drives it: `yuanli runs resume` goes on with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
+    /// Whether it was open when the data directory was imported or adopted: no engine goes on with it by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// When it was admitted.
     pub created_at: String,
     /// When it ended.

@@ -586,6 +586,8 @@ pub(crate) enum RunsCommand {
     Retry(Retry),
     /// Tell a stage that has failed once more what it was told, without doing anything
     Replay(Replay),
+    /// Work where a stage has failed: in a container like its own, with the files that it began with
+    Shell(Shell),
     /// Ask a run to end
     Cancel(Select),
     /// Say yes to a stage that waits for an approval
@@ -690,6 +692,36 @@ pub(crate) struct Replay {
     /// A component that is to be tried in place of that of the attempt; where no engine serves
     #[arg(long, value_name = "FILE")]
     pub(crate) plugin: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The container is made like the last one that the attempt had started: its image, mounts, environment, user
+and bounds, and the files that the stage began with; what the attempt itself wrote is gone. Secrets are not
+in its environment unless --secrets says so. Services beside it are not started. It goes when you leave.
+
+Exit codes: 0 or 1 as the shell's, 2 there is no such attempt, 130 interrupted
+
+Examples:
+  yuanli runs shell last/test
+  yuanli runs shell 01kb/'build[2]' -- /bin/bash -l
+  yuanli runs shell last/test -- ls -l")]
+pub(crate) struct Shell {
+    /// The run's id, the beginning of it, or `last`, and the stage
+    #[arg(value_name = "RUN/STAGE")]
+    pub(crate) stage: String,
+    /// Which attempt, from 1; the last one whose journal is kept when absent
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) attempt: Option<u32>,
+    /// Put the secrets into its environment that the stage had there
+    #[arg(long)]
+    pub(crate) secrets: bool,
+    /// Where such a secret is, as `yuanli run` was told it, and that it is put there; may be given several times
+    #[arg(long = "secret", value_name = "NAME=PLACE")]
+    pub(crate) places: Vec<SecretPlace>,
+    /// What to run instead of /bin/sh
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -64,6 +64,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Runs { command: RunsCommand::Replay(replay) } => {
             command::replay::replay(&global, replay).await
         }
+        Command::Runs { command: RunsCommand::Shell(shell) } => command::shell::shell(&global, shell).await,
         Command::Runs { command: RunsCommand::Cancel(run) } => command::runs::cancel(&global, run).await,
         Command::Runs { command: RunsCommand::Approve(approval) } => {
             command::runs::answer(&global, approval, true).await

@@ -156,7 +156,15 @@ impl Docker {
     }
 
     pub(crate) async fn create(&self, request: &ContainerRequest) -> Result<Created, ContainerError> {
-        let mut body = request::create_body(request)?;
+        Box::pin(self.create_as(request, request::create_body(request)?)).await
+    }
+
+    /// The same, as this body says it.
+    pub(crate) async fn create_as(
+        &self,
+        request: &ContainerRequest,
+        mut body: ContainerCreateBody,
+    ) -> Result<Created, ContainerError> {
         for volume in request::volumes(request) {
             self.require_volume(request.operation.engine, volume).await?;
         }
@@ -282,7 +290,7 @@ impl Docker {
     }
 
     /// Returns when the container has ended.
-    async fn ended(&self, container: &ContainerId) -> Result<(), ContainerError> {
+    pub(crate) async fn ended(&self, container: &ContainerId) -> Result<(), ContainerError> {
         let client = self.streaming().await?;
         let options = WaitContainerOptions { condition: "not-running".to_owned() };
         let answer = client.wait_container(&container.0, Some(options)).next().await;
@@ -298,7 +306,7 @@ impl Docker {
         }
     }
 
-    async fn exit(&self, container: &ContainerId) -> Result<Exit, ContainerError> {
+    pub(crate) async fn exit(&self, container: &ContainerId) -> Result<Exit, ContainerError> {
         let state = self.outlasting(OUTAGE, || self.state(container)).await?;
         let code = state.exit_code.ok_or_else(|| {
             ContainerError::Engine(format!("Docker did not say how the container {} ended", container.0))

@@ -4,12 +4,13 @@
 //! meanwhile, so that nothing goes that was found.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use indexmap::IndexSet;
 use yuanli_flow::{Run, Wanted, reuse};
 use yuanli_model::run::{Again, Cause, StartingPoint};
-use yuanli_model::{Digest, InputName, RunEvent, RunId, StageName, Workflow};
+use yuanli_model::{AttemptId, Digest, InputName, RunEvent, RunId, StageName, Workflow};
+use yuanli_ports::AttemptWorkspace;
 use yuanli_ports::store::{Batch, StoreError};
 
 use crate::executor::{Error, Executor};
@@ -85,6 +86,47 @@ impl Executor {
                 Err(error)
             }
         }
+    }
+
+    /// The workspace of an attempt that has ended, as it was when it began. Whoever asks for it discards it. `None`: its run is
+    /// not stored.
+    ///
+    /// # Errors
+    /// See [`Error`]: what the stages before it left is not kept any more.
+    pub async fn begin_workspace_again(
+        &self,
+        attempt: &AttemptId,
+    ) -> Result<Option<Arc<dyn AttemptWorkspace>>, Error> {
+        let Some((run, _)) = self.shared.history.run(attempt.run).await? else { return Ok(None) };
+        let Some(position) = run.workflow().position(&attempt.stage) else { return Ok(None) };
+        let needs = run.workspaces(position);
+        let workspaces = &self.shared.ports.workspaces;
+        Ok(Some(workspaces.begin(attempt, &needs, run.workflow(), false).await?))
+    }
+
+    /// Removes what was begun by [`Self::begin_workspace_again`].
+    ///
+    /// # Errors
+    /// See [`Error`]: what is left then goes with the run.
+    pub async fn end_workspace(&self, run: RunId, workspace: &dyn AttemptWorkspace) -> Result<(), Error> {
+        workspace.discard().await?;
+        Ok(self.shared.ports.workspaces.retire(run).await?)
+    }
+
+    /// Forgets what attempts have called that another engine has begun, as what that made outside is not this one's: they do
+    /// it anew.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn forget_calls(&self, attempts: &[AttemptId]) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        for attempt in attempts {
+            self.shared.records.forget_left(attempt, &mut batch).await?;
+        }
+        if !batch.writes.is_empty() {
+            self.shared.ports.store.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// Keeps for the new run what stages left that are taken over.

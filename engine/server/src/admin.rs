@@ -11,6 +11,7 @@ use yuanli_store::{DataDirectory, OpenError, disk};
 
 use crate::clock::SystemClock;
 use crate::engine::{Engine, Locations};
+use crate::restored;
 
 /// Free bytes below which a disk is told to be nearly full.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
@@ -117,7 +118,10 @@ pub fn export(data: &Path, out: impl Write) -> anyhow::Result<api::Transferred> 
 /// When there is something in the folder, or the stream is damaged; nothing is left then.
 pub fn import(data: &Path, input: impl Read) -> anyhow::Result<api::Transferred> {
     let engine = SystemClock::default().new_engine_id();
-    Ok(transferred(&yuanli_store::import_directory(input, data, engine)?))
+    let imported = yuanli_store::import_directory(input, data, engine)?;
+    // Before any engine is opened there.
+    restored::note(data)?;
+    Ok(transferred(&imported))
 }
 
 fn transferred(of: &yuanli_store::Transferred) -> api::Transferred {
@@ -139,6 +143,7 @@ pub fn adopt(data: &Path) -> anyhow::Result<bool> {
     let mut directory = DataDirectory::open(data, || clock.new_engine_id())?;
     let is_copy = directory.is_copy();
     if is_copy {
+        restored::note(data)?;
         directory.adopt(clock.new_engine_id())?;
     }
     Ok(is_copy)

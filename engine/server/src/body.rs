@@ -28,6 +28,7 @@ pub(crate) fn summary(summary: &Summary) -> api::RunSummary {
         version: summary.version.to_string(),
         status: summary.ended.map_or(api::RunStatus::Running, |(_, outcome)| status(outcome)),
         resumable: false,
+        restored: false,
         created_at: rfc3339(summary.created),
         ended_at: summary.ended.map(|(at, _)| rfc3339(at)),
         duration_ms: summary.ended.map(|(at, _)| millis_between(summary.created, at)),

@@ -30,6 +30,7 @@ use crate::clock::SystemClock;
 use crate::containers::NotedContainers;
 use crate::document::{Document, Given, Refused, Runnable};
 use crate::library::{Library, NO_APPS, outside};
+use crate::restored::Restored;
 use crate::secret::{GivenOrKept, GivenSecrets};
 use crate::settings;
 
@@ -67,6 +68,7 @@ pub struct Engine {
     secrets: Arc<dyn Secrets>,
     store: Arc<Embedded>,
     directory: DataDirectory,
+    restored: Restored,
 }
 
 /// What an engine stands on: its data directory and what is opened of it, before anything is built on that.
@@ -184,6 +186,7 @@ impl Engine {
         announcements: Arc<dyn Announcements>,
     ) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock, configuration } = ground;
+        let restored = Restored::open(directory.path()).context("which runs are restored")?;
         let secrets = Arc::clone(&outside.secrets);
         let (workspaces, journals) = (bounds(configuration.workspaces), journals(configuration.journals));
         let library = Library::with(directory.path(), outside, configuration)?;
@@ -201,7 +204,27 @@ impl Engine {
             announcements,
         };
         let executor = Executor::new(ports, Options { workspaces, journals, ..Options::default() });
-        Ok(Self { executor, library, logs, docker, secrets, store, directory })
+        Ok(Self { executor, library, logs, docker, secrets, store, directory, restored })
+    }
+
+    /// Containers and images.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// Refuses what would change something that may be going on elsewhere.
+    pub(crate) fn refuse_to_change(&self) -> anyhow::Result<()> {
+        refuse_copy(&self.directory)
+    }
+
+    /// Notes that there may be containers, for whoever opens the data directory after a crash.
+    pub(crate) fn note_containers(&self) -> anyhow::Result<()> {
+        Ok(self.directory.containers().set(true)?)
+    }
+
+    /// Notes that one is left.
+    pub(crate) fn keep_note_of_containers(&self) -> anyhow::Result<()> {
+        Ok(self.directory.containers().keep()?)
     }
 
     /// Plugins and documents.
@@ -412,7 +435,7 @@ impl Engine {
                     if items.len() == limit {
                         return Ok(api::List { items, next: before.map(|before| before.to_string()) });
                     }
-                    items.push(body::summary(row));
+                    items.push(self.summary(row));
                 }
                 before = Some(row.id);
             }
@@ -426,6 +449,14 @@ impl Engine {
         }
     }
 
+    /// A row, and whether it waits for a person to go on with it.
+    fn summary(&self, row: &Summary) -> api::RunSummary {
+        let summary = body::summary(row);
+        let is_restored =
+            row.ended.is_none() && !self.executor.is_driving(row.id) && self.restored.contains(&summary.id);
+        api::RunSummary { restored: is_restored, resumable: is_restored, ..summary }
+    }
+
     /// A run with its stages.
     ///
     /// # Errors
@@ -437,6 +468,7 @@ impl Engine {
             return Ok(None);
         };
         let mut shown = body::run(&summary, &run, &events);
+        shown.summary = self.summary(&summary);
         self.tell_what_differs(&mut shown).await?;
         shown.artifacts = self.artifacts(summary.id).await?;
         shown.summaries = self.summaries(summary.id, &shown.artifacts).await?;

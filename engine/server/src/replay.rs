@@ -5,7 +5,7 @@ use std::path::Path;
 use yuanli_api_types as api;
 use yuanli_executor::{KeptCalls, Recorded};
 use yuanli_model::run::StartingPoint;
-use yuanli_model::{AttemptId, AttemptOutcome, Digest, PluginReference, RunEvent, RunId};
+use yuanli_model::{AttemptId, AttemptOutcome, Digest, Grant, PluginReference, RunEvent, RunId};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::Origin;
 use yuanli_wasm::{Ending, Replay, Replayed, Step, Told};
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// The attempt that is meant among those whose calls are kept: the last one, unless it is said.
-    async fn kept_calls(
+    pub(crate) async fn kept_calls(
         &self,
         run: RunId,
         of: &StartingPoint,
@@ -144,6 +144,16 @@ impl Engine {
         let component = outline.component(position);
         let replay = Replay { id, workflow, component, config, started, limits };
         Ok(Some(Kept { replay, plugin, outcome, is_whole }))
+    }
+
+    /// What the plugin of an attempt was run with, and what was granted to it.
+    pub(crate) async fn replay_of(&self, kept: KeptCalls) -> anyhow::Result<Option<(Replay, Vec<Grant>)>> {
+        let id = kept.attempt.clone();
+        let Some(Kept { replay, .. }) = self.attempt_of(kept).await? else { return Ok(None) };
+        let whole = self.definition_of(id.run).await?;
+        let stages = whole.iter().flat_map(|whole| whole.workflow.stages());
+        let grants = stages.filter(|stage| stage.name == id.stage).flat_map(|stage| stage.grants.clone());
+        Ok(Some((replay, grants.collect())))
     }
 
     /// The component in a file, kept to be run.

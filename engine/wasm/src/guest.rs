@@ -304,6 +304,11 @@ impl Session {
         }
     }
 
+    /// What is taken out of all that is shown.
+    pub(crate) fn mask(&self) -> Arc<crate::mask::Mask> {
+        Arc::clone(&self.held.mask)
+    }
+
     /// The store of an instance.
     pub(crate) fn guest(&self) -> Guest {
         let machine = Machine::new(self.rehearsal.as_ref(), &self.outside.clock);

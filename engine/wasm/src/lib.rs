@@ -8,7 +8,8 @@
 //! - `catalog.rs` knows components by digest; `added.rs` is the store of the plugins that somebody added, `addition.rs`
 //!   and `inspection.rs` are what can be done with it and with a component that is nowhere yet.
 //! - `pack.rs` writes what a component says of itself into it; `rehearsal.rs` makes attempts repeatable and visible, for
-//!   who tries plugins out. `replay.rs` tells an attempt that has ended again what it was told, and does nothing else.
+//!   who tries plugins out. `replay.rs` tells an attempt that has ended again what it was told, and does nothing else; `shell.rs`
+//!   finds out by it which container it had started.
 //! - `component.rs` reads a component's rights from its imports, without compiling it; `cache.rs` keeps compiled
 //!   code; `secret.rs` holds the secrets of an attempt, and `mask.rs` takes them out of what is shown; `limits.rs` and
 //!   `ticker.rs` bound what a guest uses, `slots.rs` how many run at once; `eviction.rs` takes instances from those that only
@@ -40,6 +41,7 @@ mod pack;
 mod rehearsal;
 mod replay;
 mod secret;
+mod shell;
 mod slots;
 mod ticker;
 mod wait;
@@ -56,3 +58,4 @@ pub use limits::Limits;
 pub use pack::{Packed, Said, claim};
 pub use rehearsal::{HostCall, Observer, Rehearsal};
 pub use replay::{Ending, Replay, Replayed, Step, Told};
+pub use shell::Standing;

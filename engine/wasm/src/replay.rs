@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
+use yuanli_bindings::containers::Request;
 use yuanli_model::stage::Limits;
 use yuanli_model::workspace::Manifest;
 use yuanli_model::{AttemptId, Digest, Failure, LogLine, Rights, RunId, Timestamp, WorkflowName};
@@ -22,6 +23,8 @@ use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 
 use crate::attempt::{check, of_plugin, outputs, shown};
+use crate::catalog::Code;
+use crate::eviction::Outcome;
 use crate::guest::Session;
 use crate::host::Host;
 use crate::journal::{Broken, Calls, in_words};
@@ -56,7 +59,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    fn attempt(self, log: Arc<dyn AttemptLog>) -> Attempt {
+    pub(crate) fn attempt(self, log: Arc<dyn AttemptLog>) -> Attempt {
         let Self { id, workflow, component, config, started, limits } = self;
         let nowhere = PathBuf::from("/nonexistent");
         Attempt {
@@ -178,7 +181,7 @@ pub enum Ending {
 
 /// What happened so far; the log of such an attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Transcript(Mutex<(Vec<Step>, usize)>);
+pub(crate) struct Transcript(Mutex<(Vec<Step>, usize)>, Mutex<Vec<Request>>);
 
 impl Transcript {
     pub(crate) fn tell(
@@ -199,6 +202,16 @@ impl Transcript {
             true => steps.push(step),
             false => *left_out += 1,
         }
+    }
+
+    pub(crate) fn note_request(&self, request: &Request) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    }
+
+    /// What the last container was asked for by that is meant.
+    pub(crate) fn last_request(&self, is_meant: impl Fn(&Request) -> bool) -> Option<Request> {
+        let requests = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().rfind(|request| is_meant(request)).cloned()
     }
 
     fn take(&self) -> (Vec<Step>, usize) {
@@ -233,24 +246,8 @@ impl Host {
         }
         let transcript = Arc::new(Transcript::default());
         let attempt = replay.attempt(transcript.clone());
-        let held = Held::of(&attempt, &*self.outside.secrets).await?;
-        let bounds =
-            Bounded::new(&self.limits, (LONGEST, &attempt.limits), &code.description.bounds, &self.ceiling);
-        let rights = Rights::default();
-        let mask = Arc::clone(&held.mask);
-        let seat = self.slots.seat(&attempt.workflow);
-        let slot = seat.take().await;
-        let calls = Calls::only_told(calls, &transcript, Arc::clone(&self.outside.clock));
-        let session = Session::new(
-            (Arc::new(attempt), seat),
-            Arc::clone(&code.description),
-            Arc::clone(&self.outside),
-            held,
-            (rights, bounds),
-            (None, calls),
-        );
-        let called = self.carry_out(&session, slot, &code, LONGEST).await;
-        session.output.iter().for_each(crate::logline::ByteLines::finish);
+        let (session, called) = self.told(attempt, &code, Rights::default(), calls, &transcript).await?;
+        let mask = session.mask();
         let ending = match called {
             None => Ending::Untold(format!("what it waits for by WASI takes longer than {LONGEST:?}")),
             Some(Err(error)) if error.downcast_ref::<Broken>().is_some() => broken(&error),
@@ -265,6 +262,34 @@ impl Host {
         };
         let (steps, left_out) = transcript.take();
         Ok(Replayed { steps, left_out, ending })
+    }
+
+    /// Runs the plugin of an attempt on what was recorded, to its end.
+    pub(crate) async fn told(
+        &self,
+        attempt: Attempt,
+        code: &Code,
+        rights: Rights,
+        calls: Vec<Recorded>,
+        transcript: &Arc<Transcript>,
+    ) -> Result<(Session, Option<Outcome>), Failure> {
+        let held = Held::of(&attempt, &*self.outside.secrets).await?;
+        let bounds =
+            Bounded::new(&self.limits, (LONGEST, &attempt.limits), &code.description.bounds, &self.ceiling);
+        let seat = self.slots.seat(&attempt.workflow);
+        let slot = seat.take().await;
+        let calls = Calls::only_told(calls, transcript, Arc::clone(&self.outside.clock));
+        let session = Session::new(
+            (Arc::new(attempt), seat),
+            Arc::clone(&code.description),
+            Arc::clone(&self.outside),
+            held,
+            (rights, bounds),
+            (None, calls),
+        );
+        let called = self.carry_out(&session, slot, code, LONGEST).await;
+        session.output.iter().for_each(crate::logline::ByteLines::finish);
+        Ok((session, called))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod shell;
 pub(crate) mod test;
 pub(crate) mod token;
 pub(crate) mod validate;

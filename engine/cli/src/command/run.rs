@@ -110,7 +110,7 @@ pub(crate) fn refuse_doubles(inputs: &[(String, String)]) -> anyhow::Result<()> 
 }
 
 /// The secrets that a run is given.
-fn read_secrets(places: Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
+pub(crate) fn read_secrets(places: Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
     GivenSecrets::read(places).map_err(|why| Misuse(why).into())
 }
 

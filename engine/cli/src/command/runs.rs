@@ -13,6 +13,8 @@ use crate::view::{Labels, plain_line};
 
 /// How a run is shown that has not ended and that no engine drives.
 const INTERRUPTED: &str = "interrupted";
+/// And one that was open when its data directory was imported or adopted.
+const RESTORED: &str = "restored";
 
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
     let page = Access::of(global).await?.list(arguments.after.as_deref(), arguments.limit).await?;
@@ -22,7 +24,11 @@ pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exi
     }
     let rows = page.items.into_iter().map(|run| {
         let took = run.duration_ms.map(output::duration).unwrap_or_default();
-        let status = if run.resumable { INTERRUPTED } else { run.status.name() };
+        let status = match (run.restored, run.resumable) {
+            (true, _) => RESTORED,
+            (false, true) => INTERRUPTED,
+            (false, false) => run.status.name(),
+        };
         vec![run.id, run.workflow, status.to_owned(), output::time(&run.created_at), took]
     });
     output::table(&["RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "TOOK"], rows)?;
@@ -49,7 +55,8 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     let took = row.duration_ms.map(|took| format!(" in {}", output::duration(took))).unwrap_or_default();
     match row.resumable {
         true => output::line(format_args!(
-            "status    {INTERRUPTED}; `yuanli runs resume {}` goes on with it",
+            "status    {}; `yuanli runs resume {}` goes on with it",
+            if row.restored { RESTORED } else { INTERRUPTED },
             row.id
         ))?,
         false => output::line(format_args!("status    {}{took}", row.status.name()))?,

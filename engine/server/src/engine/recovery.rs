@@ -34,6 +34,7 @@ impl Engine {
     pub async fn recover(&self) -> anyhow::Result<Vec<RunId>> {
         refuse_copy(&self.directory)?;
         let open = self.executor.left_open().await?;
+        self.restored.settle(&open)?;
         if !open.is_empty() {
             // Before any is closed: whoever finds it closed does not look for its containers.
             self.directory.containers().set(true)?;
@@ -66,6 +67,11 @@ impl Engine {
         while let Some(run) = next.pop() {
             if let Some(left) = self.executor.left_run(run).await? {
                 next.extend(&left.children);
+                if self.restored.contains(&run.to_string()) {
+                    // Its journals name containers of the engine that it came from, which are not this one's to follow and end.
+                    self.executor.forget_calls(&left.attempts).await?;
+                    self.restored.forget(run)?;
+                }
                 family.push(left);
             }
         }
@@ -88,7 +94,16 @@ impl Engine {
     /// When the store cannot be read or written.
     pub(crate) async fn resume(&self, ready: impl FnOnce()) -> anyhow::Result<usize> {
         refuse_copy(&self.directory)?;
-        let open = self.executor.left_open().await?;
+        let mut open = self.executor.left_open().await?;
+        self.restored.settle(&open)?;
+        // What it pushes or deploys may have been, or be about to be, by the engine that it came from.
+        open.retain(|run| {
+            let is_restored = self.restored.contains(&run.to_string());
+            if is_restored {
+                tracing::warn!(%run, "was open when this data directory was imported or adopted; `yuanli runs resume` goes on with it");
+            }
+            !is_restored
+        });
         // Before anything new is in one of them.
         let groups = self.executor.hold_groups();
         let mut found = self.found_containers(&open).await?;

@@ -1,6 +1,6 @@
 //! `yuanli:containers`: containers that run to their end.
 
-mod handed;
+pub(crate) mod handed;
 mod option;
 mod readiness;
 
@@ -24,7 +24,10 @@ use yuanli_ports::containers::{
 use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, Left, State};
+use crate::journal::lock;
 use crate::wait::Waiting;
+
+pub(crate) use option::{SECRET_VARIABLE, SERVICE};
 
 /// Lines that `tail` can give, and how long each may be, as the contract says.
 const MAX_TAIL_LINES: usize = 100;
@@ -150,6 +153,7 @@ where
 }
 
 fn note(state: &mut State, (request,): &(Request,), Opened { handle, what, is_again }: Opened<Started>) {
+    lock(&state.calls).note_request(request);
     state.begun.has_containers.store(true, Ordering::Release);
     state.begun.has_network.fetch_or(what.is_member, Ordering::AcqRel);
     // An instance before this one has it followed already.
@@ -166,7 +170,7 @@ fn note(state: &mut State, (request,): &(Request,), Opened { handle, what, is_ag
 }
 
 /// The request in the words of the port, the grace time of the container, and the files that it hands over.
-async fn translate(
+pub(crate) async fn translate(
     state: &State,
     request: Request,
 ) -> Result<(ContainerRequest, Duration, handed::Files), Error> {

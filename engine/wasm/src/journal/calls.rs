@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use yuanli_bindings::containers::Request;
 use yuanli_model::{Digest, Stream, Timestamp};
 use yuanli_ports::journal::{Call, Outcome, Recorded, Value};
 use yuanli_ports::{AttemptJournal, Clock};
@@ -205,6 +206,13 @@ impl Calls {
         match self.before.front().map(|recorded| &recorded.call).or(self.returning.as_ref()) {
             Some(missing) => Err(self.nondeterministic(missing, "the end of the stage".to_owned())),
             None => Ok(()),
+        }
+    }
+
+    /// Remembers what a container was asked for by, where that is looked at.
+    pub(crate) fn note_request(&self, request: &Request) {
+        if let Some(transcript) = &self.only_told {
+            transcript.note_request(request);
         }
     }
 

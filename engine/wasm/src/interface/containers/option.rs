@@ -15,12 +15,12 @@ use crate::guest::State;
 use crate::secret::Held;
 
 /// The keys, as the contract says.
-const SECRET_VARIABLE: &str = "secret-variable";
+pub(crate) const SECRET_VARIABLE: &str = "secret-variable";
 const VOLUME: &str = "volume";
 const MOUNT: &str = "mount";
 const NETWORK: &str = "network";
 const PRIVILEGED: &str = "privileged";
-const SERVICE: &str = "service";
+pub(crate) const SERVICE: &str = "service";
 const STOP_GRACE_MS: &str = "stop-grace-ms";
 const FILE: &str = "file";
 

@@ -1,0 +1,64 @@
+//! Two engines on one Docker, the second from what the first one exported: it does nothing by itself.
+
+use serde_json::{Value, json};
+
+use crate::served::Served;
+use crate::support::{docker, wait_until};
+
+/// Marks in a volume of nobody's engine that it ran, and waits until somebody else has marked the end.
+fn waiting() -> String {
+    let image = docker::IMAGE;
+    let script = "echo began; while true; do busybox sleep 600; done";
+    format!(
+        "name: waiting\nstages:\n  wait: {{ uses: command, with: {{ image: {image}, command: [/bin/sh, -c, {script:?}] }} }}\n"
+    )
+}
+
+fn status(served: &Served, run: &str) -> Value {
+    served.place.json(&["runs", "show", run])
+}
+
+#[test]
+fn an_import_goes_on_with_nothing_and_takes_nothing_from_the_engine_it_came_from() {
+    docker::make_image();
+    let first = Served::without_image();
+    first.apply("waiting.yaml", &waiting());
+    let run = first.yuanli(&["trigger", "waiting"]).expect(0, &[]).out.trim().to_owned();
+    let of_first = first.place.engine();
+    wait_until("its container runs", || docker::containers(&of_first).len() == 1);
+    let container = docker::containers(&of_first);
+    first.yuanli(&["admin", "export", "out.yuanli"]).expect(0, &[]);
+
+    let mut second = Served::without_image();
+    second.stop();
+    std::fs::remove_dir_all(second.place.data()).unwrap();
+    let stream = first.place.path("out.yuanli");
+    second.yuanli(&["admin", "import", stream.to_str().unwrap()]).expect(0, &[]);
+    // As often as it is started, and whatever is run there meanwhile.
+    for _ in 0..2 {
+        second.start();
+        let of_second = second.place.engine();
+        assert_ne!(of_second, of_first);
+        let shown = status(&second, &run);
+        assert_eq!((&shown["status"], &shown["restored"]), (&json!("running"), &json!(true)), "{shown}");
+        assert!(second.yuanli(&["runs", "list"]).expect(0, &[]).out.contains("restored"));
+        assert_eq!(docker::containers(&of_second), Vec::<String>::new(), "nothing is begun");
+        second.stop();
+    }
+    second.yuanli(&["admin", "prune", "--yes"]).expect(0, &[]);
+    assert_eq!(docker::containers(&of_first), container, "nothing was taken away");
+    assert_eq!(status(&first, &run)["status"], "running");
+    assert!(status(&first, &run).get("restored").is_none());
+    // A person decides: it begins anew here, with a container of this engine.
+    let child = second.place.start(&["runs", "resume", &run]);
+    let of_second = second.place.engine();
+    wait_until("a container of its own runs", || docker::containers(&of_second).len() == 1);
+    crate::crash::signal(&child, "-INT");
+    crate::support::Ended::of(child.wait_with_output().unwrap()).expect(130, &[]);
+    assert_eq!(docker::containers(&of_first), container);
+    assert_eq!(status(&second, &run)["status"], "cancelled");
+    first.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
+    wait_until("it has ended", || status(&first, &run)["status"] == "cancelled");
+    wait_until("its container is removed", || docker::containers(&of_first).is_empty());
+    assert_eq!(second.place.json(&["admin", "check"])["findings"], json!([]));
+}
