@@ -162,7 +162,8 @@ fn matrix_builds_and_tests_each_combination() {
     assert!(base.status.success(), "{base:?}");
     let place = Place::new();
     let file = examples().join("matrix/matrix.yaml");
-    let names = ["alpha-small", "alpha-full", "beta-small", "beta-full"].map(|tag| format!("matrix-example:{tag}"));
+    let names =
+        ["alpha-small", "alpha-full", "beta-small", "beta-full"].map(|tag| format!("matrix-example:{tag}"));
     let said = format!("4 images are built and tested: {}", names.join(" "));
     let ended = place.yuanli(&["run", file.to_str().unwrap()]).expect(0, &[&said]);
     let run = place.json(&["runs", "show", ended.out.trim()]);

@@ -137,6 +137,33 @@ fn a_request_can_wait_for_the_end_of_its_run() {
 }
 
 #[test]
+fn whoever_hangs_up_while_they_wait_is_known_all_the_same() {
+    let served = served("wait: 60s", "stages: { a: { approval: true } }\n");
+    let signed = signature(KEY, "{}");
+    let asks = format!(
+        "POST /hooks/hello HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: {signed}\r\nx-github-delivery: 7\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    let mut stream = std::net::TcpStream::connect(served.api).unwrap();
+    stream.write_all(asks.as_bytes()).unwrap();
+    wait_until("its run goes on", || runs(&served) == 1);
+    drop(stream);
+    let run = served.place.json(&["runs", "list"])["items"][0]["id"].as_str().unwrap().to_owned();
+    let mut audit = Value::Null;
+    wait_until("it is written down", || {
+        let told = served.yuanli(&["audit", "--by", "webhook", "--json"]).expect(0, &[]).lines();
+        audit = told.first().cloned().unwrap_or_default();
+        audit["about"] == format!("run {run}")
+    });
+    assert_eq!((&audit["status"], &audit["path"]), (&json!(499), &json!("/hooks/hello")), "{audit}");
+    let listed = served.place.json(&["workflow", "deliveries", "hello"]);
+    assert_eq!(
+        (&listed["items"][0]["id"], &listed["items"][0]["run"]),
+        (&json!("7"), &json!(run)),
+        "{listed}"
+    );
+}
+
+#[test]
 fn other_senders_are_known_by_what_they_send() {
     let served =
         served("provider: gitlab, events: [push], inputs: { at: \"${{ trigger.body.ref }}\" }", STAGES);

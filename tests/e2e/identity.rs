@@ -13,6 +13,7 @@ const ROLES: [&str; 4] = ["viewer", "operator", "editor", "admin"];
 /// What each route needs, said a second time: a route that is missing here, or that wants less than before, fails.
 const NEEDS: &str = "\
 GET /api/openapi.json -
+POST /api/v1/document-runs editor own
 GET /api/v1/apps viewer engine
 POST /api/v1/apps editor engine
 GET /api/v1/apps/{name} viewer engine
@@ -121,27 +122,44 @@ fn every_route_lets_in_who_it_says_and_nobody_else() {
         .iter()
         .map(|role| token(&served, &format!("shop-{role}"), &["--role", role, "--for", "shop-*"]))
         .collect();
-    let named = |path: &str| {
-        // Nothing of that name is there: whoever may ask is told so, or that the body is wrong.
-        let parts = path.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
+    served.apply("shop-a.yaml", SHOP);
+    served.apply("bank.yaml", BANK);
+    let started = |name: &str| served.yuanli(&["trigger", name]).expect(0, &[]).out.trim().to_owned();
+    let runs = [("shop-a", started("shop-a")), ("bank", started("bank"))];
+    // What a route is about is there, and whoever is let in changes nothing: the body is missing, or the tag is another one.
+    let named = |path: &str, workflow: &str| {
+        let run = &runs.iter().find(|(name, _)| *name == workflow).unwrap().1;
+        let is_of_workflows = path.starts_with("/api/v1/workflows/");
+        let parts = path.split('/').map(|part| match part {
+            "{run}" => run,
+            "{workflow}" => workflow,
+            "{name}" if is_of_workflows => workflow,
+            part if part.starts_with('{') => "nothing",
+            part => part,
+        });
         parts.collect::<Vec<_>>().join("/")
     };
+    let ask = |token: &str, method: &str, path: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers =
+            [("authorization", &*bearer), ("content-type", "application/json"), ("if-match", "\"another\"")];
+        let (status, text) = request(served.api, method, path, &headers, "");
+        (status, serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text)))
+    };
     for Route { method, path, role, within } in &routes {
-        let path = named(path);
         let (Some(role), Some(within)) = (role, within) else { continue };
-        let is_let_in = |status: u16| status != 401 && status != 403;
-        assert_eq!(request(served.api, method, &path, &[], "").0, 401, "{method} {path} without a token");
-        let wrong = ask(&served, "yuanli_000000000000_0", method, &path, "");
+        let (shop, bank) = (named(path, "shop-a"), named(path, "bank"));
+        let is_of_one = matches!(within.as_str(), "workflow" | "run");
+        // What is there and is not found is not the caller's. Of others a name may be of nothing.
+        let is_let_in = |status: u16| ![401, 403].contains(&status) && !(is_of_one && status == 404);
+        assert_eq!(request(served.api, method, &shop, &[], "").0, 401, "{method} {path} without a token");
+        let wrong = ask("yuanli_000000000000_0", method, &shop);
         assert_eq!(wrong.0, 401, "{method} {path} with a wrong token: {}", wrong.1);
         let least = ROLES.iter().position(|own| own == role).unwrap();
         for (position, token) in tokens.iter().enumerate() {
-            let (status, told) = ask(&served, token, method, &path, "");
-            assert_eq!(
-                is_let_in(status),
-                position >= least,
-                "{method} {path} by {}: {told}",
-                ROLES[position]
-            );
+            let (status, told) = ask(token, method, &shop);
+            let by = ROLES[position];
+            assert_eq!(is_let_in(status), position >= least, "{method} {path} by {by}: {status} {told}");
             assert!(status < 500, "{method} {path}: {told}");
             if !is_let_in(status) {
                 assert_eq!((&told["status"], status), (&Value::from(403), 403));
@@ -149,14 +167,15 @@ fn every_route_lets_in_who_it_says_and_nobody_else() {
             }
         }
         for (position, token) in scoped.iter().enumerate() {
-            let (status, told) = ask(&served, token, method, &path, "");
+            let by = ROLES[position];
             let may = position >= least && within != "engine";
-            assert_eq!(
-                is_let_in(status),
-                may,
-                "{method} {path} by a {} of `shop-*`: {told}",
-                ROLES[position]
-            );
+            let (status, told) = ask(token, method, &shop);
+            assert_eq!(is_let_in(status), may, "{method} {path} by a {by} of `shop-*`: {status} {told}");
+            if is_of_one {
+                let (status, told) = ask(token, method, &bank);
+                let expected = if position >= least { 404 } else { 403 };
+                assert_eq!(status, expected, "{method} {bank} by a {by} of `shop-*`: {told}");
+            }
         }
     }
 }
@@ -212,10 +231,34 @@ fn what_belongs_to_another_workflow_is_as_if_it_were_not_there() {
         ask(&served, &editor, "POST", "/api/v1/workflows", &body.to_string())
     };
     let uses = "name: shop-b\nstages:\n  a: { uses: workflow/bank }\n";
-    for (text, folder, status) in [(SHOP, "", 200), (BANK, "", 403), (uses, "", 403), (SHOP, "/", 403)] {
+    for (text, folder, status) in [(SHOP, "", 200), (BANK, "", 403), (uses, "", 422), (SHOP, "/", 403)] {
         let (answered, told) = apply(text, folder);
         assert_eq!(answered, status, "{text} {folder}: {told}");
     }
+    // Nor does a guess come near: names of others are not suggested.
+    for (guess, suggests) in [("bnk", false), ("shop-b", true)] {
+        let (_, told) = apply(&uses.replace("name: shop-b", "name: shop-c").replace("bank", guess), "");
+        let says = told["diagnostics"][0].to_string();
+        assert_eq!(says.contains("did you mean"), suggests, "{told}");
+        assert!(!says.contains("bank"), "{told}");
+    }
+    // Nor by waiting for what is the engine's, nor by having the engine ask whom it reaches.
+    let on = |on: &str| format!("name: shop-d\non: {{ {on} }}\nstages:\n  a: {{ uses: script }}\n");
+    let source = on("metric: { query: up, source: 'http://127.0.0.1:9', above: 1 }");
+    let every = token(&served, "every", &["--role", "editor"]);
+    let admin = token(&served, "admin-of-shops", &["--role", "admin"]);
+    let apply_as = |token: &str, text: &str| {
+        let body = serde_json::json!({ "file": "w.yaml", "text": text }).to_string();
+        ask(&served, token, "POST", "/api/v1/workflows", &body)
+    };
+    for event in ["event: { image: registry.example/it }", "event: { app: shop }"] {
+        let (status, told) = apply_as(&editor, &on(event));
+        assert!(status == 403 && told.to_string().contains("images and apps are the engine's"), "{told}");
+        assert_eq!(apply_as(&every, &on(event)).0, 200, "who has the whole engine may");
+    }
+    let (status, told) = apply_as(&every, &source);
+    assert!(status == 403 && told.to_string().contains("only an admin may have the engine ask"), "{told}");
+    assert_eq!(apply_as(&admin, &source).0, 200);
     let (_, kept) = get("/api/v1/workflows/shop-a");
     let folder = kept["folder"].as_str().unwrap();
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing to read in {folder}");

@@ -57,7 +57,7 @@ const KNOWN_TO: [(&str, &[&str]); 12] = [
     ("serde-saphyr", &["lang"]),
     ("hmac", &["triggers"]),
     ("hyper", &["docker", "gateway", "outgoing", "server", "cli", "bench"]),
-    ("rustls", &["docker", "outgoing"]),
+    ("rustls", &["docker", "outgoing", "server", "cli"]),
     ("rustic_core", &["backup"]),
 ];
 

@@ -209,7 +209,7 @@ fn whatever_is_asked_nothing_fails() {
                     done.insert(format!("{method} {path}"));
                 }
                 // The one that asks may have been among what was changed.
-                assert_ne!(status, 401, "seed {seed}: {text}");
+                assert!(status != 401 || path.starts_with("/hooks/"), "seed {seed}: {text}");
             }
         }
     }

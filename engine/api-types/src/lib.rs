@@ -49,7 +49,7 @@ pub use run::{
     Stage, StageStatus, Update,
 };
 pub use workflow::{
-    Deliveries, Delivery, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest, RunStarted, Schedule,
-    Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowChange, WorkflowDocument,
-    WorkflowVersion,
+    Deliveries, Delivery, DocumentRun, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest,
+    RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowChange,
+    WorkflowDocument, WorkflowVersion,
 };

@@ -139,6 +139,19 @@ pub struct RunRequest {
     pub no_cache: bool,
 }
 
+/// A run of a workflow that is not kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DocumentRun {
+    /// The workflow. What starts workflows by itself does not count.
+    pub document: WorkflowDocument,
+    /// Inputs as text, each read as the type that the workflow declares.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// Run stages with `cache` as well, whatever earlier runs gave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
+}
+
 /// A run that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunStarted {

@@ -12,6 +12,7 @@ use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
 use crate::arguments::Global;
 use crate::client::Client;
 use crate::command::{data, locations};
+use crate::context::{Contexts, Named, TokenPlace};
 use crate::exit::Misuse;
 
 /// Where the runs are.
@@ -33,10 +34,42 @@ pub(crate) async fn engine(global: &Global) -> anyhow::Result<Client> {
     }
 }
 
+/// The engine that is meant, if that is not the one of the data directory: as a flag says, else the environment, else the
+/// context that is in use.
+fn elsewhere(global: &Global) -> anyhow::Result<Option<Client>> {
+    let Global { data, url, context, typed, .. } = global;
+    let named = |name: &str| of_context(global, name).map(Some);
+    match (url, context) {
+        (Some(_), Some(_)) if typed.url && typed.context => {
+            Err(Misuse("`--url` and `--context` each name an engine: give one".to_owned()).into())
+        }
+        (_, Some(name)) if typed.context => named(name),
+        (Some(_), _) if !typed.url && typed.data => Ok(None),
+        (Some(url), _) => Client::at(url, global.token.clone(), global.ca.as_deref()).map(Some),
+        (None, Some(name)) if !typed.data => named(name),
+        (None, _) if data.is_some() => Ok(None),
+        (None, _) => match Contexts::read()?.current {
+            Some(name) => named(&name),
+            None => Ok(None),
+        },
+    }
+}
+
+/// The engine of a context. Its token goes nowhere else.
+fn of_context(global: &Global, name: &str) -> anyhow::Result<Client> {
+    let contexts = Contexts::read()?;
+    let Named { url, token, ca } = contexts.find(name)?;
+    let token = match (&global.token, token) {
+        (Some(token), _) => Some(token.clone()),
+        (None, place) => place.as_ref().map(TokenPlace::read).transpose()?,
+    };
+    Client::at(url, token, global.ca.as_deref().or(ca.as_deref()))
+}
+
 /// The engine that is meant, if it is there.
 pub(crate) async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
-    if let Some(url) = &global.url {
-        return Client::at(url, global.token.clone()).map(Some);
+    if let Some(client) = elsewhere(global)? {
+        return Ok(Some(client));
     }
     let data = data(global)?;
     let connected = yuanli_server::connect(&data).await;

@@ -1,16 +1,19 @@
 //! What can be typed.
 
 mod author;
+mod context;
 mod identity;
 mod record;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use yuanli_server::SecretPlace;
 
 pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Test, Tried};
+pub(crate) use context::{ContextAdd, ContextCommand, ContextUse};
 pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 
@@ -41,15 +44,48 @@ pub(crate) struct Global {
     /// The configuration of the engine [default: config.yaml in the data directory, where there is one]
     #[arg(long, global = true, env = "YUANLI_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// The engine to ask, instead of the one that owns the data directory, such as http://127.0.0.1:7100
+    /// The engine to ask, instead of the one that owns the data directory, such as https://ci.example.com
     #[arg(long, global = true, env = "YUANLI_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
+    /// The engine to ask, by the name that `yuanli context add` gave it
+    #[arg(long, global = true, env = "YUANLI_CONTEXT", value_name = "NAME", hide_env_values = true)]
+    pub(crate) context: Option<String>,
+    /// The file of those who vouch for this engine, beside those whom the machine trusts
+    #[arg(long, global = true, env = "YUANLI_CA", value_name = "FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
     /// The token that this engine wants
     #[arg(long, global = true, env = "YUANLI_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// What was typed of what says which engine is meant.
+    #[arg(skip)]
+    pub(crate) typed: Typed,
+}
+
+/// What was typed, not taken from the environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Typed {
+    pub(crate) data: bool,
+    pub(crate) url: bool,
+    pub(crate) context: bool,
+}
+
+impl Arguments {
+    /// What was typed; ends the process where that is wrong.
+    pub(crate) fn read() -> Self {
+        let matches = <Self as clap::CommandFactory>::command().get_matches();
+        let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let typed = Typed { data: is_typed("data"), url: is_typed("url"), context: is_typed("context") };
+        match Self::from_arg_matches(&matches) {
+            Ok(mut arguments) => {
+                arguments.global.typed = typed;
+                arguments
+            }
+            Err(error) => error.exit(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,6 +142,11 @@ Examples:
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Engines that have names
+    Context {
+        #[command(subcommand)]
+        command: ContextCommand,
+    },
     /// Who did what over the API
     Audit(Audit),
     /// Plugins that stages can use
@@ -134,25 +175,60 @@ One engine owns a data directory; other commands find it through the socket in t
 ends, apps and their gateway serve on, and runs wait for the next engine. Over TCP it asks for a
 token: the first start prints one, `yuanli token create` makes others.
 
+Each flag has a key of the same name in `serve` of the configuration, and a variable such as
+YUANLI_LISTEN, which goes before that; a flag goes before both.
+
 Examples:
   yuanli serve
+  yuanli serve --listen 0.0.0.0:7100 --tls-certificate api.pem --tls-key api.key
+  yuanli serve --print-config
   yuanli serve --listen 0.0.0.0:7100 --gateway 0.0.0.0:80")]
 pub(crate) struct Serve {
-    /// Where the API listens
-    #[arg(long, default_value = "127.0.0.1:7100", value_name = "ADDRESS")]
-    pub(crate) listen: SocketAddr,
+    /// Where the API listens [default: 127.0.0.1:7100]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Answer the API on the socket only
     #[arg(long, conflicts_with = "listen")]
     pub(crate) no_listen: bool,
     /// Ask nobody for a token; only where the API listens for this machine alone
     #[arg(long, conflicts_with = "no_listen")]
     pub(crate) open: bool,
-    /// Where the gateway listens; may be given several times
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    /// The certificate of the API, and behind it those of who vouches for it, as PEM; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The private key to it, as PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Where the gateway listens; may be given several times [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) gateway: Vec<SocketAddr>,
-    /// How long a lower load has to last before there are fewer replicas, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    pub(crate) scale_down_window: u64,
+    /// How long a lower load has to last before there are fewer replicas, in seconds [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) scale_down_window: Option<u64>,
+    /// Print what the engine would serve by, and where each value comes from
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+impl Serve {
+    /// What was typed for a key of the configuration's `serve`, and the flag.
+    pub(crate) fn typed(&self, key: &str) -> Option<(String, String)> {
+        let path = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
+        let value = match key {
+            "listen" if self.no_listen => return Some(("--no-listen".to_owned(), "none".to_owned())),
+            "listen" => self.listen.map(|address| address.to_string()),
+            "open" => self.open.then(|| "true".to_owned()),
+            "tls-certificate" => path(&self.tls_certificate),
+            "tls-key" => path(&self.tls_key),
+            "gateway" => {
+                let all: Vec<String> = self.gateway.iter().map(ToString::to_string).collect();
+                (!all.is_empty()).then(|| all.join(","))
+            }
+            "scale-down-window" => self.scale_down_window.map(|seconds| format!("{seconds}s")),
+            _ => None,
+        };
+        Some((format!("--{key}"), value?))
+    }
 }
 
 #[derive(Debug, Args)]

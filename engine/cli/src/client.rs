@@ -1,34 +1,60 @@
-//! Speaks to an engine over HTTP: through the socket of its data directory, or over TCP.
+//! Speaks to an engine over HTTP: through the socket of its data directory, or over TCP, with TLS or without.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 use yuanli_api_types::Problem;
 
 use crate::exit::Misuse;
-use crate::output;
+use crate::{output, tls};
 
 /// Longest answer that is read as a whole.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// How long a connection may take to be there, with its TLS.
+const CONNECTING: Duration = Duration::from_secs(30);
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
 
 /// An engine that answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Client {
     /// Through the socket in this data directory.
     Socket(PathBuf),
-    /// At this host and port, with this token.
-    Tcp { authority: String, token: Option<String> },
+    /// Over TCP.
+    Remote(Arc<Remote>),
 }
+
+/// An engine that is reached over TCP.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    /// Its host and port, as requests name it.
+    authority: String,
+    host: String,
+    port: u16,
+    /// Whom its certificate has to be for, and who may vouch for it.
+    tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+    token: Option<String>,
+}
+
+/// A connection, and the task that moves its bytes.
+type Connection = (SendRequest<Full<Bytes>>, JoinSet<()>);
 
 /// An answer that comes line by line. The connection lives as long as this.
 pub(crate) struct Lines {
@@ -57,16 +83,27 @@ impl Content {
 }
 
 impl Client {
-    /// The engine at a URL such as `http://127.0.0.1:7100`.
-    pub(crate) fn at(url: &str, token: Option<String>) -> anyhow::Result<Self> {
-        let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        match authority.filter(|authority| !authority.is_empty() && !authority.contains('/')) {
-            Some(authority) => Ok(Self::Tcp { authority: authority.to_owned(), token }),
-            None => {
-                Err(Misuse(format!("`{url}` is no URL of an engine: give one like `http://127.0.0.1:7100`"))
-                    .into())
+    /// The engine at a URL such as `https://ci.example.com`, with those who vouch for it beside those whom the machine trusts.
+    pub(crate) fn at(url: &str, token: Option<String>, authorities: Option<&Path>) -> anyhow::Result<Self> {
+        let wrong = || {
+            Misuse(format!(
+                "`{url}` is no URL of an engine: give one like `https://ci.example.com` or `http://127.0.0.1:7100`"
+            ))
+        };
+        let read: Uri = url.parse().map_err(|_| wrong())?;
+        let authority = read.authority().ok_or_else(wrong)?;
+        let is_whole = read.path() == "/" && read.query().is_none() && !authority.as_str().contains('@');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let tls = match read.scheme_str() {
+            Some("http") if is_whole => None,
+            Some("https") if is_whole => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
+                Some((name, tls::configuration(authorities)?))
             }
-        }
+            _ => return Err(wrong().into()),
+        };
+        let port = authority.port_u16().unwrap_or(if tls.is_some() { HTTPS } else { HTTP });
+        Ok(Self::Remote(Arc::new(Remote { authority: authority.to_string(), host, port, tls, token })))
     }
 
     /// Whether it is reached through its data directory, so that folders are the same for it.
@@ -177,40 +214,72 @@ impl Client {
             None => Vec::new(),
         };
         let away = || format!("the engine {} cannot be reached", self.name());
-        let mut connections = JoinSet::new();
-        let mut sender = match self {
-            Self::Socket(data) => {
-                request = request.header(HOST, "engine");
-                let stream = yuanli_server::connect(data).await.with_context(away)?;
-                let stream = stream.with_context(|| format!("no engine serves {}", data.display()))?;
-                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(away)?;
-                connections.spawn(async move { drop(connection.await) });
-                sender
-            }
-            Self::Tcp { authority, token } => {
-                request = request.header(HOST, authority);
-                if let Some(token) = token {
-                    request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-                }
-                let address =
-                    if authority.contains(':') { authority.clone() } else { format!("{authority}:80") };
-                let stream = TcpStream::connect(address).await.with_context(away)?;
-                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(away)?;
-                connections.spawn(async move { drop(connection.await) });
-                sender
-            }
+        let host = match self {
+            Self::Socket(_) => "engine",
+            Self::Remote(remote) => &remote.authority,
         };
+        request = request.header(HOST, host);
+        if let Self::Remote(remote) = self
+            && let Some(token) = &remote.token
+        {
+            let mut token = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| Misuse("the token has what no token has, such as a line end".to_owned()))?;
+            token.set_sensitive(true);
+            request = request.header(AUTHORIZATION, token);
+        }
+        let (mut sender, connections) = self.connect().await.with_context(away)?;
         let request = request.body(Full::<Bytes>::from(bytes))?;
         let response = sender.send_request(request).await.with_context(away)?;
         Ok((response, connections))
     }
 
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        match self {
+            Self::Socket(data) => {
+                let stream = yuanli_server::connect(data).await?;
+                handshake(stream.with_context(|| format!("no engine serves {}", data.display()))?).await
+            }
+            Self::Remote(remote) => {
+                let connecting = tokio::time::timeout(CONNECTING, remote.connect());
+                connecting.await.context("it did not answer in time")?
+            }
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Socket(data) => format!("of {}", data.display()),
-            Self::Tcp { authority, .. } => format!("at {authority}"),
+            Self::Remote(remote) => format!("at {}", remote.authority),
         }
     }
+}
+
+impl Remote {
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        stream.set_nodelay(true)?;
+        let Some((name, configuration)) = &self.tls else { return handshake(stream).await };
+        let connector = TlsConnector::from(Arc::clone(configuration));
+        match connector.connect(name.clone(), stream).await {
+            Ok(stream) => handshake(stream).await,
+            Err(error) => {
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+                let is_unknown =
+                    matches!(cause, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+                let help = "nobody whom this machine trusts vouches for it: name who does with `--ca FILE`";
+                Err(if is_unknown { anyhow::anyhow!(help) } else { error.into() })
+            }
+        }
+    }
+}
+
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<Connection> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut connections = JoinSet::new();
+    connections.spawn(async move { drop(connection.await) });
+    Ok((sender, connections))
 }
 
 /// The body of an answer; a problem is an error.

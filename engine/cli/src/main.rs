@@ -9,14 +9,16 @@ mod arguments;
 mod author;
 mod client;
 mod command;
+mod context;
 mod exit;
 mod junit;
 mod output;
 mod sarif;
 mod stream;
+mod tls;
 mod view;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Command, RunsCommand};
@@ -28,7 +30,7 @@ fn main() -> std::process::ExitCode {
         let _ = Arguments::command().print_help();
         return Exit::Usage.into();
     }
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     start_diagnostics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
@@ -77,6 +79,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Workflow { command } => command::workflow::perform(&global, command).await,
         Command::Trigger(trigger) => command::workflow::trigger(&global, trigger).await,
         Command::Secret { command } => command::secret::perform(&global, command).await,
+        Command::Context { command } => command::context::perform(&global, command),
         Command::Audit(arguments) => command::audit::audit(&global, arguments).await,
         Command::Token { command } => command::token::perform(&global, command).await,
         Command::Cache { command } => command::cache::perform(&global, command).await,

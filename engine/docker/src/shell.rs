@@ -66,11 +66,7 @@ impl Docker {
         }
     }
 
-    async fn attach(
-        &self,
-        request: &ContainerRequest,
-        created: &Created,
-    ) -> Result<Shell, ContainerError> {
+    async fn attach(&self, request: &ContainerRequest, created: &Created) -> Result<Shell, ContainerError> {
         let container = &created.id;
         let client = self.streaming().await?;
         let options = AttachContainerOptions {

@@ -10,6 +10,7 @@
 //! authorities: [company-ca.pem]
 //! workspaces: { size: 10GiB, age: 7d }
 //! journals: { keep: failed, size: 256MiB, age: 7d }
+//! serve: { listen: "0.0.0.0:7100", tls-certificate: api.pem, tls-key: api.key }
 //! ```
 
 use std::ops::RangeInclusive;
@@ -29,7 +30,7 @@ use crate::yaml;
 
 const CONFIGURATION: Keys = Keys {
     of: "the configuration",
-    known: &["grants", "plugins", "limits", "authorities", "workspaces", "journals"],
+    known: &["grants", "plugins", "limits", "authorities", "workspaces", "journals", "serve"],
     coming: &[],
 };
 
@@ -49,6 +50,20 @@ const JOURNALS: Keys = Keys { of: "`journals`", known: &["keep", "size", "age"],
 const KEEPS: [(&str, KeepJournals); 3] =
     [("none", KeepJournals::None), ("failed", KeepJournals::Failed), ("all", KeepJournals::All)];
 
+/// What `yuanli serve` can be told here.
+pub const SERVE_KEYS: [&str; 9] = [
+    "listen",
+    "open",
+    "gateway",
+    "tls-certificate",
+    "tls-key",
+    "scale-down-window",
+    "token-rate",
+    "address-rate",
+    "write-timeout",
+];
+const SERVE: Keys = Keys { of: "`serve`", known: &SERVE_KEYS, coming: &[] };
+
 /// Nothing, to as much as any disk has.
 const WORKSPACE_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 
@@ -67,6 +82,8 @@ pub struct Configuration {
     /// The files with the certificates of those who vouch for servers, beside those whom everybody trusts; relative ones begin
     /// where the configuration lies.
     pub authorities: Vec<PathBuf>,
+    /// What `serve` says, by key, as text: the same can be said by the environment and by flags, and is read in one place.
+    pub serve: Vec<(String, Vec<String>)>,
 }
 
 /// How much is kept of the workspaces of runs that have ended, as far as it is said.
@@ -138,7 +155,8 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
     let authorities = named.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect();
     let workspaces = given("workspaces").map(|entry| workspaces(entry, diagnostics)).unwrap_or_default();
     let journals = given("journals").map(|entry| journals(entry, diagnostics)).unwrap_or_default();
-    Configuration { ceiling, workspaces, journals, authorities }
+    let serve = given("serve").map(|entry| serve(entry, diagnostics)).unwrap_or_default();
+    Configuration { ceiling, workspaces, journals, authorities, serve }
 }
 
 fn journals(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptJournals {
@@ -165,6 +183,24 @@ fn keep_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<KeepJourn
         });
     }
     said.map(|(_, keep)| *keep)
+}
+
+fn serve(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(String, Vec<String>)> {
+    let entries = map_of(entry, diagnostics);
+    key::check(entries, &SERVE, diagnostics);
+    let given = entries.iter().filter(|entry| !matches!(entry.value.kind, Kind::Null));
+    let read = |entry: &Entry| {
+        let texts = match &entry.value.kind {
+            Kind::Bool(flag) => vec![flag.to_string()],
+            Kind::Number(number) => vec![number.to_string()],
+            _ => key::texts_of(entry, "a text", diagnostics)
+                .into_iter()
+                .map(|(text, _)| text.to_owned())
+                .collect(),
+        };
+        (entry.key.clone(), texts)
+    };
+    given.map(read).collect()
 }
 
 fn workspaces(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptWorkspaces {
@@ -351,6 +387,24 @@ mod tests {
             read.is_none() && found[0].help.as_deref() == Some("write `failed`, `all` or `none`"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn what_an_engine_serves_by_is_read_as_text() {
+        let (read, found) = read_configuration(
+            "serve: { listen: 'none', open: true, gateway: ['127.0.0.1:1', '[::1]:2'], write-timeout: 30s, tls-key: }",
+        );
+        assert!(found.is_empty(), "{found:?}");
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let expected = [
+            ("listen".to_owned(), texts(&["none"])),
+            ("open".to_owned(), texts(&["true"])),
+            ("gateway".to_owned(), texts(&["127.0.0.1:1", "[::1]:2"])),
+            ("write-timeout".to_owned(), texts(&["30s"])),
+        ];
+        assert_eq!(read.expect("a configuration").serve, expected);
+        let (read, found) = read_configuration("serve: { lisen: 'none' }");
+        assert!(read.is_none() && found[0].help.as_deref() == Some("did you mean `listen`?"), "{found:?}");
     }
 
     #[test]

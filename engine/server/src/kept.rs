@@ -128,6 +128,8 @@ pub(crate) struct Registry {
     inner: Mutex<Inner>,
     /// Who changes something holds this, so that store and memory change in the same order.
     writer: tokio::sync::Mutex<()>,
+    /// Who writes something beside a workflow that has to go with it holds this to read, who deletes one to write.
+    presence: tokio::sync::RwLock<()>,
     changed: Notify,
     /// What the workflows wait for that are not paused.
     interest: Arc<Interest>,
@@ -179,6 +181,7 @@ impl Registry {
             store,
             inner: Mutex::new(inner),
             writer: tokio::sync::Mutex::default(),
+            presence: tokio::sync::RwLock::default(),
             changed: Notify::new(),
         })
     }
@@ -335,6 +338,7 @@ impl Registry {
     /// Forgets a workflow; its runs stay. Whether there was one.
     pub(crate) async fn delete(&self, name: &WorkflowName, expected: &Expected) -> anyhow::Result<bool> {
         let _writer = self.writer.lock().await;
+        let _presence = self.presence.write().await;
         let Some(kept) = self.get(name) else { return Ok(false) };
         expected.check(name, Some(&kept))?;
         let mut batch = Batch::default();

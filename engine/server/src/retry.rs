@@ -192,7 +192,7 @@ impl Engine {
             Some(registry) => {
                 let now = registry.get(&old.workflow);
                 let file = now.map_or_else(|| file(Pins::new()), |kept| kept.as_file());
-                self.library().compile(file, Source::Kept(registry)).await
+                self.library().compile(file, Source::Kept(registry, None)).await
             }
             None => self.library().compile(file(Pins::new()), Source::Beside).await,
         }

@@ -38,11 +38,13 @@ use crate::kept::{Changed, Expected, Kept, Registry};
 use crate::own_metrics::OwnMetrics;
 use crate::retry::Unretried;
 use crate::secret;
+use crate::serving::Serving;
+use crate::work::Work;
 use crate::workflows::Source;
 use crate::{alarms, events, http, schedules, socket};
 
-/// How long requests may take to finish when the engine ends.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long the parts of the engine may take to end: longer than requests may take to finish, which are cut off before.
+const DRAIN: Duration = Duration::from_secs(8);
 /// How often a data directory is looked at that another engine has, and how long is waited in between: two seconds in all.
 const LOOKS: u32 = 40;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -54,16 +56,10 @@ const NO_FOLDER: &str = "no-folder";
 pub struct ServiceOptions {
     /// Its data directory.
     pub locations: Locations,
-    /// Where its API listens beside the socket in the data directory; `None` only there.
-    pub listen: Option<SocketAddr>,
-    /// Whether it asks nobody for a token there, which it may on the loopback only.
-    pub is_open: bool,
-    /// Where the gateway listens.
-    pub gateway: Vec<SocketAddr>,
+    /// What it serves by.
+    pub serving: Serving,
     /// The program of the gateway, and what goes in front of its own arguments.
     pub program: (PathBuf, Vec<OsString>),
-    /// How long a proposal to scale down has to stand before it is followed.
-    pub scale_down_window: Duration,
 }
 
 /// An engine that stays.
@@ -73,6 +69,8 @@ pub struct Service {
     link: Link,
     socket: UnixListener,
     listener: Option<TcpListener>,
+    tls: Option<Arc<http::Tls>>,
+    patience: Duration,
     first_token: Option<String>,
 }
 
@@ -89,6 +87,10 @@ pub(crate) struct Shared {
     pub(crate) own: OwnMetrics,
     pub(crate) tokens: Tokens,
     pub(crate) audit: Audit,
+    /// How many requests may come from whom.
+    pub(crate) limits: http::Limits,
+    /// What is done to its end.
+    pub(crate) work: Work,
     /// Whether nobody is asked for a token over TCP.
     pub(crate) is_open: bool,
     /// Set once it is known what an engine before this one has left: what is found then is cleared away, or goes on, while
@@ -129,6 +131,8 @@ pub(crate) enum Refusal {
     TooLarge(String),
     /// The body comes so.
     TooSlow(String),
+    /// So many requests came, and the next one may in so many seconds.
+    TooMany(String, u64),
     /// It cannot be done for now.
     Unavailable(String),
     /// This machine failed.
@@ -153,6 +157,7 @@ impl Refusal {
             | Self::NotSatisfiable(why)
             | Self::TooLarge(why)
             | Self::TooSlow(why)
+            | Self::TooMany(why, _)
             | Self::Unavailable(why) => why.clone(),
             Self::Document(_) | Self::App { .. } => "the workflow has errors".to_owned(),
             Self::Internal(error) => format!("{error:#}"),
@@ -166,6 +171,16 @@ impl Refusal {
             Self::App { file, text, diagnostics } => render(&file, &text, &diagnostics, false, WIDTH),
             other => other.told(),
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self::Invalid(match refused {
+            Refused::Inputs(wrong) => InvalidInput::in_words(&wrong),
+            Refused::Secrets(missing) => missing.join("; "),
+            Refused::Invalid => "the workflow has errors".to_owned(),
+        })
     }
 }
 
@@ -184,13 +199,15 @@ impl Service {
     /// # Errors
     /// When another engine owns the directory, or it cannot be used, or an address is taken.
     pub async fn open(options: ServiceOptions) -> anyhow::Result<Self> {
-        refuse_open(&options)?;
+        let serving = &options.serving;
+        refuse_open(serving)?;
+        let tls = serving.tls.clone().map(http::Tls::open).transpose()?.map(Arc::new);
         let ground = take_over(&options.locations).await?;
         refuse_copy(&ground.directory)?;
         let data = ground.directory.path().to_owned();
         let folder = data.join("gateway");
         let program = gateway_program(&options, &folder);
-        let (gateway, link) = Gateway::new(folder, options.gateway.clone(), program);
+        let (gateway, link) = Gateway::new(folder, serving.gateway.clone(), program);
         let store = Arc::clone(&ground.store) as Arc<dyn Store>;
         let registry = Registry::open(Arc::clone(&store)).await?;
         let announcements: Arc<dyn Announcements> =
@@ -208,7 +225,7 @@ impl Service {
         };
         let backup_password = secret::own(&data.join("backup.key"))?;
         let of_apps = yuanli_apps::Options {
-            scale_down_window: options.scale_down_window,
+            scale_down_window: serving.scale_down_window,
             ..yuanli_apps::Options::new(ground.directory.engine(), backup_password)
         };
         let (apps, reconciler) = Reconciler::open(ports, of_apps).await?;
@@ -218,7 +235,7 @@ impl Service {
         let outside = Outside { announcements: Arc::clone(&announcements), ..outside };
         let http = Arc::clone(&outside.http);
         let engine = Engine::on(ground, outside, announcements)?;
-        let listener = match options.listen {
+        let listener = match serving.listen {
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
                 Some(bound.with_context(|| format!("cannot listen on {address}"))?)
@@ -227,14 +244,15 @@ impl Service {
         };
         let tokens = Tokens::open(Arc::clone(&store)).await?;
         let audit = Audit::open(store).await?;
-        let first_token = match listener.is_some() && !options.is_open && tokens.is_empty() {
+        let first_token = match listener.is_some() && !serving.is_open && tokens.is_empty() {
             true => Some(first_token(&tokens, clock.now()).await?),
             false => None,
         };
         let socket = socket::bind(&data)?;
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
-        let is_open = options.is_open;
+        let (is_open, patience) = (serving.is_open, serving.write_timeout);
+        let limits = http::Limits::new(serving.token_rate, serving.address_rate);
         let shared = Arc::new(Shared {
             engine,
             apps,
@@ -245,17 +263,25 @@ impl Service {
             own,
             tokens,
             audit,
+            limits,
+            work: Work::default(),
             is_open,
             recovered,
             stop,
         });
-        Ok(Self { shared, reconciler, link, socket, listener, first_token })
+        Ok(Self { shared, reconciler, link, socket, listener, tls, patience, first_token })
     }
 
     /// The address of its API, beside the socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Whether its API has TLS there.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Its data directory.
@@ -275,16 +301,22 @@ impl Service {
     /// # Errors
     /// When the store fails at the start, and when a part of the service ended that nobody asked to.
     pub async fn run(self, stop: Cancellation) -> anyhow::Result<()> {
-        let Self { shared, reconciler, link, socket, listener, first_token: _ } = self;
+        let Self { shared, reconciler, link, socket, listener, tls, patience, first_token: _ } = self;
         let end = shared.stop.clone();
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "gateway", link.run(end.clone()));
         spawn(&mut tasks, "apps", reconciler.run(end.clone()));
         spawn(&mut tasks, "api-socket", http::serve_socket(socket, Arc::clone(&shared)));
         if let Some(listener) = listener {
-            spawn(&mut tasks, "api", http::serve_tcp(listener, Arc::clone(&shared)));
+            let served = http::serve_tcp(listener, tls.clone(), patience, Arc::clone(&shared));
+            spawn(&mut tasks, "api", served);
+        }
+        if let Some(tls) = tls {
+            let stop = end.clone();
+            spawn(&mut tasks, "certificate", async move { tls.follow(&stop).await });
         }
         spawn(&mut tasks, "tokens", note_uses(Arc::clone(&shared)));
+        spawn(&mut tasks, "work", work(Arc::clone(&shared)));
         spawn(&mut tasks, "audit", write_left(Arc::clone(&shared)));
         // After the apps: stages that go on may wait for them.
         let resumed = tokio::select! {
@@ -305,8 +337,11 @@ impl Service {
         end.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
-            tracing::warn!("requests are cut off");
+            tracing::warn!("parts of the engine are cut off");
+            tasks.shutdown().await;
         }
+        // Requests that were cut off have said so by now.
+        shared.audit.write_rest().await;
         shared.engine.suspend().await;
         match failed {
             Some(part) => anyhow::bail!(
@@ -319,9 +354,9 @@ impl Service {
 }
 
 /// Without tokens whoever reaches the address may do everything.
-fn refuse_open(options: &ServiceOptions) -> anyhow::Result<()> {
-    match options.listen {
-        Some(address) if options.is_open && !address.ip().is_loopback() => anyhow::bail!(
+fn refuse_open(serving: &Serving) -> anyhow::Result<()> {
+    match serving.listen {
+        Some(address) if serving.is_open && !address.ip().is_loopback() => anyhow::bail!(
             "without tokens the API is for this machine only, and {address} can be reached from others: leave `--open` out \
              (the first start prints a token), or listen on 127.0.0.1"
         ),
@@ -339,6 +374,10 @@ async fn first_token(tokens: &Tokens, now: Timestamp) -> anyhow::Result<String> 
 
 async fn note_uses(shared: Arc<Shared>) {
     shared.tokens.note_uses(shared.stop.cancelled()).await;
+}
+
+async fn work(shared: Arc<Shared>) {
+    shared.work.run(shared.stop.clone()).await;
 }
 
 async fn write_left(shared: Arc<Shared>) {
@@ -364,7 +403,7 @@ fn gateway_program(options: &ServiceOptions, folder: &Path) -> Program {
     let (program, mut arguments) = options.program.clone();
     arguments.push("--folder".into());
     arguments.push(folder.into());
-    for address in &options.gateway {
+    for address in &options.serving.gateway {
         arguments.push("--listen".into());
         arguments.push(address.to_string().into());
     }
@@ -447,12 +486,7 @@ impl Shared {
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
-        match self.engine.submit_with(document, inputs, cause, by, bypasses_cache).await? {
-            Ok(started) => Ok(started),
-            Err(Refused::Inputs(wrong)) => Err(Refusal::Invalid(InvalidInput::in_words(&wrong))),
-            Err(Refused::Secrets(missing)) => Err(Refusal::Invalid(missing.join("; "))),
-            Err(Refused::Invalid) => Err(Refusal::Invalid("the workflow has errors".to_owned())),
-        }
+        Ok(self.engine.submit_with(document, inputs, cause, by, bypasses_cache).await??)
     }
 
     /// Starts a run because somebody asks for it. Of one key there is one run.
@@ -488,7 +522,28 @@ impl Shared {
 
     /// Compiles a document; the workflows that it runs are those that are kept.
     pub(crate) async fn compile(&self, file: File) -> anyhow::Result<Document> {
-        self.engine.library().compile(file, Source::Kept(&self.registry)).await
+        self.engine.library().compile(file, Source::Kept(&self.registry, None)).await
+    }
+
+    /// Starts a run of a workflow that is not kept. What would start it by itself does not count. Where it lies in a folder of
+    /// this machine, that is where the workflows are looked for that it runs, as `yuanli run` does.
+    pub(crate) async fn run_document(
+        &self,
+        request: api::DocumentRun,
+        caller: &Caller,
+    ) -> Result<(WorkflowName, RunId), Refusal> {
+        let api::DocumentRun { document, inputs, no_cache } = request;
+        let source = match document.folder.is_empty() {
+            true => Source::Kept(&self.registry, Some(caller)),
+            false => Source::Beside,
+        };
+        let document = self.read_from(document, caller, source).await?;
+        let name = document.workflow().map(|workflow| workflow.name().clone());
+        let name = name.ok_or_else(|| Refusal::Invalid("the workflow has errors".to_owned()))?;
+        self.recovered.wait().await;
+        let inputs = Given::Texts(inputs.into_iter().collect());
+        let submitted = self.engine.submit_with(document, inputs, None, Cause::Request, no_cache).await?;
+        Ok((name, submitted.map_err(Refusal::from)?.run))
     }
 
     /// Reads a workflow that is to be kept, if it and those that it runs are the caller's.
@@ -497,9 +552,22 @@ impl Shared {
         document: api::WorkflowDocument,
         caller: &Caller,
     ) -> Result<Document, Refusal> {
+        let source = Source::Kept(&self.registry, Some(caller));
+        let document = self.read_from(document, caller, source).await?;
+        self.refuse_triggers(&document, caller)?;
+        Ok(document)
+    }
+
+    /// Reads a workflow, if it and those that it runs are the caller's.
+    async fn read_from(
+        &self,
+        document: api::WorkflowDocument,
+        caller: &Caller,
+        source: Source<'_>,
+    ) -> Result<Document, Refusal> {
         let origin = self.origin(&document, caller)?;
         let file = File { name: document.file, text: document.text, origin, pins: Pins::new() };
-        let document = self.compile(file).await?;
+        let document = self.engine.library().compile(file, source).await?;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
@@ -512,7 +580,6 @@ impl Shared {
                 )));
             }
         }
-        self.refuse_triggers(&document, caller)?;
         Ok(document)
     }
 

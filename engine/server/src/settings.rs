@@ -41,6 +41,21 @@ pub enum InvalidConfiguration {
         /// Why.
         why: String,
     },
+    /// What `yuanli serve` was told cannot be used.
+    #[error("`{key}` ({told_by}) cannot be used: {why}")]
+    Serving {
+        /// What was told.
+        key: String,
+        /// Where.
+        told_by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The file of the configuration, be it there or not.
+pub(crate) fn file(locations: &Locations) -> PathBuf {
+    locations.configuration.clone().unwrap_or_else(|| locations.data.join(FILE))
 }
 
 /// The configuration of the engine of these locations. A file that is named has to be there, the one in the data directory
@@ -49,7 +64,7 @@ pub enum InvalidConfiguration {
 /// # Errors
 /// [`InvalidConfiguration`].
 pub(crate) fn configuration(locations: &Locations) -> Result<Configuration, InvalidConfiguration> {
-    let file = locations.configuration.clone().unwrap_or_else(|| locations.data.join(FILE));
+    let file = file(locations);
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if is_absent(&error) && locations.configuration.is_none() => String::new(),

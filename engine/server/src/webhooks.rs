@@ -1,5 +1,9 @@
 //! Starts runs by requests to `/hooks/NAME`: who sent it, what it says, whether it counts, and what became of it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
 use yuanli_executor::Started;
@@ -9,6 +13,7 @@ use yuanli_model::trigger::Webhook;
 use yuanli_model::{RunEvent, RunId};
 use yuanli_triggers::{Facts, Passed, StartId};
 
+use crate::audit;
 use crate::body;
 use crate::document::Given;
 use crate::kept::{self, Delivery, Kept};
@@ -17,10 +22,13 @@ use crate::service::{Refusal, Shared, inputs_from};
 /// The headers in which senders say what has happened; kept with a delivery.
 const EVENT_HEADERS: [&str; 4] = ["x-github-event", "x-gitea-event", "x-forgejo-event", "x-gitlab-event"];
 
+/// How long it takes at least until a request is refused: nobody is to see by the time whether there is a webhook of that name.
+const REFUSED_AFTER: Duration = Duration::from_millis(100);
+
 /// A request that its sender has signed.
-struct Signed<'a> {
+struct Signed {
     headers: Vec<(String, String)>,
-    body: &'a [u8],
+    body: Bytes,
     /// What its sender calls it.
     id: Option<yuanli_triggers::Delivery>,
     /// The number of the delivery that it repeats.
@@ -35,24 +43,49 @@ enum Outcome {
 }
 
 impl Shared {
-    /// Starts a run by a signed request. What is answered is durable.
+    /// Starts a run by a signed request. What is answered is durable; that it was signed is marked before anything is done.
     pub(crate) async fn receive<'a>(
+        self: &Arc<Self>,
+        name: &str,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+        body: Bytes,
+        mark: &audit::Signed,
+    ) -> Result<api::HookAnswer, Refusal> {
+        let refused_after = tokio::time::sleep(REFUSED_AFTER);
+        let (kept, signed) = match self.verify(name, header, body) {
+            Ok(verified) => verified,
+            Err(refusal) => {
+                refused_after.await;
+                return Err(refusal);
+            }
+        };
+        mark.set("its sender did not wait for what came of it".to_owned());
+        // Told to those who may know, and kept: its sender will hardly send it again.
+        if kept.paused.is_some() {
+            let why = format!("workflow `{name}` is paused");
+            self.note(&kept, &signed, &Facts::default(), &Err(Refusal::Conflict(why.clone()))).await;
+            return Err(Refusal::Conflict(why));
+        }
+        self.deliver(kept, signed, mark.clone()).await
+    }
+
+    /// Whether a request is signed. Of a webhook that is not there nobody is told that it is not.
+    fn verify<'a>(
         &self,
         name: &str,
         header: impl Fn(&'static str) -> Option<&'a str>,
-        body: &[u8],
-    ) -> Result<api::HookAnswer, Refusal> {
-        let kept = self.find(name)?;
-        let Some(hook) = &kept.hook else {
-            return Err(Refusal::NotFound(format!("workflow `{name}` has no webhook")));
-        };
+        body: Bytes,
+    ) -> Result<(Arc<Kept>, Signed), Refusal> {
+        let unsigned = || Refusal::Unauthorized("the request is not signed as it has to be".to_owned());
+        let kept = self.find(name).map_err(|_| unsigned())?;
+        let hook = kept.hook.as_ref().ok_or_else(unsigned)?;
         let refuse = |why: &dyn std::fmt::Display| {
             tracing::warn!(workflow = name, %why, "a request is refused");
             self.registry.note_refused(&kept.name, self.clock.now(), why.to_string());
-            Refusal::Unauthorized("the request is not signed as it has to be".to_owned())
+            unsigned()
         };
         let key = self.secrets.get(&hook.secret, &kept.name).map_err(|why| refuse(&why))?;
-        yuanli_triggers::verify(hook.provider, key.expose(), &header, body, self.clock.now())
+        yuanli_triggers::verify(hook.provider, key.expose(), &header, &body, self.clock.now())
             .map_err(|why| refuse(&why))?;
         let headers =
             EVENT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?.to_owned())));
@@ -62,17 +95,15 @@ impl Shared {
             id: yuanli_triggers::delivery(hook.provider, &header),
             repeats: None,
         };
-        // Told to those who may know, and kept: its sender will hardly send it again.
-        if kept.paused.is_some() {
-            let why = format!("workflow `{name}` is paused");
-            self.note(&kept, &signed, &Facts::default(), &Err(Refusal::Conflict(why.clone()))).await;
-            return Err(Refusal::Conflict(why));
-        }
-        self.deliver(&kept, signed).await
+        Ok((Arc::clone(&kept), signed))
     }
 
     /// Does again what a delivery asked for, by the workflow as it is now.
-    pub(crate) async fn redeliver(&self, name: &str, number: u64) -> Result<api::HookAnswer, Refusal> {
+    pub(crate) async fn redeliver(
+        self: &Arc<Self>,
+        name: &str,
+        number: u64,
+    ) -> Result<api::HookAnswer, Refusal> {
         let kept = self.find(name)?;
         let found = self.registry.delivery(&kept.name, number).await?;
         let found = found.ok_or_else(|| {
@@ -85,18 +116,44 @@ impl Shared {
                 "the body of delivery {number} was not kept, as it is too long; its sender can send it again"
             )));
         };
-        let signed = Signed { headers: found.headers.clone(), body: &body, id: None, repeats: Some(number) };
-        self.deliver(&kept, signed).await
+        let signed = Signed { headers: found.headers, body, id: None, repeats: Some(number) };
+        self.deliver(kept, signed, audit::Signed::default()).await
     }
 
-    /// Decides, starts, and notes what became of it.
-    async fn deliver(&self, kept: &Kept, signed: Signed<'_>) -> Result<api::HookAnswer, Refusal> {
+    /// Does what a request asks for, and answers it. Who hangs up keeps nothing from being done and noted.
+    async fn deliver(
+        self: &Arc<Self>,
+        kept: Arc<Kept>,
+        signed: Signed,
+        mark: audit::Signed,
+    ) -> Result<api::HookAnswer, Refusal> {
+        let shared = Arc::clone(self);
+        let done = self.work.finish(async move { shared.settle(&kept, &signed, &mark).await }).await;
+        match done.unwrap_or_else(|| Err(Refusal::Unavailable("the engine ends".to_owned())))? {
+            (Outcome::Passed(reason), _) => Ok(api::HookAnswer {
+                id: None,
+                is_new: false,
+                reason: Some(reason),
+                status: None,
+                outputs: None,
+            }),
+            (Outcome::Started(started), wait) => self.answer_of(started, wait).await,
+        }
+    }
+
+    /// Decides, starts, and notes what became of it; for how long its sender waits for the end of the run.
+    async fn settle(
+        &self,
+        kept: &Kept,
+        signed: &Signed,
+        mark: &audit::Signed,
+    ) -> Result<(Outcome, Option<Duration>), Refusal> {
         let document = self.compile(kept.as_file()).await?;
         let Some(workflow) = document.workflow() else { return Err(Refusal::Document(Box::new(document))) };
         let Some(webhook) = workflow.triggers().webhook.clone() else {
             return Err(Refusal::NotFound(format!("workflow `{}` has no webhook", kept.name)));
         };
-        let read = serde_json::from_slice::<Value>(signed.body);
+        let read = serde_json::from_slice::<Value>(&signed.body);
         let header = |name: &'static str| {
             let found = signed.headers.iter().find(|(header, _)| header == name);
             found.map(|(_, value)| value.as_str())
@@ -114,27 +171,15 @@ impl Shared {
             Ok(Err(why)) => Ok(Outcome::Passed(why)),
             Err(refusal) => Err(refusal),
         };
-        self.note(kept, &signed, &facts, &decided).await;
-        match decided? {
-            Outcome::Passed(reason) => Ok(api::HookAnswer {
-                id: None,
-                is_new: false,
-                reason: Some(reason),
-                status: None,
-                outputs: None,
-            }),
-            Outcome::Started(started) => self.answer_of(started, webhook.wait).await,
+        if let Ok(Outcome::Started(started)) = &decided {
+            mark.set(format!("run {}", started.run));
         }
+        self.note(kept, signed, &facts, &decided).await;
+        decided.map(|outcome| (outcome, webhook.wait))
     }
 
     /// Keeps what became of a request. The run is durable already, so that this may fail.
-    async fn note(
-        &self,
-        kept: &Kept,
-        signed: &Signed<'_>,
-        facts: &Facts,
-        decided: &Result<Outcome, Refusal>,
-    ) {
+    async fn note(&self, kept: &Kept, signed: &Signed, facts: &Facts, decided: &Result<Outcome, Refusal>) {
         let (run, is_new, reason) = match decided {
             Ok(Outcome::Started(started)) => (Some(started.run.to_string()), started.is_new, None),
             Ok(Outcome::Passed(why)) => (None, false, Some(why.clone())),
@@ -150,19 +195,15 @@ impl Shared {
             is_new,
             reason,
             headers: signed.headers.clone(),
-            is_kept: kept::is_kept(signed.body),
+            is_kept: kept::is_kept(&signed.body),
         };
-        if let Err(error) = self.registry.note_delivery(&kept.name, &delivery, signed.body).await {
+        if let Err(error) = self.registry.note_delivery(&kept.name, &delivery, &signed.body).await {
             tracing::warn!(workflow = %kept.name, error = format!("{error:#}"), "a delivery is not noted");
         }
     }
 
     /// What is answered of a run: after its end, if that comes in time.
-    async fn answer_of(
-        &self,
-        started: Started,
-        wait: Option<std::time::Duration>,
-    ) -> Result<api::HookAnswer, Refusal> {
+    async fn answer_of(&self, started: Started, wait: Option<Duration>) -> Result<api::HookAnswer, Refusal> {
         let run = started.run;
         let (mut status, mut outputs) = (None, None);
         if let Some(wait) = wait

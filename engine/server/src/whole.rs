@@ -18,7 +18,10 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file for its owner alone.
-pub(crate) fn write_own(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written; it is as it was then.
+pub fn write_own(path: &Path, content: &[u8]) -> io::Result<()> {
     write_as(path, content, OWN)
 }
 

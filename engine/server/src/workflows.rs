@@ -13,7 +13,8 @@ use yuanli_ports::plugins::{Origin, PluginError};
 
 use crate::document::{Document, FoundWorkflows, Unread, Used};
 use crate::file::{self, File, Pins};
-use crate::kept::Registry;
+use crate::identity::Caller;
+use crate::kept::{Kept, Registry};
 use crate::library::Library;
 use crate::lock;
 
@@ -29,8 +30,8 @@ pub(crate) enum Source<'a> {
     Beside,
     /// There too, but nothing is said of one that is not there: the engine that it is meant for may keep it.
     BesideIfThere,
-    /// Among those that the engine keeps.
-    Kept(&'a Registry),
+    /// Among those that the engine keeps, and of these among those that somebody may see.
+    Kept(&'a Registry, Option<&'a Caller>),
     /// What was found when the run was started.
     Left(&'a [LeftWorkflow]),
 }
@@ -227,12 +228,14 @@ impl<'a> Compiler<'a> {
                     Err(Unread::Machine(error)) => Err(error),
                 }
             }
-            Source::Kept(registry) => Ok(match registry.get(name) {
-                Some(kept) => Ok(Some(kept.as_file())),
-                None => {
-                    Err(format!("the engine keeps no workflow `{name}`: `yuanli workflow apply` it first"))
-                }
-            }),
+            Source::Kept(registry, caller) => {
+                Ok(match registry.get(name).filter(|kept| may_see(caller, kept)) {
+                    Some(kept) => Ok(Some(kept.as_file())),
+                    None => Err(format!(
+                        "the engine keeps no workflow `{name}`: `yuanli workflow apply` it first"
+                    )),
+                })
+            }
             Source::Left(left) => Ok(match left.iter().find(|left| left.uses == *uses) {
                 Some(LeftWorkflow { text: Some(text), origin, .. }) => {
                     let name = format!("{name}.yaml");
@@ -248,10 +251,19 @@ impl<'a> Compiler<'a> {
     fn names(&self, folder: &Path) -> Vec<String> {
         match self.source {
             Source::Beside | Source::BesideIfThere => file::names_in(folder),
-            Source::Kept(registry) => registry.list().iter().map(|kept| kept.name.to_string()).collect(),
+            Source::Kept(registry, caller) => {
+                let all = registry.list();
+                let theirs = all.iter().filter(|kept| may_see(caller, kept));
+                theirs.map(|kept| kept.name.to_string()).collect()
+            }
             Source::Left(_) => Vec::new(),
         }
     }
+}
+
+/// Whether a workflow is one of those that somebody may see; nobody is asked where the engine itself looks.
+fn may_see(caller: Option<&Caller>, kept: &Kept) -> bool {
+    caller.is_none_or(|caller| caller.has(&kept.name))
 }
 
 /// What runs of a workflow are made from. The error is for who wrote the document that runs it.

@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod audit;
 pub(crate) mod author;
 pub(crate) mod cache;
+pub(crate) mod context;
 mod delivery;
 pub(crate) mod explain;
 mod interrupt;

@@ -3,12 +3,13 @@
 //! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
 //! code is always that of the run. Before that, a signal ends it at once. With `--watch` (`again.rs`) there is a run after
 //! each change (`changes.rs`), and a change ends the one that goes on. `left.rs` goes on with runs whose command was killed,
-//! `retry.rs` begins runs that take over from others.
+//! `retry.rs` begins runs that take over from others. Where an engine serves, the run is that engine's (`there.rs`).
 
 mod again;
 mod changes;
 mod left;
 mod retry;
+mod there;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use self::retry::retry;
 
 use super::interrupt::{Interrupt, Interrupts};
 use super::question::{Questions, Reply};
+use crate::access;
 use crate::arguments::{Global, Plan, Run};
 use crate::exit::{Exit, Misuse};
 use crate::output;
@@ -36,6 +38,10 @@ pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<E
         return super::plan::plan(global, plan, Some(&secrets)).await;
     }
     refuse_doubles(&arguments.inputs)?;
+    if let Some(engine) = access::client(global).await? {
+        let mut interrupts = Interrupts::listen()?;
+        return there::run(global, &engine, &arguments, &mut interrupts).await;
+    }
     let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
     if arguments.watch {

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use yuanli_server::{Cancellation, GatewayOptions, Service, ServiceOptions, serve_gateway};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use yuanli_server::{
+    Cancellation, GatewayOptions, Locations, Service, ServiceOptions, Setting, serve_gateway, serving,
+};
 
 use super::interrupt::Interrupts;
 use crate::arguments::{Gateway, Global, Serve};
@@ -14,16 +18,17 @@ use crate::output;
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<Exit> {
+    let locations = super::locations(global)?;
+    let (serving, settings) =
+        serving(&locations, |name| std::env::var(name).ok(), |key| arguments.typed(key))?;
+    if arguments.print_config {
+        return print(global, &locations, &settings);
+    }
     let mut interrupts = Interrupts::listen()?;
+    raise_open_files();
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
-    let options = ServiceOptions {
-        locations: super::locations(global)?,
-        listen: (!arguments.no_listen).then_some(arguments.listen),
-        is_open: arguments.open,
-        gateway: arguments.gateway.clone(),
-        program: (program, vec!["gateway".into()]),
-        scale_down_window: Duration::from_secs(arguments.scale_down_window),
-    };
+    let (is_open, gateways) = (serving.is_open, serving.gateway.clone());
+    let options = ServiceOptions { locations, serving, program: (program, vec!["gateway".into()]) };
     // On a thread of its own, as it is not looked at signals while a large store is opened.
     let runtime = tokio::runtime::Handle::current();
     let opening = tokio::task::spawn_blocking(move || runtime.block_on(Service::open(options)));
@@ -36,13 +41,14 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
     };
     output::note(format_args!("the engine of {} serves", service.data().display()));
     if let Some(address) = service.address() {
-        let who = if arguments.open { "whoever reaches it" } else { "whoever has a token" };
-        output::note(format_args!("API      http://{address}, for {who}"));
+        let who = if is_open { "whoever reaches it" } else { "whoever has a token" };
+        let scheme = if service.has_tls() { "https" } else { "http" };
+        output::note(format_args!("API      {scheme}://{address}, for {who}"));
     }
     if let Some(token) = service.first_token() {
         output::note(format_args!("token    {token} (an admin, told this once)"));
     }
-    for address in &arguments.gateway {
+    for address in &gateways {
         output::note(format_args!("gateway  http://{address}, once there is an app"));
     }
     let stop = Cancellation::new();
@@ -65,6 +71,44 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
         () = asked => {}
     }
     Ok(Exit::Done)
+}
+
+/// What would be served by, with where each value comes from.
+fn print(global: &Global, locations: &Locations, settings: &[Setting]) -> anyhow::Result<Exit> {
+    if global.json {
+        let items = settings.iter().map(|Setting { key, value, source }| {
+            json!({"key": key, "value": value, "source": source.to_string()})
+        });
+        output::json(&json!({"data": locations.data, "items": items.collect::<Vec<_>>()}))?;
+        return Ok(Exit::Done);
+    }
+    output::line(format_args!("# data directory: {}\nserve:", locations.data.display()))?;
+    let shown: Vec<String> = settings.iter().map(shown).collect();
+    let width = shown.iter().map(|text| text.chars().count()).max().unwrap_or_default();
+    for (text, setting) in shown.iter().zip(settings) {
+        output::line(format_args!("  {text:width$}  # {}", setting.source))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A setting as the configuration has it.
+fn shown(Setting { key, value, .. }: &Setting) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    match *key {
+        "open" => format!("{key}: {value}"),
+        "gateway" => format!("{key}: [{}]", value.split(',').map(quoted).collect::<Vec<_>>().join(", ")),
+        _ if value.is_empty() => format!("{key}:"),
+        _ => format!("{key}: {}", quoted(value)),
+    }
+}
+
+/// Each connection takes a file, and each run a few: as many as the system lets this process have.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        output::note(format_args!("the limit of open files stays at {:?}: {error}", limits.current));
+    }
 }
 
 pub(crate) async fn gateway(arguments: Gateway) -> anyhow::Result<Exit> {

@@ -12,6 +12,8 @@ pub(super) const TOKEN_REQUEST: &str =
 pub(super) const WORKFLOW_CHANGE: &str = r#"{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[],"is_new":true,"diff":""}"#;
 pub(super) const WORKFLOW_DOCUMENT: &str =
     r#"{"file":"shop.yaml","text":"name: shop\nstages:\n  a: { uses: script }\n"}"#;
+pub(super) const DOCUMENT_RUN: &str =
+    r#"{"document":{"file":"shop.yaml","text":"name: shop\nstages:\n  a: { uses: script }\n"},"inputs":{}}"#;
 pub(super) const RUNS: &str = r#"{"items":[{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"succeeded","created_at":"2026-11-30T15:04:05.678Z"}]}"#;
 pub(super) const RUN: &str = r#"{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"succeeded","created_at":"2026-11-30T15:04:05.678Z","inputs":{},"stages":[]}"#;
 pub(super) const ARTIFACTS: &str = r#"{"items":[{"stage":"test","instance":0,"attempt":1,"name":"report.txt","media_type":"text/plain","size_bytes":13,"digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","created_at":"2026-11-30T15:04:05.678Z"}]}"#;

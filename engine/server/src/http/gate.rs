@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, RawPathParams, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use axum::http::{Extensions, HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 use yuanli_api_types::Role;
-use yuanli_model::{RunId, WorkflowName};
+use yuanli_model::{RunId, Timestamp, WorkflowName};
 
 use super::Answer;
+use super::rate::{Buckets, Left, Rate, Sender};
 use super::table::Route;
-use crate::audit::Entry;
+use crate::audit::{Entry, Signed};
 use crate::engine::Selected;
 use crate::identity::Caller;
 use crate::service::{Refusal, Shared};
@@ -86,6 +87,63 @@ impl Within {
     }
 }
 
+/// How many requests may come from whom.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    tokens: Buckets,
+    addresses: Buckets,
+}
+
+impl Limits {
+    pub(crate) fn new(tokens: Option<Rate>, addresses: Option<Rate>) -> Self {
+        Self { tokens: Buckets::new(tokens), addresses: Buckets::new(addresses) }
+    }
+}
+
+/// Who is counted, where requests are: over TCP, from whoever is asked for a token.
+fn address_of(shared: &Shared, peer: Peer) -> Option<Sender> {
+    match peer {
+        Peer::Tcp(address) if !shared.is_open => Some(Sender::at(address.ip())),
+        Peer::Tcp(_) | Peer::Socket(_) => None,
+    }
+}
+
+/// Refuses whoever has none left; an answer of its own, as it says when there is one again.
+fn refuse(left: Left, of: &str) -> Response {
+    let why = format!("too many requests of this {of}: the next one in {} s", left.wait_seconds);
+    let mut refused = Refusal::TooMany(why, left.wait_seconds).into_response();
+    told(refused.headers_mut(), left, of);
+    refused
+}
+
+fn told(headers: &mut HeaderMap, left: Left, of: &str) {
+    for (name, value) in left.headers(of) {
+        headers.extend(HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)));
+    }
+}
+
+/// A request of nobody that is known. That it failed, or only looks, counts against its address; a signed one does not.
+struct Stranger<'a> {
+    limits: &'a Limits,
+    address: Option<Sender>,
+    now: Timestamp,
+}
+
+impl Stranger<'_> {
+    /// Refuses it before anything is done for it.
+    fn refusal(&self) -> Option<Response> {
+        let left = self.limits.addresses.look(self.address.as_ref()?, self.now)?;
+        left.err().map(|left| refuse(left, "address"))
+    }
+
+    fn count(&self, answer: &mut Response) {
+        let taken = self.address.as_ref().and_then(|address| self.limits.addresses.take(address, self.now));
+        if let Some(Ok(left) | Err(left)) = taken {
+            told(answer.headers_mut(), left, "address");
+        }
+    }
+}
+
 type Gate = State<(Arc<Shared>, Arc<Route>)>;
 
 /// Lets a request pass to its handler, with its [`Caller`], the [`RunId`] that it is about if there is one, and its whole body.
@@ -94,43 +152,104 @@ pub(super) async fn pass(
     State((shared, route)): Gate,
     Extension(peer): Extension<Peer>,
     params: RawPathParams,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Answer<Response> {
-    let path = request.uri().path().to_owned();
-    let (by, is_let_in) = match route.needs {
-        Needs::Nothing => ("webhook".to_owned(), Ok(None)),
-        Needs::Role(role, within) => {
-            let caller = identify(&shared, peer, request.headers())?;
-            let is_let_in = decide(&shared, &caller, role, within, &params).await;
-            let by = caller.name.clone();
-            request.extensions_mut().insert(caller);
-            (by, is_let_in)
+    let now = shared.clock.now();
+    let stranger = Stranger { limits: &shared.limits, address: address_of(&shared, peer), now };
+    let Needs::Role(role, within) = route.needs else {
+        return Ok(of_nobody(&shared, &route, peer, stranger, request, next).await);
+    };
+    let caller = match identify(&shared, peer, request.headers()) {
+        Ok(caller) => caller,
+        Err(refused) => {
+            let mut answer = match stranger.refusal() {
+                Some(refused) => return Ok(refused),
+                None => refused.into_response(),
+            };
+            stranger.count(&mut answer);
+            return Ok(answer);
         }
     };
-    let (at_ms, from, method) = (shared.clock.now().as_millis(), peer.in_words(), route.method.to_string());
-    let entry = Entry { at_ms, by, from, method, path, about: None, status: 0 };
-    let is_kept = route.method != Method::GET && route.needs != Needs::Nothing;
-    let pending = is_kept.then(|| shared.audit.begin(entry.clone()));
-    let answer = match is_let_in {
-        Ok(run) => {
-            request.extensions_mut().extend(run.map(of_run).unwrap_or_default());
-            let (parts, body) = request.into_parts();
-            match body_of(&route, body).await {
-                Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
-                Err(refusal) => refusal.into_response(),
-            }
-        }
+    let sender = stranger.address.is_some().then(|| Sender::Token(caller.name.clone()));
+    let left = match sender.and_then(|sender| shared.limits.tokens.take(&sender, now)) {
+        Some(Err(left)) => return Ok(refuse(left, "token")),
+        left => left.and_then(Result::ok),
+    };
+    let is_let_in = decide(&shared, &caller, role, within, &params).await;
+    let entry = entry_of(&shared, &route, peer, &request, caller.name.clone());
+    let pending = (route.method != Method::GET).then(|| shared.audit.begin(entry));
+    let mut answer = match is_let_in {
+        Ok(run) => answer_to(&route, caller, run, request, next).await,
         Err(refusal) => refusal.into_response(),
     };
-    let about = answer.extensions().get::<About>().map(|about| about.0.clone());
     if let Some(pending) = pending {
-        pending.answered(answer.status().as_u16(), about).await;
-    } else if route.method != Method::GET && answer.status().is_success() {
-        // Whoever has no signature could write as much of it as they like.
-        shared.audit.begin(entry).answered(answer.status().as_u16(), about).await;
+        pending.answered(answer.status().as_u16(), about(&answer)).await;
+    }
+    if let Some(left) = left {
+        told(answer.headers_mut(), left, "token");
     }
     Ok(answer)
+}
+
+/// Answers whoever is let in.
+async fn answer_to(
+    route: &Route,
+    caller: Caller,
+    run: Option<RunId>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(caller);
+    parts.extensions.extend(run.map(of_run).unwrap_or_default());
+    match body_of(route, body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Answers a request that nobody is asked for. What it changed by its signature is written down, also if its sender hangs up
+/// meanwhile; whoever has none could write as much as they like.
+async fn of_nobody(
+    shared: &Shared,
+    route: &Route,
+    peer: Peer,
+    stranger: Stranger<'_>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(refused) = stranger.refusal() {
+        return refused;
+    }
+    let signed = Signed::default();
+    let entry = entry_of(shared, route, peer, &request, "webhook".to_owned());
+    let pending = (route.method != Method::GET).then(|| shared.audit.begin_if(entry, signed.clone()));
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(signed);
+    let mut answer = match body_of(route, body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let is_done = answer.status().is_success();
+    if let Some(pending) = pending.filter(|_| is_done) {
+        pending.answered(answer.status().as_u16(), about(&answer)).await;
+    }
+    if !is_done || route.method == Method::GET {
+        stranger.count(&mut answer);
+    }
+    answer
+}
+
+fn entry_of(shared: &Shared, route: &Route, peer: Peer, request: &Request, by: String) -> Entry {
+    let (at_ms, from, path) =
+        (shared.clock.now().as_millis(), peer.in_words(), request.uri().path().to_owned());
+    Entry { at_ms, by, from, method: route.method.to_string(), path, about: None, status: 0, place: None }
+}
+
+/// What a handler says that the request came to.
+fn about(answer: &Response) -> Option<String> {
+    answer.extensions().get::<About>().map(|about| about.0.clone())
 }
 
 fn of_run(run: RunId) -> Extensions {

@@ -9,17 +9,19 @@ use yuanli_api_types as api;
 
 use super::gate::About;
 use super::{Answer, Engine};
+use crate::audit::Signed;
 use crate::body::rfc3339;
 use crate::kept;
 
 pub(super) async fn receive(
     State(shared): Engine,
     Path(name): Path<String>,
+    Extension(signed): Extension<Signed>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
     let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
-    Ok(answer(shared.receive(&name, header, &body).await?))
+    Ok(answer(shared.receive(&name, header, body, &signed).await?))
 }
 
 pub(super) async fn redeliver(

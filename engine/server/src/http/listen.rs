@@ -20,6 +20,8 @@ use tower::ServiceExt as _;
 use yuanli_ports::Cancellation;
 
 use super::gate::Peer;
+use super::patience::Patient;
+use super::tls::Tls;
 
 /// How long the headers of a request may take to come, which is also how long a connection may be idle.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -30,6 +32,20 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 const MAX_CONNECTIONS: usize = 4_096;
 /// Wait after the system gave no connection, such as when there are no files left.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How long a client may take for a handshake of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long requests may take to finish when the engine ends; then they are cut off.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How connections are dealt with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Manner {
+    /// What is proved to clients; there is no TLS without.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// How long a client may take nothing of its answer.
+    pub(super) patience: Option<Duration>,
+}
 
 /// Where connections come from.
 pub(super) trait Listener: Send + 'static {
@@ -60,8 +76,8 @@ impl Listener for TcpListener {
 }
 
 /// Answers connections until `stop`; then no more are taken, and this returns once the requests of those that are there have
-/// ended.
-pub(super) async fn serve(listener: impl Listener, router: Router, stop: Cancellation) {
+/// ended, or were cut off.
+pub(super) async fn serve(listener: impl Listener, manner: Manner, router: Router, stop: Cancellation) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -74,7 +90,7 @@ pub(super) async fn serve(listener: impl Listener, router: Router, stop: Cancell
             () = stop.cancelled() => break,
             (slot, taken) = taken => match taken {
                 Ok((stream, peer)) => {
-                    let served = connection(stream, peer, router.clone(), stop.clone());
+                    let served = prepared(stream, peer, manner.clone(), router.clone(), stop.clone());
                     connections.spawn(async move {
                         served.await;
                         drop(slot);
@@ -88,7 +104,35 @@ pub(super) async fn serve(listener: impl Listener, router: Router, stop: Cancell
             Some(_) = connections.join_next() => {}
         }
     }
-    while connections.join_next().await.is_some() {}
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!(requests = connections.len(), "requests are cut off");
+        // Waited for, so that whoever writes down that they were is not gone before them.
+        connections.shutdown().await;
+    }
+}
+
+/// Makes a connection ready for requests, and answers them. Whoever is slow at it holds up nobody else.
+async fn prepared(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    manner: Manner,
+    router: Router,
+    stop: Cancellation,
+) {
+    let Manner { tls, patience } = manner;
+    let stream = Patient::new(stream, patience);
+    let Some(tls) = tls else { return connection(stream, peer, router, stop).await };
+    let accepting = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream));
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => connection(stream, peer, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection has no TLS"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
 }
 
 async fn connection(

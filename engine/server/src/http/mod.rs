@@ -10,24 +10,33 @@ mod identity;
 mod listen;
 mod metrics;
 mod openapi;
+mod patience;
 mod problem;
+mod rate;
 mod records;
 mod routes;
 mod runs;
 mod secrets;
 mod streams;
 mod table;
+mod tls;
 mod workflows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, State};
 use tokio::net::{TcpListener, UnixListener};
 use yuanli_model::RunId;
 
+use self::listen::Manner;
 use crate::identity::Caller;
 use crate::service::{Refusal, Shared};
+pub(crate) use gate::Limits;
 pub(crate) use metrics::render as metrics_text;
+pub use rate::Rate;
+pub(crate) use tls::Tls;
+pub use tls::TlsFiles;
 
 type Engine = State<Arc<Shared>>;
 /// Who asks, as the gate found out.
@@ -36,12 +45,18 @@ type Asks = Extension<Caller>;
 type OfRun = Extension<RunId>;
 type Answer<T> = Result<T, Refusal>;
 
-/// Answers on the socket: whoever can open it may do everything.
+/// Answers on the socket: whoever can open it may do everything, as often and as slowly as they like.
 pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
-    listen::serve(listener, table::router(&shared), shared.stop.clone()).await;
+    listen::serve(listener, Manner::default(), table::router(&shared), shared.stop.clone()).await;
 }
 
 /// Answers over TCP: `/api` to whoever has a token.
-pub(crate) async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    listen::serve(listener, table::router(&shared), shared.stop.clone()).await;
+pub(crate) async fn serve_tcp(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    patience: Duration,
+    shared: Arc<Shared>,
+) {
+    let manner = Manner { tls, patience: Some(patience) };
+    listen::serve(listener, manner, table::router(&shared), shared.stop.clone()).await;
 }

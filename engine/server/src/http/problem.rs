@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Json, Response};
 use yuanli_api_types::Problem;
 use yuanli_ports::apps::AppError;
@@ -55,6 +55,11 @@ impl IntoResponse for Refusal {
             Self::NotSatisfiable(detail) => (StatusCode::RANGE_NOT_SATISFIABLE, detail),
             Self::TooLarge(detail) => (StatusCode::PAYLOAD_TOO_LARGE, detail),
             Self::TooSlow(detail) => (StatusCode::REQUEST_TIMEOUT, detail),
+            Self::TooMany(detail, wait) => {
+                let mut response = response(problem(StatusCode::TOO_MANY_REQUESTS, detail));
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+                return response;
+            }
             Self::Unavailable(detail) => (StatusCode::SERVICE_UNAVAILABLE, detail),
             Self::Internal(error) => {
                 let detail = format!("{error:#}");

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use yuanli_api_types as api;
 
 use super::gate::of_caller;
+use super::table::WEAK;
 use super::{Answer, Asks, Engine, OfRun};
 use crate::records::WantedArtifact;
 use crate::service::Refusal;
@@ -46,7 +47,8 @@ pub(super) async fn artifact(
     let artifact = content.artifact.clone();
     let tag = format!("\"{}\"", artifact.digest);
     let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if told(IF_NONE_MATCH).is_some_and(|tags| tags == "*" || tags.split(',').any(|own| own.trim() == tag)) {
+    let is_it = |own: &str| own.trim().trim_start_matches(WEAK) == tag;
+    if told(IF_NONE_MATCH).is_some_and(|tags| tags == "*" || tags.split(',').any(is_it)) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let size = artifact.size_bytes;

@@ -135,6 +135,14 @@ fn of_runs() -> Vec<Served> {
         .takes::<api::RunRequest>(r#"{"workflow":"shop","inputs":{"tag":"v2"}}"#)
         .gives::<api::RunStarted>(201, example::RUN_STARTED)
         .gives::<api::RunStarted>(200, example::RUN_STARTED),
+        post(
+            "/api/v1/document-runs",
+            Role(Editor, Own),
+            "Start a run of a workflow without keeping it",
+            runs::start_document,
+        )
+        .takes::<api::DocumentRun>(example::DOCUMENT_RUN)
+        .gives::<api::RunStarted>(201, example::RUN_STARTED),
         get("/api/v1/runs/{run}", Role(Viewer, Run), "A run with its stages", runs::show)
             .gives::<api::Run>(200, example::RUN),
         get(

@@ -88,6 +88,17 @@ fn started(run: Started, about: String) -> (StatusCode, Extension<About>, Json<a
     (status, Extension(About(about)), Json(body))
 }
 
+pub(super) async fn start_document(
+    State(shared): Engine,
+    Extension(caller): Asks,
+    Json(request): Json<api::DocumentRun>,
+) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
+    let (workflow, run) = shared.run_document(request, &caller).await?;
+    let about = About(format!("workflow {workflow}, which is not kept, run {run}"));
+    let body = api::RunStarted { id: run.to_string(), is_new: true };
+    Ok((StatusCode::CREATED, Extension(about), Json(body)))
+}
+
 pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer<Json<api::Run>> {
     let shown = shared.engine.show(run).await?;
     shown.map(Json).ok_or_else(|| Refusal::NotFound(format!("run {run} has no events")))

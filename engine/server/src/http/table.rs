@@ -7,7 +7,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
+use axum::http::header::{CONTENT_ENCODING, ETAG, HeaderValue};
 use axum::middleware;
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -16,6 +18,9 @@ use tower_http::compression::CompressionLayer;
 use super::gate::{self, MAX_BODY, Needs};
 use super::{problem, routes};
 use crate::service::Shared;
+
+/// What stands in front of a tag that is not one of bytes.
+pub(super) const WEAK: &str = "W/";
 
 /// A route, as it is declared.
 #[derive(Debug)]
@@ -151,7 +156,21 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         // Before it is packed: what the framework has refused is read there.
         .layer(middleware::map_response(problem::of_refused))
         .layer(CompressionLayer::new())
+        .layer(middleware::map_response(of_packed))
         .with_state(Arc::clone(shared))
+}
+
+/// What is packed has other bytes than what its tag says: the tag is that of the same content only.
+async fn of_packed(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    if headers.contains_key(CONTENT_ENCODING)
+        && let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok())
+        && !tag.starts_with(WEAK)
+        && let Ok(weak) = HeaderValue::try_from(format!("{WEAK}{tag}"))
+    {
+        headers.insert(ETAG, weak);
+    }
+    answer
 }
 
 #[cfg(test)]

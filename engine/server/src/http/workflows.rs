@@ -12,6 +12,7 @@ use yuanli_model::trigger::MetricTrigger;
 use yuanli_triggers::{Level, RuleId};
 
 use super::gate::About;
+use super::table::WEAK;
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
 use crate::kept::{Expected, Kept, Timing};
@@ -122,7 +123,9 @@ fn expected(headers: &HeaderMap) -> Answer<Expected> {
         (None, Some("*")) => Ok(Expected::Nothing),
         (Some("*"), None) => Ok(Expected::Something),
         (Some(tags), None) => {
-            Ok(Expected::Tagged(tags.split(',').map(|tag| tag.trim().trim_matches('"').to_owned()).collect()))
+            // One that came packed is that of the same content.
+            let tag = |tag: &str| tag.trim().trim_start_matches(WEAK).trim_matches('"').to_owned();
+            Ok(Expected::Tagged(tags.split(',').map(tag).collect()))
         }
         _ => Err(Refusal::Invalid(
             "what is changed takes `If-Match` with what `ETag` said, or `If-None-Match: *`".to_owned(),

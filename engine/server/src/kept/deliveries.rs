@@ -104,6 +104,8 @@ impl Registry {
         body: &[u8],
     ) -> anyhow::Result<u64> {
         let mut batch = Batch::default();
+        // It goes with its workflow, and not after it.
+        let _presence = self.presence.read().await;
         let number = {
             let mut inner = self.lock();
             anyhow::ensure!(inner.workflows.contains_key(name), "the workflow was deleted meanwhile");
@@ -188,4 +190,102 @@ fn parse(key: &Key) -> Option<(WorkflowName, u64)> {
     let (name, number) = key.as_bytes().get(1..)?.split_last_chunk::<8>()?;
     let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.parse().ok()?;
     Some((name, u64::from_be_bytes(*number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
+    use yuanli_ports::Store;
+    use yuanli_ports::plugins::Origin;
+    use yuanli_ports::store::{Entry, Revision, StoreError, Watch, Write};
+    use yuanli_store::Memory;
+
+    use super::super::{Expected, Kept};
+    use super::*;
+
+    /// A store that commits deliveries once it is told to.
+    #[derive(Debug)]
+    struct Held {
+        inner: Memory,
+        gate: Semaphore,
+    }
+
+    #[async_trait]
+    impl Store for Held {
+        async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
+            let is_delivery = |write: &Write| matches!(write, Write::Put(key, _) if key.as_bytes().starts_with(&DELIVERIES));
+            if batch.writes.iter().any(is_delivery) {
+                let _permit = self.gate.acquire().await.expect("it is open");
+            }
+            self.inner.commit(batch).await
+        }
+
+        async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+            self.inner.get(key).await
+        }
+
+        async fn scan(&self, range: Range) -> Result<Vec<(Key, Entry)>, StoreError> {
+            self.inner.scan(range).await
+        }
+
+        async fn revision(&self) -> Result<Revision, StoreError> {
+            self.inner.revision().await
+        }
+
+        async fn watch(&self, prefix: &[u8], after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+            self.inner.watch(prefix, after).await
+        }
+    }
+
+    fn kept(name: &WorkflowName) -> Kept {
+        Kept {
+            name: name.clone(),
+            file: "w.yaml".to_owned(),
+            text: String::new(),
+            origin: Origin { folder: "/".into(), root: "/".into() },
+            applied: Timestamp::from_millis(0),
+            schedules: Vec::new(),
+            paused: None,
+            hook: None,
+            pins: BTreeMap::new(),
+            metrics: Vec::new(),
+            events: Vec::new(),
+            runs: std::collections::BTreeSet::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_goes_with_its_workflow_also_while_it_is_written() {
+        let store = Arc::new(Held { inner: Memory::default(), gate: Semaphore::new(0) });
+        let registry = Registry::open(Arc::clone(&store) as Arc<dyn Store>).await.expect("a registry");
+        let name: WorkflowName = "w".parse().expect("a name");
+        registry.change(kept(&name), BTreeMap::new()).await.expect("it is kept");
+        let delivery = Delivery {
+            at_ms: 7,
+            id: None,
+            events: Vec::new(),
+            repeats: None,
+            run: None,
+            is_new: false,
+            reason: None,
+            headers: Vec::new(),
+            is_kept: true,
+        };
+        let opening = async {
+            // Time enough for a delete that waits for nothing.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            store.gate.add_permits(1);
+        };
+        let noting = registry.note_delivery(&name, &delivery, b"{}");
+        let (noted, deleted, ()) = tokio::join!(noting, registry.delete(&name, &Expected::Anything), opening);
+        assert_eq!((noted.expect("it is noted"), deleted.expect("it is deleted")), (0, true));
+        for rows in [DELIVERIES, BODIES] {
+            assert_eq!(store.scan(Range::prefix(&rows, 9)).await, Ok(Vec::new()), "nothing is left of it");
+        }
+    }
 }
