@@ -114,7 +114,7 @@ impl Watch<'_> {
         let mut updates = Updates::of(engine, &run);
         let mut status = None;
         loop {
-            let next = updates.next(|notice| screen.borrow_mut().notice(notice));
+            let next = Box::pin(updates.next(|notice| screen.borrow_mut().notice(notice)));
             let Some(update) = self.attend(next).await? else { return Ok(status) };
             screen.borrow_mut().show(&update);
             let Update::Event(event) = &update else { continue };
