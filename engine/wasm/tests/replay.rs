@@ -19,7 +19,9 @@ async fn ended() -> (Bench, Value, Vec<Recorded>) {
     bench.docker.add_image("tool");
     let lines = ["one", "two"].map(|line| (Stream::Stdout, line.to_owned())).to_vec();
     bench.docker.script("tool", &["work"], Behaviour::Ends { lines, code: 3 });
-    let case = Case { grants: Capability::ALL.map(Grant::Whole).to_vec(), ..Case::default() };
+    // Its container stays, so that whoever follows it hears its lines.
+    let grants = Capability::ALL.map(Grant::Whole).to_vec();
+    let case = Case { grants, dies_before_its_end: true, ..Case::default() };
     let ended = bench.run_case(config(), case).await;
     let outputs = ended.outputs().clone();
     let mut calls = bench.records.calls(&attempt()).await.unwrap();
