@@ -28,6 +28,7 @@ mod killed;
 mod kit;
 mod layers;
 mod limits;
+mod metrics;
 mod openapi;
 mod pipe;
 mod plan;

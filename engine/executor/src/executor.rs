@@ -16,6 +16,7 @@ use yuanli_ports::{Announcements, Archive, AttemptLog, Blobs, Clock, Logs, Plugi
 use crate::admission::{Entrance, Groups};
 use crate::check::{self, Check};
 use crate::child::Awaited;
+use crate::figures::{Figures, Measured};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
 use crate::keeper::{Doorbell, Keeper, Retention, WorkspaceBounds};
@@ -141,6 +142,7 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) tasks: Tasks,
     pub(crate) doorbell: Doorbell,
+    pub(crate) figures: Figures,
     active: Mutex<HashMap<RunId, Active>>,
     /// Runs that were left and that somebody goes on with, or ends, just now.
     claimed: Mutex<HashSet<RunId>>,
@@ -188,6 +190,7 @@ impl Executor {
             records,
             tasks: Tasks::default(),
             doorbell: Doorbell::default(),
+            figures: Figures::default(),
             active: Mutex::default(),
             claimed: Mutex::default(),
             in_doubt: Mutex::default(),
@@ -239,6 +242,12 @@ impl Executor {
     /// See [`Error`]: what cannot be read at all.
     pub async fn check(&self, is_repair: bool) -> Result<Check, Error> {
         check::check(&self.shared, is_repair).await
+    }
+
+    /// What was done since this was made, in numbers.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.shared.figures.measured()
     }
 
     /// How many runs are active.

@@ -14,6 +14,7 @@ mod cache;
 mod check;
 mod child;
 mod executor;
+mod figures;
 mod follower;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -33,6 +34,7 @@ pub use admission::HeldGroups;
 pub use cache::CachedStages;
 pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
+pub use figures::{BOUNDS_MS, Counted, Measured};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
 pub use keeper::{Retention, WorkspaceBounds};

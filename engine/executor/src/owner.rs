@@ -64,6 +64,8 @@ pub(crate) struct Owner {
     /// The secrets that its inputs and the configs of its stages name.
     pub(crate) secrets: Arc<[SecretName]>,
     summary: Summary,
+    /// Since when its attempts go on that this engine has begun.
+    begun: HashMap<AttemptId, Timestamp>,
     /// The number of the next event.
     next: u32,
     /// Not bounded: what comes in is bounded by the attempts of the run, each of which ends once, and by people.
@@ -95,6 +97,7 @@ impl Owner {
             origin: Arc::new(origin),
             family,
             summary,
+            begun: HashMap::new(),
             next: 0,
             mailbox,
             to_mailbox,
@@ -293,8 +296,16 @@ impl Owner {
         let long = put_events(&mut batch, run, self.next, now, events);
         let holds = self.shared.keep_long(run, &mut batch, long).await?;
         self.shared.commit_held(batch, holds).await?;
-        self.next += events.len() as u32;
+        self.count(events, now);
         Ok(())
+    }
+
+    /// Counts events that became durable just now, decided at `now`.
+    fn count(&mut self, events: &[RunEvent], now: Timestamp) {
+        self.next += events.len() as u32;
+        let figures = &self.shared.figures;
+        figures.note_commit(self.shared.ports.clock.now().since(now));
+        figures.note(events, now, self.summary.created, &mut self.begun);
     }
 
     /// The same, however long the store takes nothing. Nobody else writes what it writes, so that it can be written again
@@ -317,7 +328,7 @@ impl Owner {
         batch.writes.extend(needs.writes);
         holds.extend(held);
         commit_held_patiently(&run, &*shared.ports.store, batch, holds).await?;
-        self.next += events.len() as u32;
+        self.count(events, now);
         Ok(())
     }
 

@@ -6,6 +6,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use yuanli_executor::{BOUNDS_MS, Counted};
+use yuanli_model::Outcome;
+
 use super::Engine;
 use crate::service::Shared;
 
@@ -24,12 +27,45 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(Str
     }
 }
 
+/// A family of durations by outcome.
+fn histogram(text: &mut String, name: &str, help: &str, all: &[(Outcome, Counted)]) {
+    family(text, name, "histogram", help, &[]);
+    for (outcome, counted) in all {
+        samples(text, name, &format!("outcome=\"{}\"", outcome.name()), counted);
+    }
+}
+
+fn samples(text: &mut String, name: &str, labels: &str, counted: &Counted) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let seconds = |millis: u64| format!("{}.{:03}", millis / 1000, millis % 1000);
+    for (bound, count) in BOUNDS_MS.iter().zip(counted.below) {
+        let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", seconds(*bound));
+    }
+    let Counted { count, millis, .. } = counted;
+    let of = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+    let _ = writeln!(text, "{name}_sum{of} {}\n{name}_count{of} {count}", seconds(*millis));
+}
+
 pub(crate) fn render(shared: &Shared) -> String {
     let mut text = String::new();
     let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     family(&mut text, "yuanli_build_info", "gauge", "The engine's version.", &[(version, 1)]);
     let active = shared.engine.executor().active() as u64;
     family(&mut text, "yuanli_runs_active", "gauge", "Runs that have not ended.", &[(String::new(), active)]);
+
+    let measured = shared.engine.executor().measured();
+    histogram(
+        &mut text,
+        "yuanli_run_duration_seconds",
+        "How long runs took that have ended.",
+        &measured.runs,
+    );
+    let help = "How long attempts of stages took that have ended.";
+    histogram(&mut text, "yuanli_stage_duration_seconds", help, &measured.attempts);
+    let help = "How long it took until what was decided of a run was durable.";
+    family(&mut text, "yuanli_store_commit_duration_seconds", "histogram", help, &[]);
+    samples(&mut text, "yuanli_store_commit_duration_seconds", "", &measured.commits);
 
     let view = shared.apps.view();
     let of_app = |value: &dyn Fn(&yuanli_apps::AppView) -> u64| -> Vec<(String, u64)> {
