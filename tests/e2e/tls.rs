@@ -215,6 +215,7 @@ fn engines_have_names_and_a_flag_goes_before_the_environment_before_the_name_in_
     assert_eq!(whoami(&named, &said), "one: viewer of the engine\n", "and a flag before that");
     let url = [("YUANLI_URL", second_url.as_str()), ("YUANLI_TOKEN", two.trim())];
     assert_eq!(whoami(&[], &url), "two: viewer of the engine\n");
+    assert_eq!(whoami(&named, &url[..1]), "one: viewer of the engine\n", "a name that was typed too");
     yuanli(&["--url", &second_url, "token", "whoami"], &[]).expect(3, &["Bearer"]);
     let data = first.place.data();
     assert_eq!(whoami(&["--data", data.to_str().unwrap()], &url), "owner: admin of the engine\n");

@@ -240,7 +240,7 @@ impl Client {
                 handshake(stream.with_context(|| format!("no engine serves {}", data.display()))?).await
             }
             Self::Remote(remote) => {
-                let connecting = tokio::time::timeout(CONNECTING, remote.connect());
+                let connecting = tokio::time::timeout(CONNECTING, Box::pin(remote.connect()));
                 connecting.await.context("it did not answer in time")?
             }
         }

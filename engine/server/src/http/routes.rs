@@ -16,7 +16,16 @@ const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";
 
 pub(super) fn all() -> Vec<Served> {
-    [of_identity(), of_workflows(), of_runs(), of_run(), of_apps(), of_kept(), of_nobody()]
+    [
+        of_identity(),
+        of_workflows(),
+        of_documents(),
+        of_runs(),
+        of_run(),
+        of_apps(),
+        of_kept(),
+        of_nobody(),
+    ]
         .into_iter()
         .flatten()
         .collect()
@@ -115,6 +124,19 @@ fn of_workflows() -> Vec<Served> {
     ]
 }
 
+fn of_documents() -> Vec<Served> {
+    vec![
+        post(
+            "/api/v1/document-runs",
+            Role(Editor, Own),
+            "Start a run of a workflow without keeping it",
+            runs::start_document,
+        )
+        .takes::<api::DocumentRun>(example::DOCUMENT_RUN)
+        .gives::<api::RunStarted>(201, example::RUN_STARTED),
+    ]
+}
+
 fn of_runs() -> Vec<Served> {
     vec![
         get("/api/v1/runs", Role(Viewer, Own), "Runs, newest first", runs::list)
@@ -135,14 +157,6 @@ fn of_runs() -> Vec<Served> {
         .takes::<api::RunRequest>(r#"{"workflow":"shop","inputs":{"tag":"v2"}}"#)
         .gives::<api::RunStarted>(201, example::RUN_STARTED)
         .gives::<api::RunStarted>(200, example::RUN_STARTED),
-        post(
-            "/api/v1/document-runs",
-            Role(Editor, Own),
-            "Start a run of a workflow without keeping it",
-            runs::start_document,
-        )
-        .takes::<api::DocumentRun>(example::DOCUMENT_RUN)
-        .gives::<api::RunStarted>(201, example::RUN_STARTED),
         get("/api/v1/runs/{run}", Role(Viewer, Run), "A run with its stages", runs::show)
             .gives::<api::Run>(200, example::RUN),
         get(
