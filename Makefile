@@ -19,8 +19,8 @@ demo: ## Build the engine and watch it build and test a small web service
 test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked --no-fail-fast
-	cargo test --locked --package yuanli-plugin-command --package yuanli-plugin-gray-release \
-		--package yuanli-plugin-push --package yuanli-plugin-test
+	cargo test --locked --package yuanli-plugin-build --package yuanli-plugin-command --package yuanli-plugin-gray-release \
+		--package yuanli-plugin-push --package yuanli-plugin-source --package yuanli-plugin-test
 
 soak: ## Kill, damage and fuzz for as long as that takes: an hour
 	scripts/setup

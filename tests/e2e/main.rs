@@ -58,6 +58,8 @@ mod terminal;
 mod tests;
 mod there;
 mod tls;
+mod throttled;
+mod traced;
 mod tried;
 mod triggers;
 mod unruly;

@@ -85,7 +85,7 @@ fn a_plan_is_data() {
     let [image, report] = [&plan["steps"][0]["stages"][0], &plan["steps"][1]["stages"][0]];
     assert_eq!(image["with"], json!({ "image": "shop:v2", "no_cache": true }));
     assert_eq!((&image["outlook"], &image["timeout_ms"]), (&"runs".into(), &300_000.into()));
-    assert_eq!(image["plugin"]["rights"], json!(["log", "images"]));
+    assert_eq!(image["plugin"]["rights"], json!(["log", "workspace", "images", "artifacts"]));
     assert!(image["plugin"]["digest"].as_str().unwrap().starts_with("sha256:"), "{image}");
     assert_eq!(report["needs"], json!(["image"]));
     assert_eq!(

@@ -87,7 +87,7 @@ fn the_built_in_plugins_are_listed_with_their_rights() {
         rights.iter().map(|right| right["name"].as_str().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(rights("script"), ["log"], "script reaches nothing");
-    assert_eq!(rights("build"), ["log", "images"]);
+    assert_eq!(rights("build"), ["log", "workspace", "images", "artifacts"]);
     assert_eq!(rights("gray-release"), ["log", "traffic"]);
     assert_eq!(rights("push"), ["log", "context", "clock", "secrets", "registries"]);
     assert!(place.yuanli(&["plugin", "list"]).out.contains("Builds a container image"));

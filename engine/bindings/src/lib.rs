@@ -17,8 +17,8 @@ mod generated {
                 import yuanli:secrets-reveal/secrets-reveal@0.1.0;
                 import yuanli:http/http@0.1.0;
                 import yuanli:workspace/workspace@0.1.0;
-                import yuanli:source/source@0.1.0;
-                import yuanli:images/images@0.1.1;
+                import yuanli:source/source@0.1.1;
+                import yuanli:images/images@0.1.2;
                 import yuanli:registries/registries@0.1.1;
                 import yuanli:containers/containers@0.1.2;
                 import yuanli:volumes/volumes@0.1.0;
@@ -96,8 +96,8 @@ pub const INTERFACES: [&str; 20] = [
     "yuanli:secrets-reveal/secrets-reveal@0.1.0",
     "yuanli:http/http@0.1.0",
     "yuanli:workspace/workspace@0.1.0",
-    "yuanli:source/source@0.1.0",
-    "yuanli:images/images@0.1.1",
+    "yuanli:source/source@0.1.1",
+    "yuanli:images/images@0.1.2",
     "yuanli:registries/registries@0.1.1",
     "yuanli:containers/containers@0.1.2",
     "yuanli:volumes/volumes@0.1.0",

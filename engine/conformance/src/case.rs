@@ -96,8 +96,24 @@ pub(crate) struct Docker {
     pub(crate) containers: Vec<Container>,
     /// What every build does; without it builds succeed.
     pub(crate) build: Option<Build>,
+    /// Images that registries have.
+    pub(crate) published: Vec<String>,
+    /// What the next pushes and pulls fail with, one a call.
+    pub(crate) registry_fails: Vec<RegistryFailure>,
+    /// Files that every image has, by absolute path.
+    pub(crate) files: BTreeMap<String, String>,
     /// Why Docker cannot be reached at all.
     pub(crate) unreachable: Option<String>,
+}
+
+/// Why a registry does not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RegistryFailure {
+    Unreachable,
+    Throttled,
+    Denied,
+    Failed,
 }
 
 /// What a command does.
@@ -168,6 +184,10 @@ pub(crate) struct Expectation {
     pub(crate) containers: Option<Vec<ExpectedContainer>>,
     /// The images that were built, by their names, all of them in order.
     pub(crate) builds: Option<Vec<Vec<String>>>,
+    /// The images that were pushed, or were to be, all of them in order, as `shop:dev to r.example.com/shop:1 as ci`.
+    pub(crate) pushes: Option<Vec<String>>,
+    /// The images that were fetched, or were to be, all of them in order, as `r.example.com/shop:1 for linux/arm64 as ci`.
+    pub(crate) pulls: Option<Vec<String>>,
     /// The requests that were sent, all of them in order, as `GET https://example.com/`.
     pub(crate) requests: Option<Vec<String>>,
     /// What was asked of apps and gray releases, all of it in order, as `deploy shop shop:2`.

@@ -46,9 +46,11 @@ pub(crate) fn differences(case: &Case, ended: &Ended, beside: &Path) -> Vec<Stri
         let expected = expected.iter().map(|tags| Value::from(tags.clone())).collect();
         compare("builds", &Value::Array(expected), &Value::Array(got), &mut found);
     }
-    let Expectation { requests, apps, backups, sources, .. } = &case.expect;
+    let Expectation { pushes, pulls, requests, apps, backups, sources, .. } = &case.expect;
     let Seen { requests: sent, apps: told, backups: done, sources: fetched, .. } = &ended.seen;
     for (what, expected, got) in [
+        ("pushes", pushes, &ended.seen.pushes),
+        ("pulls", pulls, &ended.seen.pulls),
         ("requests", requests, sent),
         ("apps", apps, told),
         ("backups", backups, done),

@@ -115,7 +115,7 @@ impl Sources for CaseSources {
         _: &(dyn Fn(String) + Send + Sync),
         _: &Cancellation,
     ) -> Result<Checkout, SourceError> {
-        let GitRequest { url, reference, subfolder } = request;
+        let GitRequest { url, reference, subfolder, .. } = request;
         let mut call = format!("git {url}");
         call.extend(reference.iter().map(|reference| format!(" at {reference}")));
         call.extend(subfolder.iter().map(|folder| format!(", folder {folder}")));
@@ -125,7 +125,7 @@ impl Sources for CaseSources {
         let (source, (files, bytes)) = self.fetch(call, fits, subfolder.as_deref(), into)?;
         let commit = Some(source.commit.unwrap_or_else(|| COMMIT.to_owned()));
         let reference = reference.clone().or(source.reference);
-        Ok(Checkout { commit, reference, is_dirty: false, files, bytes })
+        Ok(Checkout { commit, reference, files, bytes, ..Checkout::default() })
     }
 
     async fn folder(
@@ -138,6 +138,6 @@ impl Sources for CaseSources {
         let fits = |source: &SourceOfCase| source.folder.as_ref() == Some(path);
         let (source, (files, bytes)) = self.fetch(format!("folder {path}"), fits, None, into)?;
         let (commit, reference) = (source.commit, source.reference);
-        Ok(Checkout { commit, reference, is_dirty: source.dirty, files, bytes })
+        Ok(Checkout { commit, reference, is_dirty: source.dirty, files, bytes, about: None })
     }
 }

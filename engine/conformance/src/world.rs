@@ -15,12 +15,13 @@ use yuanli_ports::containers::{ContainerError, ContainerRequest};
 use yuanli_ports::http::{HttpError, HttpRequest, HttpResponse};
 use yuanli_ports::images::BuildRequest;
 use yuanli_ports::plugins::Attempt;
+use yuanli_ports::registries::RegistryError;
 use yuanli_ports::secrets::{SecretError, SecretValue};
 use yuanli_ports::{Cancellation, Clock, Http, Secrets};
 use yuanli_wasm::{Class, HostCall, Observer};
 
 use crate::apps::CaseApps;
-use crate::case::{Answer, Case, Container};
+use crate::case::{Answer, Case, Container, RegistryFailure};
 use crate::sources::CaseSources;
 
 /// What the clock shows when an attempt begins: the first second of 2026, in UTC.
@@ -82,6 +83,9 @@ pub(crate) struct Seen {
     pub(crate) sources: Vec<String>,
     pub(crate) containers: Vec<ContainerRequest>,
     pub(crate) builds: Vec<BuildRequest>,
+    /// What was pushed, and what was fetched.
+    pub(crate) pushes: Vec<String>,
+    pub(crate) pulls: Vec<String>,
     /// Containers that are still there.
     pub(crate) left: Vec<String>,
 }
@@ -126,6 +130,12 @@ impl World {
                 None => BuildBehaviour::Succeeds { lines },
             });
         }
+        case.docker.published.iter().for_each(|image| self.docker.publish(image));
+        self.docker
+            .fail_registries(case.docker.registry_fails.iter().map(|why| registry_error(*why)).collect());
+        for (path, text) in &case.docker.files {
+            self.docker.add_file(path, text.as_bytes());
+        }
         self.docker.set_outage(case.docker.unreachable.as_deref());
         let mut secrets = BTreeMap::new();
         for (name, value) in &case.secrets {
@@ -158,6 +168,13 @@ impl World {
             match call {
                 Call::Start(request) => seen.containers.push(request),
                 Call::Build(request) => seen.builds.push(request),
+                Call::Push { image, name, username } => {
+                    let image = image.map(|image| format!("{image} to ")).unwrap_or_default();
+                    seen.pushes.push(format!("{image}{name}{}", suffix("as", username)));
+                }
+                Call::Pull { name, platform, username } => {
+                    seen.pulls.push(format!("{name}{}{}", suffix("for", platform), suffix("as", username)));
+                }
                 Call::Stop(..) | Call::Remove(_) | Call::RemoveAll(..) => {}
             }
         }
@@ -166,6 +183,20 @@ impl World {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn suffix(word: &str, what: Option<String>) -> String {
+    what.map(|what| format!(" {word} {what}")).unwrap_or_default()
+}
+
+fn registry_error(why: RegistryFailure) -> RegistryError {
+    let message = || "the registry of the case".to_owned();
+    match why {
+        RegistryFailure::Unreachable => RegistryError::Unreachable(message()),
+        RegistryFailure::Throttled => RegistryError::Throttled { message: message(), after: None },
+        RegistryFailure::Denied => RegistryError::Denied(message()),
+        RegistryFailure::Failed => RegistryError::Failed(message()),
     }
 }
 

@@ -15,10 +15,12 @@ use bollard::models::BuildInfo;
 use bollard::query_parameters::BuildImageOptions;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use yuanli_model::OperationId;
 use yuanli_ports::containers::{ContainerError, ContainerId};
 use yuanli_ports::images::{BuildRequest, Builder, Image};
 use yuanli_ports::{Cancellation, Images};
 
+use crate::buildkit;
 use crate::connection::Docker;
 use crate::context::Context;
 use crate::fault::{BAD_REQUEST, Fault};
@@ -53,6 +55,16 @@ impl Images for Docker {
         self.inspect_image(image).await
     }
 
+    async fn read_files(
+        &self,
+        operation: &OperationId,
+        image: &str,
+        paths: &[String],
+        most: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
+        self.files_of_image(operation, image, paths, most).await
+    }
+
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {
         self.tag_image(image, tag).await
     }
@@ -73,7 +85,15 @@ impl Docker {
         let context =
             context.map_err(|panic| ContainerError::Engine(format!("reading the context: {panic}")))??;
         let is_by_kit = self.is_by_kit(request.builder).await?;
+        if request.has_inline_cache && !is_by_kit {
+            return Err(ContainerError::Invalid(
+                "only BuildKit writes a cache into the image: `builder: buildkit`".to_owned(),
+            ));
+        }
         let dockerfile = context.dockerfile().to_owned();
+        if is_by_kit {
+            buildkit::check(&request.context.join(&dockerfile)).await?;
+        }
         let (body, sending) = context.stream();
         // Each closes the connection at its end, and with it the queue that the thread may be waiting for.
         let built = match is_by_kit {
@@ -164,6 +184,7 @@ fn build_options(request: &BuildRequest, dockerfile: &str) -> BuildImageOptions 
         labels: Some(map(&request.labels)),
         nocache: request.no_cache,
         platform: request.platform.clone().unwrap_or_default(),
+        cachefrom: (!request.cache_from.is_empty()).then(|| request.cache_from.clone()),
         rm: true,
         // Also when a step fails.
         forcerm: true,

@@ -33,6 +33,9 @@ const IMAGE: &str = "moby.image.id";
 /// Longest record: one has at most some seconds of output in it.
 const MAX_RECORD: usize = 16 << 20;
 
+/// The build argument by which BuildKit is asked to write into an image what it takes to be a cache.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+
 const DOING: &str = "build the image";
 
 /// What the engine says of a build, one in a line.
@@ -86,6 +89,31 @@ impl Docker {
     }
 }
 
+/// Refuses a Dockerfile that asks for what takes a session: BuildKit would leave it out, or fail without saying why.
+pub(crate) async fn check(dockerfile: &std::path::Path) -> Result<(), ContainerError> {
+    // One that cannot be read is told of by who builds.
+    let text = tokio::fs::read(dockerfile).await.unwrap_or_default();
+    match asks_for_session(&String::from_utf8_lossy(&text)) {
+        None => Ok(()),
+        Some(kind) => Err(ContainerError::Invalid(format!(
+            "the Dockerfile has `--mount=type={kind}`, which this engine does not offer: BuildKit asks for it over a session of its \
+             own, and none is opened. Fetch what takes a secret in a stage before (`source`, `command`), or build from a base image \
+             that has it"
+        ))),
+    }
+}
+
+/// What a Dockerfile mounts that comes over a session: `secret` or `ssh`.
+fn asks_for_session(dockerfile: &str) -> Option<&'static str> {
+    let lines = dockerfile.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut mounts = lines.flat_map(str::split_whitespace).filter_map(|word| word.strip_prefix("--mount="));
+    mounts.find_map(|mount| {
+        ["secret", "ssh"]
+            .into_iter()
+            .find(|kind| mount.split(',').any(|part| part.strip_prefix("type=") == Some(kind)))
+    })
+}
+
 async fn next(body: &mut Incoming) -> Result<Option<Bytes>, bollard::errors::Error> {
     loop {
         let Some(frame) = body.frame().await.transpose()? else { return Ok(None) };
@@ -106,7 +134,15 @@ fn query(request: &BuildRequest, dockerfile: &str) -> Result<String, ContainerEr
     for tag in &request.tags {
         query.append_pair("t", tag);
     }
-    query.append_pair("buildargs", &json(&request.arguments)?).append_pair("labels", &json(&request.labels)?);
+    let mut arguments = request.arguments.clone();
+    if request.has_inline_cache {
+        arguments.push((INLINE_CACHE.to_owned(), "1".to_owned()));
+    }
+    if !request.cache_from.is_empty() {
+        let images = serde_json::to_string(&request.cache_from);
+        query.append_pair("cachefrom", &images.map_err(|error| ContainerError::Invalid(error.to_string()))?);
+    }
+    query.append_pair("buildargs", &json(&arguments)?).append_pair("labels", &json(&request.labels)?);
     if let Some(target) = &request.target {
         query.append_pair("target", target);
     }
@@ -303,6 +339,14 @@ fn explain(failed: Option<&Vertex>, error: &str) -> ContainerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_a_session_is_seen() {
+        let check = |text: &str, kind| assert_eq!(asks_for_session(text), kind, "{text}");
+        check("FROM a\nRUN --mount=type=secret,id=x cat /run/secrets/x\n", Some("secret"));
+        check("RUN --mount=type=cache,target=/c \\\n  --mount=id=y,type=ssh git clone x\n", Some("ssh"));
+        check("# RUN --mount=type=secret,id=x y\nRUN --mount=type=cache,target=/c echo type=secret\n", None);
+    }
 
     #[test]
     fn steps_are_named_as_the_classic_builder_does() {

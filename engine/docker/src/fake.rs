@@ -13,7 +13,7 @@ mod registry;
 mod replica;
 mod volume;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerRequest, Exit, Member, Mount, OnLine, Probe, Probed,
 };
 use yuanli_ports::images::{BuildRequest, Image};
+use yuanli_ports::registries::RegistryError;
 use yuanli_ports::{Cancellation, Containers, Images};
 
 use crate::{image, reference};
@@ -93,6 +94,24 @@ pub enum Call {
     Remove(ContainerId),
     /// [`Containers::remove_all`].
     RemoveAll(EngineId, Option<AttemptId>),
+    /// [`yuanli_ports::Registries::push`].
+    Push {
+        /// The image that was named, where that is not the name that it gets.
+        image: Option<String>,
+        /// The name that it gets.
+        name: String,
+        /// The user's name.
+        username: Option<String>,
+    },
+    /// [`yuanli_ports::Registries::pull`].
+    Pull {
+        /// The image.
+        name: String,
+        /// Its platform.
+        platform: Option<String>,
+        /// The user's name.
+        username: Option<String>,
+    },
 }
 
 /// The engine.
@@ -119,6 +138,10 @@ struct State {
     shelf: volume::Shelf,
     /// Digests of what was pushed, by full name.
     published: BTreeMap<String, String>,
+    /// What the next pushes and pulls fail with.
+    registry_errors: VecDeque<RegistryError>,
+    /// Files that every image has.
+    files: BTreeMap<String, Vec<u8>>,
     calls: Vec<Call>,
     /// What probes of running containers find, by the image's name; those of others find them ready.
     probes: HashMap<String, Probed>,
@@ -236,6 +259,24 @@ impl FakeDocker {
             Some(message) => Err(ContainerError::Unreachable(message.clone())),
             None => Ok(state),
         }
+    }
+}
+
+impl FakeDocker {
+    /// Lets registries have an image of this name, which the engine has not.
+    pub fn publish(&self, image: &str) {
+        let digest = Digest::of(image.as_bytes()).to_string();
+        self.state().published.insert(full_name(image), digest);
+    }
+
+    /// Lets pushes and pulls fail with what comes to mind first, one error a call.
+    pub fn fail_registries(&self, errors: Vec<RegistryError>) {
+        self.state().registry_errors = errors.into();
+    }
+
+    /// Gives every image a file.
+    pub fn add_file(&self, path: &str, content: &[u8]) {
+        self.state().files.insert(path.to_owned(), content.to_vec());
     }
 }
 
@@ -420,6 +461,18 @@ impl Images for FakeDocker {
 
     async fn inspect(&self, image: &str) -> Result<Image, ContainerError> {
         self.called(None)?.image(image).cloned()
+    }
+
+    async fn read_files(
+        &self,
+        _: &OperationId,
+        image: &str,
+        paths: &[String],
+        _: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
+        let state = self.called(None)?;
+        state.image(image)?;
+        Ok(paths.iter().map(|path| state.files.get(path).cloned()).collect())
     }
 
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {

@@ -19,6 +19,7 @@ mod fault;
 mod file;
 mod ignore;
 mod image;
+mod image_file;
 pub mod label;
 mod leftover;
 mod lending;

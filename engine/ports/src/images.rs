@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use yuanli_model::OperationId;
 
 use crate::Cancellation;
 
@@ -57,6 +58,10 @@ pub struct BuildRequest {
     pub builder: Builder,
     /// Another platform than the engine's, such as `linux/arm64`.
     pub platform: Option<String>,
+    /// Images whose steps may be taken over.
+    pub cache_from: Vec<String>,
+    /// Whether the image is to be one of those for others, which takes BuildKit.
+    pub has_inline_cache: bool,
 }
 
 /// Who builds an image.
@@ -104,6 +109,19 @@ pub trait Images: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`ContainerError`].
     async fn inspect(&self, image: &str) -> Result<Image, ContainerError>;
+
+    /// Files of an image by absolute paths, in their order; `None` for what is no file in it. Nothing of it runs; what is made
+    /// for it meanwhile has the labels of the operation.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; [`ContainerError::Invalid`] when together they have more than `most` bytes.
+    async fn read_files(
+        &self,
+        operation: &OperationId,
+        image: &str,
+        paths: &[String],
+        most: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, ContainerError>;
 
     /// Gives an image one more name; the name is taken from whichever image had it.
     ///

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use crate::Cancellation;
+use crate::registries::Login;
 
 /// A git repository at one revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GitRequest {
     /// `https://…`, `ssh://…`, `git@host:path`, `file://…`; other schemes are refused.
     pub url: String,
@@ -15,6 +16,14 @@ pub struct GitRequest {
     pub reference: Option<String>,
     /// The folder of the repository to take; all of it when absent.
     pub subfolder: Option<String>,
+    /// Who to be at the server, by https only; whoever git's own credentials say when absent.
+    pub login: Option<Login>,
+    /// Whether submodules are fetched too, and theirs.
+    pub has_submodules: bool,
+    /// The files and folders below the subfolder that are written; all of them when there are none.
+    pub sparse: Vec<String>,
+    /// Whether a file that is a pointer of Git LFS is an error.
+    pub refuses_pointers: bool,
 }
 
 /// A folder on this machine.
@@ -29,7 +38,7 @@ pub struct FolderRequest {
 }
 
 /// What was fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkout {
     /// The commit, 40 or 64 hexadecimal digits; `None` for a folder that is in no git repository.
     pub commit: Option<String>,
@@ -41,6 +50,19 @@ pub struct Checkout {
     pub files: u64,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// What its commit says of itself.
+    pub about: Option<About>,
+}
+
+/// What a commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// `Name <address>`.
+    pub author: String,
+    /// When it was committed, by RFC 3339.
+    pub committed: String,
+    /// Its message, cut where it is long.
+    pub message: String,
 }
 
 /// Why a source cannot be had.

@@ -13,6 +13,7 @@ use ignore::{DirEntry, Walk, WalkBuilder};
 use yuanli_ports::Cancellation;
 use yuanli_ports::source::{Checkout, FolderRequest, SourceError};
 
+use crate::about;
 use crate::command::Git;
 
 /// Copies a folder.
@@ -239,7 +240,7 @@ fn unwritable(path: &Path, error: &io::Error) -> SourceError {
 /// look at one that belongs to another user; the files are what was asked for. A repository without any commit has a
 /// branch all the same.
 async fn state(git: &Git<'_>, folder: &Path) -> Result<Checkout, SourceError> {
-    let nothing = Checkout { commit: None, reference: None, is_dirty: false, files: 0, bytes: 0 };
+    let nothing = Checkout::default();
     let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."];
     let output = match git.run(git.command(folder, status), None).await {
         Ok(output) if output.is_success => output,
@@ -254,7 +255,11 @@ async fn state(git: &Git<'_>, folder: &Path) -> Result<Checkout, SourceError> {
     if commit.is_some() && !is_dirty && !is_in_commit(git, folder).await? {
         return Ok(nothing);
     }
-    Ok(Checkout { commit, reference, is_dirty, ..nothing })
+    let about = match &commit {
+        Some(commit) => about::of(git, folder, commit).await?,
+        None => None,
+    };
+    Ok(Checkout { commit, reference, is_dirty, about, ..nothing })
 }
 
 /// Whether the commit has the folder at all: an ignored one is clean, and still not of the commit.

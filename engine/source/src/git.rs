@@ -5,21 +5,28 @@
 //! fetched without history into a repository of its own, and its tree written out. That repository goes away with
 //! the call.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use tempfile::TempDir;
 use yuanli_ports::source::{Checkout, GitRequest, SourceError};
 
+use crate::about;
 use crate::command::{Git, OnLine, arguments};
 use crate::failure::{Doing, classify};
-use crate::request::{Revision, Url, is_commit, is_whole_commit, parse_subfolder};
-use crate::tree;
+use crate::login::Identity;
+use crate::request::{Revision, Url, is_commit, is_whole_commit, parse_sparse, parse_subfolder};
+use crate::submodule::{self, Module};
+use crate::tree::Written;
 
 /// Where the fetched commit is kept in the temporary repository.
 const FETCHED: &str = "refs/yuanli/fetched";
 
 /// Digits of an object's id in a repository of SHA-256.
 const SHA256_DIGITS: usize = 64;
+
+/// Most submodules that are fetched, those of submodules included.
+const MAX_SUBMODULES: usize = 256;
 
 /// Fetches a revision into a folder.
 pub(crate) async fn fetch(
@@ -29,22 +36,87 @@ pub(crate) async fn fetch(
     progress: OnLine<'_>,
 ) -> Result<Checkout, SourceError> {
     let url = Url::parse(&request.url)?;
-    let revision = Revision::parse(request.reference.as_deref())?;
-    let subfolder = parse_subfolder(request.subfolder.as_deref())?;
-    let scratch = scratch(git)?;
-    let remote = Remote { git, url: &url, folder: scratch.path(), progress };
-    let advertised = remote.list(&revision).await?;
-    let wanted = advertised.find(&revision, &url)?;
-    remote.make_repository(&advertised).await?;
-    let commit = remote.fetch(&wanted).await?;
-    let written = remote.export(&commit, &subfolder, into).await?;
-    Ok(Checkout {
-        commit: Some(commit),
-        reference: wanted.reference,
-        is_dirty: false,
-        files: written.files,
-        bytes: written.bytes,
-    })
+    let identity = request.login.as_ref().map(|login| Identity::new(login, &url)).transpose()?;
+    let tree = Tree {
+        revision: Revision::parse(request.reference.as_deref())?,
+        subfolder: parse_subfolder(request.subfolder.as_deref())?,
+        sparse: parse_sparse(&request.sparse)?,
+        url,
+    };
+    let order = Order { git, request, identity: identity.as_ref(), progress };
+    let (mut checkout, modules) = order.take(&tree, into).await?;
+    let mut waiting: VecDeque<Module> = modules.into();
+    let mut count = 0;
+    while let Some(module) = waiting.pop_front() {
+        count += 1;
+        if count > MAX_SUBMODULES {
+            return Err(SourceError::Invalid(format!(
+                "`{}` has more than {MAX_SUBMODULES} submodules, with those of its submodules",
+                tree.url
+            )));
+        }
+        let below = submodule::place(into, &module.path)?;
+        progress(format!("submodule `{}` from {}", module.path, module.tree.url));
+        let (more, modules) = order.take(&module.tree, &below).await?;
+        (checkout.files, checkout.bytes) = (checkout.files + more.files, checkout.bytes + more.bytes);
+        waiting.extend(modules.into_iter().map(|inner| inner.below(&module.path)));
+    }
+    Ok(checkout)
+}
+
+/// One tree of one repository.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) url: Url,
+    pub(crate) revision: Revision,
+    pub(crate) subfolder: String,
+    /// What of it is written; all of it when this is empty.
+    pub(crate) sparse: Vec<String>,
+}
+
+/// What is the same for all trees of a request.
+struct Order<'a> {
+    git: &'a Git<'a>,
+    request: &'a GitRequest,
+    identity: Option<&'a Identity<'a>>,
+    progress: OnLine<'a>,
+}
+
+impl Order<'_> {
+    /// Writes one tree, and gives the submodules that are to follow.
+    async fn take(&self, tree: &Tree, into: &Path) -> Result<(Checkout, Vec<Module>), SourceError> {
+        let Self { git, identity, progress, .. } = *self;
+        let scratch = scratch(git)?;
+        let remote = Remote { git, url: &tree.url, folder: scratch.path(), identity, progress };
+        let advertised = remote.list(&tree.revision).await?;
+        let wanted = advertised.find(&tree.revision, &tree.url)?;
+        remote.make_repository(&advertised).await?;
+        let commit = remote.fetch(&wanted).await?;
+        let written = remote.export(&commit, tree, into).await?;
+        self.judge(tree, &written)?;
+        let modules = match self.request.has_submodules {
+            true => submodule::of(&remote, &commit, tree, &written.submodules).await?,
+            false => Vec::new(),
+        };
+        let about = about::of(git, scratch.path(), &commit).await?;
+        let (files, bytes) = (written.files, written.bytes);
+        let reference = wanted.reference;
+        Ok((Checkout { commit: Some(commit), reference, is_dirty: false, files, bytes, about }, modules))
+    }
+
+    /// Says what is not there, or refuses it.
+    fn judge(&self, tree: &Tree, written: &Written) -> Result<(), SourceError> {
+        match written.pointers() {
+            Some(why) if self.request.refuses_pointers => {
+                return Err(SourceError::Invalid(format!("of `{}` {why}", tree.url)));
+            }
+            why => why.into_iter().for_each(|why| (self.progress)(format!("warning: {why}"))),
+        }
+        if !self.request.has_submodules {
+            written.without_submodules().into_iter().for_each(self.progress);
+        }
+        Ok(())
+    }
 }
 
 fn scratch(git: &Git<'_>) -> Result<TempDir, SourceError> {
@@ -138,22 +210,22 @@ fn candidates(name: &str) -> Vec<String> {
 }
 
 /// A repository elsewhere and the temporary one here.
-struct Remote<'a> {
+pub(crate) struct Remote<'a> {
     git: &'a Git<'a>,
     url: &'a Url,
     folder: &'a Path,
+    identity: Option<&'a Identity<'a>>,
     progress: OnLine<'a>,
 }
 
 impl Remote<'_> {
     async fn list(&self, revision: &Revision) -> Result<Advertised, SourceError> {
-        let mut list = vec!["ls-remote".to_owned(), "--symref".to_owned(), "--".to_owned()];
-        list.push(self.url.as_argument().to_owned());
-        list.push("HEAD".to_owned());
+        let list = ["ls-remote", "--symref", "--", self.url.as_argument(), "HEAD"];
+        let mut list = list.map(str::to_owned).to_vec();
         if let Revision::Named(name) = revision {
             list.extend(candidates(name));
         }
-        let mut command = self.git.command(self.folder, list);
+        let mut command = self.outgoing(list);
         // A repository around the temporary folder is none of ours.
         command.env("GIT_CEILING_DIRECTORIES", self.folder.parent().unwrap_or(self.folder));
         self.ask_nobody(&mut command).await?;
@@ -162,6 +234,16 @@ impl Remote<'_> {
             return Err(self.classify(&output.stderr, Doing::Fetching));
         }
         Ok(Advertised::parse(&output.text()))
+    }
+
+    /// A command that speaks to the server, as who was named.
+    fn outgoing(&self, list: impl IntoIterator<Item = String>) -> tokio::process::Command {
+        let settings = self.identity.map(Identity::settings).into_iter().flatten();
+        let mut command = self.git.command(self.folder, settings.chain(list));
+        if let Some(identity) = self.identity {
+            identity.tell(&mut command);
+        }
+        command
     }
 
     async fn make_repository(&self, advertised: &Advertised) -> Result<(), SourceError> {
@@ -215,7 +297,7 @@ impl Remote<'_> {
         list.extend(options);
         list.extend(["--", self.url.as_argument()]);
         list.extend(references.iter().map(String::as_str));
-        let mut command = self.git.command(self.folder, list);
+        let mut command = self.outgoing(list.into_iter().map(str::to_owned));
         self.ask_nobody(&mut command).await?;
         let progress = |line: String| (self.progress)(self.url.mask(&line));
         let output = self.git.run(command, Some(&progress)).await?;
@@ -232,21 +314,43 @@ impl Remote<'_> {
     }
 
     /// Writes the tree of a commit, or one folder of it, without anything of git's around it.
-    async fn export(&self, commit: &str, subfolder: &str, into: &Path) -> Result<tree::Written, SourceError> {
-        let tree = format!("{commit}:{subfolder}");
-        self.require_folder(commit, subfolder).await?;
+    async fn export(&self, commit: &str, tree: &Tree, into: &Path) -> Result<Written, SourceError> {
+        let name = format!("{commit}:{}", tree.subfolder);
+        self.require_folder(commit, &tree.subfolder).await?;
         let local = |error| SourceError::Local(format!("`{}` cannot be made: {error}", into.display()));
         std::fs::create_dir_all(into).map_err(local)?;
         let into = into.canonicalize().map_err(local)?;
-        self.here(&["read-tree", &tree]).await?;
+        self.here(&["read-tree", &name]).await?;
         let work_tree = format!("--work-tree={}", into.display());
         let repository = format!("--git-dir={}", self.folder.display());
+        let mut listing = vec!["ls-tree", "-r", "-l", "-z", &name, "--"];
+        if !tree.sparse.is_empty() {
+            self.require_each(&name, &tree.sparse).await?;
+            listing.extend(tree.sparse.iter().map(String::as_str));
+            let kept = tree.sparse.iter().map(|path| format!(":(exclude,top,literal){path}"));
+            let remove =
+                [&*repository, &*work_tree, "rm", "--cached", "-r", "-f", "--quiet", "--ignore-unmatch"];
+            let list =
+                remove.map(str::to_owned).into_iter().chain(["--", ":(top)"].map(str::to_owned)).chain(kept);
+            self.require(self.git.command(&into, list)).await?;
+        }
         let list = arguments([&repository, &work_tree, &"checkout-index", &"--all", &"--force", &"--quiet"]);
         self.require(self.git.command(&into, list)).await?;
-        let listing = self.here(&["ls-tree", "-r", "-l", "-z", &tree]).await?;
-        let written = tree::Written::read(&listing.stdout, &into);
-        written.warnings().into_iter().for_each(self.progress);
-        Ok(written)
+        let listing = self.here(&listing).await?;
+        Ok(Written::read(&listing.stdout, &into))
+    }
+
+    /// That a tree has all of these paths.
+    async fn require_each(&self, name: &str, paths: &[String]) -> Result<(), SourceError> {
+        for path in paths {
+            if self.here(&["ls-tree", "-z", name, "--", path]).await?.stdout.is_empty() {
+                return Err(SourceError::Invalid(format!(
+                    "`{path}` of `sparse` is not there at this revision of `{}`",
+                    self.url
+                )));
+            }
+        }
+        Ok(())
     }
 
     async fn require_folder(&self, commit: &str, subfolder: &str) -> Result<(), SourceError> {
@@ -257,7 +361,7 @@ impl Remote<'_> {
         let entry = self.here(&["ls-tree", "-z", "--full-tree", commit, "--", subfolder]).await?.text();
         let reason = match entry.split(' ').nth(1) {
             Some("tree") => return Ok(()),
-            Some("commit") => "is a submodule, and submodules are not fetched",
+            Some("commit") => "is a submodule: name its own repository",
             Some(_) => "is no folder",
             None => "does not exist",
         };
@@ -268,7 +372,7 @@ impl Remote<'_> {
     }
 
     /// Runs a command in the temporary repository that has no reason to fail.
-    async fn here(&self, list: &[&str]) -> Result<crate::command::Output, SourceError> {
+    pub(crate) async fn here(&self, list: &[&str]) -> Result<crate::command::Output, SourceError> {
         self.require(self.git.command(self.folder, list)).await
     }
 

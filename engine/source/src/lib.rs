@@ -3,14 +3,16 @@
 //! git is the `git` program, not a library: it brings the user's own credentials, ssh keys, proxies and certificates
 //! and speaks to every server that they use. `git` fetches, `folder` copies; start reading in either.
 //!
-//! Absent on purpose: submodules and the content of Git LFS (both are named in a line of progress), credentials that
-//! are not git's own.
+//! Absent on purpose: history (files come without `.git`), and the content of Git LFS, which is named or refused.
 
+mod about;
 mod command;
 mod failure;
 mod folder;
 mod git;
+mod login;
 mod request;
+mod submodule;
 mod tree;
 
 use std::ffi::OsString;

@@ -51,6 +51,51 @@ impl Url {
             .fold(masked, |text, part| text.replace(part, "***"))
     }
 
+    /// Scheme and host of a server that can be told who asks; `None` for others.
+    pub(crate) fn origin(&self) -> Option<String> {
+        let (scheme, rest) = self.text.split_once("://").filter(|(scheme, _)| scheme.starts_with("http"))?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        Some(format!("{scheme}://{}", authority.rsplit('@').next()?))
+    }
+
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    /// Where a submodule of this repository is, whose URL may be relative to it. One elsewhere cannot lead to this machine.
+    pub(crate) fn submodule(&self, text: &str) -> Result<Self, SourceError> {
+        let url = Self::parse(&self.joined(text))?;
+        let is_near = |url: &Self| url.text.starts_with("file:") || url.text.starts_with("http:");
+        let is_same = |scheme: &str| self.text.starts_with(scheme) && url.text.starts_with(scheme);
+        if is_near(&url) && !is_same("file:") && !is_same("http:") {
+            return Err(SourceError::Invalid(format!(
+                "a submodule of `{self}` is at `{url}`, which is on this machine: it is not fetched"
+            )));
+        }
+        Ok(url)
+    }
+
+    fn joined(&self, text: &str) -> String {
+        if !(text.starts_with("./") || text.starts_with("../")) {
+            return text.to_owned();
+        }
+        let (mut base, mut rest) = (self.text.trim_end_matches('/').to_owned(), text);
+        loop {
+            if let Some(after) = rest.strip_prefix("./") {
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("../") {
+                rest = after;
+                // As git does it: the last part goes, and what divides it from the rest decides what stays.
+                let end = base.rfind(['/', ':']).unwrap_or(0);
+                let is_path = base[end..].starts_with('/');
+                base.truncate(if is_path { end } else { end + 1 });
+            } else {
+                let divider = if base.ends_with(':') { "" } else { "/" };
+                return format!("{base}{divider}{rest}");
+            }
+        }
+    }
+
     pub(crate) fn is_ssh(&self) -> bool {
         !self.text.contains("://") || self.text.starts_with("ssh://")
     }
@@ -196,6 +241,17 @@ pub(crate) fn parse_subfolder(text: Option<&str>) -> Result<String, SourceError>
     Ok(parts.join("/"))
 }
 
+/// Files and folders of a tree, as [`parse_subfolder`] reads each.
+pub(crate) fn parse_sparse(paths: &[String]) -> Result<Vec<String>, SourceError> {
+    let parse = |path: &String| match parse_subfolder(Some(path))? {
+        path if path.is_empty() => {
+            Err(SourceError::Invalid("a path of `sparse` is empty: name a file or a folder".to_owned()))
+        }
+        path => Ok(path),
+    };
+    paths.iter().map(parse).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +299,28 @@ mod tests {
         ] {
             assert!(Url::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_submodule_is_beside_its_repository_and_never_on_this_machine_unless_that_is() {
+        let check = |base: &str, text: &str, expected: Option<&str>| {
+            let found = Url::parse(base).expect("a URL").submodule(text);
+            assert_eq!(found.as_ref().ok().map(Url::as_argument), expected, "{base} {text}: {found:?}");
+        };
+        check("https://example.com/a/b.git", "../c.git", Some("https://example.com/a/c.git"));
+        check("https://example.com/a/b/", "../../c", Some("https://example.com/c"));
+        check("https://example.com/a", "./c", Some("https://example.com/a/c"));
+        check("git@example.com:a/b.git", "../c.git", Some("git@example.com:a/c.git"));
+        check("git@example.com:b.git", "../c.git", Some("git@example.com:c.git"));
+        check("https://example.com/a", "ssh://git@example.org/c", Some("ssh://git@example.org/c"));
+        check("file:///srv/a", "file:///srv/b", Some("file:///srv/b"));
+        check("https://example.com/a", "file:///etc", None);
+        check("https://example.com/a", "http://127.0.0.1/c", None);
+        check("http://127.0.0.1:1/a", "file:///etc", None);
+        check("http://127.0.0.1:1/a", "../c", Some("http://127.0.0.1:1/c"));
+        check("https://example.com/a", "/etc", None);
+        check("https://example.com/a", "../../../../..", None);
+        check("https://example.com/a", "ext::sh -c x", None);
     }
 
     #[test]

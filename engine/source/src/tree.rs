@@ -14,8 +14,8 @@ const LFS_BYTES: std::ops::RangeInclusive<u64> = 100..=200;
 pub(crate) struct Written {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
-    /// Folders that are submodules, and therefore empty.
-    submodules: Vec<String>,
+    /// Folders that are submodules, and therefore empty, with the commits of these.
+    pub(crate) submodules: Vec<(String, String)>,
     /// Files that are Git LFS pointers.
     pointers: Vec<String>,
 }
@@ -29,17 +29,19 @@ impl Written {
             let fields = String::from_utf8_lossy(&entry[..tab]);
             let path = String::from_utf8_lossy(&entry[tab + 1..]).into_owned();
             let mut fields = fields.split_whitespace();
-            let (mode, size) = (fields.next().unwrap_or_default(), fields.last().unwrap_or_default());
-            written.add(mode, size.parse().unwrap_or(0), path, into);
+            let mode = fields.next().unwrap_or_default();
+            let object = fields.nth(1).unwrap_or_default();
+            let size = fields.last().unwrap_or_default();
+            written.add((mode, object), size.parse().unwrap_or(0), path, into);
         }
         written
     }
 
-    fn add(&mut self, mode: &str, size: u64, path: String, into: &Path) {
+    fn add(&mut self, (mode, object): (&str, &str), size: u64, path: String, into: &Path) {
         const SUBMODULE: &str = "160000";
         const LINK: &str = "120000";
         if mode == SUBMODULE {
-            self.submodules.push(path);
+            self.submodules.push((path, object.to_owned()));
             return;
         }
         self.files += 1;
@@ -52,24 +54,19 @@ impl Written {
         }
     }
 
-    /// What a person should know of what is not there.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(first) = self.submodules.first() {
-            warnings.push(format!(
-                "warning: {} not fetched, submodules are not supported yet: `{first}`{}",
-                count(self.submodules.len(), "submodule was", "submodules were"),
-                more(self.submodules.len())
-            ));
-        }
-        if let Some(first) = self.pointers.first() {
-            warnings.push(format!(
-                "warning: {} a Git LFS pointer and not the content, which is not fetched: `{first}`{}",
-                count(self.pointers.len(), "file is", "files are each"),
-                more(self.pointers.len())
-            ));
-        }
-        warnings
+    /// What a person should know of submodules that are not there.
+    pub(crate) fn without_submodules(&self) -> Option<String> {
+        let (first, _) = self.submodules.first()?;
+        let count = count(self.submodules.len(), "submodule was", "submodules were");
+        Some(format!("warning: {count} not fetched: `{first}`{}", more(self.submodules.len())))
+    }
+
+    /// What is wrong with files whose content is elsewhere.
+    pub(crate) fn pointers(&self) -> Option<String> {
+        let first = self.pointers.first()?;
+        let count = count(self.pointers.len(), "file is", "files are each");
+        let more = more(self.pointers.len());
+        Some(format!("{count} a Git LFS pointer and not the content, which is not fetched: `{first}`{more}"))
     }
 }
 

@@ -55,7 +55,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(u32, u64, Option<u32>, Option<u64>, Option<String>, Vec<(String, String)>);
+plain!(u32, u64, Option<u32>, Option<u64>, Option<String>, Vec<String>, Vec<(String, String)>);
 plain!(
     containers::Request,
     containers::Probe,

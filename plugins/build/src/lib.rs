@@ -2,9 +2,13 @@
 //!
 //! Only labels that follow from the source go into the image, so that the same source gives the same image.
 
+mod provenance;
+mod sbom;
+
 use std::collections::BTreeMap;
 
 use yuanli_sdk::prelude::*;
+use yuanli_sdk::serde_json::Value;
 
 struct Build;
 
@@ -36,6 +40,20 @@ struct Config {
     builder: Builder,
     /// Another platform than the engine's, such as `linux/arm64`. Steps that run something take an engine that can run it.
     platform: Option<String>,
+    /// Images whose steps may be taken over, such as the one before: `shop:latest`. The classic builder takes those that the
+    /// engine has and has built; BuildKit also those of a registry, that were built with `inline_cache`.
+    #[serde(default)]
+    cache_from: Vec<String>,
+    /// Whether the image is to be one of those for others. Only with BuildKit; it becomes another image by it.
+    #[serde(default)]
+    inline_cache: bool,
+    /// Keeps a bill of materials, `sbom.cdx.json` (CycloneDX): packages that the image's package managers know (dpkg, apk), and
+    /// what lock files of the context pin.
+    #[serde(default)]
+    sbom: bool,
+    /// Keeps how the image came to be, `provenance.intoto.json` (in-toto, SLSA 1.0), unsigned.
+    #[serde(default)]
+    provenance: bool,
 }
 
 /// Who builds an image.
@@ -51,15 +69,27 @@ enum Builder {
     Buildkit,
 }
 
+impl Builder {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Classic => "classic",
+            Self::Buildkit => "buildkit",
+        }
+    }
+}
+
 /// What is said of a build beyond what the first version of the contract has.
-fn options(builder: Builder, platform: Option<String>) -> Vec<(String, String)> {
-    let builder = match builder {
-        Builder::Auto => None,
-        Builder::Classic => Some("classic"),
-        Builder::Buildkit => Some("buildkit"),
-    };
-    let builder = builder.map(|name| ("builder".to_owned(), name.to_owned()));
-    builder.into_iter().chain(platform.map(|platform| ("platform".to_owned(), platform))).collect()
+fn options(config: &Config) -> Vec<(String, String)> {
+    let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut options = Vec::new();
+    if !matches!(config.builder, Builder::Auto) {
+        options.push(option("builder", config.builder.name()));
+    }
+    options.extend(config.platform.iter().map(|platform| option("platform", platform)));
+    options.extend(config.cache_from.iter().map(|image| option("cache-from", image)));
+    options.extend(config.inline_cache.then(|| option("inline-cache", "true")));
+    options
 }
 
 /// What was built.
@@ -71,6 +101,9 @@ struct Outputs {
     id: String,
     /// Its size in bytes.
     size: u64,
+    /// How many packages are in the bill of materials; only with `sbom`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packages: Option<u64>,
 }
 
 fn here() -> String {
@@ -85,25 +118,49 @@ impl Stage for Build {
     const NAME: &str = "build";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Builds a container image from the workspace";
-    const CAPABILITIES: &[(&str, &str)] = &[("images", "to build the image")];
+    const CAPABILITIES: &[(&str, &str)] = &[
+        ("artifacts", "to keep its bill of materials and provenance"),
+        ("images", "to build the image"),
+        ("workspace", "to read lock files and the Dockerfile for them"),
+    ];
 
     type Config = Config;
     type Outputs = Outputs;
 
     fn run(config: Config) -> Result<Outputs, Failure> {
         let image = images::build(&images::BuildRequest {
-            context: config.context,
-            dockerfile: config.dockerfile,
+            context: config.context.clone(),
+            dockerfile: config.dockerfile.clone(),
             tags: vec![config.image.clone()],
-            target: config.target,
-            arguments: config.args.into_iter().collect(),
-            labels: config.labels.into_iter().collect(),
+            target: config.target.clone(),
+            arguments: config.args.clone().into_iter().collect(),
+            labels: config.labels.clone().into_iter().collect(),
             no_cache: config.no_cache,
-            options: options(config.builder, config.platform),
+            options: options(&config),
         })?;
         log::info(format!("{} is {}, {} bytes", config.image, image.id, image.size));
-        Ok(Outputs { image: config.image, id: image.id, size: image.size })
+        let mut packages = None;
+        if config.sbom {
+            let found = sbom::packages(&image.id, &config.context)?;
+            packages = Some(found.len() as u64);
+            keep(sbom::NAME, sbom::MEDIA_TYPE, &sbom::document(&image, &config.image, &found))?;
+            log::info(format!("{} packages are in {}", found.len(), sbom::NAME));
+        }
+        if config.provenance {
+            keep(provenance::NAME, provenance::MEDIA_TYPE, &provenance::statement(&config, &image)?)?;
+        }
+        Ok(Outputs { image: config.image, id: image.id, size: image.size, packages })
     }
 }
 
+fn keep(name: &str, media_type: &str, document: &Value) -> Result<(), Failure> {
+    let text = yuanli_sdk::serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::permanent("invalid-document", error.to_string()))?;
+    artifacts::put(name, media_type, text)?;
+    Ok(())
+}
+
 yuanli_sdk::export!(Build);
+
+#[cfg(test)]
+mod tests;

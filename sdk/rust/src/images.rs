@@ -29,6 +29,15 @@ pub fn inspect(image: &str) -> Result<Image, Error> {
     host::inspect(image)
 }
 
+/// Files of an image by absolute paths, in their order; `None` for what is no file in it. Nothing of it runs.
+///
+/// # Errors
+/// See [`Error`].
+pub fn read_files(image: &str, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    host::read_files(image, &paths)
+}
+
 /// Gives an image one more name.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub struct LoginConfig {
     pub password: Handle,
 }
 
-/// Who to be at a registry.
+/// Who to be at a registry, or another server.
 #[derive(Debug)]
 pub struct Login {
     username: String,
@@ -121,7 +121,14 @@ pub fn find(image: &str, login: Option<&Login>) -> Result<Published, Error> {
 }
 
 fn parts(login: Option<&Login>) -> (Option<&str>, Option<&Secret>) {
-    login.map(|login| (login.username.as_str(), &login.password)).unzip()
+    login.map(Login::parts).unzip()
+}
+
+impl Login {
+    /// As the host takes it.
+    pub(crate) fn parts(&self) -> (&str, &Secret) {
+        (&self.username, &self.password)
+    }
 }
 
 impl From<Error> for Failure {

@@ -6,7 +6,7 @@ use yuanli_ports::images::Image;
 use yuanli_ports::registries::{Login, Pulled, Push, RegistryError};
 use yuanli_ports::{Cancellation, Registries};
 
-use super::{FakeDocker, State, full_name};
+use super::{Call, FakeDocker, State, full_name};
 use crate::reference;
 
 impl State {
@@ -35,15 +35,20 @@ fn digest_of(id: &str) -> String {
 impl Registries for FakeDocker {
     async fn push(
         &self,
-        Push { name: image, image: source, .. }: Push<'_>,
+        Push { name: image, image: source, login }: Push<'_>,
         progress: &(dyn Fn(String) + Send + Sync),
         cancel: &Cancellation,
     ) -> Result<String, RegistryError> {
         if cancel.is_cancelled() {
             return Err(RegistryError::Cancelled);
         }
-        let mut state = self.called(None)?;
+        let (name, username) = (image.to_owned(), login.map(|login| login.username.clone()));
+        let call = Call::Push { image: source.map(str::to_owned), name, username };
+        let mut state = self.called(Some(call))?;
         reference::parse_tag(image)?;
+        if let Some(error) = state.registry_errors.pop_front() {
+            return Err(error);
+        }
         let id = state.image(source.unwrap_or(image))?.id.clone();
         let digest = digest_of(&id);
         state.published.insert(full_name(image), digest.clone());
@@ -55,15 +60,20 @@ impl Registries for FakeDocker {
     async fn pull(
         &self,
         image: &str,
-        _: Option<&str>,
-        _: Option<&Login>,
+        platform: Option<&str>,
+        login: Option<&Login>,
         progress: &(dyn Fn(String) + Send + Sync),
         cancel: &Cancellation,
     ) -> Result<Pulled, RegistryError> {
         if cancel.is_cancelled() {
             return Err(RegistryError::Cancelled);
         }
-        let mut state = self.called(None)?;
+        let (name, username) = (image.to_owned(), login.map(|login| login.username.clone()));
+        let mut state =
+            self.called(Some(Call::Pull { name, platform: platform.map(str::to_owned), username }))?;
+        if let Some(error) = state.registry_errors.pop_front() {
+            return Err(error);
+        }
         let digest = state.published(image)?;
         let found = state.images.values().find(|found| digest_of(&found.id) == digest).cloned();
         let is_new = found.is_none();

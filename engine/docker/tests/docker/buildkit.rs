@@ -171,3 +171,16 @@ async fn an_engine_that_prefers_the_classic_builder_is_not_asked_for_another() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_takes_a_session_is_refused_with_a_sentence() {
+    with_docker(|bench| async move {
+        let dockerfile = format!("FROM {BUSYBOX}\nRUN --mount=type=secret,id=token cat /run/secrets/token\n");
+        let folder = context(&[("Dockerfile", &dockerfile)]);
+        let refused =
+            bench.build(&by_kit(build_request(folder.path(), None))).await.0.expect_err("it cannot be had");
+        let ContainerError::Invalid(why) = &refused else { panic!("{refused:?}") };
+        assert!(why.contains("--mount=type=secret") && why.contains("session"), "{why}");
+    })
+    .await;
+}

@@ -11,6 +11,7 @@ mod buildkit;
 mod carry;
 mod contract;
 mod fault;
+mod image_file;
 mod proxy;
 mod registry;
 mod remote;

@@ -2,4 +2,6 @@
 
 mod folder;
 mod git;
+mod more;
+mod server;
 mod support;

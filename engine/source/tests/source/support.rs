@@ -130,6 +130,7 @@ pub(crate) fn git_request(url: &str, reference: Option<&str>, subfolder: Option<
         url: url.to_owned(),
         reference: reference.map(str::to_owned),
         subfolder: subfolder.map(str::to_owned),
+        ..GitRequest::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::watch;
@@ -17,6 +18,10 @@ use crate::guest::{Guest, State};
 use crate::logline::Said;
 use crate::wait::Waiting;
 
+/// Most files that are read of an image at once, and the most bytes of all of them, as the contract says.
+const MAX_PATHS: usize = 64;
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
 /// The outcome of a build, once there is one.
 type Outcome = watch::Receiver<Option<Result<Image, Error>>>;
 
@@ -31,11 +36,12 @@ pub(crate) enum Running {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:images/images@0.1.1", declared)?
+    Interface::open(linker, "yuanli:images/images@0.1.2", declared)?
         .resource::<Build>("build")?
         .opens::<_, Build, _, _>("start-build", (Class::Effect, Some(Policy::Redo)), start_build, note)?
         .waits("[method]build.wait", wait)?
         .read("inspect", inspect)?
+        .read("read-files", read_files)?
         .effect("tag", Policy::Redo, tag)?
         .effect("remove", Policy::Redo, remove)?;
     Ok(())
@@ -54,30 +60,35 @@ fn start_build<'s>(
     .boxed()
 }
 
-/// What the options say.
-fn extras(options: &[(String, String)]) -> Result<(port::Builder, Option<String>), Error> {
-    let (mut builder, mut platform) = (port::Builder::Auto, None);
+/// What the options say, in a request that has nothing else.
+fn extras(options: &[(String, String)]) -> Result<port::BuildRequest, Error> {
+    let mut request = port::BuildRequest::default();
     for (key, value) in options {
         match (key.as_str(), value.as_str()) {
-            ("builder", "auto") => builder = port::Builder::Auto,
-            ("builder", "classic") => builder = port::Builder::Classic,
-            ("builder", "buildkit") => builder = port::Builder::BuildKit,
+            ("builder", "auto") => request.builder = port::Builder::Auto,
+            ("builder", "classic") => request.builder = port::Builder::Classic,
+            ("builder", "buildkit") => request.builder = port::Builder::BuildKit,
             ("builder", other) => {
                 return Err(Error::Invalid(format!(
                     "there is no builder `{other}`: it is `auto`, `classic` or `buildkit`"
                 )));
             }
-            ("platform", value) => platform = Some(value.to_owned()),
+            ("platform", value) => request.platform = Some(value.to_owned()),
+            ("cache-from", value) => request.cache_from.push(value.to_owned()),
+            ("inline-cache", "true") => request.has_inline_cache = true,
+            ("inline-cache", other) => {
+                return Err(Error::Invalid(format!("`inline-cache` takes `true`, not `{other}`")));
+            }
             (key, _) => return Err(Error::Invalid(format!("this engine knows no build option `{key}`"))),
         }
     }
-    Ok((builder, platform))
+    Ok(request)
 }
 
 fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>) {
     let request = request.clone();
     // They were read before anything was begun.
-    let (builder, platform) = extras(&request.options).unwrap_or_default();
+    let extras = extras(&request.options).unwrap_or_default();
     let request = port::BuildRequest {
         context: opened.what,
         dockerfile: request.dockerfile,
@@ -86,8 +97,7 @@ fn note(state: &mut State, (request,): &(BuildRequest,), opened: Opened<PathBuf>
         arguments: request.arguments,
         labels: request.labels,
         no_cache: request.no_cache,
-        builder,
-        platform,
+        ..extras
     };
     let running = match (state.begun.build(opened.handle), opened.is_again) {
         // An instance before this one has begun it.
@@ -146,6 +156,30 @@ fn inspect(state: &mut State, (name,): (String,)) -> Answer<'_, (Result<Image, E
     async move { (state.outside.images.inspect(&name).await.map(image).map_err(of_port),) }.boxed()
 }
 
+fn read_files(
+    state: &mut State,
+    (image, paths): (String, Vec<String>),
+) -> Answer<'_, (Result<Vec<Option<Vec<u8>>>, Error>,)> {
+    async move {
+        if paths.len() > MAX_PATHS {
+            return (Err(Error::Invalid(format!("one call reads at most {MAX_PATHS} files of an image"))),);
+        }
+        let is_absolute = |path: &&String| path.starts_with('/') && !path.contains('\0');
+        if let Some(wrong) = paths.iter().find(|path| !is_absolute(path)) {
+            return (Err(Error::Invalid(format!("`{wrong}` is no absolute path"))),);
+        }
+        let (operation, images) = (state.operation(), Arc::clone(&state.outside.images));
+        // What is made for it is removed whatever comes, also when the attempt is cut off.
+        let read =
+            |_| async move { images.read_files(&operation, &image, &paths, MAX_FILE_BYTES).await }.boxed();
+        let read = state.begun.carefully(&state.attempt.cancel, read).await;
+        let read =
+            read.unwrap_or_else(|| Err(ContainerError::Engine("the reading was abandoned".to_owned())));
+        (read.map_err(of_port),)
+    }
+    .boxed()
+}
+
 fn tag(state: &mut State, (source, name): (String, String)) -> Answer<'_, (Result<(), Error>,)> {
     async move { (state.outside.images.tag(&source, &name).await.map_err(of_port),) }.boxed()
 }
@@ -180,10 +214,22 @@ mod tests {
                 options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             extras(&options).map_err(|error| format!("{error:?}"))
         };
-        assert_eq!(read(&[]), Ok((port::Builder::Auto, None)));
-        let all = [("builder", "buildkit"), ("platform", "linux/arm64")];
-        assert_eq!(read(&all), Ok((port::Builder::BuildKit, Some("linux/arm64".to_owned()))));
-        assert_eq!(read(&[("builder", "classic")]), Ok((port::Builder::Classic, None)));
+        assert_eq!(read(&[]), Ok(port::BuildRequest::default()));
+        let all = [
+            ("builder", "buildkit"),
+            ("platform", "linux/arm64"),
+            ("cache-from", "shop:1"),
+            ("cache-from", "shop:2"),
+            ("inline-cache", "true"),
+        ];
+        let request = port::BuildRequest {
+            builder: port::Builder::BuildKit,
+            platform: Some("linux/arm64".to_owned()),
+            cache_from: vec!["shop:1".to_owned(), "shop:2".to_owned()],
+            has_inline_cache: true,
+            ..port::BuildRequest::default()
+        };
+        assert_eq!(read(&all), Ok(request));
         for (options, says) in
             [([("builder", "kaniko")], "no builder `kaniko`"), ([("squash", "1")], "`squash`")]
         {

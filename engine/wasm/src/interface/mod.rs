@@ -12,6 +12,7 @@ mod file;
 mod http;
 pub(crate) mod images;
 pub(crate) mod log;
+mod login;
 mod metrics;
 mod path;
 mod random;

@@ -9,8 +9,9 @@ use yuanli_bindings::secrets::Secret;
 use yuanli_model::Stream;
 use yuanli_model::trigger::Happened;
 use yuanli_ports::containers::ContainerError;
-use yuanli_ports::registries::{self as port, Login, RegistryError};
+use yuanli_ports::registries::{self as port, RegistryError};
 
+use super::login;
 use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 use crate::mask::Mask;
@@ -39,7 +40,7 @@ fn push(
 ) -> Answer<'_, (Result<Published, Error>,)> {
     async move {
         let pushed = async {
-            let login = login(state, username, password)?;
+            let login = login::of(state, username, password).map_err(Error::Invalid)?;
             known(&options, &[IMAGE])?;
             let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.clone());
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
@@ -83,7 +84,7 @@ fn pull(
 ) -> Answer<'_, (Result<Pulled, Error>,)> {
     async move {
         let fetched = async {
-            let login = login(state, username, password)?;
+            let login = login::of(state, username, password).map_err(Error::Invalid)?;
             known(&options, &[PLATFORM, WHEN])?;
             let value =
                 |wanted| options.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
@@ -124,7 +125,7 @@ fn find(
 ) -> Answer<'_, (Result<Published, Error>,)> {
     async move {
         let found = async {
-            let login = login(state, username, password)?;
+            let login = login::of(state, username, password).map_err(Error::Invalid)?;
             known(&options, &[])?;
             let found = state.outside.registries.find(&image, login.as_ref()).await;
             found.map(published).map_err(|error| of_port(error, &state.held.mask))
@@ -132,30 +133,6 @@ fn find(
         (found.await,)
     }
     .boxed()
-}
-
-/// Who was named.
-fn login(
-    state: &State,
-    username: Option<String>,
-    password: Option<Resource<Secret>>,
-) -> Result<Option<Login>, Error> {
-    let invalid = |message: &str| Error::Invalid(message.to_owned());
-    let (username, password) = match (username, password) {
-        (None, None) => return Ok(None),
-        (Some(username), Some(password)) => (username, password),
-        _ => return Err(invalid("a login is a user and a secret; one of them is missing")),
-    };
-    match state.secret(password.rep()) {
-        Some((_, Ok(value))) if std::str::from_utf8(value.expose()).is_ok() => {
-            Ok(Some(Login { username, password: value.clone() }))
-        }
-        Some((name, Ok(_))) => {
-            Err(Error::Invalid(format!("the secret `{name}` is no text, so it is no password")))
-        }
-        Some((_, Err(error))) => Err(Error::Invalid(error.to_string())),
-        None => Err(invalid("no such secret")),
-    }
 }
 
 fn known(options: &[(String, String)], known: &[&str]) -> Result<(), Error> {

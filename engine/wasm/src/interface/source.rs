@@ -1,52 +1,94 @@
 //! `yuanli:source`: source trees into the workspace.
 
 use futures::FutureExt;
-use wasmtime::component::Linker;
-use yuanli_bindings::source::{Checkout, Error, GitRequest};
+use wasmtime::component::{Linker, Resource};
+use yuanli_bindings::secrets::Secret;
+use yuanli_bindings::source::{Checkout, Error, Fetched, GitRequest};
 use yuanli_model::Stream;
-use yuanli_ports::source::{self as port, FolderRequest, SourceError};
+use yuanli_ports::source::{self as port, About, FolderRequest, SourceError};
 
-use super::path;
 use super::workspace::READ_ONLY;
+use super::{login, path};
 use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
+use crate::mask::Mask;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:source/source@0.1.0", declared)?
+    Interface::open(linker, "yuanli:source/source@0.1.1", declared)?
         .effect("git", Policy::Files, git)?
-        .effect("folder", Policy::Files, folder)?;
+        .effect("folder", Policy::Files, folder)?
+        .effect("fetch", Policy::Files, fetch)?
+        .effect("copy", Policy::Files, copy)?;
     Ok(())
 }
 
 fn git(state: &mut State, (request, into): (GitRequest, String)) -> Answer<'_, (Result<Checkout, Error>,)> {
+    async move { (from_git(state, of_guest(request), &into).await.map(checkout),) }.boxed()
+}
+
+fn folder(state: &mut State, (path, into): (String, String)) -> Answer<'_, (Result<Checkout, Error>,)> {
+    async move { (from_folder(state, path, &into).await.map(checkout),) }.boxed()
+}
+
+type Parameters = (GitRequest, String, Option<String>, Option<Resource<Secret>>, Vec<(String, String)>);
+
+fn fetch(
+    state: &mut State,
+    (request, into, username, password, options): Parameters,
+) -> Answer<'_, (Result<Fetched, Error>,)> {
     async move {
-        let request =
-            port::GitRequest { url: request.url, reference: request.reference, subfolder: request.subfolder };
-        let fetched = async {
-            let into = target(state, &into).await?;
-            let State { outside, attempt, lines, said, .. } = &*state;
-            let output = lines.channel_of_effect(Stream::Stderr, said);
-            let progress = |line: String| {
-                output.line(&line);
-            };
-            outside.sources.git(&request, &into, &progress, &attempt.cancel).await.map_err(of_port)
+        let fetching = async {
+            let mut request = asked(of_guest(request), &options)?;
+            request.login = login::of(state, username, password).map_err(Error::Invalid)?;
+            from_git(state, request, &into).await
         };
-        (fetched.await.map(checkout),)
+        (fetching.await.map(fetched),)
     }
     .boxed()
 }
 
-fn folder(state: &mut State, (path, into): (String, String)) -> Answer<'_, (Result<Checkout, Error>,)> {
-    async move {
-        let origin = &state.attempt.origin;
-        let request = FolderRequest { base: origin.folder.clone(), root: origin.root.clone(), path };
-        let fetched = async {
-            let into = target(state, &into).await?;
-            state.outside.sources.folder(&request, &into, &state.attempt.cancel).await.map_err(of_port)
-        };
-        (fetched.await.map(checkout),)
+fn copy(state: &mut State, (path, into): (String, String)) -> Answer<'_, (Result<Fetched, Error>,)> {
+    async move { (from_folder(state, path, &into).await.map(fetched),) }.boxed()
+}
+
+fn of_guest(GitRequest { url, reference, subfolder }: GitRequest) -> port::GitRequest {
+    port::GitRequest { url, reference, subfolder, ..port::GitRequest::default() }
+}
+
+/// A request with what its options say.
+fn asked(mut request: port::GitRequest, options: &[(String, String)]) -> Result<port::GitRequest, Error> {
+    for (key, value) in options {
+        match (key.as_str(), value.as_str()) {
+            ("submodules", "true") => request.has_submodules = true,
+            ("sparse", path) => request.sparse.push(path.to_owned()),
+            ("lfs", "refuse") => request.refuses_pointers = true,
+            ("lfs", "pointers") => request.refuses_pointers = false,
+            ("submodules" | "lfs", value) => {
+                return Err(Error::Invalid(format!("the option `{key}` of a source cannot be `{value}`")));
+            }
+            (key, _) => return Err(Error::Invalid(format!("this engine knows no source option `{key}`"))),
+        }
     }
-    .boxed()
+    Ok(request)
+}
+
+async fn from_git(state: &State, request: port::GitRequest, into: &str) -> Result<port::Checkout, Error> {
+    let into = target(state, into).await?;
+    let State { outside, attempt, lines, said, .. } = state;
+    let output = lines.channel_of_effect(Stream::Stderr, said);
+    let progress = |line: String| {
+        output.line(&line);
+    };
+    let fetched = outside.sources.git(&request, &into, &progress, &attempt.cancel).await;
+    fetched.map_err(|error| of_port(error, &state.held.mask))
+}
+
+async fn from_folder(state: &State, path: String, into: &str) -> Result<port::Checkout, Error> {
+    let origin = &state.attempt.origin;
+    let request = FolderRequest { base: origin.folder.clone(), root: origin.root.clone(), path };
+    let into = target(state, into).await?;
+    let taken = state.outside.sources.folder(&request, &into, &state.attempt.cancel).await;
+    taken.map_err(|error| of_port(error, &state.held.mask))
 }
 
 /// The folder of the workspace to fetch into.
@@ -71,12 +113,21 @@ fn checkout(fetched: port::Checkout) -> Checkout {
     }
 }
 
-fn of_port(error: SourceError) -> Error {
+fn fetched(mut fetched: port::Checkout) -> Fetched {
+    let details = fetched.about.take().map(|About { author, committed, message }| {
+        [("author", author), ("committed", committed), ("message", message)]
+    });
+    let details = details.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect();
+    Fetched { checkout: checkout(fetched), details }
+}
+
+/// The error as the guest sees it: a server may repeat what it was sent.
+fn of_port(error: SourceError, mask: &Mask) -> Error {
     match error {
-        SourceError::Invalid(message) => Error::Invalid(message),
-        SourceError::Unreachable(message) => Error::Unreachable(message),
-        SourceError::Unauthorized(message) => Error::Unauthorized(message),
-        SourceError::Local(message) => Error::Local(message),
+        SourceError::Invalid(message) => Error::Invalid(mask.owned(message)),
+        SourceError::Unreachable(message) => Error::Unreachable(mask.owned(message)),
+        SourceError::Unauthorized(message) => Error::Unauthorized(mask.owned(message)),
+        SourceError::Local(message) => Error::Local(mask.owned(message)),
         SourceError::Cancelled => Error::Other("the run was cancelled".to_owned()),
     }
 }

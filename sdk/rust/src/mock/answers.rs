@@ -36,6 +36,15 @@ pub trait Answers {
         nobody("images::inspect")
     }
 
+    /// [`images::read_files`]
+    fn read_image_files(
+        &mut self,
+        image: &str,
+        paths: &[String],
+    ) -> Result<Vec<Option<Vec<u8>>>, images::Error> {
+        nobody("images::read_files")
+    }
+
     /// [`images::tag`]
     fn tag(&mut self, image: &str, name: &str) -> Result<(), images::Error> {
         nobody("images::tag")
@@ -92,6 +101,22 @@ pub trait Answers {
     /// [`source::folder`]
     fn folder(&mut self, path: &str, into: &str) -> Result<source::Checkout, source::Error> {
         nobody("source::folder")
+    }
+
+    /// [`source::fetch`], with the user's name and the options
+    fn fetch(
+        &mut self,
+        request: &source::GitRequest,
+        into: &str,
+        username: Option<&str>,
+        options: &[(String, String)],
+    ) -> Result<source::Fetched, source::Error> {
+        nobody("source::fetch")
+    }
+
+    /// [`source::copy`]
+    fn copy(&mut self, path: &str, into: &str) -> Result<source::Fetched, source::Error> {
+        nobody("source::copy")
     }
 
     /// [`apps::deploy`]

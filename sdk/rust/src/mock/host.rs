@@ -272,6 +272,10 @@ pub mod images {
         ask(|test| test.inspect_image(image))
     }
 
+    pub fn read_files(image: &str, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        ask(|test| test.read_image_files(image, paths))
+    }
+
     pub fn tag(image: &str, name: &str) -> Result<(), Error> {
         effect(|_| ());
         ask(|test| test.tag(image, name))
@@ -344,8 +348,28 @@ pub mod registries {
 
 /// `yuanli:source`
 pub mod source {
-    pub use crate::bindings::yuanli::source::source::{Checkout, Error, GitRequest};
+    use super::secrets::Secret;
+    pub use crate::bindings::yuanli::source::source::{Checkout, Error, Fetched, GitRequest};
     use crate::mock::{ask, effect};
+
+    pub fn fetch(
+        request: &GitRequest,
+        into: &str,
+        username: Option<&str>,
+        password: Option<&Secret>,
+        options: &[(String, String)],
+    ) -> Result<Fetched, Error> {
+        if username.is_some() != password.is_some() {
+            return Err(Error::Invalid("a login is a user and a secret".to_owned()));
+        }
+        effect(|_| ());
+        ask(|test| test.fetch(request, into, username, options))
+    }
+
+    pub fn copy(path: &str, into: &str) -> Result<Fetched, Error> {
+        effect(|_| ());
+        ask(|test| test.copy(path, into))
+    }
 
     pub fn git(request: &GitRequest, into: &str) -> Result<Checkout, Error> {
         effect(|_| ());

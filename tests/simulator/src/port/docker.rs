@@ -293,6 +293,17 @@ impl Images for SimDocker {
         Images::inspect(&world.docker, image).await
     }
 
+    async fn read_files(
+        &self,
+        operation: &OperationId,
+        image: &str,
+        paths: &[String],
+        most: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.read_files(operation, image, paths, most).await
+    }
+
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {
         let (world, _) = self.0.now();
         self.send(format!("tag {image} as {tag}"), |_, _| Ok(())).await?;
