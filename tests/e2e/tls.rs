@@ -131,7 +131,7 @@ fn what_cannot_be_a_certificate_keeps_an_engine_from_starting() {
     start(&key, &key).expect(3, &["has no certificate"]);
     start("none.pem", &key).expect(3, &["none.pem"]);
     let one = ["serve", "--tls-key", &key];
-    place.yuanli(&one).expect(2, &["`tls-key` (flag --tls-key)", "no `tls-certificate`"]);
+    place.yuanli(&one).expect(2, &["`tls_key` (flag --tls-key)", "no `tls_certificate`"]);
     place.yuanli(&["serve", "--open", "--listen", "0.0.0.0:0"]).expect(3, &["can be reached from others"]);
 }
 
@@ -140,7 +140,7 @@ fn what_an_engine_serves_by_is_told_with_where_it_comes_from() {
     let place = Place::new();
     place.write(
         "data/config.yaml",
-        "serve: { listen: '127.0.0.1:1', token-rate: 5/m, tls-certificate: c.pem }\n",
+        "serve: { listen: '127.0.0.1:1', token_rate: 5/m, tls_certificate: c.pem }\n",
     );
     let print = |more: &[&str]| {
         let mut command = place.command(&[&["serve", "--print-config"], more].concat());
@@ -152,19 +152,19 @@ fn what_an_engine_serves_by_is_told_with_where_it_comes_from() {
         found.unwrap_or_else(|| panic!("{key} in {told}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(line("listen"), "listen: \"127.0.0.1:9\" # flag --listen");
-    assert_eq!(line("token-rate"), "token-rate: \"7/m\" # variable YUANLI_TOKEN_RATE");
-    assert_eq!(line("write-timeout"), "write-timeout: \"60s\" # default");
+    assert_eq!(line("token_rate"), "token_rate: \"7/m\" # variable YUANLI_TOKEN_RATE");
+    assert_eq!(line("write_timeout"), "write_timeout: \"60s\" # default");
     let certificate = place.path("data/c.pem");
-    assert!(line("tls-certificate").contains(&format!("\"{}\" # file ", certificate.display())), "{told}");
+    assert!(line("tls_certificate").contains(&format!("\"{}\" # file ", certificate.display())), "{told}");
     // What is printed is a configuration itself.
     place.write("again.yaml", &told);
     let again = print(&["--config", "again.yaml"]).expect(0, &[]).out;
     assert!(again.contains("127.0.0.1:9\"") && again.contains("# file again.yaml"), "{again}");
     let json = print(&["--json"]).expect(0, &[]);
     assert_eq!(json.lines()[0]["items"][0]["source"].as_str().map(|source| &source[..5]), Some("file "));
-    place.write("data/config.yaml", "serve: { token-rate: many }\n");
+    place.write("data/config.yaml", "serve: { token_rate: many }\n");
     let wrong = Ended::of(place.command(&["serve"]).output().unwrap());
-    wrong.expect(2, &["`token-rate` (file ", "`many` is no rate"]);
+    wrong.expect(2, &["`token_rate` (file ", "`many` is no rate"]);
     assert!(!place.path("data/engine.json").exists(), "nothing was begun");
 }
 

@@ -218,16 +218,16 @@ impl Serve {
             "listen" if self.no_listen => return Some(("--no-listen".to_owned(), "none".to_owned())),
             "listen" => self.listen.map(|address| address.to_string()),
             "open" => self.open.then(|| "true".to_owned()),
-            "tls-certificate" => path(&self.tls_certificate),
-            "tls-key" => path(&self.tls_key),
+            "tls_certificate" => path(&self.tls_certificate),
+            "tls_key" => path(&self.tls_key),
             "gateway" => {
                 let all: Vec<String> = self.gateway.iter().map(ToString::to_string).collect();
                 (!all.is_empty()).then(|| all.join(","))
             }
-            "scale-down-window" => self.scale_down_window.map(|seconds| format!("{seconds}s")),
+            "scale_down_window" => self.scale_down_window.map(|seconds| format!("{seconds}s")),
             _ => None,
         };
-        Some((format!("--{key}"), value?))
+        Some((format!("--{}", key.replace('_', "-")), value?))
     }
 }
 

@@ -10,7 +10,7 @@
 //! authorities: [company-ca.pem]
 //! workspaces: { size: 10GiB, age: 7d }
 //! journals: { keep: failed, size: 256MiB, age: 7d }
-//! serve: { listen: "0.0.0.0:7100", tls-certificate: api.pem, tls-key: api.key }
+//! serve: { listen: "0.0.0.0:7100", tls_certificate: api.pem, tls_key: api.key }
 //! ```
 
 use std::ops::RangeInclusive;
@@ -55,12 +55,12 @@ pub const SERVE_KEYS: [&str; 9] = [
     "listen",
     "open",
     "gateway",
-    "tls-certificate",
-    "tls-key",
-    "scale-down-window",
-    "token-rate",
-    "address-rate",
-    "write-timeout",
+    "tls_certificate",
+    "tls_key",
+    "scale_down_window",
+    "token_rate",
+    "address_rate",
+    "write_timeout",
 ];
 const SERVE: Keys = Keys { of: "`serve`", known: &SERVE_KEYS, coming: &[] };
 
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn what_an_engine_serves_by_is_read_as_text() {
         let (read, found) = read_configuration(
-            "serve: { listen: 'none', open: true, gateway: ['127.0.0.1:1', '[::1]:2'], write-timeout: 30s, tls-key: }",
+            "serve: { listen: 'none', open: true, gateway: ['127.0.0.1:1', '[::1]:2'], write_timeout: 30s, tls_key: }",
         );
         assert!(found.is_empty(), "{found:?}");
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
@@ -400,7 +400,7 @@ mod tests {
             ("listen".to_owned(), texts(&["none"])),
             ("open".to_owned(), texts(&["true"])),
             ("gateway".to_owned(), texts(&["127.0.0.1:1", "[::1]:2"])),
-            ("write-timeout".to_owned(), texts(&["30s"])),
+            ("write_timeout".to_owned(), texts(&["30s"])),
         ];
         assert_eq!(read.expect("a configuration").serve, expected);
         let (read, found) = read_configuration("serve: { lisen: 'none' }");

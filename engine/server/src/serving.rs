@@ -70,12 +70,12 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("listen", "127.0.0.1:7100"),
     ("open", "false"),
     ("gateway", "127.0.0.1:8080"),
-    ("tls-certificate", ""),
-    ("tls-key", ""),
-    ("scale-down-window", "300s"),
-    ("token-rate", "2000/s"),
-    ("address-rate", "100/s"),
-    ("write-timeout", "60s"),
+    ("tls_certificate", ""),
+    ("tls_key", ""),
+    ("scale_down_window", "300s"),
+    ("token_rate", "10000/s"),
+    ("address_rate", "100/s"),
+    ("write_timeout", "60s"),
 ];
 /// What stands for no address, and for no bound.
 const NONE: &str = "none";
@@ -94,7 +94,7 @@ pub fn serving(
     let (file, configuration) = (settings::file(locations), settings::configuration(locations)?);
     let folder = file.parent().map(Path::to_owned).unwrap_or_default();
     let settings = DEFAULTS.map(|(key, default)| {
-        let name = format!("YUANLI_{}", key.to_uppercase().replace('-', "_"));
+        let name = format!("YUANLI_{}", key.to_uppercase());
         if let Some((flag, value)) = flag(key) {
             return Setting { key, value, source: Source::Flag(flag) };
         }
@@ -117,7 +117,7 @@ pub fn serving(
 /// The paths of files in a configuration begin where it lies.
 fn of_file(key: &str, value: String, folder: &Path) -> String {
     match key {
-        "tls-certificate" | "tls-key" => folder.join(value).display().to_string(),
+        "tls_certificate" | "tls_key" => folder.join(value).display().to_string(),
         _ => value,
     }
 }
@@ -153,12 +153,12 @@ fn read(settings: &[Setting]) -> Result<Serving, InvalidConfiguration> {
     };
     let gateways = text("gateway").split(SEPARATOR).map(str::trim).filter(|text| !text.is_empty());
     let gateway = gateways.map(|text| address("gateway", text)).collect::<Result<_, _>>()?;
-    let tls = match (text("tls-certificate"), text("tls-key")) {
+    let tls = match (text("tls_certificate"), text("tls_key")) {
         ("", "") => None,
         (certificate, "") if !certificate.is_empty() => {
-            return Err(wrong("tls-certificate", "there is no `tls-key` to it".to_owned()));
+            return Err(wrong("tls_certificate", "there is no `tls_key` to it".to_owned()));
         }
-        ("", _) => return Err(wrong("tls-key", "there is no `tls-certificate` to it".to_owned())),
+        ("", _) => return Err(wrong("tls_key", "there is no `tls_certificate` to it".to_owned())),
         (certificate, key) => Some(TlsFiles { certificate: certificate.into(), key: key.into() }),
     };
     Ok(Serving {
@@ -166,10 +166,10 @@ fn read(settings: &[Setting]) -> Result<Serving, InvalidConfiguration> {
         is_open,
         gateway,
         tls,
-        scale_down_window: duration("scale-down-window")?,
-        token_rate: rate("token-rate")?,
-        address_rate: rate("address-rate")?,
-        write_timeout: duration("write-timeout")?,
+        scale_down_window: duration("scale_down_window")?,
+        token_rate: rate("token_rate")?,
+        address_rate: rate("address_rate")?,
+        write_timeout: duration("write_timeout")?,
     })
 }
 
@@ -221,13 +221,13 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-        let file = "serve: { listen: '127.0.0.1:1', gateway: ['127.0.0.1:2', '127.0.0.1:3'], token-rate: 5/m, tls-key: k, \
-                    tls-certificate: /c }";
+        let file = "serve: { listen: '127.0.0.1:1', gateway: ['127.0.0.1:2', '127.0.0.1:3'], token_rate: 5/m, tls_key: k, \
+                    tls_certificate: /c }";
         let variables = [("YUANLI_LISTEN", "127.0.0.1:4"), ("YUANLI_TOKEN_RATE", "off"), ("YUANLI_OPEN", "")];
         let (folder, put) = put(file, &variables, &[("listen", "none")]);
         let pair = |value: &str, source: &str| (value.to_owned(), source.to_owned());
         assert_eq!(told(&put, "listen"), pair("none", "flag"));
-        assert_eq!(told(&put, "token-rate"), pair("off", "variable"));
+        assert_eq!(told(&put, "token_rate"), pair("off", "variable"));
         assert_eq!(told(&put, "gateway"), pair("127.0.0.1:2,127.0.0.1:3", "file"));
         assert_eq!(told(&put, "open"), pair("false", "default"), "an empty variable says nothing");
         let (serving, _) = put.expect("settings");
@@ -243,12 +243,12 @@ mod tests {
             ("listen", "7100", "flag --listen"),
             ("gateway", "127.0.0.1:1,x", "`x` is no address"),
             ("open", "yes", "neither `true` nor `false`"),
-            ("tls-key", "k", "there is no `tls-certificate`"),
-            ("tls-certificate", "c", "there is no `tls-key`"),
-            ("write-timeout", "0s", "is no duration"),
-            ("scale-down-window", "1d", "is no duration"),
-            ("token-rate", "1000", "is no rate"),
-            ("address-rate", "0/s", "is no rate"),
+            ("tls_key", "k", "there is no `tls_certificate`"),
+            ("tls_certificate", "c", "there is no `tls_key`"),
+            ("write_timeout", "0s", "is no duration"),
+            ("scale_down_window", "1d", "is no duration"),
+            ("token_rate", "1000", "is no rate"),
+            ("address_rate", "0/s", "is no rate"),
         ] {
             let told = put("", &[], &[(flag, value)]).1.expect_err("it is refused").to_string();
             assert!(told.contains(says) && told.contains(flag), "{told}");

@@ -16,16 +16,7 @@ const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";
 
 pub(super) fn all() -> Vec<Served> {
-    [
-        of_identity(),
-        of_workflows(),
-        of_documents(),
-        of_runs(),
-        of_run(),
-        of_apps(),
-        of_kept(),
-        of_nobody(),
-    ]
+    [of_identity(), of_workflows(), of_documents(), of_runs(), of_run(), of_apps(), of_kept(), of_nobody()]
         .into_iter()
         .flatten()
         .collect()
