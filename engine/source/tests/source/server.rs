@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -41,7 +41,7 @@ impl Server {
     }
 }
 
-fn answer(connection: TcpStream, root: &PathBuf, seen: &Mutex<Vec<Option<String>>>) -> std::io::Result<()> {
+fn answer(connection: TcpStream, root: &Path, seen: &Mutex<Vec<Option<String>>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
     let mut writer = connection;
     let mut head = Vec::new();
