@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use yuanli_apps::{Apps, Options, Ports, Reconciler};
 use yuanli_model::app::{App, Probe};
-use yuanli_model::{AppName, EngineId, ReplicaId, RunId, Timestamp, VolumeName, WorkflowName};
+use yuanli_model::{AppName, EngineId, OperationId, ReplicaId, RunId, Timestamp, VolumeName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::backups::{BackupError, BackupRequest, Repository, Restored, Snapshot};
 use yuanli_ports::images::{BuildRequest, ContainerError, Image};
