@@ -156,10 +156,13 @@ fn inspect(state: &mut State, (name,): (String,)) -> Answer<'_, (Result<Image, E
     async move { (state.outside.images.inspect(&name).await.map(image).map_err(of_port),) }.boxed()
 }
 
+/// The content of each file that was asked for, where there is one.
+type Contents = Vec<Option<Vec<u8>>>;
+
 fn read_files(
     state: &mut State,
     (image, paths): (String, Vec<String>),
-) -> Answer<'_, (Result<Vec<Option<Vec<u8>>>, Error>,)> {
+) -> Answer<'_, (Result<Contents, Error>,)> {
     async move {
         if paths.len() > MAX_PATHS {
             return (Err(Error::Invalid(format!("one call reads at most {MAX_PATHS} files of an image"))),);
