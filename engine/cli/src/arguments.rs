@@ -44,7 +44,7 @@ pub(crate) struct Global {
     /// The configuration of the engine [default: config.yaml in the data directory, where there is one]
     #[arg(long, global = true, env = "YUANLI_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// The engine to ask, instead of the one that owns the data directory, such as https://ci.example.com
+    /// The engine to ask, instead of the one that owns the data directory, such as `https://ci.example.com`
     #[arg(long, global = true, env = "YUANLI_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
     /// The engine to ask, by the name that `yuanli context add` gave it
