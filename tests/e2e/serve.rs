@@ -86,14 +86,23 @@ fn a_schedule_fires_once_for_each_of_its_times() {
     served.apply("tick.yaml", every_minute);
     let listed = served.place.json(&["workflow", "list"]);
     assert!(listed["items"][1]["schedules"][0]["next_at"].is_string(), "{listed}");
-    wait_until("it has fired", || runs(&served) == 1);
+    wait_until("it has fired", || runs(&served) > 0);
     let log = std::fs::read_to_string(served.place.path("log")).unwrap();
     assert_eq!(log.matches("cannot be started by its schedule").count(), 1, "told once: {log}");
     // Neither a crash nor the same document again makes it fire again.
     served.kill();
     served.start();
     served.apply("tick.yaml", every_minute);
-    assert_eq!(runs(&served), 1);
+    // On a busy machine the next minute may have begun.
+    let mut minutes: Vec<String> = served.place.json(&["runs", "list"])["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["created_at"].as_str().unwrap()[..16].to_owned())
+        .collect();
+    let fired = minutes.len();
+    minutes.dedup();
+    assert_eq!(minutes.len(), fired, "once in a minute: {minutes:?}");
     served.yuanli(&["workflow", "delete", "tick"]).expect(0, &["its runs stay"]);
 }
 

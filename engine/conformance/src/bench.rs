@@ -27,6 +27,10 @@ const SEED: u64 = 0x7975_616e_6c69;
 /// How long an attempt may take beyond its own time, until it counts as one that does not end: it stops containers that do
 /// not listen, which takes its time on a machine with much to do.
 const GRACE: Duration = Duration::from_secs(60);
+/// How often a folder is emptied, and how long is waited in between: what an attempt that was cut off had begun in a thread
+/// may still write into it.
+const FRESH_TRIES: u32 = 100;
+const BETWEEN_FRESH_TRIES: Duration = Duration::from_millis(50);
 /// Lines of the log that are shown with a failure.
 const LAST_LINES: usize = 20;
 
@@ -108,15 +112,18 @@ impl Bench {
 
     /// A folder for the next attempt, empty. It is always the same one: errors of the host name it, and two attempts with
     /// the same input are to be told the same.
-    fn fresh(&self, name: &str) -> Result<PathBuf, String> {
-        let cannot = |e: std::io::Error| format!("there is no folder for the {name}: {e}");
+    async fn fresh(&self, name: &str) -> Result<PathBuf, String> {
         let folder = self.folder.path().join(name);
-        match std::fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(cannot(e)),
-            _ => {}
+        let mut last = None;
+        for _ in 0..FRESH_TRIES {
+            match emptied(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(BETWEEN_FRESH_TRIES).await;
         }
-        std::fs::create_dir(&folder).map_err(cannot)?;
-        Ok(folder)
+        let why = last.map(|error| error.to_string()).unwrap_or_default();
+        Err(format!("there is no folder for the {name}: {why}"))
     }
 
     /// Runs an attempt.
@@ -134,7 +141,7 @@ impl Bench {
         let cancel_at = variation.cancel_at.or(case.cancel_at_call);
         let cancel_at = cancel_at.map(|at| (at, cancel.clone()));
         self.world.prepare((case, beside), variation.is_endless, cancel_at)?;
-        let (workspace, artifacts) = (self.fresh("workspace")?, self.fresh("artifacts")?);
+        let (workspace, artifacts) = (self.fresh("workspace").await?, self.fresh("artifacts").await?);
         for (path, content) in &case.workspace {
             content.put(&workspace, path, beside)?;
         }
@@ -143,7 +150,7 @@ impl Bench {
         let names = case.secrets.keys().filter_map(|name| name.parse::<SecretName>().ok());
         let id = AttemptId { run: RunId::from_u128(1), stage: name("stage"), instance: 0, attempt: 1 };
         let described = self.host.description(&component).await.map_err(|e| e.to_string())?;
-        let folders = (&*self.fresh("records")?, beside);
+        let folders = (&*self.fresh("records").await?, beside);
         let kept = Kept::new((&id, &described.name), case, self.world.clone(), folders).await?;
         let afterwards = Afterwards::default();
         let attempt = Attempt {
@@ -173,6 +180,15 @@ impl Bench {
         let left = kept.left(&artifacts).await?;
         Ok(Ended { outcome, lines, seen: self.world.take(), workspace, artifacts, left })
     }
+}
+
+/// Removes what is in a folder, and makes it.
+fn emptied(folder: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir(folder)
 }
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
