@@ -10,6 +10,7 @@
 //! authorities: [company-ca.pem]
 //! workspaces: { size: 10GiB, age: 7d }
 //! journals: { keep: failed, size: 256MiB, age: 7d }
+//! instances: { evict_after: 10s }
 //! serve: { listen: "0.0.0.0:7100", tls_certificate: api.pem, tls_key: api.key }
 //! ```
 
@@ -30,7 +31,7 @@ use crate::yaml;
 
 const CONFIGURATION: Keys = Keys {
     of: "the configuration",
-    known: &["grants", "plugins", "limits", "authorities", "workspaces", "journals", "serve"],
+    known: &["grants", "plugins", "limits", "authorities", "workspaces", "journals", "instances", "serve"],
     coming: &[],
 };
 
@@ -64,6 +65,11 @@ pub const SERVE_KEYS: [&str; 9] = [
 ];
 const SERVE: Keys = Keys { of: "`serve`", known: &SERVE_KEYS, coming: &[] };
 
+const INSTANCES: Keys = Keys { of: "`instances`", known: &["evict_after"], coming: &[] };
+
+/// The least time that an attempt can keep its instance while it waits: in less it would come back for each answer.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+
 /// Nothing, to as much as any disk has.
 const WORKSPACE_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 
@@ -79,6 +85,8 @@ pub struct Configuration {
     pub workspaces: KeptWorkspaces,
     /// Which journals of attempts that have ended are kept, as far as it is said.
     pub journals: KeptJournals,
+    /// How attempts have their instances.
+    pub instances: Instances,
     /// The files with the certificates of those who vouch for servers, beside those whom everybody trusts; relative ones begin
     /// where the configuration lies.
     pub authorities: Vec<PathBuf>,
@@ -115,6 +123,13 @@ pub enum KeepJournals {
     Failed,
     /// Of all.
     All,
+}
+
+/// How attempts have their instances, as far as it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Instances {
+    /// How long one that waits for something outside keeps its own when nobody asks for it.
+    pub evict_after: Option<Duration>,
 }
 
 /// Reads the text of a configuration: it, when there is no error, and all that was found, in the order of the text. An
@@ -156,7 +171,23 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
     let workspaces = given("workspaces").map(|entry| workspaces(entry, diagnostics)).unwrap_or_default();
     let journals = given("journals").map(|entry| journals(entry, diagnostics)).unwrap_or_default();
     let serve = given("serve").map(|entry| serve(entry, diagnostics)).unwrap_or_default();
-    Configuration { ceiling, workspaces, journals, authorities, serve }
+    let instances = given("instances").map(|entry| instances(entry, diagnostics)).unwrap_or_default();
+    Configuration { ceiling, workspaces, journals, instances, authorities, serve }
+}
+
+fn instances(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Instances {
+    let entries = map_of(entry, diagnostics);
+    key::check(entries, &INSTANCES, diagnostics);
+    let evict_after = key::given(entries, "evict_after").and_then(|after| {
+        let found = key::duration_of(after, diagnostics)?;
+        if found < LEAST_WAIT {
+            let message = "an attempt that waits has to keep its instance for 100 ms at least";
+            diagnostics.error(Code::WrongNumber, after.value_span(), message);
+            return None;
+        }
+        Some(found)
+    });
+    Instances { evict_after }
 }
 
 fn journals(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptJournals {
@@ -405,6 +436,16 @@ mod tests {
         assert_eq!(read.expect("a configuration").serve, expected);
         let (read, found) = read_configuration("serve: { lisen: 'none' }");
         assert!(read.is_none() && found[0].help.as_deref() == Some("did you mean `listen`?"), "{found:?}");
+    }
+
+    #[test]
+    fn how_long_an_instance_is_kept_is_said() {
+        let said = |text| read_configuration(text).0.map(|read| read.instances.evict_after);
+        assert_eq!(said(""), Some(None));
+        assert_eq!(said("instances: { evict_after: 2m }"), Some(Some(Duration::from_secs(120))));
+        assert_eq!(said("instances: { evict_after: 10ms }"), None);
+        let (_, found) = read_configuration("instances: { evict: 10s }");
+        assert_eq!(found[0].help.as_deref(), Some("it can have `evict_after`"), "{found:?}");
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Library {
     }
 
     pub(crate) fn with(data: &Path, outside: Outside, configuration: Configuration) -> anyhow::Result<Self> {
-        let Configuration { ceiling, authorities, workspaces: _, journals: _, serve: _ } = configuration;
+        let Configuration { ceiling, authorities, instances, workspaces: _, journals: _, serve: _ } =
+            configuration;
         let outside = match authorities.as_slice() {
             [] => outside,
             named => {
@@ -74,7 +75,8 @@ impl Library {
             }
         };
         let folders = Options::new(data.join("plugins"), data.join("cache"), &BUILTINS);
-        let options = Options { ceiling: ceiling.clone(), ..folders };
+        let evict_after = instances.evict_after.unwrap_or(folders.evict_after);
+        let options = Options { ceiling: ceiling.clone(), evict_after, ..folders };
         let host = Host::new(options, outside).context("the component host")?;
         let (plugins, ceiling) = (Arc::new(host), Arc::new(ceiling));
         Ok(Self { plugins, tried: BTreeMap::new(), ceiling, authorities: authorities.into() })
