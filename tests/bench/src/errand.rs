@@ -47,6 +47,9 @@ pub(crate) enum Errand {
     /// Builds an image from a folder, and tells the most memory that it took
     #[command(hide = true)]
     Build { folder: PathBuf },
+    /// Runs a stage that writes so many MiB of log, and tells the most memory that the engine took
+    #[command(hide = true)]
+    Log { folder: PathBuf, mib: u64 },
 }
 
 /// What runs wait for.
@@ -113,6 +116,10 @@ impl Errand {
                 println!("{}", crate::container::most_memory(&folder).await?);
                 Ok(())
             }
+            Self::Log { folder, mib } => {
+                println!("{}", crate::container::most_memory_of_log(&folder, mib).await?);
+                Ok(())
+            }
         }
     }
 }
@@ -133,6 +140,13 @@ pub(crate) fn live(how: How) -> anyhow::Result<f64> {
 pub(crate) fn built(folder: &Path) -> anyhow::Result<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("build").arg(folder);
+    told(command)
+}
+
+/// The most bytes of memory that an engine took whose stage wrote so many MiB of log, in a child.
+pub(crate) fn logged(folder: &Path, mib: u64) -> anyhow::Result<f64> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("log").arg(folder).arg(mib.to_string());
     told(command)
 }
 

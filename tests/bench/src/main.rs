@@ -86,6 +86,9 @@ pub(crate) struct Sizes {
     /// MiB of its large context
     #[arg(long, value_name = "NUMBER", default_value_t = 5120)]
     pub(crate) context_mib: u64,
+    /// MiB of the log of a stage
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
+    pub(crate) log_mib: u64,
 }
 
 /// The figures.
