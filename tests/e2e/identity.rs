@@ -29,6 +29,7 @@ GET /api/v1/runs/{run} viewer run
 GET /api/v1/runs/{run}/artifacts viewer run
 GET /api/v1/runs/{run}/artifacts/content viewer run
 POST /api/v1/runs/{run}/cancel operator run
+POST /api/v1/runs/{run}/resume operator run
 POST /api/v1/runs/{run}/stages/{stage}/replay operator run
 GET /api/v1/runs/{run}/emitted viewer run
 GET /api/v1/runs/{run}/events viewer run

@@ -23,9 +23,10 @@ fn an_import_goes_on_with_nothing_and_takes_nothing_from_the_engine_it_came_from
     docker::make_image();
     let first = Served::without_image();
     first.apply("waiting.yaml", &waiting());
-    let run = first.yuanli(&["trigger", "waiting"]).expect(0, &[]).out.trim().to_owned();
+    let [run, other] =
+        [(); 2].map(|()| first.yuanli(&["trigger", "waiting"]).expect(0, &[]).out.trim().to_owned());
     let of_first = first.place.engine();
-    wait_until("its container runs", || docker::containers(&of_first).len() == 1);
+    wait_until("their containers run", || docker::containers(&of_first).len() == 2);
     let container = docker::containers(&of_first);
     first.yuanli(&["admin", "export", "out.yuanli"]).expect(0, &[]);
 
@@ -49,16 +50,24 @@ fn an_import_goes_on_with_nothing_and_takes_nothing_from_the_engine_it_came_from
     assert_eq!(docker::containers(&of_first), container, "nothing was taken away");
     assert_eq!(status(&first, &run)["status"], "running");
     assert!(status(&first, &run).get("restored").is_none());
-    // A person decides: it begins anew here, with a container of this engine.
-    let child = second.place.start(&["runs", "resume", &run]);
+    // A person decides on each of them. One is closed, and nothing of it begins; the other begins anew, with a container of
+    // this engine.
+    second.yuanli(&["runs", "resume"]).expect(2, &["name the one that is meant", &run, &other]);
+    second.yuanli(&["runs", "cancel", &other]).expect(0, &["is ended"]);
     let of_second = second.place.engine();
+    assert_eq!(docker::containers(&of_second), Vec::<String>::new());
+    assert_eq!(status(&second, &other)["status"], "failed");
+    second.start();
+    second.yuanli(&["runs", "resume", &run]).expect(0, &["goes on"]);
     wait_until("a container of its own runs", || docker::containers(&of_second).len() == 1);
-    crate::crash::signal(&child, "-INT");
-    crate::support::Ended::of(child.wait_with_output().unwrap()).expect(130, &[]);
+    second.yuanli(&["runs", "resume", &run]).expect(2, &["goes on with its runs by itself"]);
+    second.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
+    wait_until("it has ended", || status(&second, &run)["status"] == "cancelled");
+    second.stop();
     assert_eq!(docker::containers(&of_first), container);
-    assert_eq!(status(&second, &run)["status"], "cancelled");
+    first.yuanli(&["runs", "cancel", &other]).expect(0, &[]);
     first.yuanli(&["runs", "cancel", &run]).expect(0, &[]);
     wait_until("it has ended", || status(&first, &run)["status"] == "cancelled");
-    wait_until("its container is removed", || docker::containers(&of_first).is_empty());
+    wait_until("their containers are removed", || docker::containers(&of_first).is_empty());
     assert_eq!(second.place.json(&["admin", "check"])["findings"], json!([]));
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::served::{Served, signal};
+use crate::served::{Served, request, signal};
 use crate::support::{Ended, wait_until};
 
 const HELLO: &str = "name: hello\non: { schedule: { cron: \"* * * * *\", inputs: { who: clock } } }\ninputs: { who: { type: string } }\nstages:\n  greet: { uses: script, with: { print: [\"Hello, ${{ inputs.who }}!\"] } }\n";
@@ -95,4 +95,30 @@ fn the_first_signal_asks_for_the_end_and_the_exit_code_says_so() {
     let ended = Ended::of(running.wait_with_output().unwrap()).expect(130, &["stopping the run"]);
     let shown = served.place.json(&["runs", "show", ended.out.trim()]);
     assert_eq!(shown["status"], "cancelled", "{shown}");
+}
+
+#[test]
+fn of_one_key_a_document_runs_once_and_a_dry_run_is_none() {
+    let served = Served::without_image();
+    let token = served.yuanli(&["token", "create", "ci", "--role", "editor"]).expect(0, &[]).out;
+    let bearer = format!("Bearer {}", token.trim());
+    let ask = |key: &str, dry_run: bool| {
+        let text = "name: once\nstages:\n  a: { uses: script, with: {} }\n";
+        let document = json!({ "file": "once.yaml", "text": text, "dry_run": dry_run });
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let body = json!({ "document": document, "inputs": {} }).to_string();
+        let (status, answer) = request(served.api, "POST", "/api/v1/document-runs", &headers, &body);
+        (status, serde_json::from_str::<Value>(&answer).unwrap())
+    };
+    let (status, first) = ask("1", false);
+    assert_eq!(status, 201, "{first}");
+    let (status, again) = ask("1", false);
+    assert_eq!((status, &again["id"]), (200, &first["id"]));
+    assert_eq!(ask("2", true).0, 400);
+    assert_ne!(ask("2", false).1["id"], first["id"]);
+    assert_eq!(served.place.json(&["runs", "list"])["items"].as_array().unwrap().len(), 2);
 }

@@ -12,7 +12,7 @@ use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
 use crate::arguments::Global;
 use crate::client::Client;
 use crate::command::{data, locations};
-use crate::context::{Contexts, Named, TokenPlace};
+use crate::context::{Contexts, Named};
 use crate::exit::Misuse;
 
 /// Where the runs are.
@@ -55,15 +55,19 @@ fn elsewhere(global: &Global) -> anyhow::Result<Option<Client>> {
     }
 }
 
-/// The engine of a context. Its token goes nowhere else.
+/// The engine of a context. Its token goes nowhere else, and one that the environment has for another engine does not go there.
 fn of_context(global: &Global, name: &str) -> anyhow::Result<Client> {
     let contexts = Contexts::read()?;
     let Named { url, token, ca } = contexts.find(name)?;
-    let token = match (&global.token, token) {
-        (Some(token), _) => Some(token.clone()),
-        (None, place) => place.as_ref().map(TokenPlace::read).transpose()?,
+    let Global { typed, .. } = global;
+    let is_of_environment = global.context.is_some() && !typed.context;
+    let token = match token {
+        _ if typed.token => global.token.clone(),
+        Some(place) => Some(place.read()?),
+        None => global.token.clone().filter(|_| is_of_environment),
     };
-    Client::at(url, token, global.ca.as_deref().or(ca.as_deref()))
+    let own = if typed.ca { None } else { ca.as_deref() };
+    Client::at(url, token, own.or(global.ca.as_deref()))
 }
 
 /// The engine that is meant, if it is there.

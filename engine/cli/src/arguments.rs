@@ -70,6 +70,8 @@ pub(crate) struct Typed {
     pub(crate) data: bool,
     pub(crate) url: bool,
     pub(crate) context: bool,
+    pub(crate) token: bool,
+    pub(crate) ca: bool,
 }
 
 impl Arguments {
@@ -77,7 +79,13 @@ impl Arguments {
     pub(crate) fn read() -> Self {
         let matches = <Self as clap::CommandFactory>::command().get_matches();
         let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        let typed = Typed { data: is_typed("data"), url: is_typed("url"), context: is_typed("context") };
+        let typed = Typed {
+            data: is_typed("data"),
+            url: is_typed("url"),
+            context: is_typed("context"),
+            token: is_typed("token"),
+            ca: is_typed("ca"),
+        };
         match Self::from_arg_matches(&matches) {
             Ok(mut arguments) => {
                 arguments.global.typed = typed;

@@ -24,9 +24,11 @@ pub(crate) struct Groups {
     new: Vec<(RunId, Entrance)>,
 }
 
-/// That no run of a concurrency group begins, until this is dropped: while runs that were left are read, of which some are in
-/// these groups already, and others came before those that come now.
+/// That no run of a concurrency group begins, until this is released: while runs that were left are read, of which some are in
+/// these groups already, and others came before those that come now. Whoever drops it has not read all of them, and so nobody
+/// knows whether there is room: nothing begins then.
 #[derive(Debug)]
+#[must_use = "no run of a group begins until it is released"]
 pub struct HeldGroups {
     shared: Arc<Shared>,
 }
@@ -66,10 +68,9 @@ impl Executor {
         self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner).admission.standing(group, run)
     }
 
-    /// Lets no run of a concurrency group begin until what is returned is dropped. Whoever goes on with runs that were left
+    /// Lets no run of a concurrency group begin until what is returned is released. Whoever goes on with runs that were left
     /// has one until the last of them is: so those that were in their groups are again before any other comes in, and those that
     /// waited come in before those that are new. Runs without a group go on meanwhile, and so do those that were let in.
-    #[must_use]
     pub fn hold_groups(&self) -> HeldGroups {
         self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner).holds += 1;
         HeldGroups { shared: Arc::clone(&self.shared) }
@@ -142,19 +143,22 @@ impl Shared {
     }
 }
 
-impl Drop for HeldGroups {
-    fn drop(&mut self) {
-        let (left, new) = {
-            let mut groups = self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner);
-            groups.holds -= 1;
-            if groups.holds > 0 {
-                return;
+impl HeldGroups {
+    /// All runs that were left are where they were: whoever waits comes in as there is room.
+    pub fn release(self) {
+        loop {
+            let (left, new) = {
+                let mut groups = self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                if groups.holds > 1 || groups.left.is_empty() && groups.new.is_empty() {
+                    groups.holds -= 1;
+                    return;
+                }
+                (std::mem::take(&mut groups.left), std::mem::take(&mut groups.new))
+            };
+            // In the order in which they had come; who comes meanwhile comes after them.
+            for (run, entrance) in left.into_iter().chain(new) {
+                self.shared.enter_now(run, &entrance);
             }
-            (std::mem::take(&mut groups.left), std::mem::take(&mut groups.new))
-        };
-        // In the order in which they had come.
-        for (run, entrance) in left.into_iter().chain(new) {
-            self.shared.enter_now(run, &entrance);
         }
     }
 }

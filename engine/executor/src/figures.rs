@@ -84,7 +84,6 @@ impl Figures {
                     begun.insert(attempt.clone(), now);
                 }
                 RunEvent::AttemptEnded { attempt, outcome, .. } => {
-                    // What an engine before this one has begun took its time there as well.
                     let took = begun.remove(attempt).map_or(Duration::ZERO, |begun| now.since(begun));
                     let index = match outcome {
                         AttemptOutcome::Succeeded { .. } => 0,

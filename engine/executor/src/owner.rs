@@ -149,6 +149,7 @@ impl Owner {
             _ => None,
         });
         self.again.extend(begun);
+        self.begun.extend(self.again.iter().map(|(attempt, at)| (attempt.clone(), *at)));
         let again: Vec<RunEvent> = again.iter().map(|(_, event)| event.clone()).chain(events).collect();
         self.spawn(&again);
         Ok(())

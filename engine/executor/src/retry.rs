@@ -104,13 +104,18 @@ impl Executor {
         Ok(Some(workspaces.begin(attempt, &needs, run.workflow(), false).await?))
     }
 
-    /// Removes what was begun by [`Self::begin_workspace_again`].
+    /// Removes what was begun by [`Self::begin_workspace_again`]. Of a run that has not ended, other attempts may be about to go on
+    /// in their workspaces.
     ///
     /// # Errors
     /// See [`Error`]: what is left then goes with the run.
     pub async fn end_workspace(&self, run: RunId, workspace: &dyn AttemptWorkspace) -> Result<(), Error> {
         workspace.discard().await?;
-        Ok(self.shared.ports.workspaces.retire(run).await?)
+        let summary = self.shared.history.summary(run).await?;
+        if summary.is_some_and(|summary| summary.ended.is_some()) {
+            self.shared.ports.workspaces.retire(run).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what attempts have called that another engine has begun, as what that made outside is not this one's: they do

@@ -118,9 +118,9 @@ pub fn export(data: &Path, out: impl Write) -> anyhow::Result<api::Transferred> 
 /// When there is something in the folder, or the stream is damaged; nothing is left then.
 pub fn import(data: &Path, input: impl Read) -> anyhow::Result<api::Transferred> {
     let engine = SystemClock::default().new_engine_id();
-    let imported = yuanli_store::import_directory(input, data, engine)?;
-    // Before any engine is opened there.
-    restored::note(data)?;
+    // Noted before any engine can be opened there.
+    let (name, content) = restored::noted()?;
+    let imported = yuanli_store::import_directory(input, data, engine, &[(name, &content)])?;
     Ok(transferred(&imported))
 }
 

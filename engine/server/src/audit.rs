@@ -65,7 +65,7 @@ impl Signed {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
     }
 
-    fn get(&self) -> Option<String> {
+    pub(crate) fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

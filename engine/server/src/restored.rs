@@ -32,7 +32,13 @@ pub(crate) struct Restored {
 
 /// Notes that all runs which are open in a data directory are restored.
 pub(crate) fn note(data: &Path) -> io::Result<()> {
-    whole::write_own(&data.join(FILE), &serde_json::to_vec(&Noted::default())?)
+    let (name, content) = noted()?;
+    whole::write_own(&data.join(name), &content)
+}
+
+/// The file that says so: its name, and what is in it.
+pub(crate) fn noted() -> io::Result<(&'static str, Vec<u8>)> {
+    Ok((FILE, serde_json::to_vec(&Noted::default())?))
 }
 
 impl Restored {
@@ -64,14 +70,13 @@ impl Restored {
         }
     }
 
-    /// That a person has decided on a run.
-    pub(crate) fn forget(&self, run: RunId) -> io::Result<()> {
+    /// That a person has decided on runs, on all of them at once.
+    pub(crate) fn forget(&self, decided: &[RunId]) -> io::Result<()> {
         let mut noted = self.lock();
         let Some(Noted { runs: Some(runs) }) = &mut *noted else { return Ok(()) };
-        match runs.remove(&run.to_string()) {
-            true => self.keep(&mut noted),
-            false => Ok(()),
-        }
+        let before = runs.len();
+        runs.retain(|run| !decided.iter().any(|decided| decided.to_string() == *run));
+        if runs.len() == before { Ok(()) } else { self.keep(&mut noted) }
     }
 
     fn keep(&self, noted: &mut Option<Noted>) -> io::Result<()> {
@@ -106,9 +111,9 @@ mod tests {
         let second = Restored::open(folder.path()).expect("a list");
         second.settle(&[run(3)]).expect("nothing to do");
         assert_eq!([1, 2, 3].map(|id| contains(&second, id)), [true, true, false]);
-        second.forget(run(1)).expect("it is noted");
+        second.forget(&[run(1)]).expect("it is noted");
         assert_eq!([1, 2].map(|id| contains(&second, id)), [false, true]);
-        second.forget(run(2)).expect("it is noted");
+        second.forget(&[run(2)]).expect("it is noted");
         assert!(!folder.path().join(FILE).exists(), "nothing is left to be decided");
     }
 }

@@ -129,7 +129,7 @@ impl Engine {
     }
 
     /// Why a run that has not ended is not retried.
-    async fn refuse_open(&self, run: RunId) -> anyhow::Result<Option<String>> {
+    pub(crate) async fn refuse_open(&self, run: RunId) -> anyhow::Result<Option<String>> {
         let summary = self.executor().history().summary(run).await?;
         let is_open = summary.is_some_and(|summary| summary.ended.is_none());
         Ok(match (is_open, self.executor().is_driving(run)) {

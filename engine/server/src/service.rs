@@ -525,14 +525,19 @@ impl Shared {
         self.engine.library().compile(file, Source::Kept(&self.registry, None)).await
     }
 
-    /// Starts a run of a workflow that is not kept. What would start it by itself does not count. Where it lies in a folder of
+    /// Starts a run of a workflow that is not kept; of one key there is one. What would start it by itself does not count. Where it lies in a folder of
     /// this machine, that is where the workflows are looked for that it runs, as `yuanli run` does.
     pub(crate) async fn run_document(
         &self,
         request: api::DocumentRun,
         caller: &Caller,
-    ) -> Result<(WorkflowName, RunId), Refusal> {
+        key: Option<&str>,
+    ) -> Result<(WorkflowName, Started), Refusal> {
         let api::DocumentRun { document, inputs, no_cache } = request;
+        if document.dry_run {
+            let why = "`dry_run` says what applying would change, and this starts a run; leave it out";
+            return Err(Refusal::Invalid(why.to_owned()));
+        }
         let source = match document.folder.is_empty() {
             true => Source::Kept(&self.registry, Some(caller)),
             false => Source::Beside,
@@ -542,8 +547,9 @@ impl Shared {
         let name = name.ok_or_else(|| Refusal::Invalid("the workflow has errors".to_owned()))?;
         self.recovered.wait().await;
         let inputs = Given::Texts(inputs.into_iter().collect());
-        let submitted = self.engine.submit_with(document, inputs, None, Cause::Request, no_cache).await?;
-        Ok((name, submitted.map_err(Refusal::from)?.run))
+        let cause = key.map(|key| format!("document\0{name}\0{key}"));
+        let submitted = self.engine.submit_with(document, inputs, cause, Cause::Request, no_cache).await?;
+        Ok((name, submitted?))
     }
 
     /// Reads a workflow that is to be kept, if it and those that it runs are the caller's.

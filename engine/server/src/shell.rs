@@ -84,6 +84,10 @@ impl Engine {
             Ok(kept) => kept,
             Err(why) => return Ok(Err(why)),
         };
+        // What others of its attempts go on with lies beside.
+        if let Some(why) = self.refuse_open(run).await? {
+            return Ok(Err(why));
+        }
         self.refuse_to_change()?;
         let attempt = kept.attempt.clone();
         let workspace = match self.executor().begin_workspace_again(&attempt).await? {

@@ -48,14 +48,23 @@ impl Work {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(piece) = receiver.recv() => { pieces.spawn(piece); }
-                Some(_) = pieces.join_next() => {}
+                Some(ended) = pieces.join_next() => report(ended),
             }
         }
         receiver.close();
         while let Some(piece) = receiver.recv().await {
             pieces.spawn(piece);
         }
-        while pieces.join_next().await.is_some() {}
+        while let Some(ended) = pieces.join_next().await {
+            report(ended);
+        }
+    }
+}
+
+/// Whoever waits for it is told that nothing came of it; why is told here.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a piece of work panicked");
     }
 }
 

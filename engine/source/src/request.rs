@@ -4,6 +4,7 @@
 //! Both are refused here with a sentence, whatever git itself would say.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use yuanli_ports::source::SourceError;
 
@@ -67,12 +68,43 @@ impl Url {
         let url = Self::parse(&self.joined(text))?;
         let is_near = |url: &Self| url.text.starts_with("file:") || url.text.starts_with("http:");
         let is_same = |scheme: &str| self.text.starts_with(scheme) && url.text.starts_with(scheme);
-        if is_near(&url) && !is_same("file:") && !is_same("http:") {
+        let leads_here = is_near(&url) && !is_same("file:") && !is_same("http:");
+        if leads_here || url.is_loopback() && self.host() != url.host() {
             return Err(SourceError::Invalid(format!(
                 "a submodule of `{self}` is at `{url}`, which is on this machine: it is not fetched"
             )));
         }
+        if url.is_ssh() && !self.is_ssh() {
+            return Err(SourceError::Invalid(format!(
+                "a submodule of `{self}` is at `{url}`, which would be fetched with the keys of whoever runs the engine: it is not"
+            )));
+        }
         Ok(url)
+    }
+
+    /// The host, in small letters; `None` for a file.
+    fn host(&self) -> Option<String> {
+        let authority = match self.text.split_once("://") {
+            Some(("file", _)) => return None,
+            Some((_, rest)) => rest.split(['/', '?', '#']).next()?,
+            None => self.text.split_once(':')?.0,
+        };
+        let host = authority.rsplit('@').next()?;
+        let host = match host.strip_prefix('[') {
+            Some(address) => address.split(']').next()?,
+            None => host.split(':').next()?,
+        };
+        Some(host.to_ascii_lowercase())
+    }
+
+    /// Whether it is on this machine by its name; what a name stands for elsewhere is not looked up.
+    fn is_loopback(&self) -> bool {
+        self.host().is_some_and(|host| {
+            let address = host.parse::<IpAddr>();
+            host == "localhost"
+                || host.ends_with(".localhost")
+                || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+        })
     }
 
     fn joined(&self, text: &str) -> String {
@@ -312,7 +344,17 @@ mod tests {
         check("https://example.com/a", "./c", Some("https://example.com/a/c"));
         check("git@example.com:a/b.git", "../c.git", Some("git@example.com:a/c.git"));
         check("git@example.com:b.git", "../c.git", Some("git@example.com:c.git"));
-        check("https://example.com/a", "ssh://git@example.org/c", Some("ssh://git@example.org/c"));
+        check("https://example.com/a", "https://example.org/c", Some("https://example.org/c"));
+        check("git@example.com:b.git", "ssh://git@example.org/c", Some("ssh://git@example.org/c"));
+        check("https://example.com/a", "ssh://git@example.com/c", None);
+        check("https://example.com/a", "git@example.com:c.git", None);
+        check("git@example.com:b.git", "git@127.0.0.1:c.git", None);
+        check("git@localhost:b.git", "../c.git", Some("git@localhost:c.git"));
+        for here in
+            ["https://localhost/c", "https://u@127.0.0.1:8443/c", "https://[::1]/c", "ssh://LOCALHOST/c"]
+        {
+            check("https://example.com/a", here, None);
+        }
         check("file:///srv/a", "file:///srv/b", Some("file:///srv/b"));
         check("https://example.com/a", "file:///etc", None);
         check("https://example.com/a", "http://127.0.0.1/c", None);

@@ -49,7 +49,7 @@ pub fn stream(case: &[u8]) {
     };
     let folder = Folder::new();
     let data = folder.0.join("data");
-    let taken = import_directory(stream.as_slice(), &data, EngineId::from_u128(1));
+    let taken = import_directory(stream.as_slice(), &data, EngineId::from_u128(1), &[]);
     let left: Vec<_> = fs::read_dir(&folder.0).expect("a folder").flatten().map(|e| e.file_name()).collect();
     match taken {
         Err(_) => assert!(left.is_empty(), "{left:?} are left of what was refused"),

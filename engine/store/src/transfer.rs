@@ -163,7 +163,8 @@ fn write_file<W: Write>(
     Ok(())
 }
 
-/// Makes a data directory of a stream: an engine of its own, with the id `engine`. It is there whole, or not at all.
+/// Makes a data directory of a stream: an engine of its own, with the id `engine`, and with these files. It is there whole, or not
+/// at all.
 ///
 /// # Errors
 /// See [`TransferError`].
@@ -171,6 +172,7 @@ pub fn import_directory(
     mut input: impl Read,
     data: &Path,
     engine: EngineId,
+    files: &[(&str, &[u8])],
 ) -> Result<Transferred, TransferError> {
     if fs::read_dir(data).is_ok_and(|mut files| files.next().is_some()) {
         return Err(TransferError::Occupied(data.to_owned()));
@@ -182,7 +184,10 @@ pub fn import_directory(
     let beside =
         tempfile::Builder::new().prefix(".yuanli-import-").tempdir_in(parent).map_err(cannot("made"))?;
     let taken = take(input, beside.path())?;
-    write_whole(&Local, beside.path(), "engine.json", &identity(engine)).map_err(cannot("written"))?;
+    let identity = identity(engine);
+    for (name, content) in [("engine.json", identity.as_slice())].iter().chain(files) {
+        write_whole(&Local, beside.path(), name, content).map_err(cannot("written"))?;
+    }
     // An empty folder gives way; anything else was refused above.
     fs::rename(beside.path(), data).map_err(cannot("written"))?;
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(cannot("written"))?;

@@ -161,7 +161,7 @@ async fn a_stream_of_every_published_version_is_imported_whole() {
         let folder = scratch();
         let data = folder.path().join("data");
         let engine = EngineId::from_u128(9);
-        let taken = import_directory(fs::File::open(&stream).unwrap(), &data, engine).unwrap();
+        let taken = import_directory(fs::File::open(&stream).unwrap(), &data, engine, &[]).unwrap();
         assert_eq!((taken.revision, taken.entries), (LAST_OF_STREAM, LAST_OF_STREAM), "{stream:?}");
         let content = Data::open(&data, options()).unwrap().content().await.unwrap();
         assert_eq!(content.engine, engine);

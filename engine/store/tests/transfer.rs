@@ -50,7 +50,7 @@ fn export(folder: &Path) -> (Vec<u8>, Transferred) {
 /// What is made of a stream: a directory in a folder of its own.
 fn import(stream: &[u8]) -> Result<(TempDir, Transferred), TransferError> {
     let folder = scratch();
-    let taken = import_directory(stream, &folder.path().join("data"), OTHER)?;
+    let taken = import_directory(stream, &folder.path().join("data"), OTHER, &[])?;
     Ok((folder, taken))
 }
 
@@ -123,7 +123,7 @@ async fn the_store_of_plugins_goes_along_without_what_is_being_written() {
 /// Imports what is no whole stream: refused in words, and nothing is left behind.
 fn check_refused(stream: &[u8], what: &str) {
     let folder = scratch();
-    let error = import_directory(stream, &folder.path().join("data"), OTHER).expect_err(what);
+    let error = import_directory(stream, &folder.path().join("data"), OTHER, &[]).expect_err(what);
     assert!(matches!(error, TransferError::Damaged { .. } | TransferError::Newer(_)), "{what}: {error}");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{what}: {left:?} are left");
@@ -158,7 +158,7 @@ async fn a_newer_stream_and_a_folder_that_is_not_empty_are_refused_with_a_senten
     let (mut stream, _) = export(folder.path());
     let occupied = scratch();
     fs::write(occupied.path().join("file"), "mine").unwrap();
-    let error = import_directory(stream.as_slice(), occupied.path(), OTHER).unwrap_err().to_string();
+    let error = import_directory(stream.as_slice(), occupied.path(), OTHER, &[]).unwrap_err().to_string();
     assert!(error.contains("is there already and not empty: name a new folder"), "{error}");
     assert_eq!(fs::read(occupied.path().join("file")).unwrap(), b"mine");
     stream[8] = 9;

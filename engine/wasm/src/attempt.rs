@@ -192,11 +192,12 @@ impl Host {
         }
         if !running.is_empty() {
             let last_output = futures::future::join_all(running.iter().map(|container| container.ended()));
-            let _ = timeout(LAST_OUTPUT, last_output).await;
+            // What they have changed comes back before they count as ended; who is cut off does not wait for that.
+            let _ = timeout(if was_cut_off { LAST_OUTPUT } else { WHOLE_LOG }, last_output).await;
         }
         // A start that was cut off, or of which no answer came, may have made a container that nobody has heard of; a network
         // goes after what is in it.
-        let is_unsure = was_cut_off || begun.is_unsure.load(Ordering::Acquire);
+        let is_unsure = was_cut_off || attempt.is_again || begun.is_unsure.load(Ordering::Acquire);
         let may_be_more = is_unsure || begun.has_network.load(Ordering::Acquire);
         let left = left.into_iter().map(|container| container.id).collect();
         attempt.afterwards.add(remove(Arc::clone(&self.outside), attempt.id.clone(), left, may_be_more));

@@ -201,7 +201,7 @@ pub(crate) async fn resume(runs: u64, folder: &Path) -> anyhow::Result<Resumed> 
         first.get_or_insert_with(|| opened.elapsed());
         count += 1;
     }
-    drop(groups);
+    groups.release();
     let all = opened.elapsed();
     ensure!(count == runs + 1, "{count} of {} runs were left", runs + 1);
     is_over.store(true, Ordering::Relaxed);

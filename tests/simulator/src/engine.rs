@@ -72,7 +72,7 @@ impl Engine {
                 lost.extend(attempts);
             }
         }
-        drop(groups);
+        groups.release();
         for attempt in lost {
             if let Err(error) = self.docker.remove_all(ENGINE, Some(&attempt)).await {
                 self.world.note(&format!("containers of {attempt} may be left: {error}"));

@@ -52,12 +52,24 @@ async fn here(engine: &Engine, run: &str, stage: &str, arguments: &arguments::Sh
         has_secrets: arguments.secrets,
         terminal: has_terminal.then(kind),
     };
-    let opening = engine.open_shell(run, stage, request);
-    let mut shell = opening.await?.map_err(Misuse)?;
+    let opened = tokio::select! {
+        opened = engine.open_shell(run, stage, request) => opened?,
+        interrupt = interrupts.next() => {
+            output::note(format_args!("nothing was opened: {}", interrupt.reason()));
+            // What was made of it already.
+            engine.recover().await?;
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let mut shell = opened.map_err(Misuse)?;
     output::note(format_args!("in a container of {}; it goes when you leave", shell.image));
-    let worked = {
-        let _raw = if has_terminal { Some(Raw::begin()?) } else { None };
-        work(engine, &mut shell, has_terminal, &mut interrupts).await
+    let worked = match has_terminal.then(Raw::begin).transpose() {
+        Ok(raw) => {
+            let worked = work(engine, &mut shell, has_terminal, &mut interrupts).await;
+            drop(raw);
+            worked
+        }
+        Err(error) => Err(error),
     };
     let exit = match worked {
         Ok(true) => {

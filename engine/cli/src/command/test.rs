@@ -43,7 +43,12 @@ async fn once(global: &Global, arguments: &Test) -> anyhow::Result<(Exit, Vec<Pa
     let library = super::library(global)?;
     let mut all = Vec::new();
     for file in found(&arguments.paths).await? {
-        all.push(library.read_tests(&file).await.map_err(super::unread)?);
+        match library.read_tests(&file).await.map_err(super::unread) {
+            Ok(tests) => all.push(tests),
+            // It may be there again with the next change.
+            Err(error) if arguments.watch => output::note(format_args!("{error:#}")),
+            Err(error) => return Err(error),
+        }
     }
     let files = all.iter().flat_map(Tests::files).collect();
     let filter = arguments.filter.as_deref();

@@ -100,9 +100,22 @@ impl Unpacker<'_> {
                 let target = inner(&target)?.ok_or_else(|| io::Error::other("a name of the folder"))?;
                 let first = place::known_parent(&self.root, &target)?;
                 let (parent, name) = first.ok_or_else(|| io::Error::other("its other name is gone"))?;
-                let first = place::file(&parent, name)?;
-                let size = first.metadata()?.len();
-                self.file(first, size, path, about)
+                let found = place::look(&parent, name)?.map(|found| FileType::from_raw_mode(found.st_mode));
+                match found {
+                    Some(FileType::RegularFile) => {
+                        let first = place::file(&parent, name)?;
+                        let size = first.metadata()?.len();
+                        self.file(first, size, path, about)
+                    }
+                    Some(FileType::Symlink) => {
+                        let target = rustix::fs::readlinkat(&parent, name, Vec::new())?.into_string();
+                        let target =
+                            target.map_err(|_| io::Error::other("the target of this link is no UTF-8"))?;
+                        self.link(path, &target, node(Kind::Link { target: target.clone() }, 0))
+                    }
+                    // A device, of which neither name is here.
+                    _ => Ok(()),
+                }
             }
             EntryType::Directory => self.folder(path, node(Kind::Folder, mode)),
             EntryType::Symlink => {

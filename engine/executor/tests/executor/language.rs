@@ -321,7 +321,7 @@ async fn in_a_group_those_that_were_in_go_on_then_those_that_waited_and_new_ones
     // One that waits can end before the groups are known.
     next.executor.cancel_durably(left[1].0, "somebody").await.unwrap();
     assert_eq!(outcome(&end_of(&next.executor, left[1].0).await), Outcome::Cancelled);
-    drop(groups);
+    groups.release();
     next.plugins.is_gate_open.send_replace(true);
     for run in [left[0].0, left[2].0, new] {
         assert_eq!(outcome(&end_of(&next.executor, run).await), Outcome::Succeeded);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use yuanli_executor::{Definition, Definitions, Left};
+use yuanli_executor::{Definition, Definitions, Error, Left};
 use yuanli_model::{AttemptId, Digest, RunId};
 use yuanli_ports::Containers as _;
 use yuanli_ports::containers::ContainerError;
@@ -16,9 +16,9 @@ use crate::file::File;
 use crate::library::Library;
 use crate::workflows::Source;
 
-/// How often Docker is looked for before runs go on that may have containers, and how long is waited in between: half a minute
-/// in all. Then they go on without, and fail if they need it.
-const DOCKER_LOOKS: u32 = 30;
+/// How long Docker is looked for before runs go on that may have containers, and how long is waited in between. Then they go on
+/// without, and fail if they need it.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(30);
 const BETWEEN_DOCKER_LOOKS: Duration = Duration::from_secs(1);
 /// Why a run cannot be gone on with of which an engine has not kept enough.
 const NOT_KEPT: &str =
@@ -67,11 +67,6 @@ impl Engine {
         while let Some(run) = next.pop() {
             if let Some(left) = self.executor.left_run(run).await? {
                 next.extend(&left.children);
-                if self.restored.contains(&run.to_string()) {
-                    // Its journals name containers of the engine that it came from, which are not this one's to follow and end.
-                    self.executor.forget_calls(&left.attempts).await?;
-                    self.restored.forget(run)?;
-                }
                 family.push(left);
             }
         }
@@ -79,11 +74,53 @@ impl Engine {
         if may_have && self.directory.containers().is_set() && self.wait_for_docker().await {
             self.take_names_back().await;
         }
-        let mut compiled = HashMap::new();
+        let (mut compiled, mut ready) = (HashMap::new(), Vec::new());
         for left in family {
-            self.go_on(left, &mut compiled).await?;
+            let (run, attempts) = (left.run, left.attempts.clone());
+            ready.push((run, attempts, self.compiled(left, &mut compiled).await?));
+        }
+        for (_, attempts, _) in ready.iter().filter(|(run, ..)| self.is_restored(*run)) {
+            // Its journals name containers of the engine that it came from, which are not this one's to follow and end.
+            self.executor.forget_calls(attempts).await?;
+        }
+        // From here on it is decided, also for an engine after this one.
+        self.restored.forget(&ready.iter().map(|(run, ..)| *run).collect::<Vec<_>>())?;
+        for (run, _, (definition, workflows)) in ready {
+            self.executor.resume(run, definition, workflows).await?;
         }
         Ok(())
+    }
+
+    /// Whether a run that is open came with a data directory that was imported or adopted, and nobody has decided on it yet.
+    #[must_use]
+    pub fn is_restored(&self, run: RunId) -> bool {
+        self.restored.contains(&run.to_string())
+    }
+
+    /// Whether a run is stored and has not ended, be it gone on with or not.
+    pub(crate) async fn is_open(&self, run: RunId) -> anyhow::Result<bool> {
+        let summary = self.executor.history().summary(run).await?;
+        Ok(summary.is_some_and(|summary| summary.ended.is_none()))
+    }
+
+    /// Closes a run that is restored, with those that its stages have started, and goes on with none of them. Returns whether it
+    /// is one.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn close_restored(&self, run: RunId) -> anyhow::Result<bool> {
+        if !self.is_restored(run) {
+            return Ok(false);
+        }
+        let mut next = vec![run];
+        while let Some(run) = next.pop() {
+            if let Some(left) = self.executor.left_run(run).await? {
+                next.extend(left.children);
+                self.executor.interrupt(run).await?;
+            }
+            self.restored.forget(&[run])?;
+        }
+        Ok(true)
     }
 
     /// Goes on with the runs that were left, one after the other as they are read, whatever their number: the first goes on
@@ -98,9 +135,9 @@ impl Engine {
         self.restored.settle(&open)?;
         // What it pushes or deploys may have been, or be about to be, by the engine that it came from.
         open.retain(|run| {
-            let is_restored = self.restored.contains(&run.to_string());
+            let is_restored = self.is_restored(*run);
             if is_restored {
-                tracing::warn!(%run, "was open when this data directory was imported or adopted; `yuanli runs resume` goes on with it");
+                tracing::warn!(%run, "was open when this data directory was imported or adopted; `yuanli runs resume RUN` goes on with it, `runs cancel RUN` ends it");
             }
             !is_restored
         });
@@ -114,7 +151,16 @@ impl Engine {
         // Runs that were started by one that is closed. They are younger, so they come after it.
         let mut orphans = HashSet::new();
         for run in open {
-            let Some(left) = self.executor.left_run(run).await? else { continue };
+            let left = match self.executor.left_run(run).await {
+                Ok(Some(left)) => left,
+                Ok(None) => continue,
+                Err(error @ Error::Store(_)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(%run, %error, "cannot be read, and is left as it is; the others go on");
+                    found.remove(&run);
+                    continue;
+                }
+            };
             let kept: HashSet<AttemptId> = left.attempts.iter().cloned().collect();
             let (own, ended): (Vec<_>, Vec<_>) = found
                 .remove(&run)
@@ -139,7 +185,7 @@ impl Engine {
                 }
             }
         }
-        drop(groups);
+        groups.release();
         // Of runs that had ended when they were left.
         self.remove_containers_of(found.into_values().flatten()).await?;
         self.executor.clear_ended().await?;
@@ -224,27 +270,42 @@ impl Engine {
     /// Waits for Docker, when attempts go on that may have containers: on a machine that has just started it is often the
     /// later one. What they are told of their containers counts for good. Returns whether it was away.
     async fn wait_for_docker(&self) -> bool {
-        for look in 0..DOCKER_LOOKS {
-            // Only asked: nothing is removed here.
-            let answer = self.docker.attempts(self.directory.engine()).await;
-            let Err(error @ ContainerError::Unreachable(_)) = answer else { return look > 0 };
-            if look == 0 {
-                tracing::warn!(%error, "runs that may have containers wait for Docker");
+        let mut was_away = false;
+        let looks = async {
+            loop {
+                // Only asked: nothing is removed here.
+                let answer = self.docker.attempts(self.directory.engine()).await;
+                let Err(error @ ContainerError::Unreachable(_)) = answer else { return };
+                if !was_away {
+                    tracing::warn!(%error, "runs that may have containers wait for Docker");
+                }
+                was_away = true;
+                tokio::time::sleep(BETWEEN_DOCKER_LOOKS).await;
             }
-            tokio::time::sleep(BETWEEN_DOCKER_LOOKS).await;
-        }
-        true
+        };
+        // One that takes a connection and says nothing is as good as away.
+        let answered = tokio::time::timeout(DOCKER_PATIENCE, looks).await;
+        was_away || answered.is_err()
     }
 
     /// Goes on with a run. Runs of one workflow, of which there may be many, share what is compiled.
     async fn go_on(&self, left: Left, compiled: &mut HashMap<Digest, Compiled>) -> anyhow::Result<()> {
         let run = left.run;
-        let (definition, workflows) = match compiled.entry(fingerprint(&left)) {
-            Entry::Occupied(found) => found.get().clone(),
-            Entry::Vacant(place) => place.insert(self.compile_left(left).await?).clone(),
-        };
+        let (definition, workflows) = self.compiled(left, compiled).await?;
         self.executor.resume(run, definition, workflows).await?;
         Ok(())
+    }
+
+    /// What a run is gone on with; runs of one workflow share it.
+    async fn compiled(
+        &self,
+        left: Left,
+        compiled: &mut HashMap<Digest, Compiled>,
+    ) -> anyhow::Result<Compiled> {
+        Ok(match compiled.entry(fingerprint(&left)) {
+            Entry::Occupied(found) => found.get().clone(),
+            Entry::Vacant(place) => place.insert(self.compile_left(left).await?).clone(),
+        })
     }
 
     async fn compile_left(&self, left: Left) -> anyhow::Result<Compiled> {
@@ -321,7 +382,7 @@ mod tests {
         engine.suspend().await;
         drop(engine);
         let next = Engine::open(&locations).await.expect("another one");
-        // Of the last one nothing can be read: whoever reads all of them first goes on with none.
+        // Of the last one nothing can be read, which keeps no other up.
         let last = runs[2].as_u128().to_be_bytes();
         let mut batch = Batch::default();
         for (key, _) in next.store.scan(Range::prefix(b"", 1_000)).await.expect("all of it") {
@@ -334,9 +395,8 @@ mod tests {
         assert!(!batch.writes.is_empty());
         next.store.commit(batch).await.expect("a commit");
         let at_first = Cell::new(None);
-        let error =
-            next.resume(|| at_first.set(Some(next.executor.active()))).await.expect_err("it is damaged");
-        assert!(error.to_string().contains("has no events"), "{error:#}");
+        let resumed = next.resume(|| at_first.set(Some(next.executor.active()))).await.expect("a store");
+        assert_eq!(resumed, 2);
         assert_eq!(at_first.get(), Some(0), "new ones wait for nothing");
         assert_eq!(runs.iter().filter(|run| next.executor.is_driving(**run)).count(), 2);
         next.suspend().await;

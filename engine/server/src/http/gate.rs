@@ -26,8 +26,13 @@ use crate::service::{Refusal, Shared};
 
 /// Largest body: a workflow of the largest size, in JSON.
 pub(super) const MAX_BODY: usize = 8 << 20;
-/// Most bodies of callers whom nobody knows that are read at once: with [`MAX_BODY`] it bounds the memory that strangers take.
+/// Most large bodies of callers whom nobody knows that are read at once: with [`MAX_BODY`] it bounds the memory that strangers
+/// take.
 static UNKNOWN_BODIES: Semaphore = Semaphore::const_new(64);
+/// A body that says that it is no larger waits for no other: as many come as there are connections.
+const SMALL_BODY: u64 = 64 << 10;
+/// How long a large one waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(30);
 
@@ -226,14 +231,16 @@ async fn of_nobody(
     let entry = entry_of(shared, route, peer, &request, "webhook".to_owned());
     let pending = (route.method != Method::GET).then(|| shared.audit.begin_if(entry, signed.clone()));
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(signed);
+    parts.extensions.insert(signed.clone());
     let mut answer = match body_of(route, body).await {
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refusal) => refusal.into_response(),
     };
     let is_done = answer.status().is_success();
-    if let Some(pending) = pending.filter(|_| is_done) {
-        pending.answered(answer.status().as_u16(), about(&answer)).await;
+    // Also what was refused to somebody who signed, as it was answered.
+    if let Some(pending) = pending.filter(|_| is_done || signed.get().is_some()) {
+        let about = about(&answer).filter(|_| is_done).or_else(|| signed.get());
+        pending.answered(answer.status().as_u16(), about).await;
     }
     if !is_done || route.method == Method::GET {
         stranger.count(&mut answer);
@@ -368,10 +375,15 @@ async fn body_of(route: &Route, body: Body) -> Result<Bytes, Refusal> {
     if route.method == Method::GET {
         return Ok(Bytes::new());
     }
+    let is_small = axum::body::HttpBody::size_hint(&body).upper().is_some_and(|bytes| bytes <= SMALL_BODY);
     let _permit = match route.needs {
-        // The semaphore is never closed.
-        Needs::Nothing => UNKNOWN_BODIES.acquire().await.ok(),
-        Needs::Role(..) => None,
+        Needs::Nothing if !is_small => {
+            let turn = tokio::time::timeout(TURN, UNKNOWN_BODIES.acquire()).await;
+            let busy = || Refusal::Unavailable("too many large bodies come at once; try again".to_owned());
+            // The semaphore is never closed.
+            turn.map_err(|_| busy())?.ok()
+        }
+        _ => None,
     };
     whole(body).await
 }

@@ -127,6 +127,9 @@ impl Buckets {
     pub(super) fn look(&self, sender: &Sender, now: Timestamp) -> Option<Result<Left, Left>> {
         let rate = self.rate?;
         let all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where there is room for no more senders, those who are not known are one.
+        let is_one_of_many = all.len() >= MOST && !all.contains_key(sender);
+        let sender = if is_one_of_many { &Sender::Others } else { sender };
         let used = all.get(sender).map_or(0, |used| rate.left_of(*used, now));
         Some(if used + 1_000 > rate.most() { Err(rate.left(used)) } else { Ok(rate.left(used)) })
     }
@@ -205,6 +208,8 @@ mod tests {
         }
         let beyond = |number, now| buckets.take(&sender(number), at(now)).is_some_and(|taken| taken.is_ok());
         assert_eq!([beyond(900_001, 0), beyond(900_002, 0), beyond(900_003, 0)], [true, true, false]);
+        let looked = buckets.look(&sender(900_005), at(0));
+        assert!(looked.is_some_and(|looked| looked.is_err()), "also for who only looks");
         assert!(beyond(900_004, 500), "those who used nothing any more have left their places");
     }
 

@@ -120,11 +120,13 @@ fn of_documents() -> Vec<Served> {
         post(
             "/api/v1/document-runs",
             Role(Editor, Own),
-            "Start a run of a workflow without keeping it",
+            "Start a run of a workflow without keeping it; of one `Idempotency-Key` there is one",
             runs::start_document,
         )
+        .header("idempotency-key", "Of one key and workflow there is one run")
         .takes::<api::DocumentRun>(example::DOCUMENT_RUN)
-        .gives::<api::RunStarted>(201, example::RUN_STARTED),
+        .gives::<api::RunStarted>(201, example::RUN_STARTED)
+        .gives::<api::RunStarted>(200, example::RUN_STARTED),
     ]
 }
 
@@ -223,6 +225,13 @@ fn of_run() -> Vec<Served> {
         .gives::<api::RunStarted>(200, example::RUN_STARTED),
         post("/api/v1/runs/{run}/cancel", Role(Operator, Run), "Ask for the end of a run", runs::cancel)
             .gives_nothing(202),
+        post(
+            "/api/v1/runs/{run}/resume",
+            Role(Operator, Run),
+            "Go on with a run that came with a copy or an import",
+            runs::resume,
+        )
+        .gives_nothing(202),
         post(
             "/api/v1/runs/{run}/stages/{stage}/replay",
             Role(Operator, Run),

@@ -65,9 +65,11 @@ pub(super) async fn start(
     Json(request): Json<api::RunRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
     of_caller(&caller, &request.workflow)?;
-    let key = key_of(&headers)?;
+    let (all, key) = (Arc::clone(&shared), key_of(&headers)?.map(str::to_owned));
     let api::RunRequest { workflow, inputs, no_cache } = request;
-    let begun = shared.start_by_name(&workflow, inputs, key, no_cache).await?;
+    let name = workflow.clone();
+    let work = async move { all.start_by_name(&name, inputs, key.as_deref(), no_cache).await };
+    let begun = to_its_end(&shared, work).await?;
     Ok(started(begun, format!("workflow {workflow}, run {}", begun.run)))
 }
 
@@ -82,6 +84,19 @@ fn key_of(headers: &HeaderMap) -> Answer<Option<&str>> {
     Ok(key)
 }
 
+/// Does something to its end, also if whoever asked for it hangs up meanwhile: a run that is durable has an owner.
+fn to_its_end<T: Send + 'static>(
+    shared: &Shared,
+    work: impl Future<Output = Answer<T>> + Send + 'static,
+) -> impl Future<Output = Answer<T>> {
+    // Moved about as a pointer: what begins a run is large.
+    let work = Box::pin(work);
+    async move {
+        let done = shared.work.finish(work).await;
+        done.unwrap_or_else(|| Err(Refusal::Unavailable("the engine ends".to_owned())))
+    }
+}
+
 fn started(run: Started, about: String) -> (StatusCode, Extension<About>, Json<api::RunStarted>) {
     let status = if run.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let body = api::RunStarted { id: run.run.to_string(), is_new: run.is_new };
@@ -91,12 +106,13 @@ fn started(run: Started, about: String) -> (StatusCode, Extension<About>, Json<a
 pub(super) async fn start_document(
     State(shared): Engine,
     Extension(caller): Asks,
+    headers: HeaderMap,
     Json(request): Json<api::DocumentRun>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
-    let (workflow, run) = shared.run_document(request, &caller).await?;
-    let about = About(format!("workflow {workflow}, which is not kept, run {run}"));
-    let body = api::RunStarted { id: run.to_string(), is_new: true };
-    Ok((StatusCode::CREATED, Extension(about), Json(body)))
+    let (all, key) = (Arc::clone(&shared), key_of(&headers)?.map(str::to_owned));
+    let work = async move { all.run_document(request, &caller, key.as_deref()).await };
+    let (workflow, begun) = to_its_end(&shared, work).await?;
+    Ok(started(begun, format!("workflow {workflow}, which is not kept, run {}", begun.run)))
 }
 
 pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer<Json<api::Run>> {
@@ -104,9 +120,29 @@ pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer
     shown.map(Json).ok_or_else(|| Refusal::NotFound(format!("run {run} has no events")))
 }
 
+/// Goes on with a run that came with a data directory from elsewhere. With all others the engine does by itself.
+pub(super) async fn resume(State(shared): Engine, Extension(run): OfRun) -> Answer<StatusCode> {
+    shared.recovered.wait().await;
+    if !shared.engine.is_restored(run) {
+        return Err(Refusal::Conflict(format!(
+            "run {run} does not wait for anybody: the engine that serves goes on with its runs by itself"
+        )));
+    }
+    let resumed = shared.engine.resume_run(run).await;
+    resumed.map_err(|error| Refusal::Conflict(format!("run {run} cannot be gone on with: {error:#}")))?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 pub(super) async fn cancel(State(shared): Engine, Extension(run): OfRun) -> Answer<StatusCode> {
+    if shared.engine.close_restored(run).await? {
+        return Ok(StatusCode::ACCEPTED);
+    }
     match shared.engine.cancel_durably(run, "cancelled by request").await {
         Ok(()) => Ok(StatusCode::ACCEPTED),
+        // One that was left, and is not read yet.
+        Err(Error::NotActive(_)) if shared.engine.is_open(run).await? => {
+            Err(Refusal::Unavailable(format!("run {run} is about to go on; try again in a moment")))
+        }
         Err(Error::NotActive(_) | Error::Illegal(_)) => {
             Err(Refusal::Conflict(format!("run {run} does not go on, so there is nothing to end")))
         }
@@ -128,7 +164,8 @@ pub(super) async fn retry(
     headers: HeaderMap,
     Json(request): Json<api::RetryRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
-    let begun = shared.retry(run, request, key_of(&headers)?).await?;
+    let (all, key) = (Arc::clone(&shared), key_of(&headers)?.map(str::to_owned));
+    let begun = to_its_end(&shared, async move { all.retry(run, request, key.as_deref()).await }).await?;
     Ok(started(begun, format!("run {}, in place of run {run}", begun.run)))
 }
 

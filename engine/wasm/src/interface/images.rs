@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use tokio::sync::watch;
@@ -175,7 +176,10 @@ fn read_files(
         // What is made for it is removed whatever comes, also when the attempt is cut off.
         let read =
             |_| async move { images.read_files(&operation, &image, &paths, MAX_FILE_BYTES).await }.boxed();
+        state.begun.has_containers.store(true, Ordering::Release);
         let read = state.begun.carefully(&state.attempt.cancel, read).await;
+        // Its container may be there still.
+        state.begun.is_unsure.fetch_or(!matches!(read, Some(Ok(_))), Ordering::AcqRel);
         let read =
             read.unwrap_or_else(|| Err(ContainerError::Engine("the reading was abandoned".to_owned())));
         (read.map_err(of_port),)

@@ -1,5 +1,6 @@
 //! Runs whose command was killed: gone on with here, as if it had not been, or ended.
 
+use hyper::Method;
 use yuanli_server::{Engine, RunId};
 
 use super::super::interrupt::Interrupts;
@@ -13,12 +14,18 @@ use crate::view::{self, Screen};
 
 /// `yuanli runs resume`.
 pub(crate) async fn resume(global: &Global, mut arguments: Resume) -> anyhow::Result<Exit> {
-    if access::client(global).await?.is_some() {
-        return Err(Misuse(
-            "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them"
-                .to_owned(),
-        )
-        .into());
+    if let Some(engine) = access::client(global).await? {
+        let Some(run) = &arguments.run else {
+            return Err(Misuse(
+                "the engine that serves goes on with its runs by itself; `yuanli runs list` shows them"
+                    .to_owned(),
+            )
+            .into());
+        };
+        let path = format!("/api/v1/runs/{}/resume", access::escaped(run));
+        engine.tell(Method::POST, &path, None::<&()>).await?;
+        output::note(format_args!("run {run} goes on: yuanli runs logs {run} --follow"));
+        return Ok(Exit::Done);
     }
     let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
@@ -58,9 +65,12 @@ pub(crate) async fn end(global: &Global, arguments: &Select) -> anyhow::Result<E
     let engine = Engine::open(&super::super::locations(global)?).await?;
     let ended = async {
         for run in chosen(&engine, Some(&arguments.run)).await? {
-            engine.resume_run(run).await?;
-            engine.cancel_durably(run, "somebody asked").await?;
-            engine.settle(run).await?;
+            // Of one that came from elsewhere nothing begins again, not even to be ended.
+            if !engine.close_restored(run).await? {
+                engine.resume_run(run).await?;
+                engine.cancel_durably(run, "somebody asked").await?;
+                engine.settle(run).await?;
+            }
             output::note(format_args!("run {run} is ended"));
         }
         Ok(Exit::Done)
@@ -74,10 +84,21 @@ pub(crate) async fn end(global: &Global, arguments: &Select) -> anyhow::Result<E
 async fn chosen(engine: &Engine, run: Option<&str>) -> anyhow::Result<Vec<RunId>> {
     let left = engine.recover().await?;
     let Some(run) = run else {
-        if left.is_empty() {
-            return Err(Misuse("there is no run to go on with".to_owned()).into());
+        // On those that came from elsewhere people decide one by one.
+        let (restored, own): (Vec<RunId>, Vec<RunId>) =
+            left.into_iter().partition(|run| engine.is_restored(*run));
+        if own.is_empty() {
+            let restored: Vec<String> = restored.iter().map(ToString::to_string).collect();
+            let why = match restored.as_slice() {
+                [] => "there is no run to go on with".to_owned(),
+                ids => format!(
+                    "all runs to go on with came with a copy or an import; name the one that is meant: {}",
+                    ids.join(", ")
+                ),
+            };
+            return Err(Misuse(why).into());
         }
-        return Ok(left);
+        return Ok(own);
     };
     let run = access::select(engine, run).await?;
     if left.contains(&run) {

@@ -4,10 +4,12 @@
 //! for one that runs here; the second leaves it to the engine.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 
 use hyper::Method;
+use serde::Serialize;
 use yuanli_api_types::{
     ApprovalAnswer, DocumentRun, EventKind, RunStarted, RunStatus, Update, WorkflowDocument,
 };
@@ -35,7 +37,8 @@ pub(super) async fn run(
     let started = tokio::select! {
         started = starting => started?,
         interrupt = interrupts.next() => {
-            output::note(format_args!("nothing is shown: {}", interrupt.reason()));
+            let reason = interrupt.reason();
+            output::note(format_args!("{reason}; the run may have been started: yuanli runs list"));
             return Ok(Exit::Interrupted);
         }
     };
@@ -58,7 +61,7 @@ pub(super) async fn run(
         Ok(None) | Err(_) => {
             let why = followed.err().map(|error| format!(": {error:#}")).unwrap_or_default();
             output::note(format_args!(
-                "the engine went away{why}; the run goes on when it is back: yuanli runs show {}",
+                "the run cannot be followed any more{why}; it goes on without: yuanli runs show {}",
                 watch.run
             ));
             Ok(Exit::Unreachable)
@@ -93,7 +96,16 @@ async fn start(engine: &Client, arguments: &Run) -> anyhow::Result<RunStarted> {
         inputs: arguments.inputs.iter().cloned().collect(),
         no_cache: arguments.no_cache,
     };
-    engine.post("/api/v1/document-runs", &request, None).await
+    // Of one key there is one run: whoever got no answer can ask again.
+    let number = || std::hash::RandomState::new().build_hasher().finish();
+    let key = format!("run-{:016x}{:016x}", number(), number());
+    let path = "/api/v1/document-runs";
+    match engine.post(path, &request, Some(&key)).await {
+        Err(error) if error.chain().any(|cause| cause.is::<hyper::Error>()) => {
+            engine.post(path, &request, Some(&key)).await
+        }
+        answered => answered,
+    }
 }
 
 /// A run that goes on there, and who looks at it.
@@ -155,7 +167,7 @@ impl Watch<'_> {
         let by = std::env::var("USER").unwrap_or_else(|_| "someone".to_owned());
         let answer = ApprovalAnswer { approved, by, comment: None, inputs: serde_json::Map::new() };
         let path = format!("/api/v1/runs/{}/stages/{}/answer", self.run, escaped(&stage));
-        if let Err(why) = self.engine.tell(Method::POST, &path, Some(&answer)).await {
+        if let Err(why) = self.tell(&path, Some(&answer)).await {
             self.screen.borrow_mut().notice(&format!("stage `{stage}` is not answered: {why:#}"));
             if let Some(Reply::Notice(text)) = self.questions.refused(&stage) {
                 self.screen.borrow_mut().notice(&text);
@@ -166,10 +178,7 @@ impl Watch<'_> {
     /// The first signal asks for the end of the run, the second leaves it.
     async fn interrupt(&mut self, interrupt: Interrupt) {
         if self.is_interrupted {
-            self.screen.borrow_mut().close();
-            let run = &self.run;
-            output::note(format_args!("left at once; the engine ends the run: yuanli runs show {run}"));
-            std::process::exit(130);
+            self.leave();
         }
         self.is_interrupted = true;
         self.screen.borrow_mut().notice(match interrupt {
@@ -178,8 +187,22 @@ impl Watch<'_> {
             Interrupt::HangUp => "stopping the run, as its terminal went away",
         });
         let path = format!("/api/v1/runs/{}/cancel", self.run);
-        if let Err(why) = self.engine.tell(Method::POST, &path, None::<&()>).await {
+        if let Err(why) = self.tell(&path, None::<&()>).await {
             self.screen.borrow_mut().notice(&format!("the run is not asked to end: {why:#}"));
         }
+    }
+
+    /// Tells the engine something. A signal meanwhile leaves: an engine that does not answer is not waited for.
+    async fn tell(&mut self, path: &str, body: Option<&(impl Serialize + Sync)>) -> anyhow::Result<()> {
+        tokio::select! {
+            told = self.engine.tell(Method::POST, path, body) => told.map(drop),
+            _ = self.interrupts.next() => self.leave(),
+        }
+    }
+
+    fn leave(&self) -> ! {
+        self.screen.borrow_mut().close();
+        output::note(format_args!("left at once; what became of the run: yuanli runs show {}", self.run));
+        std::process::exit(130);
     }
 }
