@@ -125,20 +125,25 @@ fn whoever_takes_nothing_of_an_answer_is_let_go() {
 #[test]
 fn bodies_of_those_whom_nobody_knows_are_bounded_together() {
     const MOST: usize = 64;
+    const LARGE: usize = 100_000;
     let served = Served::without_image();
-    let begin = || begun(served.api, "POST /hooks/none HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{");
+    let head = format!(
+        "POST /hooks/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {LARGE}\r\n\r\n"
+    );
+    let begin = || begun(served.api, &format!("{head}{{"));
     let mut open: Vec<TcpStream> = (0..MOST).map(|_| begin()).collect();
-    let asks = "POST /hooks/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    let asks = format!("{head}{}", " ".repeat(LARGE));
     // Until all of them are read, others are answered.
     let mut waits = None;
     wait_until("another one waits", || {
-        let asking = begun(served.api, asks);
+        let asking = begun(served.api, &asks);
         asking.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         let answered = (&asking).read(&mut [0]);
         waits = Some(asking);
         answered.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     });
-    // Whoever has a token does not.
+    // Small ones do not, and neither does whoever has a token.
+    assert_eq!(request(served.api, "POST", "/hooks/none", &[], "{}").0, 401);
     let admin = served.yuanli(&["token", "create", "a", "--role", "admin"]).expect(0, &[]).out;
     let bearer = format!("Bearer {}", admin.trim());
     let (status, _) =

@@ -118,7 +118,7 @@ fn of_one_key_a_document_runs_once_and_a_dry_run_is_none() {
     assert_eq!(status, 201, "{first}");
     let (status, again) = ask("1", false);
     assert_eq!((status, &again["id"]), (200, &first["id"]));
-    assert_eq!(ask("2", true).0, 400);
+    assert_eq!(ask("2", true).0, 422);
     assert_ne!(ask("2", false).1["id"], first["id"]);
     assert_eq!(served.place.json(&["runs", "list"])["items"].as_array().unwrap().len(), 2);
 }

@@ -31,8 +31,8 @@ pub(super) const MAX_BODY: usize = 8 << 20;
 static UNKNOWN_BODIES: Semaphore = Semaphore::const_new(64);
 /// A body that says that it is no larger waits for no other: as many come as there are connections.
 const SMALL_BODY: u64 = 64 << 10;
-/// How long a large one waits for its turn.
-const TURN: Duration = Duration::from_secs(10);
+/// How long a large one waits for its turn: as long as any of those before it can take.
+const TURN: Duration = BODY;
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(30);
 
