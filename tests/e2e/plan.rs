@@ -41,7 +41,7 @@ fn a_dry_run_says_what_would_run_and_runs_nothing() {
         "├─ step 1",
         &format!("│  └─ image: build 0.1.0 (sha256:{})", digest.unwrap()),
         "│     ├─ at most 5m",
-        "│     ├─ may reach images",
+        "│     ├─ may reach workspace, images, artifacts",
         "│        ├─ image: \"shop:v2\"",
         "│        └─ no_cache: true",
         "└─ step 2",
