@@ -84,7 +84,7 @@ impl Containers for Docker {
 
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
         check_id(container)?;
-        self.probe_once(container, probe).await
+        self.outlasting(OUTAGE, || self.probe_once(container, probe)).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {
