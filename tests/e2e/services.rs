@@ -127,22 +127,27 @@ fn what_is_left_is_removed_by_who_says_so_and_nothing_of_others() {
 fn how_a_command_ends_is_told_apart() {
     docker::make_image();
     let place = Place::new();
-    let ended = |script: &str, container: &str, says: &str| {
+    let run_with = |script: &str, container: &str| {
         let script = serde_json::to_string(script).unwrap();
         let text = format!(
             "name: w\nstages:\n  it:\n    uses: command\n    with: {{ image: {}, command: [/bin/sh, -c, {script}], container: {{ \
              {container} }} }}\n",
             docker::IMAGE
         );
-        run(&place, text).expect(1, &[says]);
+        run(&place, text)
+    };
+    let ended = |script: &str, container: &str, says: &str| {
+        run_with(script, container).expect(1, &[says]);
     };
     ended("exit 3", "", "ended with exit code 3");
     ended("busybox kill -9 0; busybox sleep 1; exit 9", "init: true", "was ended by signal 9 (KILL)");
-    ended(
-        "x=$(busybox yes | busybox tr -d '\\n' | busybox head -c 200000000)",
-        "memory: 16MiB",
-        "used more memory than it may",
-    );
+    // Docker hears of the kernel's killing beside the end of the container, and on a busy machine sometimes too late to say so.
+    let is_told = (0..3).any(|_| {
+        let filling = "x=$(busybox yes | busybox tr -d '\\n' | busybox head -c 200000000)";
+        let ended = run_with(filling, "memory: 16MiB");
+        ended.expect(1, &[]).err.contains("used more memory than it may")
+    });
+    assert!(is_told, "out of memory is told apart");
     ended("echo x >/file", "read_only_root: true", "Read-only file system");
     ended("busybox chown 1:1 /tmp", "drop: [ALL]", "Operation not permitted");
     ended("bomb() { bomb | bomb & }; bomb; busybox sleep 1; exit 9", "pids: 30", "can't fork");
