@@ -12,6 +12,7 @@ use serde_json::Number;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
+use crate::MAX_TEXT;
 use crate::diagnostic::{Code, Diagnostics, Span};
 use crate::node::{Entry, Kind, Node};
 
@@ -264,6 +265,18 @@ fn settled(span: Span, whole: &str, shift: usize) -> Span {
         Some(inside) => Span { length: inside.trim_end().len(), ..span },
         None => span,
     }
+}
+
+/// The same of a document that is not too long, with each key once.
+pub(crate) fn parse_bounded(diagnostics: &mut Diagnostics<'_>) -> Option<Node> {
+    if diagnostics.text().len() > MAX_TEXT {
+        let message = format!("the document has more than {MAX_TEXT} bytes");
+        diagnostics.error(Code::TooLarge, Span::default(), message);
+        return None;
+    }
+    let mut root = parse(diagnostics)?;
+    deduplicate(&mut root, diagnostics);
+    Some(root)
 }
 
 /// Reports every key that a map has twice, and keeps the first.

@@ -56,7 +56,7 @@ pub fn kind_of(text: &str) -> DocumentKind {
 #[must_use]
 pub fn compile_app(text: &str) -> (Option<App>, Vec<Diagnostic>) {
     let mut diagnostics = Diagnostics::new(text);
-    let app = parse(&mut diagnostics).and_then(|root| build(&root, &mut diagnostics));
+    let app = yaml::parse_bounded(&mut diagnostics).and_then(|root| build(&root, &mut diagnostics));
     (app, diagnostics.finish())
 }
 
@@ -75,17 +75,6 @@ pub fn app_from_json(document: &Value) -> Result<App, Vec<String>> {
             Err(errors.map(|found| json::in_one_line(found, &paths)).collect())
         }
     }
-}
-
-fn parse(diagnostics: &mut Diagnostics<'_>) -> Option<Node> {
-    if diagnostics.text().len() > MAX_TEXT {
-        let message = format!("the document has more than {MAX_TEXT} bytes");
-        diagnostics.error(Code::TooLarge, Span::default(), message);
-        return None;
-    }
-    let mut root = yaml::parse(diagnostics)?;
-    yaml::deduplicate(&mut root, diagnostics);
-    Some(root)
 }
 
 fn build(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<App> {

@@ -102,23 +102,12 @@ pub fn tested_file(text: &str) -> Option<String> {
 #[must_use]
 pub fn compile_suite(text: &str, tested: Tested<'_>) -> (Option<Suite>, Vec<Diagnostic>) {
     let mut diagnostics = Diagnostics::new(text);
-    let suite = parse(&mut diagnostics).and_then(|root| {
+    let suite = yaml::parse_bounded(&mut diagnostics).and_then(|root| {
         let mut reader = Reader { tested, diagnostics: &mut diagnostics };
         reader.suite(&root)
     });
     let suite = suite.filter(|_| !diagnostics.has_errors());
     (suite, diagnostics.finish())
-}
-
-fn parse(diagnostics: &mut Diagnostics<'_>) -> Option<Node> {
-    if diagnostics.text().len() > MAX_TEXT {
-        let message = format!("the document has more than {MAX_TEXT} bytes");
-        diagnostics.error(Code::TooLarge, Span::default(), message);
-        return None;
-    }
-    let mut root = yaml::parse(diagnostics)?;
-    yaml::deduplicate(&mut root, diagnostics);
-    Some(root)
 }
 
 /// Reads a document about a workflow.
