@@ -5,11 +5,11 @@ GUESTS := $(foreach guest,plugin-backup plugin-build plugin-command plugin-deplo
 	plugin-gray-release plugin-push plugin-restore plugin-scale plugin-script plugin-source plugin-test \
 	test-guest-noop test-guest-probe,--package yuanli-$(guest))
 
-.PHONY: help demo test soak lint bench
+.PHONY: help demo test soak lint bench install image
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Build the engine and watch it build and test a small web service
 	scripts/setup
@@ -41,3 +41,16 @@ bench: ## Print every figure that the project promises, with its conditions
 	scripts/setup --bench
 	cargo build --release --locked --package yuanli-cli
 	cargo run --release --locked --package yuanli-bench
+
+BINARY ?= target/release/yuanli
+PREFIX ?= /usr
+
+install: ## Put the engine and its systemd unit in place (DESTDIR, PREFIX); see docs/install.md
+	install -D --mode=755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/yuanli
+	install -D --mode=644 packaging/systemd/yuanli.service $(DESTDIR)$(PREFIX)/lib/systemd/system/yuanli.service
+	sed -i 's#=/usr/bin/#=$(PREFIX)/bin/#' $(DESTDIR)$(PREFIX)/lib/systemd/system/yuanli.service
+	install -D --mode=644 packaging/systemd/yuanli.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/yuanli.conf
+	install -D --mode=644 -t $(DESTDIR)$(PREFIX)/share/doc/yuanli docs/install.md packaging/systemd/secrets-key.conf
+
+image: ## Make the engine's own image, yuanli:dev (IMAGE)
+	packaging/image/make $(or $(IMAGE),yuanli:dev) $(BINARY)

@@ -30,6 +30,7 @@ mod layers;
 mod limits;
 mod metrics;
 mod openapi;
+mod packaged;
 mod pipe;
 mod plan;
 mod plugins;

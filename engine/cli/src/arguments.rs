@@ -669,6 +669,8 @@ pub(crate) enum AdminCommand {
     Usage,
     /// Find out whether an engine can work here
     Doctor,
+    /// Whether the engine serves and starts runs: exit code 0, else 1
+    Ready,
     /// Show what runs have left on Docker, and remove it
     Prune(Prune),
 }

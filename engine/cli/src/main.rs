@@ -15,6 +15,7 @@ mod junit;
 mod output;
 mod sarif;
 mod stream;
+mod supervisor;
 mod tls;
 mod view;
 

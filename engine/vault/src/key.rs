@@ -20,6 +20,11 @@ const ID_BYTES: usize = 8;
 const SALT_BYTES: usize = 16;
 /// Most bytes of a file of keys.
 const MOST_FILE_BYTES: u64 = 64 * 1024;
+/// What the mode of a file allows those who do not own it, and what of that is to read, for its group.
+const OF_OTHERS: u32 = 0o077;
+const OF_GROUP: u32 = 0o040;
+/// Where a service manager puts the credentials of a service.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// What Argon2id costs: the second of the parameter choices that RFC 9106 recommends, for where memory is limited.
 const MEMORY_KIB: u32 = 64 * 1024;
 const ITERATIONS: u32 = 3;
@@ -207,7 +212,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, VaultError> {
         Err(error) => return Err(io_error(path, "read", error)),
     };
     let mode = file.metadata().map_err(|error| io_error(path, "read", error))?.permissions().mode();
-    if mode & 0o077 != 0 {
+    if mode & OF_OTHERS != 0 && !is_credential(path, mode) {
         return Err(VaultError::Open(path.to_owned()));
     }
     let mut text = Zeroizing::new(String::new());
@@ -220,6 +225,13 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, VaultError> {
         )));
     }
     Ok(Some(text))
+}
+
+/// Whether a service manager gave us the file and bounds who gets there: its folder is ours alone, and that the group may read
+/// is how the mode shows that one user more may.
+fn is_credential(path: &Path, mode: u32) -> bool {
+    let folder = std::env::var_os(CREDENTIALS_VARIABLE).filter(|folder| !folder.is_empty());
+    folder.is_some_and(|folder| parent(path) == Path::new(&folder)) && mode & OF_OTHERS == OF_GROUP
 }
 
 fn write(path: &Path, lines: &str) -> Result<(), VaultError> {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use hyper::Method;
 use yuanli_api_types::{Health, List, RecordUsage, Transferred};
 use yuanli_server::admin::{self, Repair};
 
@@ -15,6 +16,7 @@ use crate::output;
 pub(crate) async fn perform(global: &Global, command: AdminCommand) -> anyhow::Result<Exit> {
     let data = super::data(global)?;
     match command {
+        AdminCommand::Ready => ready(global).await,
         AdminCommand::Check(arguments) => check(global, &data, &arguments).await,
         AdminCommand::Export(stream) => export(global, &data, &stream),
         AdminCommand::Import(stream) => import(global, &data, &stream),
@@ -23,6 +25,22 @@ pub(crate) async fn perform(global: &Global, command: AdminCommand) -> anyhow::R
         AdminCommand::Usage => usage(global, &data).await,
         AdminCommand::Doctor => doctor(global, &data).await,
         AdminCommand::Prune(arguments) => prune(global, &data, arguments.yes).await,
+    }
+}
+
+/// Whether an engine serves and starts runs. It is the caller's to wait: whoever asks asks again.
+async fn ready(global: &Global) -> anyhow::Result<Exit> {
+    let asked =
+        async { crate::access::engine(global).await?.tell(Method::GET, "/readyz", None::<&()>).await };
+    match asked.await {
+        Ok(_) => {
+            output::note("ready");
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            output::note(format_args!("not ready: {error:#}"));
+            Ok(Exit::Failed)
+        }
     }
 }
 

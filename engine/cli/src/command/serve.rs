@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::Method;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use yuanli_server::{
@@ -11,8 +12,10 @@ use yuanli_server::{
 
 use super::interrupt::Interrupts;
 use crate::arguments::{Gateway, Global, Serve};
+use crate::client::Client;
 use crate::exit::Exit;
 use crate::output;
+use crate::supervisor::Supervisor;
 
 /// How long requests may take to finish when the gateway ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -25,6 +28,7 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
         return print(global, &locations, &settings);
     }
     let mut interrupts = Interrupts::listen()?;
+    let supervisor = Supervisor::of_environment()?;
     raise_open_files();
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let (is_open, gateways) = (serving.is_open, serving.gateway.clone());
@@ -40,6 +44,7 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
         }
     };
     output::note(format_args!("the engine of {} serves", service.data().display()));
+    let engine = Client::Socket(service.data().to_owned());
     if let Some(address) = service.address() {
         let who = if is_open { "whoever reaches it" } else { "whoever has a token" };
         let scheme = if service.has_tls() { "https" } else { "http" };
@@ -53,9 +58,10 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
     }
     let stop = Cancellation::new();
     let asked = {
-        let stop = stop.clone();
+        let (stop, supervisor) = (stop.clone(), &supervisor);
         async move {
             let interrupt = interrupts.next().await;
+            supervisor.is_stopping(interrupt.reason());
             output::note(format_args!(
                 "stopping: {}; apps serve on, runs wait for the next engine",
                 interrupt.reason()
@@ -66,11 +72,26 @@ pub(crate) async fn serve(global: &Global, arguments: Serve) -> anyhow::Result<E
             std::process::exit(130);
         }
     };
+    // It listens: who connects now is answered, at the latest when what was left is known.
+    supervisor.is_ready("serves");
     tokio::select! {
         served = service.run(stop) => served?,
         () = asked => {}
+        () = watch(&supervisor, &engine) => {}
     }
     Ok(Exit::Done)
+}
+
+/// Tells who looks after this process that it is well, as long as it answers on its own socket. Never ends.
+async fn watch(supervisor: &Supervisor, engine: &Client) {
+    let Some(interval) = supervisor.interval() else { return std::future::pending().await };
+    loop {
+        let asked = engine.tell(Method::GET, "/healthz", None::<&()>);
+        if let Ok(Ok(_)) = tokio::time::timeout(interval, asked).await {
+            supervisor.is_well();
+        }
+        tokio::time::sleep(interval).await;
+    }
 }
 
 /// What would be served by, with where each value comes from.
