@@ -60,6 +60,7 @@ mod tests;
 mod there;
 mod throttled;
 mod tls;
+mod together;
 mod traced;
 mod tried;
 mod triggers;

@@ -1,19 +1,24 @@
 //! Runs of a data directory: asked of the engine that owns it, or read here when none does.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Context;
 use yuanli_api_types::{
-    Artifact, Emitted, List, LogLine, Run, RunStatus, RunSummary, RunWhy, StateCleared, StateOwner,
-    StateValue,
+    Artifact, Emitted, List, LogLine, Run, RunSummary, RunWhy, StateCleared, StateOwner, StateValue,
 };
-use yuanli_server::{Engine, RunId, Selected, WantedArtifact};
+use yuanli_server::{Engine, Owner, RunId, Selected, WantedArtifact, is_in_use};
 
 use crate::arguments::Global;
 use crate::client::Client;
 use crate::command::{data, locations};
 use crate::context::{Contexts, Named};
 use crate::exit::Misuse;
+
+/// How often a data directory is looked at that another command has, and how long is waited in between: two seconds in all.
+/// It answers soon, or has done what it was for.
+pub(crate) const LOOKS: u32 = 40;
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Where the runs are.
 pub(crate) enum Access {
@@ -23,10 +28,17 @@ pub(crate) enum Access {
     There(Client),
 }
 
-/// The engine that is meant; an error when none answers.
+/// The engine that is meant and serves; an error when none does.
 pub(crate) async fn engine(global: &Global) -> anyhow::Result<Client> {
-    match client(global).await? {
-        Some(client) => Ok(client),
+    match owner(global).await? {
+        Some((Owner::Service, client)) => Ok(client),
+        Some((Owner::Command, _)) => {
+            let data = data(global)?;
+            anyhow::bail!(
+                "no engine serves {}, a command drives a run in it: once that has ended, start one with `yuanli serve`",
+                data.display()
+            )
+        }
         None => {
             let data = data(global)?;
             anyhow::bail!("no engine serves {}: start one with `yuanli serve`", data.display())
@@ -72,37 +84,52 @@ fn of_context(global: &Global, name: &str) -> anyhow::Result<Client> {
 
 /// The engine that is meant, if it is there.
 pub(crate) async fn client(global: &Global) -> anyhow::Result<Option<Client>> {
+    Ok(owner(global).await?.map(|(_, client)| client))
+}
+
+/// The same, and whether it stays.
+pub(crate) async fn owner(global: &Global) -> anyhow::Result<Option<(Owner, Client)>> {
     if let Some(client) = elsewhere(global)? {
-        return Ok(Some(client));
+        return Ok(Some((Owner::Service, client)));
     }
     let data = data(global)?;
     let connected = yuanli_server::connect(&data).await;
     let connected =
         connected.with_context(|| format!("the engine of {} cannot be reached", data.display()))?;
-    Ok(connected.map(|_| Client::Socket(data)))
+    Ok(connected.map(|(owner, _)| (owner, Client::Socket(data))))
 }
 
-/// Whoever reads a data directory drives none of its runs, and nobody else does.
-fn mark_resumable(run: &mut RunSummary) {
-    run.resumable = run.status == RunStatus::Running;
+/// Does something that opens the data directory, again while it is another command's that is about to answer or to end.
+/// Whoever is told of that owner by `attempt` itself asks it instead.
+pub(crate) async fn patiently<T>(attempt: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut looks = 0;
+    loop {
+        match attempt().await {
+            Err(error) if is_in_use(&error) && looks < LOOKS => {
+                looks += 1;
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 impl Access {
     pub(crate) async fn of(global: &Global) -> anyhow::Result<Self> {
-        Ok(match client(global).await? {
-            Some(client) => Self::There(client),
-            None => Self::Here(Box::new(Engine::open(&locations(global)?).await?)),
+        patiently(async || {
+            Ok(match client(global).await? {
+                Some(client) => Self::There(client),
+                None => Self::Here(Box::new(Engine::open(&locations(global)?).await?)),
+            })
         })
+        .await
     }
 
     pub(crate) async fn list(&self, after: Option<&str>, limit: u16) -> anyhow::Result<List<RunSummary>> {
         match self {
             Self::Here(engine) => {
                 let page = engine.list(after, limit.into()).await;
-                let mut page =
-                    page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })?;
-                page.items.iter_mut().for_each(mark_resumable);
-                Ok(page)
+                page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })
             }
             Self::There(client) => {
                 let after = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
@@ -116,10 +143,7 @@ impl Access {
             Self::Here(engine) => {
                 let run = select(engine, run).await?;
                 let shown = engine.show(run).await?;
-                let mut shown =
-                    shown.ok_or_else(|| anyhow::Error::from(Misuse(format!("run {run} has no events"))))?;
-                mark_resumable(&mut shown.summary);
-                Ok(shown)
+                shown.ok_or_else(|| anyhow::Error::from(Misuse(format!("run {run} has no events"))))
             }
             Self::There(client) => client.get(&format!("/api/v1/runs/{}", escaped(run))).await,
         }

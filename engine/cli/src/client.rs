@@ -24,6 +24,11 @@ use yuanli_api_types::Problem;
 use crate::exit::Misuse;
 use crate::{output, tls};
 
+/// That an engine answered that it cannot do something for now, such as because it ends.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unavailable(String);
+
 /// Longest answer that is read as a whole.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -237,7 +242,8 @@ impl Client {
         match self {
             Self::Socket(data) => {
                 let stream = yuanli_server::connect(data).await?;
-                handshake(stream.with_context(|| format!("no engine serves {}", data.display()))?).await
+                let (_, stream) = stream.with_context(|| format!("no engine serves {}", data.display()))?;
+                handshake(stream).await
             }
             Self::Remote(remote) => {
                 let connecting = tokio::time::timeout(CONNECTING, Box::pin(remote.connect()));
@@ -301,6 +307,9 @@ async fn read(response: Response<Incoming>) -> anyhow::Result<Bytes> {
     };
     if let Some(rendered) = &problem.rendered {
         output::drawn(rendered);
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return Err(Unavailable(problem.detail).into());
     }
     let is_misuse =
         status.is_client_error() && ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);

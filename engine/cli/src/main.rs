@@ -16,6 +16,7 @@ mod output;
 mod sarif;
 mod stream;
 mod supervisor;
+mod succession;
 mod tls;
 mod view;
 

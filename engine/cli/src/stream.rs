@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::Method;
 use yuanli_api_types::Update;
 
 use crate::access::escaped;
 use crate::client::{Client, Lines};
 use crate::exit::Misuse;
+use crate::succession::Succession;
 
 /// How often an engine that went away is looked for, and how long is waited in between: half a minute in all.
 const LOOKS: u32 = 60;
@@ -17,7 +19,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// The updates of a run.
 pub(crate) struct Updates<'a> {
     engine: &'a Client,
-    path: String,
+    /// Who goes on where the engine is a command's.
+    succession: Option<&'a Succession>,
+    run: String,
     lines: Option<Lines>,
     /// The id of the last one.
     last: Option<String>,
@@ -58,8 +62,13 @@ impl Told {
 
 impl<'a> Updates<'a> {
     pub(crate) fn of(engine: &'a Client, run: &str) -> Self {
-        let path = format!("/api/v1/runs/{}/updates", escaped(run));
-        Self { engine, path, lines: None, last: None, is_known: false, is_over: false }
+        let run = escaped(run);
+        Self { engine, succession: None, run, lines: None, last: None, is_known: false, is_over: false }
+    }
+
+    /// The same, also when the command ends or is killed whose engine it is.
+    pub(crate) fn with(engine: &'a Client, succession: Option<&'a Succession>, run: &str) -> Self {
+        Self { succession, is_known: succession.is_some(), ..Self::of(engine, run) }
     }
 
     /// The next one; `None` after the end of the run. Says when it waits for the engine.
@@ -79,18 +88,37 @@ impl<'a> Updates<'a> {
             if !self.is_known || why.is::<Misuse>() || looks == LOOKS {
                 return Err(why);
             }
-            if looks == 0 {
-                say(&format!("waiting for the engine: {why:#}"));
+            self.lines = None;
+            if looks > 0 || self.succession.is_none() {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            match self.succession {
+                Some(succession) => self.succeed(succession, &mut say).await?,
+                None if looks == 0 => say(&format!("waiting for the engine: {why:#}")),
+                None => {}
             }
             looks += 1;
-            self.lines = None;
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// Finds the engine that goes on with the run, or becomes it.
+    async fn succeed(&self, succession: &Succession, say: &mut impl FnMut(&str)) -> anyhow::Result<()> {
+        if succession.settle().await? {
+            say("the command has ended in whose engine the run was; it goes on in this one");
+        }
+        let path = format!("/api/v1/runs/{}/resume", self.run);
+        match self.engine.tell(Method::POST, &path, None::<&()>).await {
+            // Somebody does already, or it has ended; what else is wrong is met where it is followed.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
     async fn try_next(&mut self) -> anyhow::Result<Option<Update>> {
         if self.lines.is_none() {
-            self.lines = self.engine.stream(&self.path, self.last.as_deref()).await?;
+            self.lines = self
+                .engine
+                .stream(&format!("/api/v1/runs/{}/updates", self.run), self.last.as_deref())
+                .await?;
             self.is_known = true;
             self.is_over = self.lines.is_none();
         }

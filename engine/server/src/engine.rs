@@ -20,7 +20,7 @@ use yuanli_model::run::Cause;
 use yuanli_model::{AttemptId, InputName, RunId, SecretHandle, StageName, WorkflowName};
 use yuanli_ports::announcements::NoAnnouncements;
 use yuanli_ports::secrets::SecretError;
-use yuanli_ports::{Announcements, Logs, Secrets};
+use yuanli_ports::{Announcements, Http, Logs, Secrets};
 use yuanli_store::{DataDirectory, Embedded, FileArchive, FileBlobs, FileLogs, disk};
 use yuanli_wasm::Outside;
 use yuanli_workspace::FileWorkspaces;
@@ -69,6 +69,10 @@ pub struct Engine {
     store: Arc<Embedded>,
     directory: DataDirectory,
     restored: Restored,
+    clock: Arc<SystemClock>,
+    http: Arc<dyn Http>,
+    /// Whether it goes on by itself with what was left; else people decide on each run.
+    goes_on: bool,
 }
 
 /// What an engine stands on: its data directory and what is opened of it, before anything is built on that.
@@ -176,7 +180,7 @@ impl Engine {
         let ground = Ground::open(locations)?;
         let secrets = GivenOrKept::new(secrets, ground.directory.path());
         let outside = ground.outside(Arc::new(secrets), Arc::new(NO_APPS))?;
-        Self::on(ground, outside, Arc::new(NoAnnouncements))
+        Ok(Self { goes_on: false, ..Self::on(ground, outside, Arc::new(NoAnnouncements))? })
     }
 
     /// An engine on this ground that reaches these outsides and tells these of what happens.
@@ -187,7 +191,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let Ground { directory, store, docker, clock, configuration } = ground;
         let restored = Restored::open(directory.path()).context("which runs are restored")?;
-        let secrets = Arc::clone(&outside.secrets);
+        let (secrets, http) = (Arc::clone(&outside.secrets), Arc::clone(&outside.http));
         let (workspaces, journals) = (bounds(configuration.workspaces), journals(configuration.journals));
         let library = Library::with(directory.path(), outside, configuration)?;
         let logs = Arc::new(FileLogs::new(directory.logs()));
@@ -200,11 +204,24 @@ impl Engine {
             logs: logs.clone(),
             workspaces: Arc::new(FileWorkspaces::new(directory.work())),
             plugins: library.plugins.clone(),
-            clock,
+            clock: clock.clone(),
             announcements,
         };
         let executor = Executor::new(ports, Options { workspaces, journals, ..Options::default() });
-        Ok(Self { executor, library, logs, docker, secrets, store, directory, restored })
+        let goes_on = true;
+        Ok(Self {
+            executor,
+            library,
+            logs,
+            docker,
+            secrets,
+            store,
+            directory,
+            restored,
+            clock,
+            http,
+            goes_on,
+        })
     }
 
     /// Containers and images.
@@ -234,8 +251,18 @@ impl Engine {
     }
 
     /// Where everything is kept.
-    pub(crate) fn store(&self) -> &Embedded {
+    pub(crate) fn store(&self) -> &Arc<Embedded> {
         &self.store
+    }
+
+    /// The one clock.
+    pub(crate) fn clock(&self) -> &Arc<SystemClock> {
+        &self.clock
+    }
+
+    /// Asks others over HTTP.
+    pub(crate) fn http(&self) -> &Arc<dyn Http> {
+        &self.http
     }
 
     /// What drives runs.
@@ -452,9 +479,9 @@ impl Engine {
     /// A row, and whether it waits for a person to go on with it.
     fn summary(&self, row: &Summary) -> api::RunSummary {
         let summary = body::summary(row);
-        let is_restored =
-            row.ended.is_none() && !self.executor.is_driving(row.id) && self.restored.contains(&summary.id);
-        api::RunSummary { restored: is_restored, resumable: is_restored, ..summary }
+        let is_left = row.ended.is_none() && !self.executor.is_driving(row.id);
+        let restored = is_left && self.restored.contains(&summary.id);
+        api::RunSummary { restored, resumable: restored || (is_left && !self.goes_on), ..summary }
     }
 
     /// A run with its stages.
@@ -521,8 +548,8 @@ impl Engine {
         Ok(self.executor.history().summary(run).await?.map(|row| body::summary(&row).status))
     }
 
-    /// Waits for everything that was begun, and gives the data directory back.
-    pub async fn close(self) {
+    /// Waits for everything that was begun. The data directory is given back when this is dropped.
+    pub async fn close(&self) {
         self.executor.close().await;
         let mark = self.directory.containers();
         if !mark.is_set() || mark.is_kept() {

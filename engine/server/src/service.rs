@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,7 +45,7 @@ use crate::workflows::Source;
 use crate::{alarms, events, http, schedules, socket};
 
 /// How long the parts of the engine may take to end: longer than requests may take to finish, which are cut off before.
-const DRAIN: Duration = Duration::from_secs(8);
+pub(crate) const DRAIN: Duration = Duration::from_secs(8);
 /// How often a data directory is looked at that another engine has, and how long is waited in between: two seconds in all.
 const LOOKS: u32 = 40;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -76,10 +77,11 @@ pub struct Service {
 
 /// What requests work with.
 pub(crate) struct Shared {
-    pub(crate) engine: Engine,
-    pub(crate) apps: Apps,
+    pub(crate) engine: Arc<Engine>,
+    /// `None`: it is the engine of a command, which keeps none.
+    apps: Option<Apps>,
     pub(crate) registry: Registry,
-    pub(crate) secrets: Vault,
+    secrets: Option<Vault>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Asks those who measure.
     pub(crate) http: Arc<dyn Http>,
@@ -96,6 +98,8 @@ pub(crate) struct Shared {
     /// Set once it is known what an engine before this one has left: what is found then is cleared away, or goes on, while
     /// others begin.
     pub(crate) recovered: SetOnce<()>,
+    /// Whether others than its own command have had something done.
+    pub(crate) was_used: AtomicBool,
     pub(crate) stop: Cancellation,
 }
 
@@ -248,16 +252,16 @@ impl Service {
             true => Some(first_token(&tokens, clock.now()).await?),
             false => None,
         };
-        let socket = socket::bind(&data)?;
+        let socket = socket::bind(&data, socket::Owner::Service)?;
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
         let (is_open, patience) = (serving.is_open, serving.write_timeout);
         let limits = http::Limits::new(serving.token_rate, serving.address_rate);
         let shared = Arc::new(Shared {
-            engine,
-            apps,
+            engine: Arc::new(engine),
+            apps: Some(apps),
             registry,
-            secrets,
+            secrets: Some(secrets),
             clock,
             http,
             own,
@@ -267,6 +271,7 @@ impl Service {
             work: Work::default(),
             is_open,
             recovered,
+            was_used: AtomicBool::new(true),
             stop,
         });
         Ok(Self { shared, reconciler, link, socket, listener, tls, patience, first_token })
@@ -376,11 +381,11 @@ async fn note_uses(shared: Arc<Shared>) {
     shared.tokens.note_uses(shared.stop.cancelled()).await;
 }
 
-async fn work(shared: Arc<Shared>) {
+pub(crate) async fn work(shared: Arc<Shared>) {
     shared.work.run(shared.stop.clone()).await;
 }
 
-async fn write_left(shared: Arc<Shared>) {
+pub(crate) async fn write_left(shared: Arc<Shared>) {
     shared.audit.write_left(shared.stop.cancelled()).await;
 }
 
@@ -411,7 +416,7 @@ fn gateway_program(options: &ServiceOptions, folder: &Path) -> Program {
 }
 
 /// Runs a part of the service, which ends when the whole does.
-fn spawn(
+pub(crate) fn spawn(
     tasks: &mut JoinSet<&'static str>,
     name: &'static str,
     part: impl Future<Output = ()> + Send + 'static,
@@ -461,6 +466,54 @@ async fn warm(shared: Arc<Shared>) {
     shared.stop.cancelled().await;
 }
 
+/// What an engine has.
+impl Shared {
+    /// What requests of other commands work with, where a command is the engine.
+    pub(crate) async fn of_command(engine: Arc<Engine>) -> anyhow::Result<Self> {
+        let store = Arc::clone(engine.store()) as Arc<dyn Store>;
+        let (clock, http) = (Arc::clone(engine.clock()) as Arc<dyn Clock>, Arc::clone(engine.http()));
+        Ok(Self {
+            engine,
+            apps: None,
+            registry: Registry::open(Arc::clone(&store)).await?,
+            secrets: None,
+            clock,
+            http,
+            own: OwnMetrics::default(),
+            tokens: Tokens::open(Arc::clone(&store)).await?,
+            audit: Audit::open(store).await?,
+            limits: http::Limits::new(None, None),
+            work: Work::default(),
+            is_open: false,
+            recovered: SetOnce::new(),
+            was_used: AtomicBool::new(false),
+            stop: Cancellation::new(),
+        })
+    }
+
+    /// Whether a command is the engine: it drives runs, keeps nothing, and goes on by itself with nothing that was left.
+    pub(crate) const fn is_of_command(&self) -> bool {
+        self.apps.is_none()
+    }
+
+    pub(crate) fn apps(&self) -> Result<&Apps, Refusal> {
+        self.apps.as_ref().ok_or_else(|| self.refusal_of_command())
+    }
+
+    pub(crate) fn secrets(&self) -> Result<&Vault, Refusal> {
+        self.secrets.as_ref().ok_or_else(|| self.refusal_of_command())
+    }
+
+    /// Why what only an engine does that stays is not done.
+    pub(crate) fn refusal_of_command(&self) -> Refusal {
+        let data = self.engine.data().display();
+        Refusal::Unavailable(format!(
+            "a command is the engine of {data} for as long as it lasts, and drives runs only: `yuanli serve` starts one that stays"
+        ))
+    }
+}
+
+/// What starts runs.
 impl Shared {
     /// Starts a run of a document; not before the engine has cleared up.
     pub(crate) async fn start_document(

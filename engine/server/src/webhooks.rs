@@ -84,7 +84,7 @@ impl Shared {
             self.registry.note_refused(&kept.name, self.clock.now(), why.to_string());
             unsigned()
         };
-        let key = self.secrets.get(&hook.secret, &kept.name).map_err(|why| refuse(&why))?;
+        let key = self.secrets()?.get(&hook.secret, &kept.name).map_err(|why| refuse(&why))?;
         yuanli_triggers::verify(hook.provider, key.expose(), &header, &body, self.clock.now())
             .map_err(|why| refuse(&why))?;
         let headers =

@@ -8,7 +8,7 @@ pub(crate) mod cache;
 pub(crate) mod context;
 mod delivery;
 pub(crate) mod explain;
-mod interrupt;
+pub(crate) mod interrupt;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 mod question;

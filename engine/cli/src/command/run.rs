@@ -3,7 +3,8 @@
 //! Once a run was started, only its end ends the command: an output that nobody reads any more does not, and the exit
 //! code is always that of the run. Before that, a signal ends it at once. With `--watch` (`again.rs`) there is a run after
 //! each change (`changes.rs`), and a change ends the one that goes on. `left.rs` goes on with runs whose command was killed,
-//! `retry.rs` begins runs that take over from others. Where an engine serves, the run is that engine's (`there.rs`).
+//! `retry.rs` begins runs that take over from others. Where an engine serves, or another command is the engine, the run is that
+//! engine's (`there.rs`).
 
 mod again;
 mod changes;
@@ -17,7 +18,10 @@ use std::pin::pin;
 
 use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
-use yuanli_server::{Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, StageName};
+use yuanli_server::{
+    Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, SharedEngine, StageName,
+    is_in_use,
+};
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::left::{end, resume};
@@ -29,6 +33,7 @@ use crate::access;
 use crate::arguments::{Global, Plan, Run};
 use crate::exit::{Exit, Misuse};
 use crate::output;
+use crate::succession;
 use crate::view::{self, Screen};
 
 pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<Exit> {
@@ -38,16 +43,30 @@ pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<E
         return super::plan::plan(global, plan, Some(&secrets)).await;
     }
     refuse_doubles(&arguments.inputs)?;
-    if let Some(engine) = access::client(global).await? {
-        let mut interrupts = Interrupts::listen()?;
-        return there::run(global, &engine, &arguments, &mut interrupts).await;
-    }
-    let secrets = read_secrets(std::mem::take(&mut arguments.secrets))?;
     let mut interrupts = Interrupts::listen()?;
-    if arguments.watch {
-        return again::watch(global, &arguments, &secrets, &mut interrupts).await;
+    let mut secrets = None;
+    let mut looks = 0;
+    loop {
+        if let Some((owner, engine)) = access::owner(global).await? {
+            return there::run(global, (owner, &engine), &arguments, &mut interrupts).await;
+        }
+        let secrets = match &secrets {
+            Some(secrets) => secrets,
+            None => secrets.insert(read_secrets(std::mem::take(&mut arguments.secrets))?),
+        };
+        let ran = match arguments.watch {
+            true => again::watch(global, &arguments, secrets, &mut interrupts).await,
+            false => {
+                once(global, &arguments, secrets.clone(), &mut interrupts, None).await.map(|run| run.exit)
+            }
+        };
+        match ran {
+            // Of a command that is about to answer, or to end.
+            Err(error) if is_in_use(&error) && looks < access::LOOKS => looks += 1,
+            ran => return ran,
+        }
+        tokio::time::sleep(access::BETWEEN_LOOKS).await;
     }
-    Ok(once(global, &arguments, secrets, &mut interrupts, None).await?.exit)
 }
 
 /// What came of one run.
@@ -91,11 +110,7 @@ async fn once(
         changes.look_at(document.files().into_iter().chain(tried).collect());
     }
     let outcome = perform(global, &engine, document, arguments, interrupts, changes).await;
-    tokio::select! {
-        () = engine.close() => {}
-        // What is left to do is tidying, which the next engine does as well.
-        _ = interrupts.next() => {}
-    }
+    succession::end(engine, interrupts).await;
     outcome
 }
 
@@ -127,17 +142,13 @@ async fn prepare(
     secrets: GivenSecrets,
     file: String,
     tried: Vec<(Option<String>, PathBuf)>,
-) -> anyhow::Result<(Engine, Document)> {
-    let engine = Engine::open_with(&locations, secrets).await?;
-    for run in engine.recover().await? {
-        output::note(format_args!(
-            "run {run} was interrupted when its engine stopped; `yuanli runs resume {run}` goes on with it"
-        ));
-    }
+) -> anyhow::Result<(SharedEngine, Document)> {
+    let engine = SharedEngine::open(&locations, secrets).await?;
+    engine.recover().await?.into_iter().for_each(succession::tell_left);
     match engine.library().read_trying(&file, &tried).await {
         Ok(document) => Ok((engine, document)),
         Err(unread) => {
-            engine.close().await;
+            engine.end().await;
             Err(super::unread(unread))
         }
     }

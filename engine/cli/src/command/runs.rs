@@ -166,8 +166,13 @@ pub(crate) async fn logs(global: &Global, arguments: Logs) -> anyhow::Result<Exi
 }
 
 pub(crate) async fn cancel(global: &Global, arguments: Select) -> anyhow::Result<Exit> {
-    let Some(engine) = crate::access::client(global).await? else {
-        return super::run::end(global, &arguments).await;
+    let of_nobody = crate::access::patiently(async || match crate::access::client(global).await? {
+        Some(engine) => Ok(Err(engine)),
+        None => super::run::end(global, &arguments).await.map(Ok),
+    });
+    let engine = match of_nobody.await? {
+        Ok(exit) => return Ok(exit),
+        Err(engine) => engine,
     };
     let path = format!("/api/v1/runs/{}/cancel", crate::access::escaped(&arguments.run));
     engine.tell(Method::POST, &path, None::<&()>).await?;
@@ -176,7 +181,10 @@ pub(crate) async fn cancel(global: &Global, arguments: Select) -> anyhow::Result
 }
 
 pub(crate) async fn answer(global: &Global, arguments: Approval, approved: bool) -> anyhow::Result<Exit> {
-    let engine = crate::access::engine(global).await?;
+    let Some(engine) = crate::access::client(global).await? else {
+        let data = super::data(global)?;
+        anyhow::bail!("no engine drives runs of {}: start one with `yuanli serve`", data.display());
+    };
     // What is no JSON is a text.
     let value = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
     let answer = yuanli_api_types::ApprovalAnswer {

@@ -103,6 +103,20 @@ impl Engine {
         Ok(summary.is_some_and(|summary| summary.ended.is_none()))
     }
 
+    /// The runs that are driven now, without those that stages of them have started.
+    pub(crate) async fn going_on(&self) -> Vec<RunId> {
+        let open = self.executor.history().open().await.unwrap_or_default();
+        open.into_iter().filter(|run| self.executor.is_driving(*run)).collect()
+    }
+
+    /// Whether a run has not ended, and nobody goes on with it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn is_left(&self, run: RunId) -> anyhow::Result<bool> {
+        Ok(!self.executor.is_driving(run) && self.is_open(run).await?)
+    }
+
     /// Closes a run that is restored, with those that its stages have started, and goes on with none of them. Returns whether it
     /// is one.
     ///

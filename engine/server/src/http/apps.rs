@@ -20,19 +20,19 @@ use crate::service::{Refusal, Shared};
 /// How long the replicas of a deleted app may take to end before the request returns.
 const DELETE: Duration = Duration::from_secs(60);
 
-pub(super) async fn list(State(shared): Engine) -> Json<api::List<api::AppSummary>> {
-    let view = shared.apps.view();
+pub(super) async fn list(State(shared): Engine) -> Answer<Json<api::List<api::AppSummary>>> {
+    let view = shared.apps()?.view();
     let items = view.apps.values().map(|app| body::app_summary(app)).collect();
-    Json(api::List { items, next: None })
+    Ok(Json(api::List { items, next: None }))
 }
 
 pub(super) async fn show(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::App>> {
-    let app = shared.apps.app(&parse(&name)?)?;
+    let app = shared.apps()?.app(&parse(&name)?)?;
     Ok(Json(body::app(&app)))
 }
 
 pub(super) async fn why(State(shared): Engine, Path(name): Path<String>) -> Answer<Json<api::Why>> {
-    let app = shared.apps.app(&parse(&name)?)?;
+    let app = shared.apps()?.app(&parse(&name)?)?;
     Ok(Json(body::why(&app)))
 }
 
@@ -46,10 +46,10 @@ pub(super) async fn apply(
     let Some(app) = app else {
         return Err(Refusal::App { file: document.file, text: document.text, diagnostics });
     };
-    let before = shared.apps.app(&app.name).ok().filter(|before| !before.is_deleted);
+    let before = shared.apps()?.app(&app.name).ok().filter(|before| !before.is_deleted);
     let was = before.as_ref().map_or(Value::Null, |before| yuanli_lang::app_to_json(&before.status.app));
     let mut changes = body::changes(&was, &yuanli_lang::app_to_json(&app));
-    match shared.apps.foresee(&app).await {
+    match shared.apps()?.foresee(&app).await {
         Ok(foreseen) => changes.extend(body::moved_image(foreseen)),
         // What would be refused is refused before anybody is told what it would change.
         Err(error) if document.dry_run => return Err(error.into()),
@@ -64,7 +64,7 @@ pub(super) async fn apply(
         previous: None,
     };
     if !document.dry_run {
-        let deployed = shared.apps.deploy(&asker(&shared, &headers), app).await?;
+        let deployed = shared.apps()?.deploy(&asker(&shared, &headers), app).await?;
         change.release = Some(deployed.release.0);
         change.previous = deployed.previous.map(|number| number.0);
     }
@@ -74,8 +74,8 @@ pub(super) async fn apply(
 
 pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> Answer<StatusCode> {
     let name = parse(&name)?;
-    shared.apps.delete(&name).await?;
-    match shared.apps.wait_gone(&name, DELETE).await {
+    shared.apps()?.delete(&name).await?;
+    match shared.apps()?.wait_gone(&name, DELETE).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         // It goes on.
         Err(AppError::Unavailable(_)) => Ok(StatusCode::ACCEPTED),

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -35,6 +36,18 @@ const SMALL_BODY: u64 = 64 << 10;
 const TURN: Duration = BODY;
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(30);
+
+/// What is answered where a command is the engine: what is about runs, and what says how it stands.
+const IN_COMMANDS: [&str; 8] = [
+    "/api/v1/runs",
+    "/api/v1/document-runs",
+    "/api/v1/cache",
+    "/api/v1/state",
+    "/api/v1/identity",
+    "/api/v1/openapi",
+    "/healthz",
+    "/readyz",
+];
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +173,14 @@ pub(super) async fn pass(
     request: Request,
     next: Next,
 ) -> Answer<Response> {
+    if shared.is_of_command() {
+        if !IN_COMMANDS.iter().any(|path| route.path.starts_with(path)) {
+            return Err(shared.refusal_of_command());
+        }
+        if route.method != Method::GET {
+            shared.was_used.store(true, Ordering::Relaxed);
+        }
+    }
     let now = shared.clock.now();
     let stranger = Stranger { limits: &shared.limits, address: address_of(&shared, peer), now };
     let Needs::Role(role, within) = route.needs else {

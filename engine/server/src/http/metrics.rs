@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use yuanli_apps::Apps;
 use yuanli_executor::{BOUNDS_MS, Counted};
 use yuanli_model::Outcome;
 
@@ -67,7 +68,7 @@ pub(crate) fn render(shared: &Shared) -> String {
     family(&mut text, "yuanli_store_commit_duration_seconds", "histogram", help, &[]);
     samples(&mut text, "yuanli_store_commit_duration_seconds", "", &measured.commits);
 
-    let view = shared.apps.view();
+    let view = shared.apps().map(Apps::view).unwrap_or_default();
     let of_app = |value: &dyn Fn(&yuanli_apps::AppView) -> u64| -> Vec<(String, u64)> {
         view.apps.iter().map(|(name, app)| (format!("{{app=\"{name}\"}}"), value(app))).collect()
     };

@@ -120,17 +120,33 @@ pub(super) async fn show(State(shared): Engine, Extension(run): OfRun) -> Answer
     shown.map(Json).ok_or_else(|| Refusal::NotFound(format!("run {run} has no events")))
 }
 
-/// Goes on with a run that came with a data directory from elsewhere. With all others the engine does by itself.
+/// Goes on with a run that waits for somebody: one that came with a data directory from elsewhere, or where a command is the
+/// engine, any that was left. With all others the engine does by itself.
 pub(super) async fn resume(State(shared): Engine, Extension(run): OfRun) -> Answer<StatusCode> {
     shared.recovered.wait().await;
-    if !shared.engine.is_restored(run) {
-        return Err(Refusal::Conflict(format!(
-            "run {run} does not wait for anybody: the engine that serves goes on with its runs by itself"
-        )));
+    if !waits(&shared, run).await? {
+        return Err(Refusal::Conflict(match shared.is_of_command() {
+            true => format!("run {run} does not wait to be gone on with"),
+            false => format!(
+                "run {run} does not wait for anybody: the engine that serves goes on with its runs by itself"
+            ),
+        }));
     }
-    let resumed = shared.engine.resume_run(run).await;
-    resumed.map_err(|error| Refusal::Conflict(format!("run {run} cannot be gone on with: {error:#}")))?;
+    let all = Arc::clone(&shared);
+    let work = async move {
+        let resumed = all.engine.resume_run(run).await;
+        resumed.map_err(|error| Refusal::Conflict(format!("run {run} cannot be gone on with: {error:#}")))
+    };
+    to_its_end(&shared, work).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Whether somebody has to say that a run is to go on.
+async fn waits(shared: &Shared, run: RunId) -> anyhow::Result<bool> {
+    if shared.engine.is_restored(run) {
+        return Ok(true);
+    }
+    Ok(shared.is_of_command() && shared.engine.is_left(run).await?)
 }
 
 pub(super) async fn cancel(State(shared): Engine, Extension(run): OfRun) -> Answer<StatusCode> {
@@ -139,6 +155,12 @@ pub(super) async fn cancel(State(shared): Engine, Extension(run): OfRun) -> Answ
     }
     match shared.engine.cancel_durably(run, "cancelled by request").await {
         Ok(()) => Ok(StatusCode::ACCEPTED),
+        // One that was left, with which nobody goes on by himself: it does, to be ended.
+        Err(Error::NotActive(_)) if waits(&shared, run).await? => {
+            resume(State(Arc::clone(&shared)), Extension(run)).await?;
+            let cancelled = shared.engine.cancel_durably(run, "cancelled by request").await;
+            cancelled.map(|()| StatusCode::ACCEPTED).map_err(|error| Refusal::Internal(error.into()))
+        }
         // One that was left, and is not read yet.
         Err(Error::NotActive(_)) if shared.engine.is_open(run).await? => {
             Err(Refusal::Unavailable(format!("run {run} is about to go on; try again in a moment")))

@@ -14,7 +14,7 @@ use crate::secret::key_place;
 use crate::service::Refusal;
 
 pub(super) async fn list(State(shared): Engine) -> Answer<Json<List<Secret>>> {
-    let items = shared.secrets.list().map_err(refusal)?.into_iter().map(body).collect();
+    let items = shared.secrets()?.list().map_err(refusal)?.into_iter().map(body).collect();
     Ok(Json(List { items, next: None }))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn set(
     let scopes = scopes.map_err(|error| Refusal::Invalid(error.to_string()))?;
     let value = Value::new(&name, secret.value.into_bytes());
     let value = value.map_err(|error| Refusal::Invalid(error.to_string()))?;
-    let (vault, now) = (shared.secrets.clone(), shared.clock.now());
+    let (vault, now) = (shared.secrets()?.clone(), shared.clock.now());
     // The first one makes a key, and each is synced.
     let kept = tokio::task::spawn_blocking(move || vault.set(&name, &value, scopes, now)).await;
     kept.map_err(anyhow::Error::from)?.map_err(refusal)?;
@@ -45,7 +45,7 @@ pub(super) async fn set(
 }
 
 pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> Answer<StatusCode> {
-    if !shared.secrets.delete(&parse(&name)?).map_err(refusal)? {
+    if !shared.secrets()?.delete(&parse(&name)?).map_err(refusal)? {
         return Err(Refusal::NotFound(format!("there is no secret `{name}`")));
     }
     Ok(StatusCode::NO_CONTENT)
@@ -67,7 +67,7 @@ pub(super) async fn rotate(
             }
         },
     };
-    let vault = shared.secrets.clone();
+    let vault = shared.secrets()?.clone();
     // Making a key of a passphrase takes a tenth of a second, on purpose.
     let rotated = tokio::task::spawn_blocking(move || vault.rotate(place)).await;
     let sealed = rotated.map_err(anyhow::Error::from)?.map_err(refusal)?;

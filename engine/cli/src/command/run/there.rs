@@ -1,4 +1,5 @@
 //! `yuanli run` where an engine is asked: the workflow is started there without being kept, and shown here as if it ran here.
+//! Where that is the engine of another command, this one becomes the engine when that ends (`succession.rs`).
 //!
 //! A connection that breaks is made again, and nothing is shown twice. The first signal asks for the end of the run, as it does
 //! for one that runs here; the second leaves it to the engine.
@@ -7,33 +8,58 @@ use std::cell::RefCell;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
+use std::time::Duration;
 
+use anyhow::bail;
 use hyper::Method;
 use serde::Serialize;
 use yuanli_api_types::{
     ApprovalAnswer, DocumentRun, EventKind, RunStarted, RunStatus, Update, WorkflowDocument,
 };
-use yuanli_server::source;
+use yuanli_server::{Owner, source};
 
 use super::super::interrupt::{Interrupt, Interrupts};
 use super::super::question::{Questions, Reply};
 use crate::access::escaped;
 use crate::arguments::{Global, Run};
-use crate::client::Client;
+use crate::client::{Client, Unavailable};
 use crate::exit::{Exit, Misuse};
 use crate::output;
 use crate::stream::Updates;
+use crate::succession::Succession;
 use crate::view::{self, Screen};
+
+/// How often an engine is asked that is about to end, and how long is waited in between.
+const LOOKS: u32 = 60;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Runs a workflow on this engine, and shows it to its end.
 pub(super) async fn run(
     global: &Global,
-    engine: &Client,
+    (owner, engine): (Owner, &Client),
     arguments: &Run,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Exit> {
-    refuse(arguments)?;
-    let starting = start(engine, arguments);
+    refuse(owner, arguments)?;
+    let succession = match owner {
+        Owner::Service => None,
+        Owner::Command => Some(Succession::new(super::super::locations(global)?)),
+    };
+    let outcome = start_and_follow(global, engine, succession.as_ref(), arguments, interrupts).await;
+    if let Some(succession) = succession {
+        succession.end(interrupts).await;
+    }
+    outcome
+}
+
+async fn start_and_follow(
+    global: &Global,
+    engine: &Client,
+    succession: Option<&Succession>,
+    arguments: &Run,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Exit> {
+    let starting = start(engine, succession, arguments);
     let started = tokio::select! {
         started = starting => started?,
         interrupt = interrupts.next() => {
@@ -42,16 +68,37 @@ pub(super) async fn run(
             return Ok(Exit::Interrupted);
         }
     };
+    let questions = Questions::new(arguments.approve.clone(), global.json || arguments.file == "-");
+    let showing = Showing { is_verbose: arguments.verbose, questions };
+    follow(global, (engine, succession), started.id, showing, interrupts).await
+}
+
+/// How a run is shown.
+pub(super) struct Showing {
+    pub(super) is_verbose: bool,
+    pub(super) questions: Questions,
+}
+
+/// Shows a run of this engine to its end, and says what the command ends with.
+pub(super) async fn follow(
+    global: &Global,
+    (engine, succession): (&Client, Option<&Succession>),
+    run: String,
+    showing: Showing,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Exit> {
     if !global.json
         && !io::stdout().is_terminal()
-        && let Err(error) = output::unless_closed(output::line(&started.id))
+        && let Err(error) = output::unless_closed(output::line(&run))
     {
         output::note(format_args!("the id of the run cannot be told: {error:#}"));
     }
-    let screen = RefCell::new(Screen::new(view::choose(global.json, arguments.verbose)));
-    let questions = Questions::new(arguments.approve.clone(), global.json || arguments.file == "-");
+    let Showing { is_verbose, questions } = showing;
+    let screen = RefCell::new(Screen::new(view::choose(global.json, is_verbose)));
+    let screen = &screen;
+    let (is_interrupted, is_unasked) = (false, false);
     let mut watch =
-        Watch { engine, run: started.id, screen: &screen, interrupts, questions, is_interrupted: false };
+        Watch { engine, succession, run, screen, interrupts, questions, is_interrupted, is_unasked };
     let followed = watch.follow().await;
     screen.borrow_mut().close();
     match followed {
@@ -70,7 +117,18 @@ pub(super) async fn run(
 }
 
 /// What an engine elsewhere cannot do for a command.
-fn refuse(arguments: &Run) -> anyhow::Result<()> {
+fn refuse(owner: Owner, arguments: &Run) -> anyhow::Result<()> {
+    let wanted = [
+        ("--secret", !arguments.secrets.is_empty()),
+        ("--plugin", !arguments.plugins.is_empty()),
+        ("--watch", arguments.watch),
+    ];
+    if let (Owner::Command, Some((flag, _))) = (owner, wanted.iter().find(|(_, is_wanted)| *is_wanted)) {
+        bail!(
+            "`{flag}` takes an engine of one's own, and another command is that of this data directory: wait for it, or name another \
+             folder with --data"
+        );
+    }
     let why = if !arguments.secrets.is_empty() {
         "an engine that serves has secrets of its own: `yuanli secret set` gives it one"
     } else if !arguments.plugins.is_empty() {
@@ -83,7 +141,11 @@ fn refuse(arguments: &Run) -> anyhow::Result<()> {
     Err(Misuse(why.to_owned()).into())
 }
 
-async fn start(engine: &Client, arguments: &Run) -> anyhow::Result<RunStarted> {
+async fn start(
+    engine: &Client,
+    succession: Option<&Succession>,
+    arguments: &Run,
+) -> anyhow::Result<RunStarted> {
     let source::Source { name, text, mut folder, mut root } =
         source::read(&arguments.file).await.map_err(super::super::unread)?;
     if !engine.is_here() {
@@ -100,30 +162,48 @@ async fn start(engine: &Client, arguments: &Run) -> anyhow::Result<RunStarted> {
     let number = || std::hash::RandomState::new().build_hasher().finish();
     let key = format!("run-{:016x}{:016x}", number(), number());
     let path = "/api/v1/document-runs";
-    match engine.post(path, &request, Some(&key)).await {
-        Err(error) if error.chain().any(|cause| cause.is::<hyper::Error>()) => {
-            engine.post(path, &request, Some(&key)).await
+    let mut looks = 0;
+    loop {
+        match engine.post(path, &request, Some(&key)).await {
+            Err(error) if looks < LOOKS && is_away(&error) => {
+                let Some(succession) = succession else {
+                    return engine.post(path, &request, Some(&key)).await;
+                };
+                succession.settle().await?;
+            }
+            answered => return answered,
         }
-        answered => answered,
+        looks += 1;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
+}
+
+/// Whether an engine has not answered, or only that it ends.
+fn is_away(error: &anyhow::Error) -> bool {
+    let is_away =
+        |cause: &(dyn std::error::Error + 'static)| cause.is::<hyper::Error>() || cause.is::<io::Error>();
+    error.is::<Unavailable>() || error.chain().any(is_away)
 }
 
 /// A run that goes on there, and who looks at it.
 struct Watch<'a> {
     engine: &'a Client,
+    succession: Option<&'a Succession>,
     run: String,
     screen: &'a RefCell<Screen>,
     interrupts: &'a mut Interrupts,
     questions: Questions,
     is_interrupted: bool,
+    /// Whether its end is wanted, and no engine was there to be asked for it.
+    is_unasked: bool,
 }
 
 impl Watch<'_> {
     /// Shows the run until it has ended, and says how; nothing when that is not told.
     async fn follow(&mut self) -> anyhow::Result<Option<RunStatus>> {
-        let (engine, screen) = (self.engine, self.screen);
+        let (engine, succession, screen) = (self.engine, self.succession, self.screen);
         let run = self.run.clone();
-        let mut updates = Updates::of(engine, &run);
+        let mut updates = Updates::with(engine, succession, &run);
         let mut status = None;
         loop {
             let next = Box::pin(updates.next(|notice| screen.borrow_mut().notice(notice)));
@@ -153,6 +233,7 @@ impl Watch<'_> {
                 done = &mut work => return done,
                 interrupt = self.interrupts.next() => self.interrupt(interrupt).await,
                 reply = self.questions.reply() => self.reply(Some(reply)).await,
+                () = tokio::time::sleep(BETWEEN_LOOKS), if self.is_unasked => self.ask_to_end().await,
             }
         }
     }
@@ -186,8 +267,17 @@ impl Watch<'_> {
             Interrupt::Terminate => "stopping the run, as SIGTERM asks; a second one leaves at once",
             Interrupt::HangUp => "stopping the run, as its terminal went away",
         });
+        self.ask_to_end().await;
+    }
+
+    /// Asks for the end of the run: of the engine that is there next, if none is.
+    async fn ask_to_end(&mut self) {
         let path = format!("/api/v1/runs/{}/cancel", self.run);
-        if let Err(why) = self.tell(&path, None::<&()>).await {
+        let asked = self.tell(&path, None::<&()>).await;
+        self.is_unasked = self.succession.is_some() && asked.as_ref().is_err_and(is_away);
+        if let Err(why) = asked
+            && !self.is_unasked
+        {
             self.screen.borrow_mut().notice(&format!("the run is not asked to end: {why:#}"));
         }
     }
