@@ -55,6 +55,7 @@ mod services;
 mod shell;
 mod streams;
 mod support;
+mod systemd;
 mod terminal;
 mod tests;
 mod there;
