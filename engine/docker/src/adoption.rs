@@ -7,7 +7,7 @@ use bollard::models::ContainerStateStatusEnum;
 use bollard::query_parameters::RemoveContainerOptions;
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest};
 
-use crate::connection::Docker;
+use crate::connection::{Docker, SHORT_OUTAGE};
 use crate::container::REMOVAL_DEADLINE;
 use crate::fault::{CONFLICT, NOT_FOUND};
 
@@ -57,9 +57,20 @@ impl Docker {
         let container = self.create(request).await?;
         match self.start_created(request, &container).await {
             Ok(()) => Ok(container.id),
-            Err(error @ ContainerError::Unreachable(_)) => Err(error),
+            Err(error @ ContainerError::Unreachable(_)) => match self.has_started(&container.id).await {
+                true => Ok(container.id),
+                false => Err(error),
+            },
             Err(error) => Err(self.remove_refused(&container.id, error).await),
         }
+    }
+
+    /// Whether a container was started whose start was not answered: one that was only made may be started yet, by a request
+    /// that is still on its way.
+    async fn has_started(&self, id: &ContainerId) -> bool {
+        let looked = self.outlasting(SHORT_OUTAGE, || self.look(id)).await;
+        let status = looked.ok().flatten().and_then(|(_, state)| state.status);
+        matches!(status, Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::EXITED))
     }
 
     /// Removes a container unless it runs: that is what tells one that was never started from one that just was.

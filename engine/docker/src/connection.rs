@@ -31,7 +31,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long a call may take whose answer is one document. Creating and starting are the slowest, about 0.5 s each on
 /// an idle machine; the rest is room for a disk that is busy with a build.
-pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longer than any connection is tried: what took longer was answered to begin with.
+const LONGEST_DIAL: Duration = Duration::from_secs(60);
 
 /// How long the answer to a streaming request (a log, a wait, a build) may take to begin or to go on: for ever. A
 /// build answers only when its whole context was sent, a quiet container says nothing for hours.
@@ -56,11 +59,13 @@ pub struct Options {
     pub settings: Option<PathBuf>,
     /// The folder where it is noted which names of images are lent; see [`Docker::take_names_back`].
     pub notes: Option<PathBuf>,
+    /// How long a call may take whose answer is one document; 60 s if nothing else is said. Later it counts as unreachable.
+    pub deadline: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { place: Place::Usual, settings: None, notes: None }
+        Self { place: Place::Usual, settings: None, notes: None, deadline: CALL_DEADLINE }
     }
 }
 
@@ -71,7 +76,7 @@ impl Options {
     pub fn from_environment() -> Self {
         let named = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let settings = named.or_else(|| Some(std::env::home_dir()?.join(".docker")));
-        Self { place: Place::from_environment(settings.as_deref()), settings, notes: None }
+        Self { place: Place::from_environment(settings.as_deref()), settings, ..Self::default() }
     }
 
     /// An address without TLS, and nothing beside it.
@@ -174,8 +179,8 @@ impl Docker {
         let request =
             Request::get(format!("{NAME}/_ping")).body(BodyExt::boxed_unsync(Empty::new().map_err(never)));
         let request = request.map_err(|error| ContainerError::Engine(error.to_string()))?;
-        let answer = tokio::time::timeout(CALL_DEADLINE, self.send(request)).await;
-        let answer = answer.map_err(|_| Fault::late(CALL_DEADLINE, "ask who builds", &self.host()))??;
+        let answer = tokio::time::timeout(self.deadline(), self.send(request)).await;
+        let answer = answer.map_err(|_| Fault::late(self.deadline(), "ask who builds", &self.host()))??;
         Ok(answer.headers().get("Builder-Version").is_some_and(|version| version == "2"))
     }
 
@@ -188,20 +193,47 @@ impl Docker {
         sent.map_err(|error| fault::unreachable(&self.host(), "send a request", &error))
     }
 
-    /// Waits for a call, at most [`CALL_DEADLINE`]. `doing` completes "Docker could not …".
+    /// How long a call may take whose answer is one document.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.options.deadline
+    }
+
+    /// Waits for a call, at most its deadline. `doing` completes "Docker could not …".
     pub(crate) async fn call<T>(
         &self,
         doing: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Fault> {
-        self.call_within(CALL_DEADLINE, doing, call).await
+        self.call_within(self.deadline(), doing, call).await
     }
 
     /// Asks again what may be asked twice, while Docker cannot be reached, for a time: one that is restarted, or a line that
-    /// was cut, is no reason to give up a container that may have run for hours.
+    /// was cut, is no reason to give up a container that may have run for hours. One that answers too late is away from when
+    /// that was known, so that it is asked once more at least, and not for ever.
     pub(crate) async fn outlasting<T, F>(
         &self,
         outage: Duration,
+        ask: impl Fn() -> F,
+    ) -> Result<T, ContainerError>
+    where
+        F: Future<Output = Result<T, ContainerError>>,
+    {
+        self.asking(outage, |_| false, ask).await
+    }
+
+    /// The same for what takes as long as it takes and has no deadline, such as the end of a container: what broke off after
+    /// a long time was there until then, and the outage begins anew.
+    pub(crate) async fn outlasting_long<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ContainerError>
+    where
+        F: Future<Output = Result<T, ContainerError>>,
+    {
+        self.asking(OUTAGE, |took| took > LONGEST_DIAL, ask).await
+    }
+
+    async fn asking<T, F>(
+        &self,
+        outage: Duration,
+        was_there: impl Fn(Duration) -> bool,
         ask: impl Fn() -> F,
     ) -> Result<T, ContainerError>
     where
@@ -214,9 +246,7 @@ impl Docker {
             let answer = ask().await;
             let Err(ContainerError::Unreachable(why)) = &answer else { return answer };
             let now = tokio::time::Instant::now();
-            // Longer than any connection is tried: it was there, and is away only now.
-            let was_there = now.duration_since(asked) > CALL_DEADLINE;
-            let since = away.filter(|_| !was_there).unwrap_or(now);
+            let since = away.filter(|_| !was_there(now.duration_since(asked))).unwrap_or(now);
             if now.duration_since(since) >= outage {
                 return answer;
             }
@@ -273,7 +303,7 @@ impl Docker {
             Found { host: host.clone(), is_local: way.is_local() };
         *self.way.write().unwrap_or_else(PoisonError::into_inner) = Some(way.clone());
         let doing = "ask for its version";
-        let client = way.client(CALL_DEADLINE).map_err(|error| fault::unreachable(&host, doing, &error))?;
+        let client = way.client(self.deadline()).map_err(|error| fault::unreachable(&host, doing, &error))?;
         let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
         match negotiated.await {
             Ok(Ok(client)) => enough(client, &host),
@@ -394,28 +424,44 @@ mod tests {
 
     /// Asks a Docker that answers as `answers` says (after so many seconds, whether it is there), one after the other; the last
     /// for ever. Says how many seconds that took.
-    async fn outlast(answers: &[(u64, bool)]) -> (bool, u64) {
+    async fn outlast(is_long: bool, answers: &[(u64, bool)]) -> (bool, u64) {
         let docker = Docker::lazy(Options::at("unix:///nowhere"));
         let (begun, asked) = (tokio::time::Instant::now(), std::sync::atomic::AtomicUsize::new(0));
-        let answer = docker
-            .outlasting(Duration::from_secs(60), || async {
-                let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let (seconds, is_there) = answers[number.min(answers.len() - 1)];
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                let gone = || ContainerError::Unreachable("it is gone".to_owned());
-                is_there.then_some(()).ok_or_else(gone)
-            })
-            .await;
-        (answer.is_ok(), begun.elapsed().as_secs())
+        let ask = || async {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (seconds, is_there) = answers[number.min(answers.len() - 1)];
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            let gone = || ContainerError::Unreachable("it is gone".to_owned());
+            is_there.then_some(()).ok_or_else(gone)
+        };
+        let asking = async {
+            match is_long {
+                true => docker.outlasting_long(ask).await,
+                false => docker.outlasting(OUTAGE, ask).await,
+            }
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(1_000_000), asking).await;
+        (answer.expect("it is not asked for ever").is_ok(), begun.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_begins_when_docker_is_away_and_not_when_it_was_asked() {
-        assert_eq!(outlast(&[(0, true)]).await, (true, 0));
-        assert_eq!(outlast(&[(0, false)]).await, (false, 60));
+        for is_long in [false, true] {
+            assert_eq!(outlast(is_long, &[(0, true)]).await, (true, 0));
+            assert_eq!(outlast(is_long, &[(0, false)]).await, (false, 60));
+        }
         // A container that has run for hours when the line is cut, and again.
-        assert_eq!(outlast(&[(7_200, false), (0, false), (7_200, false), (1, true)]).await, (true, 14_401));
-        let (is_there, seconds) = outlast(&[(7_200, false), (0, false)]).await;
+        let hours = [(7_200, false), (0, false), (7_200, false), (1, true)];
+        assert_eq!(outlast(true, &hours).await, (true, 14_401));
+        let (is_there, seconds) = outlast(true, &[(7_200, false), (0, false)]).await;
         assert!(!is_there && (7_259..7_262).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_answers_late_is_asked_again_and_not_for_ever() {
+        // Longer than any deadline: a stop has the time of the container as well.
+        assert_eq!(outlast(false, &[(61, false), (1, true)]).await, (true, 62));
+        let (is_there, seconds) = outlast(false, &[(61, false)]).await;
+        assert!(!is_there && (121..124).contains(&seconds), "{seconds}");
     }
 }

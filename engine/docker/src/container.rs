@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
@@ -18,7 +19,7 @@ use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
 };
 
-use crate::connection::{BETWEEN_LOOKS, CALL_DEADLINE, Docker, OUTAGE, SHORT_OUTAGE};
+use crate::connection::{BETWEEN_LOOKS, Docker, OUTAGE, SHORT_OUTAGE};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::{Frame, Output};
 use crate::refusal::Asked;
@@ -74,7 +75,7 @@ impl Containers for Docker {
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
         check_id(container)?;
-        self.outlasting(SHORT_OUTAGE, || self.stop_container(container, grace, CALL_DEADLINE)).await
+        self.outlasting(SHORT_OUTAGE, || self.stop_container(container, grace, self.deadline())).await
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<(), ContainerError> {
@@ -96,8 +97,9 @@ impl Containers for Docker {
         engine: EngineId,
         kept: &HashSet<AttemptId>,
     ) -> Result<u64, ContainerError> {
+        // What was made to look at something is nobody's: who goes on makes another one.
         let is_other = |labels: &HashMap<String, String>| {
-            label::attempt(labels).is_none_or(|attempt| !kept.contains(&attempt))
+            label::is_helper(labels) || label::attempt(labels).is_none_or(|attempt| !kept.contains(&attempt))
         };
         self.insisting(|| self.remove_found(label::run_filter(engine, None), is_other)).await
     }
@@ -210,12 +212,18 @@ impl Docker {
         }
     }
 
+    async fn has_ended(&self, container: &ContainerId) -> Result<bool, ContainerError> {
+        use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
+        let status = self.outlasting(OUTAGE, || self.state(container)).await?.status;
+        Ok(matches!(status, Some(EXITED | DEAD | REMOVING)))
+    }
+
     /// Hands on the log while it grows; returns when the container has ended. A log that breaks off is no error: it is followed
     /// again from where it broke off. What is missing in the end is read once the container has ended.
     async fn read_log(&self, container: &ContainerId, output: &mut Output<'_>) -> Result<(), ContainerError> {
         let client = self.streaming().await?;
         // A connection that is cut is no end: the container may go on.
-        let mut ended = pin!(self.outlasting(OUTAGE, || self.ended(container)));
+        let mut ended = pin!(self.outlasting_long(|| self.ended(container)));
         let (mut has_ended, mut options) = (false, log_options(true, "all"));
         loop {
             let mut frames = client.logs(&container.0, Some(options));
@@ -239,9 +247,10 @@ impl Docker {
             if has_ended {
                 return Ok(());
             }
-            // Most logs end because their container has.
+            // Most logs end because their container has; who waits for that may never be told.
             match tokio::time::timeout(BETWEEN_LOOKS, &mut ended).await {
                 Ok(ended) => return ended,
+                Err(_) if self.has_ended(container).await? => return Ok(()),
                 Err(_) => options = log_options_since(output.reread()),
             }
         }
@@ -260,10 +269,35 @@ impl Docker {
             return Ok(());
         }
         drop(tail);
-        // Hours of log may be missing, or one line of many megabytes ends it: read it all.
-        let all = self.outlasting(OUTAGE, || self.log_tail(container, "all")).await?;
-        output.resume(&all, true);
+        // Hours of log may be missing, or one line of many megabytes ends it: read on from where it broke off, entry by entry.
+        let output = tokio::sync::Mutex::new(output);
+        self.outlasting_long(|| async { self.read_on(container, &mut **output.lock().await).await }).await
+    }
+
+    /// Hands on what is missing of the log of a container that has ended.
+    async fn read_on(&self, container: &ContainerId, output: &mut Output<'_>) -> Result<(), ContainerError> {
+        let options = LogsOptions { follow: false, ..log_options_since(output.reread()) };
+        let client = self.streaming().await?;
+        let mut entries = client.logs(&container.0, Some(options));
+        while let Some(entry) = entries.next().await {
+            output.take(&self.frame(container, entry)?);
+        }
         Ok(())
+    }
+
+    /// The entry of a log that is read to its end.
+    fn frame(
+        &self,
+        container: &ContainerId,
+        entry: Result<LogOutput, Error>,
+    ) -> Result<Frame, ContainerError> {
+        let entry = entry.map_err(|error| self.gone_or(error, "read the log of the container", container))?;
+        Frame::new(entry).ok_or_else(|| {
+            ContainerError::Engine(format!(
+                "Docker could not read the log of the container {} to its end; the file under it may be damaged",
+                container.0
+            ))
+        })
     }
 
     /// The entries at the end of a container's log.
@@ -276,15 +310,7 @@ impl Docker {
         let mut entries = client.logs(&container.0, Some(log_options(false, tail)));
         let mut frames = Vec::new();
         while let Some(entry) = entries.next().await {
-            let entry =
-                entry.map_err(|error| self.gone_or(error, "read the log of the container", container))?;
-            let frame = Frame::new(entry).ok_or_else(|| {
-                ContainerError::Engine(format!(
-                    "Docker could not read the log of the container {} to its end; the file under it may be damaged",
-                    container.0
-                ))
-            })?;
-            frames.push(frame);
+            frames.push(self.frame(container, entry)?);
         }
         Ok(frames)
     }

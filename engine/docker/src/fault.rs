@@ -41,7 +41,8 @@ impl Fault {
                 message: message.trim().to_owned(),
                 doing: doing.to_owned(),
             },
-            Error::RequestTimeoutError => Self::Other(ContainerError::Engine(format!(
+            // Nobody knows what comes of it, as where no answer comes at all.
+            Error::RequestTimeoutError => Self::Other(ContainerError::Unreachable(format!(
                 "Docker at {host} could not {doing}: it did not answer in time; look at its log \
                  (`journalctl -u docker`) and at the load of the machine"
             ))),
@@ -56,9 +57,9 @@ impl Fault {
         }
     }
 
-    /// The fault of a call that took longer than `deadline`.
+    /// The fault of a call that took longer than `deadline`: whether it is done, and when, nobody knows.
     pub(crate) fn late(deadline: Duration, doing: &str, host: &str) -> Self {
-        Self::Other(ContainerError::Engine(format!(
+        Self::Other(ContainerError::Unreachable(format!(
             "Docker at {host} could not {doing} within {} s; look at its log (`journalctl -u docker`) and at the load \
              of the machine",
             deadline.as_secs()

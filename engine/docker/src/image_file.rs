@@ -44,7 +44,7 @@ impl Docker {
             image: Some(name.to_owned()),
             // Docker wants one, and an image may have none.
             cmd: Some(vec!["-".to_owned()]),
-            labels: Some(label::of(operation)),
+            labels: Some(label::of_helper(operation, "read-files")),
             host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
             ..ContainerCreateBody::default()
         };

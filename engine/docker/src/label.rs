@@ -19,6 +19,8 @@ pub const INSTANCE: &str = "yuanli.instance";
 pub const ATTEMPT: &str = "yuanli.attempt";
 /// The position of the effect in its attempt.
 pub const POSITION: &str = "yuanli.position";
+/// What a container is for that runs nothing and was made to look at something: `read-files` or `marker`.
+pub const HELPER: &str = "yuanli.helper";
 /// The app that a replica serves.
 pub const APP: &str = "yuanli.app";
 /// The number of a replica's release.
@@ -35,6 +37,18 @@ pub(crate) fn of(operation: &OperationId) -> HashMap<String, String> {
     let mut labels = of_attempt(operation.engine, &operation.attempt);
     labels.insert(POSITION.to_owned(), operation.position.to_string());
     labels
+}
+
+/// All labels of a container of an operation that runs nothing.
+pub(crate) fn of_helper(operation: &OperationId, what_for: &str) -> HashMap<String, String> {
+    let mut labels = of(operation);
+    labels.insert(HELPER.to_owned(), what_for.to_owned());
+    labels
+}
+
+/// Whether these are the labels of a container that runs nothing.
+pub(crate) fn is_helper(labels: &HashMap<String, String>) -> bool {
+    labels.contains_key(HELPER)
 }
 
 /// All labels of what an attempt has once.

@@ -45,7 +45,8 @@ impl Docker {
         Ok(left)
     }
 
-    /// The attempts of an engine that have something here; `None` among them for what names no attempt.
+    /// The attempts of an engine that have something here; `None` among them for what names no attempt, or only was to look at
+    /// something for one.
     ///
     /// # Errors
     /// See [`ContainerError`].
@@ -53,7 +54,9 @@ impl Docker {
         let (containers, networks) = self.of_runs(engine).await?;
         let labels = containers.into_iter().map(|found| found.labels);
         let labels = labels.chain(networks.into_iter().map(|found| found.labels));
-        Ok(labels.map(|labels| label::attempt(&labels.unwrap_or_default())).collect())
+        let owner =
+            |labels: HashMap<String, String>| label::attempt(&labels).filter(|_| !label::is_helper(&labels));
+        Ok(labels.map(|labels| owner(labels.unwrap_or_default())).collect())
     }
 
     async fn of_runs(

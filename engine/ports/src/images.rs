@@ -12,7 +12,8 @@ use crate::Cancellation;
 /// Messages say what, where and what to do; they are shown to people as they are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerError {
-    /// The engine cannot be reached; says how to start it.
+    /// The engine cannot be reached, or did not answer in time: whether it does what it was asked, and when, nobody knows. Says
+    /// how to start it.
     #[error("{0}")]
     Unreachable(String),
     /// The image, container or file that was named does not exist.
@@ -29,7 +30,7 @@ pub enum ContainerError {
         /// The exit code of the step's command, when it was one.
         exit_code: Option<i64>,
     },
-    /// The engine failed or took too long to answer.
+    /// The engine failed.
     #[error("{0}")]
     Engine(String),
     /// It was asked to stop.

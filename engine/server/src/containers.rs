@@ -1,4 +1,4 @@
-//! Containers of a data directory: that there may be some is noted before the first is made, so that whoever opens the
+//! Containers of a data directory, also those that images are looked at with: that there may be some is noted before the first is made, so that whoever opens the
 //! directory after a crash looks for what belongs to nothing, and nobody else has to ask Docker.
 
 use std::collections::HashSet;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use yuanli_docker::Docker;
-use yuanli_model::{AttemptId, EngineId};
-use yuanli_ports::Containers;
+use yuanli_model::{AttemptId, EngineId, OperationId};
 use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
 };
+use yuanli_ports::images::{BuildRequest, Image};
+use yuanli_ports::{Cancellation, Containers, Images};
 use yuanli_store::ContainersMark;
 
 /// See the module.
@@ -94,5 +95,40 @@ impl Containers for NotedContainers {
         kept: &HashSet<AttemptId>,
     ) -> Result<u64, ContainerError> {
         self.docker.remove_others(engine, kept).await
+    }
+}
+
+#[async_trait]
+impl Images for NotedContainers {
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        progress: &(dyn Fn(String) + Send + Sync),
+        cancel: &Cancellation,
+    ) -> Result<Image, ContainerError> {
+        self.docker.build(request, progress, cancel).await
+    }
+
+    async fn inspect(&self, image: &str) -> Result<Image, ContainerError> {
+        self.docker.inspect(image).await
+    }
+
+    async fn read_files(
+        &self,
+        operation: &OperationId,
+        image: &str,
+        paths: &[String],
+        most: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
+        self.note().await?;
+        self.docker.read_files(operation, image, paths, most).await
+    }
+
+    async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {
+        self.docker.tag(image, tag).await
+    }
+
+    async fn remove(&self, image: &str) -> Result<(), ContainerError> {
+        Images::remove(&*self.docker, image).await
     }
 }

@@ -111,8 +111,8 @@ impl Ground {
             secrets,
             apps,
         )?;
-        let containers = NotedContainers::new(Arc::clone(&self.docker), self.directory.containers());
-        Ok(Outside { containers: Arc::new(containers), ..outside })
+        let noted = Arc::new(NotedContainers::new(Arc::clone(&self.docker), self.directory.containers()));
+        Ok(Outside { containers: Arc::clone(&noted) as _, images: noted, ..outside })
     }
 }
 

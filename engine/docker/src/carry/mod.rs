@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use yuanli_ports::containers::{ContainerError, ContainerId, ContainerRequest, Mount, MountSource};
 
 use self::note::Sent;
-use crate::connection::{Docker, OUTAGE};
+use crate::connection::Docker;
 use crate::context::{CHUNK_BYTES, Chunks, QUEUED_CHUNKS};
 use crate::fault::{BAD_REQUEST, Fault, NOT_FOUND};
 use crate::{image, label};
@@ -165,8 +165,7 @@ impl Docker {
             // Nothing is noted of one that was mounted, or has come back.
             let Some(sent) = blocking(target, move || Sent::read(&known)).await? else { continue };
             let (sent, known) = (Arc::new(sent), note.clone());
-            self.outlasting(OUTAGE, || self.bring_back_once(container, (target, folder, note), &sent))
-                .await?;
+            self.outlasting_long(|| self.bring_back_once(container, (target, folder, note), &sent)).await?;
             blocking(target, move || Sent::forget(&known)).await?;
         }
         Ok(())
@@ -252,7 +251,7 @@ impl Docker {
         let body = ContainerCreateBody {
             image: Some(request.image.clone()),
             cmd: Some(vec![MARKED.to_owned()]),
-            labels: Some(label::of(&request.operation)),
+            labels: Some(label::of_helper(&request.operation, "marker")),
             host_config: Some(host_config),
             ..ContainerCreateBody::default()
         };

@@ -160,6 +160,8 @@ impl Docker {
             Ok(()) => return Ok(Try::Runs),
             // It is being removed, or was.
             Err(fault) if fault.status() == Some(CONFLICT) => return Ok(Try::Lost),
+            // It may run, or will: whoever asks again finds it by its name.
+            Err(Fault::Other(error @ ContainerError::Unreachable(_))) => return Err(error),
             Err(fault) => fault,
         };
         if let Err(left) = self.remove_container(&created).await {

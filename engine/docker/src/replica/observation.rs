@@ -12,7 +12,7 @@ use yuanli_model::{EngineId, ReplicaId, Stream};
 use yuanli_ports::containers::{ContainerError, ContainerId};
 use yuanli_ports::replicas::{FoundReplica, ReplicaState, Usage};
 
-use crate::connection::{CALL_DEADLINE, Docker};
+use crate::connection::Docker;
 use crate::fault::{Fault, NOT_FOUND};
 use crate::label;
 use crate::output::Output;
@@ -98,9 +98,9 @@ impl Docker {
     ) -> Result<Vec<String>, ContainerError> {
         let name = request::name(engine, replica);
         let entries = lines.min(MAX_TAIL_ENTRIES).to_string();
-        let read = tokio::time::timeout(CALL_DEADLINE, self.log_tail(&name, &entries)).await;
+        let read = tokio::time::timeout(self.deadline(), self.log_tail(&name, &entries)).await;
         let frames =
-            read.map_err(|_| Fault::late(CALL_DEADLINE, "read the log of a replica", &self.host()))??;
+            read.map_err(|_| Fault::late(self.deadline(), "read the log of a replica", &self.host()))??;
         let found = Mutex::new(Vec::new());
         let on_line = |_: Stream, line| found.lock().unwrap_or_else(PoisonError::into_inner).push(cut(line));
         let mut output = Output::new(&on_line);

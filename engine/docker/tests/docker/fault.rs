@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use yuanli_docker::Docker;
+use yuanli_docker::{Docker, Options};
 use yuanli_model::Stream;
 use yuanli_ports::containers::{ContainerError, ContainerRequest, Exit, Member};
 use yuanli_ports::{Cancellation, Containers, Images};
@@ -12,6 +12,9 @@ use crate::proxy::{Faulty, Proxy, Wrong};
 use crate::support::{BUSYBOX, Bench, build_request, context, follow, fresh_engine, with_docker};
 
 const ALL: [Wrong; 5] = [Wrong::CutBefore, Wrong::CutAfter, Wrong::Truncated, Wrong::Fails, Wrong::Late];
+
+/// Long enough for what Docker does on a machine that is busy.
+const DEADLINE: Duration = Duration::from_secs(6);
 
 type Lived = Result<(Vec<(Stream, String)>, Exit), ContainerError>;
 
@@ -44,12 +47,13 @@ fn check(what: &str, lived: &Lived, may_fail: bool) {
 async fn try_out(bench: &Bench, (method, part): (&'static str, &'static str), wrong: Wrong, may_fail: bool) {
     let what = format!("{method} {part}: {wrong:?}");
     let faulty = Faulty::new(method, part, wrong);
-    let docker = Docker::lazy(faulty.options());
+    let deadline = if wrong == Wrong::TooLate { DEADLINE } else { Options::default().deadline };
+    let docker = Docker::lazy(Options { deadline, ..faulty.options() });
     let request = ContainerRequest {
         member: Some(Member { name: Some("it".to_owned()) }),
         ..bench.script("echo one; sleep 0.1; echo two >&2; sleep 0.5; exit 3")
     };
-    let lived = tokio::time::timeout(Duration::from_secs(40), live(&docker, &request)).await;
+    let lived = tokio::time::timeout(Duration::from_secs(90), live(&docker, &request)).await;
     check(&what, &lived.unwrap_or_else(|_| panic!("{what}: it hangs")), may_fail);
     // Then the attempt ends, as it does after any failure.
     docker.remove_all(bench.engine, Some(&request.operation.attempt)).await.expect("removed");
@@ -84,6 +88,41 @@ async fn what_can_be_asked_again_is() {
                 try_out(&bench, call, wrong, wrong == Wrong::Fails).await;
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_answered_too_late_is_asked_again_and_concluded_from_by_nobody() {
+    with_docker(|bench| async move {
+        let calls = [
+            ("POST", "/start"),
+            ("POST", "/wait"),
+            ("GET", "/json"),
+            ("GET", "/containers/json"),
+            ("DELETE", "/containers/"),
+        ];
+        for call in calls {
+            try_out(&bench, call, Wrong::TooLate, false).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_that_runs_is_left_alone_when_it_is_looked_for_and_docker_is_late() {
+    with_docker(|bench| async move {
+        let request = bench.script("sleep 600");
+        let running = bench.docker.start(&request).await.expect("it starts");
+        let faulty = Faulty::new("GET", "/json", Wrong::TooLate);
+        let docker = Docker::lazy(Options { deadline: DEADLINE, ..faulty.options() });
+        let late = docker.adopt(&request).await;
+        assert!(
+            matches!(late, Err(ContainerError::Unreachable(_))),
+            "who waits for Docker asks again: {late:?}"
+        );
+        assert_eq!(docker.adopt(&request).await, Ok(running.clone()));
+        Containers::remove(&bench.docker, &running).await.expect("removed");
     })
     .await;
 }

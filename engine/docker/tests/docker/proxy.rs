@@ -97,6 +97,8 @@ pub(crate) enum Wrong {
     Fails,
     /// Docker hears of it later.
     Late,
+    /// Docker does it, and its answer does not come within any deadline.
+    TooLate,
 }
 
 /// How much of an answer there is when it is truncated: its head, and a little of what follows.
@@ -189,6 +191,7 @@ async fn pass(
                 let mut some = to_reading.take(SOME_BYTES as u64);
                 tokio::io::copy(&mut some, &mut from_writing).await.map(drop)
             }
+            Some(Wrong::TooLate) => std::future::pending().await,
             _ => tokio::io::copy(&mut to_reading, &mut from_writing).await.map(drop),
         }
     };
