@@ -174,3 +174,31 @@ fn a_bad_ignore_file_is_refused_before_anything_is_sent() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_sparse_file_arrives_with_its_holes_and_a_large_one_says_its_size() {
+    let folder = folder(&[("Dockerfile", ""), ("sparse", "begin")]);
+    let sparse = File::options().write(true).open(folder.path().join("sparse")).expect("a file");
+    sparse.set_len(5 << 20).expect("a hole");
+    let (tar, done) = sent(Context::open(folder.path(), "Dockerfile").expect("a context")).await;
+    assert_eq!(done, Ok(Vec::new()));
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let mut entry = archive.entries().expect("a tar").nth(1).expect("two files").expect("an entry");
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content).expect("it is whole");
+    assert_eq!((content.len(), content.starts_with(b"begin\0")), (5 << 20, true));
+    assert!(content[5..].iter().all(|byte| *byte == 0));
+    // Longer than the digits of a header are for.
+    sparse.set_len(9 << 30).expect("a hole");
+    let (stream, sending) = Context::open(folder.path(), "Dockerfile").expect("a context").stream();
+    let mut stream = Box::pin(stream);
+    let mut begin = Vec::new();
+    while begin.len() < 2_048 {
+        begin.extend(stream.next().await.expect("more of it").expect("a chunk"));
+    }
+    let mut archive = tar::Archive::new(begin.as_slice());
+    let entry = archive.entries().expect("a tar").nth(1).expect("two files").expect("its header");
+    assert_eq!(entry.size(), 9 << 30);
+    drop(stream);
+    let _ = sending.await.expect("it ends when nobody reads");
+}

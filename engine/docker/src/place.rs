@@ -89,7 +89,11 @@ fn usual_sockets() -> Vec<PathBuf> {
 }
 
 fn usual() -> String {
-    let sockets = usual_sockets();
+    best_of(&usual_sockets())
+}
+
+/// The first of these sockets that somebody answers at.
+fn best_of(sockets: &[PathBuf]) -> String {
     let reached = sockets.iter().find(|socket| UnixStream::connect(socket).is_ok());
     // Where none is, what is wrong with the first that is there is worth a sentence.
     let found = reached.or_else(|| sockets.iter().find(|socket| socket.exists()));
@@ -181,6 +185,24 @@ mod tests {
         assert_eq!(find("far"), Ok(("tcp://far:2376".to_owned(), Some(tls))));
         let error = find("near").expect_err("there is none").to_string();
         assert!(error.contains("`near` does not exist") && error.contains("docker context ls"), "{error}");
+    }
+
+    #[test]
+    fn the_first_socket_that_somebody_answers_at_is_taken_podmans_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [none, docker, podman] =
+            ["none.sock", "docker.sock", "podman.sock"].map(|name| folder.path().join(name));
+        let sockets = [none.clone(), docker.clone(), podman.clone()];
+        let at = |socket: &Path| format!("unix://{}", socket.display());
+        assert_eq!(best_of(&sockets), at(Path::new(SYSTEM_SOCKET)), "there is none");
+        let listen = |socket: &Path| std::os::unix::net::UnixListener::bind(socket).expect("a socket");
+        // Whoever made this one has gone.
+        drop(listen(&docker));
+        assert_eq!(best_of(&sockets), at(&docker), "what is wrong with it is worth a sentence");
+        let answering = listen(&podman);
+        assert_eq!(best_of(&sockets), at(&podman));
+        drop(answering);
+        assert_eq!(best_of(&[podman.clone(), docker]), at(&podman));
     }
 
     #[test]
