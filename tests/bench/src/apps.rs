@@ -26,7 +26,7 @@ const CLIENTS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine that serves a data directory of its own.
-struct Served {
+pub(crate) struct Served {
     yuanli: std::path::PathBuf,
     folder: std::path::PathBuf,
     gateway: SocketAddr,
@@ -82,7 +82,8 @@ async fn figures(served: &Served) -> anyhow::Result<Figure> {
 }
 
 impl Served {
-    fn start(yuanli: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// Serves the data directory in a folder.
+    pub(crate) fn start(yuanli: &Path, folder: &Path) -> anyhow::Result<Self> {
         let free = || -> anyhow::Result<SocketAddr> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?) };
         let gateway = free()?;
         let engine = Command::new(yuanli)
@@ -134,15 +135,24 @@ impl Served {
         Ok(())
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.engine.id()
+    }
+
     /// Takes everything away again.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         let _ = self.yuanli(&["app", "delete", "shop"]);
         let engine = std::fs::read_to_string(self.folder.join("data/engine.json")).unwrap_or_default();
         let engine: serde_json::Value = serde_json::from_str(&engine).unwrap_or_default();
         let network = format!("yuanli-{}", engine["engine"].as_str().unwrap_or_default());
         let _ = self.engine.kill();
         let _ = self.engine.wait();
-        let _ = Command::new("docker").args(["network", "rm", &network]).stdout(Stdio::null()).status();
+        let _ = Command::new("docker")
+            .args(["network", "rm", &network])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 

@@ -10,7 +10,7 @@ use yuanli_docker::{Docker, Options};
 use yuanli_ports::containers::ContainerId;
 use yuanli_ports::images::{BuildRequest, Builder};
 use yuanli_ports::{Cancellation, Containers, Images};
-use yuanli_server::{Engine, Locations};
+use yuanli_server::{Engine, Locations, RunId};
 
 use crate::measure::{Samples, now};
 use crate::report::{Figure, Row};
@@ -18,7 +18,7 @@ use crate::{Bench, Sizes, errand};
 
 const IMAGE: &str = "yuanli-bench-busybox";
 /// Commands that the image has, links to busybox.
-const APPLETS: [&str; 5] = ["awk", "head", "sh", "true", "yes"];
+const APPLETS: [&str; 6] = ["awk", "head", "sh", "true", "usleep", "yes"];
 const STAGES: usize = 30;
 const LOGS: usize = 3;
 const BUILDS: usize = 3;
@@ -47,14 +47,15 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
 }
 
 /// What the docker program does, which has to do it well.
-fn docker(arguments: &[&str]) -> anyhow::Result<Output> {
+pub(crate) fn docker(arguments: &[&str]) -> anyhow::Result<Output> {
     let output =
         Command::new("docker").args(arguments).env("DOCKER_BUILDKIT", "0").stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output)
 }
 
-fn make_image(folder: &Path) -> anyhow::Result<()> {
+/// Makes the image that containers of stages are of.
+pub(crate) fn make_image(folder: &Path) -> anyhow::Result<()> {
     let bin = folder.join("bin");
     std::fs::create_dir(&bin)?;
     let program = ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists());
@@ -94,21 +95,25 @@ async fn stage(bench: &Bench) -> anyhow::Result<(Vec<Row>, PathBuf)> {
 }
 
 /// Writes a workflow of one container.
-fn workflow(folder: &Path, command: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn workflow(folder: &Path, command: &str) -> anyhow::Result<PathBuf> {
     let file = folder.join("bench.yaml");
     let with = format!("{{ image: {IMAGE}, command: [/bin/sh, -c, \"{command}\"] }}");
     std::fs::write(&file, format!("name: bench\nstages:\n  it:\n    uses: command\n    with: {with}\n"))?;
     Ok(file)
 }
 
-async fn run(engine: &Engine, file: &Path) -> anyhow::Result<()> {
+/// Starts a run of a workflow that lies in a file.
+pub(crate) async fn start(engine: &Engine, file: &Path) -> anyhow::Result<RunId> {
     let document = engine
         .library()
         .read(&file.display().to_string())
         .await
         .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let run =
-        engine.start(document, Vec::new(), false).await?.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
+    engine.start(document, Vec::new(), false).await?.map_err(|refused| anyhow::anyhow!("{refused:?}"))
+}
+
+async fn run(engine: &Engine, file: &Path) -> anyhow::Result<()> {
+    let run = start(engine, file).await?;
     let mut updates = engine.follow(run);
     let mut last = None;
     while let Some(update) = updates.next().await? {

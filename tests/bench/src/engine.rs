@@ -62,10 +62,24 @@ pub(crate) fn host(folder: &Path) -> anyhow::Result<Host> {
 
 /// An engine that keeps everything below `folder`.
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Executor> {
-    let (ports, _) = ports(folder, Arc::new(host(folder)?))?;
-    let executor = Executor::new(ports, Options::default());
+    Ok(open_with(folder, Options::default())?.0)
+}
+
+/// The same with other options, and its store, for whoever opens the folder again afterwards.
+pub(crate) fn open_with(folder: &Path, options: Options) -> anyhow::Result<(Executor, Arc<Embedded>)> {
+    let (ports, store) = ports(folder, Arc::new(host(folder)?))?;
+    let executor = Executor::new(ports, options);
     executor.keep_history();
-    Ok(executor)
+    Ok((executor, store))
+}
+
+/// Waits for all that was begun, and closes the store.
+pub(crate) async fn close(executor: Executor, store: Arc<Embedded>) -> anyhow::Result<()> {
+    executor.close().await;
+    drop(executor);
+    // Closing syncs and reads files; nobody else is to wait for it.
+    let store = Arc::into_inner(store).context("somebody still has the store")?;
+    Ok(tokio::task::spawn_blocking(move || drop(store)).await?)
 }
 
 /// What an engine reaches that keeps everything below `folder`, where a data directory has it; and its store.
@@ -97,6 +111,11 @@ pub(crate) fn ports_on(
 
 /// A run of a workflow of `stages` no-op stages.
 pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submission> {
+    submission_of("bench", stages, shape)
+}
+
+/// The same of a workflow of this name.
+pub(crate) fn submission_of(workflow: &str, stages: usize, shape: Shape) -> anyhow::Result<Submission> {
     let name = |position: usize| format!("stage-{position}").parse().context("a name");
     let stage = |position: usize| {
         let needs = match shape {
@@ -109,10 +128,11 @@ pub(crate) fn submission(stages: usize, shape: Shape) -> anyhow::Result<Submissi
     let stages = (0..stages).map(stage).collect::<anyhow::Result<Vec<_>>>()?;
     let components = vec![Digest::from_bytes(NOOP.digest); stages.len()];
     let text: String = stages.iter().map(|stage| format!("  {}: {{ uses: noop }}\n", stage.name)).collect();
-    let workflow = Workflow::new("bench".parse().context("a name")?, None, IndexMap::new(), stages)?;
+    let text = Bytes::from(format!("name: {workflow}\nstages:\n{text}"));
+    let workflow = Workflow::new(workflow.parse().context("a name")?, None, IndexMap::new(), stages)?;
     let definition = Definition {
         workflow: Arc::new(workflow),
-        text: Bytes::from(format!("name: bench\nstages:\n{text}")),
+        text,
         components,
         origin: Origin { folder: ".".into(), root: ".".into() },
     };

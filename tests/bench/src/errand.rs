@@ -17,6 +17,7 @@ use yuanli_ports::store::{Batch, Key};
 use yuanli_store::Embedded;
 
 use crate::finished::{Look, Maker};
+use crate::killed::{self, Begun, GoneOn};
 use crate::measure::{micros, now};
 use crate::usage::{self, Used};
 use crate::waiting::{self, Resumed, Waits};
@@ -43,7 +44,13 @@ pub(crate) enum Errand {
     Wait { what: What, runs: u64, folder: PathBuf },
     /// Goes on with those that were left
     #[command(hide = true)]
-    Resume { runs: u64, folder: PathBuf },
+    Resume { what: What, runs: u64, folder: PathBuf },
+    /// Begins a run, and ends as if it was killed when that is in the middle
+    #[command(hide = true)]
+    Begin { under: Under, folder: PathBuf },
+    /// Goes on with it
+    #[command(hide = true)]
+    GoOn { under: Under, run: String, last: u64, folder: PathBuf },
     /// Builds an image from a folder, and tells the most memory that it took
     #[command(hide = true)]
     Build { folder: PathBuf },
@@ -59,6 +66,15 @@ pub(crate) enum What {
     Approval,
     /// A time, in an attempt whose instance is gone.
     Sleep,
+}
+
+/// What is under way when an engine is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Under {
+    /// Many stages that do nothing, one after the other.
+    Stages,
+    /// A container.
+    Container,
 }
 
 /// What instances are in.
@@ -108,9 +124,18 @@ impl Errand {
                 println!("{}", serde_json::to_string(&waiting::wait(what, runs, &folder).await?)?);
                 std::process::abort()
             }
-            Self::Resume { runs, folder } => {
-                println!("{}", serde_json::to_string(&waiting::resume(runs, &folder).await?)?);
+            Self::Resume { what, runs, folder } => {
+                println!("{}", serde_json::to_string(&waiting::resume(what, runs, &folder).await?)?);
                 std::process::abort()
+            }
+            Self::Begin { under, folder } => {
+                println!("{}", serde_json::to_string(&killed::begin(under, &folder).await?)?);
+                std::process::abort()
+            }
+            Self::GoOn { under, run, last, folder } => {
+                let gone_on = killed::go_on(under, &run, last, &folder).await?;
+                println!("{}", serde_json::to_string(&gone_on)?);
+                Ok(())
             }
             Self::Build { folder } => {
                 println!("{}", crate::container::most_memory(&folder).await?);
@@ -175,8 +200,21 @@ pub(crate) fn waiting(what: What, runs: u64, folder: &Path) -> anyhow::Result<Wa
 }
 
 /// Has a child go on with them.
-pub(crate) fn resumed(runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
-    last_words(&["resume", &runs.to_string()], folder)
+pub(crate) fn resumed(what: What, runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
+    let name = what.to_possible_value().context("a name")?;
+    last_words(&["resume", name.get_name(), &runs.to_string()], folder)
+}
+
+/// Has a child begin a run, which is killed then.
+pub(crate) fn begun(under: Under, folder: &Path) -> anyhow::Result<Begun> {
+    let name = under.to_possible_value().context("a name")?;
+    last_words(&["begin", name.get_name()], folder)
+}
+
+/// Has another child go on with it.
+pub(crate) fn gone_on(under: Under, run: &str, last: u64, folder: &Path) -> anyhow::Result<GoneOn> {
+    let name = under.to_possible_value().context("a name")?;
+    last_words(&["go-on", name.get_name(), run, &last.to_string()], folder)
 }
 
 /// What a child tells that is killed then.
@@ -196,7 +234,7 @@ pub(crate) fn filled(folder: &Path, bytes: u64) -> anyhow::Result<()> {
 }
 
 async fn open(folder: &Path, is_killed: bool) -> anyhow::Result<()> {
-    let look = Look { stages: 1, lines: 0, long_every: 0 };
+    let look = Look { stages: 1, lines: 0, long_every: 0, workflows: 1 };
     let options = Options { retention: Retention::forever(), ..Options::default() };
     let begun = now();
     let engine = Maker::open(folder, look, options)?;

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -36,6 +35,8 @@ pub(crate) struct Look {
     pub(crate) lines: usize,
     /// One attempt in this many logs [`LONG_LINES`] instead, which takes a file; 0 for none.
     pub(crate) long_every: u64,
+    /// Workflows that they are of, in turns: of each, retention keeps so many.
+    pub(crate) workflows: u64,
 }
 
 /// Lines of a long log, of about 100 bytes each.
@@ -61,12 +62,17 @@ impl Maker {
 
     /// Does so many runs, from number `first` on, and returns when the last has ended.
     pub(crate) async fn make(&self, first: u64, runs: u64) -> anyhow::Result<()> {
-        let submission = engine::submission(self.look.stages, Shape::Parallel)?;
+        let of = |workflow: u64| match self.look.workflows {
+            0 | 1 => engine::submission(self.look.stages, Shape::Parallel),
+            _ => engine::submission_of(&format!("bench-{workflow}"), self.look.stages, Shape::Parallel),
+        };
+        let submissions: Arc<[Submission]> =
+            (0..self.look.workflows.max(1)).map(of).collect::<anyhow::Result<_>>()?;
         let mut tasks = JoinSet::new();
         for starter in 0..STARTING {
-            let (executor, submission) = (self.executor.clone(), submission.clone());
+            let (executor, submissions) = (self.executor.clone(), Arc::clone(&submissions));
             let numbers = (first + starter..first + runs).step_by(STARTING as usize);
-            tasks.spawn(start(executor, submission, numbers));
+            tasks.spawn(start(executor, submissions, numbers));
         }
         while let Some(joined) = tasks.join_next().await {
             joined??;
@@ -79,18 +85,13 @@ impl Maker {
 
     /// Waits for all that was begun, and closes store and directory.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
-        self.executor.close().await;
-        drop(self.executor);
-        // Closing syncs and reads files; nobody else is to wait for it.
-        let store = Arc::into_inner(self.store).context("somebody still has the store")?;
-        tokio::task::spawn_blocking(move || drop(store)).await?;
-        Ok(())
+        engine::close(self.executor, self.store).await
     }
 }
 
 async fn start(
     executor: Executor,
-    submission: Submission,
+    submissions: Arc<[Submission]>,
     numbers: impl Iterator<Item = u64>,
 ) -> anyhow::Result<()> {
     for number in numbers {
@@ -98,6 +99,7 @@ async fn start(
             tokio::time::sleep(LOOK_AWAY).await;
         }
         let cause = number.is_multiple_of(CAUSED).then(|| format!("schedule/bench/{number:012}"));
+        let submission = &submissions[number as usize % submissions.len()];
         executor.start(Submission { cause, ..submission.clone() }).await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
 //! beside bare wasmtime), `language` (documents and decisions), `runs`, `stages` and `durable` (the engine in process), `commits`
-//! (the store alone, beside others), `start` and `space` (a long history), `waiting` (runs that only wait), `idle`, `gateway`
+//! (the store alone, beside others), `start`, `space` and `flat` (a long history), `waiting` (runs that only wait), `killed`, `idle`, `gateway`
 //! (beside nginx), `apps` (on Docker), `container` (beside the docker program). All time is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
@@ -17,10 +17,12 @@ mod durable;
 mod engine;
 mod errand;
 mod finished;
+mod flat;
 mod gateway;
 mod guest;
 mod idle;
 mod instance;
+mod killed;
 mod language;
 mod live;
 mod machine;
@@ -61,7 +63,7 @@ struct Arguments {
     /// How long each throughput is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0)]
     seconds: f64,
-    /// Runs of the long history that `start` is measured with
+    /// Runs of the long history that `start` and `flat` are measured with; `flat` with a tenth of it as well
     #[arg(long, value_name = "NUMBER", default_value_t = start::RUNS)]
     runs: u64,
     /// Most runs that wait at once; they are measured with a tenth and a hundredth of it as well
@@ -112,8 +114,12 @@ enum Name {
     Start,
     /// The disk that a long history takes
     Space,
+    /// Runs beside a long history, and without one
+    Flat,
     /// Memory of runs that only wait, and going on with them
     Waiting,
+    /// Going on with what was under way when an engine was killed
+    Killed,
     /// What an engine costs that has nothing to do
     Idle,
     /// The gateway beside nginx
@@ -195,7 +201,9 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Start => start::measure(bench, build).await,
         Name::Space => space::measure(bench).await,
         Name::Waiting => waiting::measure(bench).await,
-        Name::Idle => idle::measure(bench).await,
+        Name::Flat => flat::measure(bench, build).await,
+        Name::Killed => killed::measure(bench).await,
+        Name::Idle => idle::measure(bench, build).await,
         Name::Gateway => gateway::measure(bench, build).await,
         Name::Apps => apps::measure(bench, build).await,
         Name::Docker => container::measure(bench).await,

@@ -25,22 +25,13 @@ pub(crate) fn measure(bench: &Bench, build: &Path) -> anyhow::Result<Figure> {
         })?
         .len();
     let data = bench.fresh("data")?;
-    let hello =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello/hello.yaml").canonicalize()?;
-    let nothing = repeat(|| Command::new("true"))?;
-    let version = repeat(|| {
+    let nothing = repeat(REPETITIONS, || Command::new("true"))?;
+    let version = repeat(REPETITIONS, || {
         let mut command = Command::new(&binary);
         command.arg("--version");
         command
     })?;
-    let run = || {
-        let mut command = Command::new(&binary);
-        command.arg("run").arg(&hello).arg("--data").arg(&data);
-        command
-    };
-    // Fills the compile cache and makes the store.
-    once(run())?;
-    let runs = repeat(run)?;
+    let runs = hello(&binary, &data, REPETITIONS)?;
     Ok(Figure {
         name: "process",
         conditions: "from spawn to exit, output to /dev/null, warm cache, a data directory of their own"
@@ -54,8 +45,22 @@ pub(crate) fn measure(bench: &Bench, build: &Path) -> anyhow::Result<Figure> {
     })
 }
 
-fn repeat(command: impl Fn() -> Command) -> anyhow::Result<Samples> {
-    let times = (0..REPETITIONS).map(|_| once(command())).collect::<anyhow::Result<_>>()?;
+/// The times of so many runs of `examples/hello`, each a command of its own.
+pub(crate) fn hello(binary: &Path, data: &Path, repetitions: usize) -> anyhow::Result<Samples> {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello/hello.yaml").canonicalize()?;
+    let run = || {
+        let mut command = Command::new(binary);
+        command.arg("run").arg(&file).arg("--data").arg(data);
+        command
+    };
+    // Fills the compile cache and makes the store.
+    once(run())?;
+    repeat(repetitions, run)
+}
+
+fn repeat(repetitions: usize, command: impl Fn() -> Command) -> anyhow::Result<Samples> {
+    let times = (0..repetitions).map(|_| once(command())).collect::<anyhow::Result<_>>()?;
     Ok(Samples::new(times))
 }
 

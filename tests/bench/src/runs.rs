@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use yuanli_executor::Executor;
+use yuanli_executor::{Executor, Submission};
 
 use crate::Bench;
 use crate::engine::{self, Shape};
@@ -20,8 +20,10 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
     for (callers, aim) in CALLERS {
         let folder = bench.fresh("runs")?;
         let executor = engine::open(&folder)?;
-        engine::run(&executor, engine::submission(1, Shape::Sequence)?).await?;
-        let (times, sync) = beside_sync(&folder, throughput(&executor, callers, bench.window)).await?;
+        let submission = engine::submission(1, Shape::Sequence)?;
+        engine::run(&executor, submission.clone()).await?;
+        let (times, sync) =
+            beside_sync(&folder, throughput(&executor, &submission, callers, bench.window)).await?;
         let rate = times.count() as f64 / bench.window.as_secs_f64();
         let [median, p99] = [times.median(), times.percentile(99)].map(millis);
         let row = Row {
@@ -45,12 +47,17 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
 }
 
 /// The times of the runs that ended within the window.
-async fn throughput(executor: &Executor, callers: usize, window: Duration) -> anyhow::Result<Samples> {
+pub(crate) async fn throughput(
+    executor: &Executor,
+    submission: &Submission,
+    callers: usize,
+    window: Duration,
+) -> anyhow::Result<Samples> {
     let begin = now() + WARM_UP;
     let end = begin + window;
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
-        let (executor, submission) = (executor.clone(), engine::submission(1, Shape::Sequence)?);
+        let (executor, submission) = (executor.clone(), submission.clone());
         tasks.spawn(async move {
             let mut times = Vec::new();
             loop {

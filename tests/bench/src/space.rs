@@ -18,7 +18,7 @@ const TIMES: u64 = 10;
 /// How often the disk is looked at, while runs go on.
 const LOOKS: u64 = 40;
 /// The runs: as those of a small pipeline, some with a long log.
-const LOOK: Look = Look { stages: 3, lines: 8, long_every: 200 };
+const LOOK: Look = Look { stages: 3, lines: 8, long_every: 200, workflows: 1 };
 /// What the issue asks for, as multiples of what is live.
 const WHILE_USED: f64 = 4.0;
 const COMPACTED: f64 = 1.5;

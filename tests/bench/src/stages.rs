@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use yuanli_executor::{Executor, Submission};
+
 use crate::Bench;
 use crate::engine::{self, Shape};
 use crate::measure::{Samples, beside_sync, millis, now};
 use crate::report::{Figure, Row};
 
-const STAGES: usize = 40;
+pub(crate) const STAGES: usize = 40;
 const REPETITIONS: usize = 20;
 /// Runs that only warm up.
 const WARM_UP: usize = 3;
@@ -33,12 +35,20 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
 
 async fn repeat(folder: &Path, shape: Shape) -> anyhow::Result<Samples> {
     let executor = engine::open(folder)?;
-    let submission = engine::submission(STAGES, shape)?;
+    times(&executor, &engine::submission(STAGES, shape)?, REPETITIONS).await
+}
+
+/// The times of so many runs, one after the other, once it is warm.
+pub(crate) async fn times(
+    executor: &Executor,
+    submission: &Submission,
+    repetitions: usize,
+) -> anyhow::Result<Samples> {
     let mut times = Vec::new();
-    for repetition in 0..WARM_UP + REPETITIONS {
+    for repetition in 0..WARM_UP + repetitions {
         let submission = submission.clone();
         let begun = now();
-        engine::run(&executor, submission).await?;
+        engine::run(executor, submission).await?;
         let time = begun.elapsed();
         times.extend((repetition >= WARM_UP).then_some(time));
     }

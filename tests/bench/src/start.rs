@@ -79,7 +79,7 @@ pub(crate) async fn measure(bench: &Bench, build: &Path) -> anyhow::Result<Figur
 }
 
 async fn make(data: &Path, runs: u64) -> anyhow::Result<()> {
-    let look = Look { stages: 1, lines: 2, long_every: 0 };
+    let look = Look { stages: 1, lines: 2, long_every: 0, workflows: 1 };
     let options = Options { retention: Retention::forever(), ..Options::default() };
     let maker = Maker::open(data, look, options)?;
     maker.executor.keep_history();

@@ -1,5 +1,7 @@
 //! What this process has used, as the system counts it.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -49,7 +51,7 @@ fn number(file: &str, name: &str) -> anyhow::Result<u64> {
     number.with_context(|| format!("{file} has no `{name}`"))
 }
 
-/// What the threads of this process have used so far.
+/// What threads have used.
 pub(crate) struct Used {
     pub(crate) time: Duration,
     /// How often one of them waited for something.
@@ -57,19 +59,44 @@ pub(crate) struct Used {
 }
 
 impl Used {
+    /// What those of this process have so far.
     pub(crate) fn look() -> anyhow::Result<Self> {
-        let mut used = Self { time: Duration::ZERO, waits: 0 };
-        for thread in fs::read_dir("/proc/self/task")? {
-            let thread = thread?.path();
+        Ok(Threads::of(std::process::id())?.since(&Threads::default()))
+    }
+}
+
+/// The threads of a process, with what each has used so far.
+#[derive(Default)]
+pub(crate) struct Threads(HashMap<OsString, Used>);
+
+impl Threads {
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let mut threads = HashMap::new();
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let thread = thread?;
             // One that has ended meanwhile counts for nothing.
-            let read = |file: &str| fs::read_to_string(thread.join(file)).unwrap_or_default();
+            let read = |file: &str| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
             let schedule = read("schedstat");
             let nanos = schedule.split(' ').next().and_then(|nanos| nanos.parse().ok());
-            used.time += Duration::from_nanos(nanos.unwrap_or_default());
             let status = read("status");
             let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            used.waits += waits.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
+            let used = Used {
+                time: Duration::from_nanos(nanos.unwrap_or_default()),
+                waits: waits.and_then(|count| count.trim().parse().ok()).unwrap_or_default(),
+            };
+            threads.insert(thread.file_name(), used);
         }
-        Ok(used)
+        Ok(Self(threads))
+    }
+
+    /// What those that are there now have used since. Not the difference of two sums: what has ended would count below nothing.
+    pub(crate) fn since(&self, before: &Self) -> Used {
+        let mut since = Used { time: Duration::ZERO, waits: 0 };
+        for (thread, used) in &self.0 {
+            let (time, waits) = before.0.get(thread).map_or((Duration::ZERO, 0), |was| (was.time, was.waits));
+            since.time += used.time.saturating_sub(time);
+            since.waits += used.waits.saturating_sub(waits);
+        }
+        since
     }
 }

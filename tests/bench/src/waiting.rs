@@ -78,9 +78,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Figure> {
             let spread = format!("{} MiB in all", waits.all >> 20);
             let row = Row::plain(format!("{name}: each of {runs}"), waits.each / 1024.0, "KiB");
             rows.push(Row { spread, ..row }.at_most(RUN_BYTES / 1024.0, ""));
-            if what == What::Approval {
-                rows.extend(resumed(runs, &errand::resumed(runs, &folder)?));
-            }
+            rows.extend(resumed(runs, &errand::resumed(what, runs, &folder)?));
             std::fs::remove_dir_all(&folder)?;
         }
     }
@@ -146,7 +144,7 @@ pub(crate) async fn wait(what: What, runs: u64, folder: &Path) -> anyhow::Result
     engine::run(&executor, engine::submission(1, Shape::Sequence)?).await?;
     let submission = submission(what)?;
     // What the first ones need for all of them is not counted: each instance of the pool was used by then.
-    let first = if what == What::Sleep { POOL } else { 1 };
+    let first = first_ones(what);
     for _ in 0..first {
         executor.start(submission.clone()).await?;
     }
@@ -171,6 +169,14 @@ pub(crate) async fn wait(what: What, runs: u64, folder: &Path) -> anyhow::Result
     Ok(Waits { each: all.saturating_sub(before) as f64 / runs as f64, all })
 }
 
+/// How many are started before those that are counted.
+const fn first_ones(what: What) -> u64 {
+    match what {
+        What::Sleep => POOL,
+        What::Approval => 1,
+    }
+}
+
 /// Returns when nothing is done any more.
 async fn settle() -> anyhow::Result<()> {
     let begun = now();
@@ -184,15 +190,15 @@ async fn settle() -> anyhow::Result<()> {
     anyhow::bail!("it does not come to rest")
 }
 
-/// Goes on with so many runs that wait for an approval and were left, while new ones are started.
-pub(crate) async fn resume(runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
+/// Goes on with so many runs that wait and were left, while new ones are started.
+pub(crate) async fn resume(what: What, runs: u64, folder: &Path) -> anyhow::Result<Resumed> {
     let executor = engine::open(folder)?;
     let opened = now();
     let base = usage::resident_bytes()?;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     tasks.spawn(new_runs(executor.clone(), Arc::clone(&is_over)));
-    let Submission { definition, workflows, .. } = submission(What::Approval)?;
+    let Submission { definition, workflows, .. } = submission(what)?;
     let (mut first, mut count) = (None, 0);
     let groups = executor.hold_groups();
     for run in executor.left_open().await? {
@@ -203,7 +209,8 @@ pub(crate) async fn resume(runs: u64, folder: &Path) -> anyhow::Result<Resumed> 
     }
     groups.release();
     let all = opened.elapsed();
-    ensure!(count == runs + 1, "{count} of {} runs were left", runs + 1);
+    let left = runs + first_ones(what);
+    ensure!(count == left, "{count} of {left} runs were left");
     is_over.store(true, Ordering::Relaxed);
     let (new, longest) = tasks.join_next().await.context("it was begun")???;
     settle().await?;
