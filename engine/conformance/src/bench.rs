@@ -171,6 +171,7 @@ impl Bench {
             records: Arc::clone(&kept.of_attempt),
             cancel,
             afterwards: afterwards.clone(),
+            images: None,
         };
         let run = tokio::time::timeout(timeout.saturating_add(GRACE), self.host.run(attempt));
         let outcome =

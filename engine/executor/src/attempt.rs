@@ -1,7 +1,7 @@
 //! What is done for one attempt, beside its plugin: its workspace, its log, its report.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
 use crate::cache::{Consulted, Question};
 use crate::executor::{Error, Shared};
 use crate::owner::{Message, Owner};
-use crate::records::{Journal, Journals, Keep, OfAttempt};
+use crate::records::{Entries, Journal, Journals, Keep, OfAttempt};
 use crate::task::panic_text;
 
 /// What the task of an attempt works with.
@@ -53,8 +53,8 @@ pub(crate) type Answered = Arc<Mutex<Option<Box<Consulted>>>>;
 /// What an attempt leaves with the engine until its end is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Leftover {
-    /// The first calls of the entries of its journal that there may be.
-    pub(crate) entries: Vec<u32>,
+    /// What there may be of its journal.
+    pub(crate) entries: Entries,
     /// What keeps them instead, where they are kept.
     pub(crate) kept: Option<Keep>,
     /// Its workspace.
@@ -249,8 +249,12 @@ impl Work {
             Failure::transient("engine", format!("what earlier runs gave cannot be taken over: {error}"))
         })?;
         let outputs = consulted.outputs.take();
-        *self.consulted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(consulted));
+        *self.consulted() = Some(Box::new(consulted));
         Ok(outputs)
+    }
+
+    fn consulted(&self) -> MutexGuard<'_, Option<Box<Consulted>>> {
+        self.consulted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how many artifacts there are to be found again.
@@ -259,7 +263,7 @@ impl Work {
             return;
         }
         let count = self.shared.records.artifacts_of_attempt(&self.attempt).await.map(|found| found.len());
-        let mut consulted = self.consulted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consulted = self.consulted();
         match (count, &mut *consulted) {
             (Ok(count), Some(consulted)) => consulted.artifacts = count as u32,
             _ => *consulted = None,
@@ -291,6 +295,7 @@ impl Work {
             records: self.records(),
             cancel: self.cancel.clone(),
             afterwards: self.afterwards.clone(),
+            images: self.consulted().as_ref().map(|consulted| consulted.images.clone()),
         }
     }
 }

@@ -110,10 +110,15 @@ impl Shared {
 
     /// Removes a blob, unless somebody needs it or is about to. Says whether it is gone.
     pub(crate) async fn release(&self, blob: Digest) -> Result<bool, Error> {
-        if !self.ports.blobs.condemn(blob) {
-            return Ok(false);
-        }
-        let needed = self.ports.store.scan(Range::prefix(&key::needed_by(&blob), 1)).await?;
-        Ok(needed.is_empty() && self.ports.blobs.remove(blob).await?)
+        release(&*self.ports.blobs, &*self.ports.store, blob).await
     }
+}
+
+/// See [`Shared::release`].
+pub(crate) async fn release(blobs: &dyn Blobs, store: &dyn Store, blob: Digest) -> Result<bool, Error> {
+    if !blobs.condemn(blob) {
+        return Ok(false);
+    }
+    let needed = store.scan(Range::prefix(&key::needed_by(&blob), 1)).await?;
+    Ok(needed.is_empty() && blobs.remove(blob).await?)
 }

@@ -13,6 +13,7 @@ use yuanli_ports::store::{Batch, Entry, Key, Range, scan_all};
 use crate::cache;
 use crate::executor::{Error, Shared};
 use crate::history::{Summary, row};
+use crate::record::key::Needer;
 use crate::record::legible::legible;
 use crate::record::v2::{Archived, Kept, Need, Records, Start, Tally};
 use crate::record::v3::Open;
@@ -404,10 +405,16 @@ impl Checker<'_> {
     async fn needs(&mut self) -> Result<(), Error> {
         let store = &self.shared.ports.store;
         let mut read: Option<Digest> = None;
-        for (key, (run, blob)) in self.read(&key::NEEDED, |key, _| key::parse_needed(key)).await?.0 {
-            if !self.runs.contains_key(&run) || store.get(&key::need(run, &blob)).await?.is_none() {
-                self.check.find(format!("blob {blob} is needed by run {run}, which does not know of it"));
-                self.check.mended.push(format!("blob {blob} is not needed by run {run} any more"));
+        for (key, (needer, blob)) in self.read(&key::NEEDED, |key, _| key::parse_needed(key)).await?.0 {
+            let (run, need, who) = match &needer {
+                Needer::Run(run) => (*run, key::need(*run, &blob), format!("run {run}")),
+                Needer::Calls(attempt) => {
+                    (attempt.run, key::call_need(attempt, &blob), format!("the calls of attempt {attempt}"))
+                }
+            };
+            if !self.runs.contains_key(&run) || store.get(&need).await?.is_none() {
+                self.check.find(format!("blob {blob} is needed by {who}, which does not know of it"));
+                self.check.mended.push(format!("blob {blob} is not needed by {who} any more"));
                 self.batch.delete(key);
                 continue;
             }
@@ -415,7 +422,7 @@ impl Checker<'_> {
             if read.replace(blob) != Some(blob)
                 && let Err(error) = self.shared.ports.blobs.read(blob).await
             {
-                self.check.find(format!("run {run}: {error}"));
+                self.check.find(format!("{who}: {error}"));
             }
         }
         let need =
@@ -432,6 +439,31 @@ impl Checker<'_> {
                 self.check.find(format!("run {run} needs blob {blob}, which is not kept for it"));
                 self.check.mended.push(format!("blob {blob} is kept for run {run}"));
                 self.batch.put(key::needed(&blob, run), Bytes::new());
+            }
+        }
+        self.call_needs().await
+    }
+
+    /// The same of what calls need: it is there as long as they are.
+    async fn call_needs(&mut self) -> Result<(), Error> {
+        let store = &self.shared.ports.store;
+        let need =
+            |key: &Key, entry: &Entry| Ok((key::parse_call_need(key)?, envelope::open::<Need>(&entry.value)));
+        for (key, ((attempt, blob), need)) in self.read(&key::CALL_NEEDS, need).await?.0 {
+            if let Err(error) = need {
+                self.check.find(format!("attempt {attempt}: {error}"));
+            }
+            let calls = Range::prefix(key::calls(&attempt).as_bytes(), 1);
+            if store.scan(calls).await?.is_empty() {
+                self.check.find(format!("attempt {attempt} has no calls, and they need blob {blob}"));
+                self.check.mended.push(format!("what calls of attempt {attempt} have needed is forgotten"));
+                self.batch.delete(key);
+                self.batch.delete(key::needed_by_calls(&blob, &attempt));
+            } else if store.get(&key::needed_by_calls(&blob, &attempt)).await?.is_none() {
+                self.check
+                    .find(format!("calls of attempt {attempt} need blob {blob}, which is not kept for them"));
+                self.check.mended.push(format!("blob {blob} is kept for calls of attempt {attempt}"));
+                self.batch.put(key::needed_by_calls(&blob, &attempt), Bytes::new());
             }
         }
         Ok(())

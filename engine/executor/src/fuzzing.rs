@@ -183,6 +183,7 @@ fn keys(bytes: &[u8]) {
     let _ = (key::parse_emitted(&key), key::parse_emitted_by(&key));
     let _ = (key::parse_state(&key), key::parse_scope(&key));
     let _ = (key::parse_need(&key), key::parse_needed(&key), key::parse_version(&key));
+    let _ = key::parse_call_need(&key);
     if let Some(attempt) = key::parse_log_in_run(run(), key::in_run(&key)) {
         assert_eq!(key::log_in_run(&attempt), key::in_run(&key));
     }

@@ -131,10 +131,10 @@ impl Owner {
     ) -> Result<(), Error> {
         self.next = next;
         let now = self.shared.ports.clock.now();
-        let (mut batch, mut events) = (Batch::default(), Vec::new());
+        let (mut batch, mut events, mut blobs) = (Batch::default(), Vec::new(), Vec::new());
         for attempt in stopped {
             self.shared.put_left_log(&mut batch, &attempt).await;
-            self.shared.records.forget_left(&attempt, &mut batch).await?;
+            blobs.extend(self.shared.records.forget_left(&attempt, &mut batch).await?);
             let ended = Command::EndAttempt { attempt, outcome: AttemptOutcome::Cancelled };
             events.extend(step(&mut self.run, ended, now)?);
         }
@@ -143,6 +143,7 @@ impl Owner {
         if !events.is_empty() {
             self.shared.put_end(&mut batch, &self.summary, now, &self.run);
             self.commit_patiently(batch, Vec::new(), now, &events).await?;
+            self.shared.records.release(&blobs).await;
         }
         let begun = again.iter().filter_map(|(at, event)| match event {
             RunEvent::AttemptStarted { attempt, .. } => Some((attempt.clone(), *at)),
@@ -234,18 +235,19 @@ impl Owner {
                     if let Some(log) = log.filter(|log| !is_empty(log)) {
                         batch.put(key::log(&attempt), envelope::seal(&v1::Log::of(&log)));
                     }
-                    match leftover.kept {
+                    let blobs = match leftover.kept {
                         Some(Keep { batch: kept, holds: held }) => {
                             batch.writes.extend(kept.writes);
                             holds.extend(held);
+                            Vec::new()
                         }
-                        None => records::forget(&mut batch, &attempt, &leftover.entries),
-                    }
+                        None => records::forget(&mut batch, &attempt, leftover.entries),
+                    };
                     if let Some(consulted) = leftover.consulted {
                         let is_kept = matches!(outcome, AttemptOutcome::Succeeded { .. });
                         events.extend(self.note_cache(&attempt, *consulted, is_kept, now, &mut batch));
                     }
-                    ended.push((attempt.clone(), leftover.workspace, leftover.afterwards));
+                    ended.push((attempt.clone(), leftover.workspace, leftover.afterwards, blobs));
                     Command::EndAttempt { attempt, outcome }
                 }
             };
@@ -264,10 +266,15 @@ impl Owner {
             let _ = reply.send(result);
         }
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        for (attempt, workspace, afterwards) in ended {
+        for (attempt, workspace, afterwards, blobs) in ended {
             logs.remove(&attempt);
             // Not before: an attempt whose end is not durable is begun again, with what it has left.
-            self.shared.tasks.spawn("clean-up", clean_up(attempt, workspace, afterwards));
+            let records = self.shared.records.clone();
+            let clean_up = async move {
+                clean_up(attempt, workspace, afterwards).await;
+                records.release(&blobs).await;
+            };
+            self.shared.tasks.spawn("clean-up", clean_up);
         }
         Ok(events)
     }

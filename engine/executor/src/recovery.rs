@@ -226,11 +226,12 @@ impl Executor {
                 shared.put_left_log(&mut batch, attempt).await;
             }
         }
-        shared.records.forget_left_of(id, &mut batch).await?;
+        let blobs = shared.records.forget_left_of(id, &mut batch).await?;
         let long = put_events(&mut batch, id, next, now, &decided);
         let holds = shared.keep_long(id, &mut batch, long).await?;
         shared.put_end(&mut batch, &summary, now, &run);
         shared.commit_held(batch, holds).await?;
+        shared.records.release(&blobs).await;
         shared.awaited.tell(id);
         Ok(children)
     }

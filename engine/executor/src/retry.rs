@@ -124,13 +124,14 @@ impl Executor {
     /// # Errors
     /// See [`Error`].
     pub async fn forget_calls(&self, attempts: &[AttemptId]) -> Result<(), Error> {
-        let mut batch = Batch::default();
+        let (mut batch, mut blobs) = (Batch::default(), Vec::new());
         for attempt in attempts {
-            self.shared.records.forget_left(attempt, &mut batch).await?;
+            blobs.extend(self.shared.records.forget_left(attempt, &mut batch).await?);
         }
         if !batch.writes.is_empty() {
             self.shared.ports.store.commit(batch).await?;
         }
+        self.shared.records.release(&blobs).await;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ pub mod secrets;
 pub mod source;
 pub mod store;
 pub mod traffic;
+pub mod used;
 pub mod volumes;
 pub mod workspaces;
 
@@ -45,6 +46,7 @@ pub use secrets::Secrets;
 pub use source::Sources;
 pub use store::{Store, Watch};
 pub use traffic::Traffic;
+pub use used::UsedImages;
 pub use volumes::Volumes;
 pub use workspaces::{AttemptWorkspace, Workspaces};
 

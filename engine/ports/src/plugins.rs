@@ -13,6 +13,8 @@ use yuanli_model::{
     WorkflowName,
 };
 
+use crate::containers::ContainerError;
+use crate::used::UsedImages;
 use crate::{AttemptJournal, AttemptLog, AttemptRecords, AttemptWorkspace, Cancellation};
 
 /// Everything that one attempt of a plugin has to do with.
@@ -52,6 +54,8 @@ pub struct Attempt {
     pub cancel: Cancellation,
     /// What is to be done once its end is durable: until then an engine may have to look again at what it has left.
     pub afterwards: Afterwards,
+    /// Where it is noted which images it has to do with, if somebody wants to know.
+    pub images: Option<UsedImages>,
 }
 
 /// Work that is done later by somebody else. Clones share it.
@@ -140,4 +144,10 @@ pub trait Plugins: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The failure of the attempt, whoever's fault it is.
     async fn run(&self, attempt: Attempt) -> Result<Value, Failure>;
+
+    /// The id of the image that a name stands for now, where attempts look for images; `None` when it stands for nothing.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn image(&self, name: &str) -> Result<Option<String>, ContainerError>;
 }

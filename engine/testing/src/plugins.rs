@@ -13,6 +13,7 @@ use yuanli_lang::{Act, Ending, Fake, StageKey, written_duration};
 use yuanli_model::{
     Digest, Failure, FailureClass, Level, LogLine, PluginDescription, PluginReference, Stream, WorkflowName,
 };
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::journal::{Call, Outcome, Recorded, Value as Told};
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::records::NewArtifact;
@@ -81,6 +82,10 @@ impl Plugins for CasePlugins {
                 Err(Failure::permanent(NOT_SAID, message))
             }
         }
+    }
+
+    async fn image(&self, _: &str) -> Result<Option<String>, ContainerError> {
+        Ok(None)
     }
 }
 

@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use yuanli_model::stage::MAX_MEMORY_BYTES;
 use yuanli_model::{Ceiling, Digest, EngineId, Failure, PluginDescription, PluginReference};
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::{
     Announcements, Apps, Clock, Containers, Http, Images, Plugins, Registries, Secrets, Sources, Volumes,
@@ -302,6 +303,14 @@ impl Plugins for Host {
 
     async fn run(&self, attempt: Attempt) -> Result<Value, Failure> {
         self.run_attempt(attempt).await
+    }
+
+    async fn image(&self, name: &str) -> Result<Option<String>, ContainerError> {
+        match self.outside.images.inspect(name).await {
+            Ok(image) => Ok(Some(image.id)),
+            Err(ContainerError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Replay {
             records: Arc::new(NOTHING),
             cancel: Cancellation::default(),
             afterwards: Afterwards::default(),
+            images: None,
         }
     }
 }

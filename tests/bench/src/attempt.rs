@@ -32,6 +32,7 @@ pub(crate) fn template() -> anyhow::Result<Attempt> {
         started: Timestamp::from_millis(0),
         is_again: false,
         afterwards: yuanli_ports::plugins::Afterwards::default(),
+        images: None,
         origin: Arc::new(Origin { folder: PathBuf::from("."), root: PathBuf::from(".") }),
         workspace: Arc::new(NoWorkspace),
         log: Arc::new(NoLog),

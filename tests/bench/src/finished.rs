@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use yuanli_executor::{Executor, Options, Submission};
 use yuanli_model::{EngineId, Failure, Level, LogLine, PluginDescription, PluginReference, Stream};
 use yuanli_ports::Plugins;
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_store::{DataDirectory, Embedded};
 
@@ -134,5 +135,9 @@ impl Plugins for Instant {
             attempt.log.append(LogLine { at, stream: Stream::Plugin, level: Level::Info, text, fields });
         }
         Ok(json!({ "image": "registry.example/shop:1.4.2", "took_ms": 12 }))
+    }
+
+    async fn image(&self, _: &str) -> Result<Option<String>, ContainerError> {
+        Ok(None)
     }
 }

@@ -1,18 +1,20 @@
 //! Stages that are cached: what an earlier attempt gave is taken over by one whose parts are the same.
 //!
 //! Each stage of a workflow has its newest entries, by the digest of their parts. An entry names an attempt; what that gave is
-//! read from its run, so that an entry lives no longer than that.
+//! read from its run, so that an entry lives no longer than that. Which images an attempt uses is known once it has run: their
+//! names stand in its entry, each with what it stood for, and are looked up again by whoever would take it over.
 
 mod kept;
 mod parts;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use yuanli_model::run::CacheFinding;
-use yuanli_model::{AttemptId, AttemptOutcome, Digest, RunEvent, Timestamp, WorkflowName, stage};
-use yuanli_ports::AttemptWorkspace;
+use yuanli_model::{AttemptId, AttemptOutcome, Digest, RunEvent, RunId, Timestamp, WorkflowName, stage};
 use yuanli_ports::store::{Batch, Key, scan_all};
+use yuanli_ports::{AttemptWorkspace, UsedImages};
 
 use crate::executor::{Error, Shared};
 use crate::record::v7::Cached;
@@ -49,10 +51,12 @@ pub(crate) struct Consulted {
     pub(crate) outputs: Option<Value>,
     /// When that was made.
     made: Option<Timestamp>,
-    key: Key,
+    workflow: WorkflowName,
     parts: Parts,
-    /// Entries that are too many.
-    excess: Vec<Key>,
+    /// The entries of the stage, the one that was used last first.
+    entries: Vec<Key>,
+    /// The images that it uses and makes, if it runs.
+    pub(crate) images: UsedImages,
     /// How many artifacts the attempt has put.
     pub(crate) artifacts: u32,
 }
@@ -60,12 +64,19 @@ pub(crate) struct Consulted {
 impl Consulted {
     /// Adds to a batch that the attempt, which has succeeded, may stand for later ones.
     pub(crate) fn keep(self, attempt: &AttemptId, now: Timestamp, batch: &mut Batch) {
-        let made = self.made.unwrap_or(now);
-        let entry = Cached::of(attempt, made, now, self.artifacts, self.parts);
-        for key in self.excess {
-            batch.delete(key);
+        let mut parts = self.parts;
+        if self.made.is_none() {
+            // One of which nobody knows what it has used stands for nothing.
+            let Some(images) = self.images.known() else { return };
+            parts.extend(parts::of_images(&images));
         }
-        batch.put(self.key, envelope::seal(&entry));
+        let own = key::cached(&self.workflow, &attempt.stage, &parts::key(&parts));
+        let others = self.entries.into_iter().filter(|key| *key != own);
+        for excess in others.skip(MOST_ENTRIES - 1) {
+            batch.delete(excess);
+        }
+        let entry = Cached::of(attempt, self.made.unwrap_or(now), now, self.artifacts, parts);
+        batch.put(own, envelope::seal(&entry));
     }
 }
 
@@ -80,7 +91,6 @@ impl Question {
         // `lang` has read the patterns.
         let parts = parts::parts(*component, config, values, &cache.files, &workspace.beginning())
             .map_err(|error| Broken::damaged("workflow", error))?;
-        let own = key::cached(workflow, &attempt.stage, &parts::key(&parts));
         let mut entries: Vec<(Key, Cached)> = Vec::new();
         for (key, entry) in
             scan_all(&*shared.ports.store, &key::cached_of_stage(workflow, &attempt.stage)).await?
@@ -89,10 +99,16 @@ impl Question {
             entries.extend(envelope::open(&entry.value).ok().map(|entry| (key, entry)));
         }
         entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.used()));
-        let others = entries.iter().filter(|(key, _)| *key != own);
-        let excess = others.skip(MOST_ENTRIES - 1).map(|(key, _)| key.clone()).collect();
-        let mut consulted =
-            Consulted { finding: None, outputs: None, made: None, key: own, parts, excess, artifacts: 0 };
+        let mut consulted = Consulted {
+            finding: None,
+            outputs: None,
+            made: None,
+            workflow: workflow.clone(),
+            parts,
+            entries: entries.iter().map(|(key, _)| key.clone()).collect(),
+            images: UsedImages::default(),
+            artifacts: 0,
+        };
         if !self.is_bypassed {
             consulted.finding = Some(self.find(shared, workspace, &entries, &mut consulted).await?);
         }
@@ -110,12 +126,10 @@ impl Question {
         entries: &[(Key, Cached)],
         consulted: &mut Consulted,
     ) -> Result<CacheFinding, Error> {
-        let Some((_, entry)) = entries.iter().find(|(key, _)| *key == consulted.key) else {
-            let differs = entries.first().and_then(|(_, latest)| {
-                let part = parts::first_difference(&consulted.parts, &latest.parts)?;
-                Some(CacheFinding::Differs { from: latest.run(), part })
-            });
-            return Ok(differs.unwrap_or(CacheFinding::Nothing));
+        let entry = match standing(shared, &consulted.parts, entries).await? {
+            Standing::Entry(entry) => entry,
+            Standing::Differs { from, part } => return Ok(CacheFinding::Differs { from, part }),
+            Standing::Nothing => return Ok(CacheFinding::Nothing),
         };
         let from = entry.run();
         if self.cache.max_age.is_some_and(|age| entry.made().after(age) <= shared.ports.clock.now()) {
@@ -128,6 +142,7 @@ impl Question {
         };
         consulted.outputs = Some(outputs);
         consulted.made = Some(entry.made());
+        consulted.parts.clone_from(&entry.parts);
         consulted.artifacts = entry.artifacts;
         Ok(CacheFinding::Hit { from })
     }
@@ -180,4 +195,49 @@ impl Question {
         }
         shared.records.share_attempt(&[], &self.attempt).await
     }
+}
+
+/// Which entry stands for what has these parts.
+enum Standing<'e> {
+    Entry(&'e Cached),
+    /// None, and what is not as in the last one.
+    Differs {
+        from: RunId,
+        part: String,
+    },
+    Nothing,
+}
+
+/// The entry that was used last of those that have the same parts, and images whose names stand for the same now.
+async fn standing<'e>(
+    shared: &Shared,
+    parts: &Parts,
+    entries: &'e [(Key, Cached)],
+) -> Result<Standing<'e>, Error> {
+    let mut now: BTreeMap<&str, [u8; 32]> = BTreeMap::new();
+    let mut differs = None;
+    for (number, (_, entry)) in entries.iter().enumerate() {
+        let mut part = parts::first_difference(parts, &entry.parts);
+        if part.is_none() {
+            for (name, before) in parts::images(&entry.parts) {
+                let stands_for = match now.get(name) {
+                    Some(known) => *known,
+                    None => {
+                        let found = shared.ports.plugins.image(name).await.map_err(Error::Images)?;
+                        *now.entry(name).or_insert(parts::of_image(found.as_deref()))
+                    }
+                };
+                if stands_for != *before {
+                    part = Some(parts::image_part(name));
+                    break;
+                }
+            }
+        }
+        match part {
+            None => return Ok(Standing::Entry(entry)),
+            Some(part) if number == 0 => differs = Some((entry.run(), part)),
+            Some(_) => {}
+        }
+    }
+    Ok(differs.map_or(Standing::Nothing, |(from, part)| Standing::Differs { from, part }))
 }

@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 use yuanli_model::Digest;
 use yuanli_model::workspace::{Manifest, Node};
+use yuanli_ports::used::ImageNames;
 
 /// Most files, and keys of a map, that are parts of their own; more are one part together, so that an entry stays small.
 const MOST_NAMED: usize = 256;
@@ -14,7 +15,13 @@ const MOST_NAMED: usize = 256;
 /// Names and digests, in the order in which they are compared.
 pub(super) type Parts = Vec<(String, [u8; 32])>;
 
-/// The parts of a stage whose plugin is this component.
+/// What the names of parts about images begin with.
+const IMAGE: &str = "images.";
+
+/// That an entry knows its images by what their names stood for; one without it does not stand for anything.
+const IMAGES: (&str, &str) = ("images", "by what their names stand for");
+
+/// The parts of a stage whose plugin is this component, without its images: those are known once it has run.
 pub(super) fn parts(
     component: Digest,
     config: &Value,
@@ -26,7 +33,28 @@ pub(super) fn parts(
     of_value("config", config, &mut parts);
     of_value("values", values, &mut parts);
     of_files(&matching(patterns)?, files, &mut parts);
+    parts.push((IMAGES.0.to_owned(), *Digest::of(IMAGES.1.as_bytes()).as_bytes()));
     Ok(parts)
+}
+
+/// Those of the images that an attempt has used and made.
+pub(super) fn of_images(images: &ImageNames) -> Parts {
+    images.iter().map(|(name, id)| (format!("{IMAGE}{name}"), of_image(id.as_deref()))).collect()
+}
+
+/// What counts of an image with this id, or of none.
+pub(super) fn of_image(id: Option<&str>) -> [u8; 32] {
+    *Digest::of(id.unwrap_or("none").as_bytes()).as_bytes()
+}
+
+/// The names of images among the parts, with what they stood for.
+pub(super) fn images(parts: &Parts) -> impl Iterator<Item = (&str, &[u8; 32])> {
+    parts.iter().filter_map(|(name, digest)| Some((name.strip_prefix(IMAGE)?, digest)))
+}
+
+/// The name of the part of an image.
+pub(super) fn image_part(name: &str) -> String {
+    format!("{IMAGE}{name}")
 }
 
 /// The digest of all of them.
@@ -39,13 +67,14 @@ pub(super) fn key(parts: &Parts) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// The first part that is another one than in `other`, or in one of them only.
+/// The first part that is another one than in `other`, or in one of them only, images aside.
 pub(super) fn first_difference(parts: &Parts, other: &Parts) -> Option<String> {
+    let other: Vec<_> = other.iter().filter(|(name, _)| !name.starts_with(IMAGE)).collect();
     let before: BTreeMap<&str, &[u8; 32]> =
         other.iter().map(|(name, digest)| (name.as_str(), digest)).collect();
     let now: BTreeMap<&str, &[u8; 32]> = parts.iter().map(|(name, digest)| (name.as_str(), digest)).collect();
     let changed = parts.iter().find(|(name, digest)| before.get(name.as_str()) != Some(&digest));
-    let gone = || other.iter().find(|(name, _)| !now.contains_key(name.as_str()));
+    let gone = || other.iter().copied().find(|(name, _)| !now.contains_key(name.as_str()));
     changed.or_else(gone).map(|(name, _)| name.clone())
 }
 

@@ -110,7 +110,7 @@ impl Keeper {
             if store.get(&key::pinned(run)).await?.is_some() {
                 batch.delete(key::pinned(run));
             }
-            self.shared.records.remove_run(run, &mut batch).await?;
+            blobs.extend(self.shared.records.remove_run(run, &mut batch).await?);
             self.uncount_artifacts(workflow, run, &mut artifacts, &mut batch).await?;
             for (blob, _) in self.shared.needs(run).await? {
                 batch.delete(key::need(run, &blob));

@@ -39,6 +39,7 @@ enum Space {
     Pinned = 25,
     Cached = 26,
     KeptJournal = 27,
+    CallNeed = 28,
 }
 
 impl Space {
@@ -48,6 +49,7 @@ impl Space {
 }
 
 const ID_BYTES: usize = 16;
+const DIGEST_BYTES: usize = 32;
 
 pub(crate) fn run(run: RunId) -> Key {
     of_run(Space::Run, run, &[])
@@ -245,7 +247,20 @@ pub(crate) fn needed(blob: &Digest, run: RunId) -> Key {
     Key::new(bytes)
 }
 
-/// The runs that need a blob.
+/// That a blob is needed by the calls of an attempt.
+pub(crate) fn needed_by_calls(blob: &Digest, attempt: &AttemptId) -> Key {
+    let own = call_needs(attempt);
+    Key::new([&*needed_by(blob), &own.as_bytes()[1..]].concat())
+}
+
+/// Who needs a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Needer {
+    Run(RunId),
+    Calls(AttemptId),
+}
+
+/// Those that need a blob.
 pub(crate) fn needed_by(blob: &Digest) -> Vec<u8> {
     [&Space::Needed.prefix()[..], blob.as_bytes()].concat()
 }
@@ -253,11 +268,17 @@ pub(crate) fn needed_by(blob: &Digest) -> Vec<u8> {
 /// All blobs that are needed.
 pub(crate) const NEEDED: [u8; 1] = Space::Needed.prefix();
 
-/// The run and the blob of a key of [`needed`].
-pub(crate) fn parse_needed(key: &Key) -> Result<(RunId, Digest), Broken> {
+/// Who needs which blob: a key of [`needed`] or [`needed_by_calls`].
+pub(crate) fn parse_needed(key: &Key) -> Result<(Needer, Digest), Broken> {
     let parsed = key.as_bytes().get(1..).and_then(|bytes| {
-        let (blob, run) = bytes.split_last_chunk::<ID_BYTES>()?;
-        Some((RunId::from_u128(u128::from_be_bytes(*run)), Digest::from_bytes(blob.try_into().ok()?)))
+        let (blob, needer) = bytes.split_first_chunk::<DIGEST_BYTES>()?;
+        let (run, in_run) = needer.split_first_chunk::<ID_BYTES>()?;
+        let run = RunId::from_u128(u128::from_be_bytes(*run));
+        let needer = match in_run {
+            [] => Needer::Run(run),
+            _ => Needer::Calls(parse_log_in_run(run, in_run)?),
+        };
+        Some((needer, Digest::from_bytes(*blob)))
     });
     parsed.ok_or_else(|| Broken::damaged("key", "it names no needed blob"))
 }

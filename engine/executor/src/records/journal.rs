@@ -2,8 +2,8 @@
 //! calls change.
 //!
 //! Entries go with the commit that ends the attempt, unless they are kept for who wants to look at it later (`kept.rs`). They
-//! are read by an attempt that is begun again, and by a replay. What a call gave is a blob when it is long, which the run needs
-//! until it is removed.
+//! are read by an attempt that is begun again, and by a replay. What a call gave is a blob when it is long, which goes with the
+//! entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,12 +39,21 @@ pub(crate) struct Journal {
     attempt: AttemptId,
     /// Whether an engine before this one has begun the attempt, so that there can be calls that nobody has looked for yet.
     may_have_more: AtomicBool,
-    /// The first calls of the entries that there may be.
-    entries: Mutex<BTreeSet<u32>>,
+    /// What there may be of it.
+    entries: Mutex<Entries>,
     /// How many bytes they have, about.
     bytes: AtomicU64,
     /// What nothing had to be recorded of, once the plugin has ended.
     rest: Mutex<Option<Rest>>,
+}
+
+/// What there may be of the journal of an attempt.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entries {
+    /// The first calls of its entries.
+    firsts: BTreeSet<u32>,
+    /// The blobs that they need.
+    blobs: BTreeSet<Digest>,
 }
 
 /// See [`AttemptJournal::end`].
@@ -101,14 +110,14 @@ impl Journal {
         Ok(())
     }
 
-    /// The first calls of the entries that there may be, once the attempt has ended.
-    pub(crate) async fn entries(&self) -> Vec<u32> {
+    /// What there may be of it, once the attempt has ended.
+    pub(crate) async fn entries(&self) -> Entries {
         if self.may_have_more.load(Ordering::Acquire)
             && let Err(error) = self.stored().await
         {
             tracing::warn!(attempt = %self.attempt, %error, "calls of an attempt are left; `yuanli admin check` finds them");
         }
-        self.known().iter().copied().collect()
+        self.known().clone()
     }
 
     /// Whether nothing was recorded yet, also by an engine before this one.
@@ -116,15 +125,15 @@ impl Journal {
         if self.may_have_more.load(Ordering::Acquire) {
             self.stored().await?;
         }
-        Ok(self.known().is_empty())
+        Ok(self.known().firsts.is_empty())
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    fn known(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, first: u32) {
-        self.known().insert(first);
+        self.known().firsts.insert(first);
     }
 
     /// The entries, each with the number of its first call.
@@ -134,6 +143,10 @@ impl Journal {
             let (_, first) = key::parse_call(&key)?;
             self.note(first);
             stored.push((first, entry));
+        }
+        if self.may_have_more.load(Ordering::Acquire) {
+            let blobs = self.records.call_needs(key::call_needs(&self.attempt).as_bytes()).await?;
+            self.known().blobs.extend(blobs.into_iter().map(|(_, blob)| blob));
         }
         if self.may_have_more.swap(false, Ordering::AcqRel) {
             // Those of an engine before this one.
@@ -164,7 +177,7 @@ impl Journal {
         Ok(recorded)
     }
 
-    /// Keeps what a call gave where it is too long for an entry, and adds to the batch that the run needs it.
+    /// Keeps what a call gave where it is too long for an entry, and adds to the batch that the calls need it.
     async fn keep(&self, recorded: &Recorded, staged: &mut Staged) -> Result<Option<Digest>, JournalError> {
         let Some(Outcome { value: Value::Told(bytes), .. }) = &recorded.outcome else { return Ok(None) };
         if bytes.len() <= MAX_INLINE_BYTES {
@@ -173,8 +186,9 @@ impl Journal {
         let need = Need { bytes: bytes.len() as u64 };
         let kept = self.records.blobs.keep(bytes.clone()).await;
         let (digest, hold) = kept.map_err(|error| JournalError::Unkept(error.to_string()))?;
-        staged.batch.put(key::need(self.attempt.run, &digest), envelope::seal(&need));
-        staged.batch.put(key::needed(&digest, self.attempt.run), Bytes::new());
+        staged.batch.put(key::call_need(&self.attempt, &digest), envelope::seal(&need));
+        staged.batch.put(key::needed_by_calls(&digest, &self.attempt), Bytes::new());
+        self.known().blobs.insert(digest);
         staged.holds.push(hold);
         Ok(Some(digest))
     }
@@ -236,9 +250,14 @@ fn length(Recorded { call, outcome, .. }: &Recorded) -> usize {
     of_call + of_value + lines.iter().map(|(_, line)| line.len()).sum::<usize>()
 }
 
-/// Takes the entries of an attempt away that begin with these calls.
-pub(crate) fn forget(batch: &mut Batch, attempt: &AttemptId, entries: &[u32]) {
-    for first in entries {
-        batch.delete(key::call(attempt, *first));
+/// Takes away what there may be of the journal of an attempt. Returns the blobs that are to be released once that is durable.
+pub(crate) fn forget(batch: &mut Batch, attempt: &AttemptId, entries: Entries) -> Vec<Digest> {
+    for first in entries.firsts {
+        batch.delete(key::call(attempt, first));
     }
+    for blob in &entries.blobs {
+        batch.delete(key::call_need(attempt, blob));
+        batch.delete(key::needed_by_calls(blob, attempt));
+    }
+    entries.blobs.into_iter().collect()
 }

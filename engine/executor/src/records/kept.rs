@@ -116,12 +116,13 @@ impl Records {
             over.push(attempt);
         }
         for some in over.chunks(STEP) {
-            let mut batch = Batch::default();
+            let (mut batch, mut blobs) = (Batch::default(), Vec::new());
             for attempt in some {
-                self.forget_left(attempt, &mut batch).await?;
+                blobs.extend(self.forget_left(attempt, &mut batch).await?);
                 batch.delete(key::kept_journal(attempt));
             }
             self.store.commit(batch).await?;
+            self.release(&blobs).await;
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub use kept::{JournalBounds, Journals, KeptCalls};
 pub use state::{StateOwner, StateScope};
 
 pub(crate) use attempt::OfAttempt;
-pub(crate) use journal::{Journal, Keep, forget};
+pub(crate) use journal::{Entries, Journal, Keep, forget};
 
 use crate::executor::Error;
 use crate::history::History;

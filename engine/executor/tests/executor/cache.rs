@@ -162,6 +162,35 @@ async fn each_part_of_the_key_counts_and_is_named() {
 }
 
 #[tokio::test]
+async fn an_image_counts_by_what_its_name_stands_for_now() {
+    let bench = Bench::new(&acts(built()));
+    let stands_for = |id: Option<&str>| {
+        bench.plugins.images.lock().unwrap().insert("tool:1".to_owned(), id.map(ToOwned::to_owned));
+    };
+    let differs = |from| [CacheFinding::Differs { from, part: "images.tool:1".to_owned() }];
+    stands_for(Some("sha256:one"));
+    let (first, _) = run(&bench).await;
+    let (second, updates) = run(&bench).await;
+    assert_eq!(findings(&updates), [CacheFinding::Hit { from: first }]);
+    // Somebody gives the name to another image.
+    stands_for(Some("sha256:two"));
+    let (third, updates) = run(&bench).await;
+    assert_eq!(findings(&updates), differs(second));
+    // And takes it back: what was made with it stands again.
+    stands_for(Some("sha256:one"));
+    let (fourth, updates) = run(&bench).await;
+    assert_eq!(findings(&updates), [CacheFinding::Hit { from: second }]);
+    // It stands for nothing, so that nobody knows what is used.
+    stands_for(None);
+    let (_, updates) = run(&bench).await;
+    assert_eq!(findings(&updates), differs(fourth));
+    assert_eq!(builds(&bench), 3);
+    stands_for(Some("sha256:two"));
+    let (_, updates) = run(&bench).await;
+    assert_eq!(findings(&updates), [CacheFinding::Hit { from: third }]);
+}
+
+#[tokio::test]
 async fn the_order_of_a_config_does_not_count() {
     let bench = Bench::new(&acts(built()));
     let config = json!({ "image": "alpine", "env": { "a": 1, "b": 2 } });

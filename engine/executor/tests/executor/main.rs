@@ -8,6 +8,7 @@ mod child;
 mod durable;
 mod follow;
 mod history;
+mod journal_blobs;
 mod journals;
 mod keeper;
 mod language;

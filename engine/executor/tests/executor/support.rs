@@ -19,8 +19,10 @@ use yuanli_model::{
     PluginReference, RunEvent, RunId, Stage, Stream, Template, Timestamp, Workflow,
 };
 use yuanli_ports::announcements::NoAnnouncements;
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_ports::store::{Batch, Entry, Key, Range, Revision, StoreError};
+use yuanli_ports::used::ImageNames;
 use yuanli_ports::{Clock, Plugins, Store, Watch};
 use yuanli_store::{FileArchive, FileBlobs, FileLogs, Memory, disk};
 use yuanli_workspace::FileWorkspaces;
@@ -50,6 +52,8 @@ pub(crate) enum Act {
     Say(usize),
     /// Counts up a state key, puts an artifact and emits an event, each once.
     Keep(Then),
+    /// Records a call that was told something long, and puts an artifact.
+    Read(Then),
     /// Gives the stages and names of the artifacts that it sees.
     Collect,
     /// Writes a file and gives the names of all files that are there.
@@ -144,6 +148,8 @@ pub(crate) struct TestPlugins {
     /// The stages whose plugin was called, in order.
     pub(crate) called: watch::Sender<Vec<String>>,
     pub(crate) is_gate_open: watch::Sender<bool>,
+    /// What names of images stand for, all of which are used by whoever writes a file.
+    pub(crate) images: Mutex<ImageNames>,
 }
 
 impl TestPlugins {
@@ -208,6 +214,20 @@ impl Plugins for TestPlugins {
                     Then::End | Then::FailFirst => Ok(json!({})),
                 }
             }
+            Act::Read(then) => {
+                if !attempt.is_again {
+                    crate::journal_blobs::read(&attempt).await;
+                }
+                match then {
+                    Then::Hang => {
+                        self.called.send_modify(|called| called.push("read".to_owned()));
+                        std::future::pending().await
+                    }
+                    Then::Fail => Err(Failure::permanent("told", "to fail")),
+                    Then::FailFirst if attempt.id.attempt == 1 => Err(Failure::transient("told", "to fail")),
+                    Then::End | Then::FailFirst => Ok(json!({})),
+                }
+            }
             Act::Collect => {
                 let seen = attempt.records.artifacts().await.unwrap();
                 let name = |seen: &yuanli_ports::records::Artifact| {
@@ -231,6 +251,10 @@ impl Plugins for TestPlugins {
             Act::Write(name, text) => {
                 let folder = attempt.workspace.folder().await.unwrap();
                 std::fs::write(folder.join(name), text).unwrap();
+                if let Some(used) = &attempt.images {
+                    let images = self.images.lock().unwrap();
+                    images.iter().for_each(|(name, id)| used.used(name, id.clone()));
+                }
                 let mut names: Vec<String> = std::fs::read_dir(&folder)
                     .unwrap()
                     .map(|file| file.unwrap().file_name().into_string().unwrap())
@@ -239,6 +263,10 @@ impl Plugins for TestPlugins {
                 Ok(json!({ "files": names }))
             }
         }
+    }
+
+    async fn image(&self, name: &str) -> Result<Option<String>, ContainerError> {
+        Ok(self.images.lock().unwrap().get(name).cloned().flatten())
     }
 }
 

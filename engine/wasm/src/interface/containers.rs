@@ -21,6 +21,7 @@ use yuanli_ports::containers::{
     ContainerError, ContainerId, ContainerNetwork, ContainerRequest, Mount, MountSource,
 };
 
+use super::used;
 use super::workspace::READ_ONLY;
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, Left, State};
@@ -98,6 +99,7 @@ fn start<'s>(state: &'s mut State, (request,): &'s (Request,)) -> Answer<'s, Res
         let (request, grace, files) = translate(state, request.clone()).await?;
         state.begun.has_containers.store(true, Ordering::Release);
         state.begun.has_network.fetch_or(request.member.is_some(), Ordering::AcqRel);
+        used::used(state, &request.image).await;
         let (is_member, service) =
             (request.member.is_some(), request.member.as_ref().and_then(|member| member.name.clone()));
         let started = start_carefully(state, request, grace).await;

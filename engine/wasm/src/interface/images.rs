@@ -13,7 +13,7 @@ use yuanli_model::Stream;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::images as port;
 
-use super::path;
+use super::{path, used};
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 use crate::logline::Said;
@@ -121,6 +121,7 @@ fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
     let (done, outcome) = watch::channel(None);
     let (lines, images) = (state.lines.clone(), state.outside.images.clone());
     let (cancel, said) = (state.attempt.cancel.clone(), Said::default());
+    let used = state.attempt.images.clone();
     let to_log = said.clone();
     state.begun.spawn(async move {
         let output = lines.channel_of_effect(Stream::Build, &to_log);
@@ -128,6 +129,9 @@ fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
             output.line(&line);
         };
         let built = images.build(&request, &progress, &cancel).await;
+        if let (Some(used), Ok(built)) = (&used, &built) {
+            request.tags.iter().for_each(|tag| used.made(tag, Some(built.id.clone())));
+        }
         // Nobody may be left to hear it.
         let _ = done.send(Some(built.map(image).map_err(of_port)));
     });
@@ -154,7 +158,14 @@ fn wait(state: &mut State, (build,): (Resource<Build>,)) -> Waiting<(Result<Imag
 }
 
 fn inspect(state: &mut State, (name,): (String,)) -> Answer<'_, (Result<Image, Error>,)> {
-    async move { (state.outside.images.inspect(&name).await.map(image).map_err(of_port),) }.boxed()
+    async move {
+        let found = state.outside.images.inspect(&name).await;
+        if let (Some(used), Ok(found)) = (&state.attempt.images, &found) {
+            used.used(&name, Some(found.id.clone()));
+        }
+        (found.map(image).map_err(of_port),)
+    }
+    .boxed()
 }
 
 /// The content of each file that was asked for, where there is one.
@@ -172,6 +183,7 @@ fn read_files(
         if let Some(wrong) = paths.iter().find(|path| !is_absolute(path)) {
             return (Err(Error::Invalid(format!("`{wrong}` is no absolute path"))),);
         }
+        used::used(state, &image).await;
         let (operation, images) = (state.operation(), Arc::clone(&state.outside.images));
         // What is made for it is removed whatever comes, also when the attempt is cut off.
         let read =
@@ -188,11 +200,21 @@ fn read_files(
 }
 
 fn tag(state: &mut State, (source, name): (String, String)) -> Answer<'_, (Result<(), Error>,)> {
-    async move { (state.outside.images.tag(&source, &name).await.map_err(of_port),) }.boxed()
+    async move {
+        let tagged = state.outside.images.tag(&source, &name).await;
+        used::made(state, &name).await;
+        (tagged.map_err(of_port),)
+    }
+    .boxed()
 }
 
 fn remove(state: &mut State, (name,): (String,)) -> Answer<'_, (Result<(), Error>,)> {
-    async move { (state.outside.images.remove(&name).await.map_err(of_port),) }.boxed()
+    async move {
+        let removed = state.outside.images.remove(&name).await;
+        used::made(state, &name).await;
+        (removed.map_err(of_port),)
+    }
+    .boxed()
 }
 
 fn image(image: port::Image) -> Image {

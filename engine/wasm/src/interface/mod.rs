@@ -21,6 +21,7 @@ mod secrets;
 mod source;
 mod state;
 pub(crate) mod traffic;
+mod used;
 mod volumes;
 mod workspace;
 

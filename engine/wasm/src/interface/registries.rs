@@ -11,7 +11,7 @@ use yuanli_model::trigger::Happened;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::registries::{self as port, RegistryError};
 
-use super::login;
+use super::{login, used};
 use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
 use crate::mask::Mask;
@@ -43,6 +43,7 @@ fn push(
             let login = login::of(state, username, password).map_err(Error::Invalid)?;
             known(&options, &[IMAGE])?;
             let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.clone());
+            used::used(state, source.as_deref().unwrap_or(&image)).await;
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
             let (registries, name) = (Arc::clone(&state.outside.registries), image.clone());
             let push = |cancel| {
@@ -90,6 +91,7 @@ fn pull(
                 |wanted| options.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
             let platform = value(PLATFORM);
             if let Some(found) = present(state, &image, value(WHEN)).await? {
+                used::used(state, &image).await;
                 return Ok(found);
             }
             let output = state.lines.channel_of_effect(Stream::Build, &state.said);
@@ -98,6 +100,7 @@ fn pull(
             };
             let (registries, cancel) = (&state.outside.registries, &state.attempt.cancel);
             let fetched = registries.pull(&image, platform, login.as_ref(), &progress, cancel).await;
+            used::made(state, &image).await;
             fetched.map(pulled).map_err(|error| of_port(error, &state.held.mask))
         };
         (fetched.await,)

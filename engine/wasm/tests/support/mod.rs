@@ -241,6 +241,7 @@ impl Bench {
             records,
             cancel: case.cancel,
             afterwards: afterwards.clone(),
+            images: None,
         };
         let outcome = self.host.run(attempt).await;
         if !case.dies_before_its_end {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use yuanli_executor::History;
 use yuanli_model::{AttemptId, Failure, PluginDescription, PluginReference, RunEvent, RunId};
 use yuanli_ports::Plugins;
+use yuanli_ports::containers::ContainerError;
 use yuanli_ports::plugins::{Attempt, Origin, PluginError};
 use yuanli_wasm::Host;
 
@@ -130,5 +131,9 @@ impl Plugins for SimPlugins {
         drop(running);
         self.life.pass(&self.world, &format!("{id} ends: {ended:?}")).await;
         ended
+    }
+
+    async fn image(&self, name: &str) -> Result<Option<String>, ContainerError> {
+        self.host.image(name).await
     }
 }

@@ -1,6 +1,6 @@
 //! The keys of what plugins keep.
 
-use yuanli_model::{AttemptId, RunId, WorkflowName};
+use yuanli_model::{AttemptId, Digest, RunId, WorkflowName};
 use yuanli_ports::store::Key;
 
 use super::super::envelope::Broken;
@@ -50,6 +50,31 @@ pub(crate) const KEPT_JOURNALS: [u8; 1] = Space::KeptJournal.prefix();
 pub(crate) fn parse_kept_journal(key: &Key) -> Result<AttemptId, Broken> {
     let parsed = parse_attempt(key).and_then(|(attempt, rest)| rest.is_empty().then_some(attempt));
     parsed.ok_or_else(|| Broken::damaged("key", "it names no attempt whose calls are kept"))
+}
+
+/// That a blob is needed by the calls of an attempt.
+pub(crate) fn call_need(attempt: &AttemptId, blob: &Digest) -> Key {
+    of_attempt(Space::CallNeed, attempt, blob.as_bytes())
+}
+
+/// The blobs that the calls of an attempt need.
+pub(crate) fn call_needs(attempt: &AttemptId) -> Key {
+    of_attempt(Space::CallNeed, attempt, &[])
+}
+
+/// Those of all attempts of a run.
+pub(crate) fn call_needs_of_run(run: RunId) -> Key {
+    of_run(Space::CallNeed, run, &[])
+}
+
+/// Those of all attempts.
+pub(crate) const CALL_NEEDS: [u8; 1] = Space::CallNeed.prefix();
+
+/// The attempt and the blob of a key of [`call_need`].
+pub(crate) fn parse_call_need(key: &Key) -> Result<(AttemptId, Digest), Broken> {
+    let parsed = parse_attempt(key)
+        .and_then(|(attempt, blob)| Some((attempt, Digest::from_bytes(blob.try_into().ok()?))));
+    parsed.ok_or_else(|| Broken::damaged("key", "it names no blob that calls need"))
 }
 
 /// An artifact of an attempt.
