@@ -68,6 +68,12 @@ impl Containers for Docker {
         self.exit(container).await
     }
 
+    async fn ended_at(&self, container: &ContainerId) -> Result<Option<u64>, ContainerError> {
+        check_id(container)?;
+        let state = self.outlasting(OUTAGE, || self.state(container)).await?;
+        Ok(ended_at(&state))
+    }
+
     async fn bring_back(&self, container: &ContainerId, mounts: &[Mount]) -> Result<(), ContainerError> {
         check_id(container)?;
         self.bring_folders_back(container, mounts).await
@@ -103,6 +109,14 @@ impl Containers for Docker {
         };
         self.insisting(|| self.remove_found(label::run_filter(engine, None), is_other)).await
     }
+}
+
+/// When a container ended, in nanoseconds since 1970; `None` while it runs, or is about to.
+fn ended_at(state: &ContainerState) -> Option<u64> {
+    use bollard::models::ContainerStateStatusEnum::{DEAD, EXITED};
+    let at = state.finished_at.as_deref().filter(|_| matches!(state.status, Some(EXITED | DEAD)))?;
+    let at = chrono::DateTime::parse_from_rfc3339(at).ok()?;
+    at.timestamp_nanos_opt().and_then(|nanos| u64::try_from(nanos).ok())
 }
 
 impl Docker {

@@ -134,6 +134,8 @@ struct State {
     containers: BTreeMap<String, Container>,
     /// How many containers were made.
     made: u64,
+    /// How many of them may have ended.
+    ends: u64,
     fleet: replica::Fleet,
     shelf: volume::Shelf,
     /// Digests of what was pushed, by full name.
@@ -157,6 +159,8 @@ struct Container {
     volumes: Vec<VolumeName>,
     lines: Vec<(Stream, String)>,
     exit: Option<Exit>,
+    /// Which end of all ends it was, once it has ended.
+    ended_at: Option<u64>,
     /// Whether it was made and not started.
     is_created: bool,
     /// What it does once it is started.
@@ -219,10 +223,14 @@ impl FakeDocker {
 
     /// Ends a container that runs, as if its program had: it prints these lines and gives this code.
     pub fn end(&self, name: &str, lines: &[&str], code: i64) {
-        if let Some(found) = self.state().running(name) {
+        let mut state = self.state();
+        let ended_at = Some(state.next_end());
+        if let Some(found) = state.running(name) {
             found.print(lines);
+            found.ended_at = ended_at;
             found.exit = Some(Exit { code, is_out_of_memory: false });
         }
+        drop(state);
         self.changed.notify_waiters();
     }
 
@@ -287,6 +295,12 @@ impl Container {
 }
 
 impl State {
+    /// Which end of all ends the next one is.
+    fn next_end(&mut self) -> u64 {
+        self.ends += 1;
+        self.ends
+    }
+
     /// A container that runs.
     fn running(&mut self, name: &str) -> Option<&mut Container> {
         self.containers.get_mut(name).filter(|found| !found.is_created && found.exit.is_none())
@@ -378,6 +392,14 @@ impl Containers for FakeDocker {
         }
     }
 
+    async fn ended_at(&self, container: &ContainerId) -> Result<Option<u64>, ContainerError> {
+        let state = self.called(None)?;
+        let found = state.containers.get(&container.0);
+        let found = found
+            .ok_or_else(|| ContainerError::NotFound(format!("the container {} is not there", container.0)))?;
+        Ok(found.exit.and(found.ended_at))
+    }
+
     async fn bring_back(&self, _: &ContainerId, _: &[Mount]) -> Result<(), ContainerError> {
         // It sees the files of this machine.
         Ok(())
@@ -385,7 +407,9 @@ impl Containers for FakeDocker {
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), ContainerError> {
         let mut state = self.called(Some(Call::Stop(container.clone(), grace)))?;
+        let ended_at = state.next_end();
         if let Some(found) = state.containers.get_mut(&container.0) {
+            found.ended_at.get_or_insert(ended_at);
             found.exit.get_or_insert(Exit { code: KILLED, is_out_of_memory: false });
         }
         self.changed.notify_waiters();

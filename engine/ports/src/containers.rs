@@ -129,6 +129,13 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// See [`ContainerError`].
     async fn follow(&self, container: &ContainerId, on_line: OnLine<'_>) -> Result<Exit, ContainerError>;
 
+    /// When a container ended, in nanoseconds since 1970 by the clock of who runs it, which is to be compared only with its
+    /// own; `None` while it runs.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn ended_at(&self, container: &ContainerId) -> Result<Option<u64>, ContainerError>;
+
     /// Brings back what a container that has ended has changed of its [`MountSource::Carried`] folders, where they were sent to
     /// it. Durable when it returns. Nothing happens where they were mounted, or where it was done before.
     ///

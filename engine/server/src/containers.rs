@@ -65,6 +65,10 @@ impl Containers for NotedContainers {
         self.docker.follow(container, on_line).await
     }
 
+    async fn ended_at(&self, container: &ContainerId) -> Result<Option<u64>, ContainerError> {
+        self.docker.ended_at(container).await
+    }
+
     async fn bring_back(&self, container: &ContainerId, mounts: &[Mount]) -> Result<(), ContainerError> {
         self.docker.bring_back(container, mounts).await
     }

@@ -42,6 +42,7 @@ impl FakeDocker {
             volumes,
             lines: Vec::new(),
             exit: None,
+            ended_at: None,
             is_created: true,
             behaviour,
             serial,
@@ -56,6 +57,7 @@ impl FakeDocker {
     /// [`ContainerError::NotFound`] when it is not there any more; what its script says.
     pub fn launch(&self, made: &Made) -> Result<ContainerId, ContainerError> {
         let mut state = self.called(None)?;
+        let ended_at = state.next_end();
         let found = state.containers.get_mut(&made.name).filter(|found| found.serial == made.serial);
         let found = found
             .ok_or_else(|| ContainerError::NotFound(format!("the container {} is not there", made.name)))?;
@@ -70,6 +72,7 @@ impl FakeDocker {
             }
         };
         found.is_created = false;
+        found.ended_at = found.exit.map(|_| ended_at);
         Ok(ContainerId(made.name.clone()))
     }
 

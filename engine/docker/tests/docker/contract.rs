@@ -98,6 +98,7 @@ async fn start(subject: &dyn Subject, engine: EngineId, behaviour: &Behaviour) -
 async fn check(subject: &dyn Subject) {
     let engine = fresh_engine();
     containers_hand_over_their_lines_and_code(subject, engine).await;
+    it_is_known_which_container_ended_first(subject, engine).await;
     a_container_that_cannot_start_leaves_nothing(subject, engine).await;
     a_name_is_given_once(subject, engine).await;
     what_may_have_been_started_is_taken_or_made(subject, engine).await;
@@ -122,6 +123,25 @@ async fn containers_hand_over_their_lines_and_code(subject: &dyn Subject, engine
         assert_eq!(follow(subject.containers(), &container).await, Ok((lines, exit)));
         subject.containers().remove(&container).await.expect("removed");
         let gone = follow(subject.containers(), &container).await;
+        assert!(matches!(gone, Err(ContainerError::NotFound(_))), "{gone:?}");
+    }
+}
+
+async fn it_is_known_which_container_ended_first(subject: &dyn Subject, engine: EngineId) {
+    let containers = subject.containers();
+    let ended = start(subject, engine, &Behaviour::Ends { lines: Vec::new(), code: 0 }).await;
+    follow(containers, &ended).await.expect("it ends");
+    let running = start(subject, engine, &Behaviour::RunsUntilStopped { lines: Vec::new() }).await;
+    let first = containers.ended_at(&ended).await.expect("it is there").expect("it has ended");
+    assert_eq!(containers.ended_at(&running).await, Ok(None));
+    containers.stop(&running, Duration::ZERO).await.expect("stopped");
+    follow(containers, &running).await.expect("it ends");
+    let second = containers.ended_at(&running).await.expect("it is there").expect("it has ended");
+    assert!(first < second, "{first} {second}");
+    assert_eq!(containers.ended_at(&ended).await, Ok(Some(first)));
+    for container in [ended, running] {
+        containers.remove(&container).await.expect("removed");
+        let gone = containers.ended_at(&container).await;
         assert!(matches!(gone, Err(ContainerError::NotFound(_))), "{gone:?}");
     }
 }

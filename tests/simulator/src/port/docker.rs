@@ -217,6 +217,11 @@ impl Containers for SimDocker {
         followed
     }
 
+    async fn ended_at(&self, container: &ContainerId) -> Result<Option<u64>, ContainerError> {
+        let (world, _) = self.0.now();
+        Containers::ended_at(&world.docker, container).await
+    }
+
     async fn bring_back(&self, _: &ContainerId, _: &[Mount]) -> Result<(), ContainerError> {
         Ok(())
     }
