@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use yuanli_ports::containers::ContainerError;
 
 use crate::fault::{self, Fault, NOT_FOUND};
+use crate::figure::{Asked, Figures};
 use crate::lending::Lent;
 use crate::place::Place;
 use crate::replica;
@@ -107,6 +108,7 @@ pub struct Docker {
     pub(crate) sees: Mutex<Option<bool>>,
     pub(crate) replicas: replica::Shared,
     pub(crate) lent: Lent,
+    figures: Arc<Figures>,
 }
 
 impl Docker {
@@ -123,7 +125,14 @@ impl Docker {
             sees: Mutex::default(),
             replicas: replica::Shared::default(),
             lent,
+            figures: Arc::default(),
         }
+    }
+
+    /// What was asked of it since this was made, by operation.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.figures.asked()
     }
 
     /// An engine that is known to answer now.
@@ -189,8 +198,10 @@ impl Docker {
         self.client().await?;
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner).clone();
         let way = way.ok_or_else(|| ContainerError::Engine("there is no way to Docker".to_owned()))?;
-        let sent = way.raw().request(request).await.map_err(Error::from);
-        sent.map_err(|error| fault::unreachable(&self.host(), "send a request", &error))
+        let pending = self.figures.ask(request.method(), request.uri().path());
+        let sent = way.raw().request(request).await;
+        pending.answered(sent.as_ref().ok().map(Response::status));
+        sent.map_err(Error::from).map_err(|error| fault::unreachable(&self.host(), "send a request", &error))
     }
 
     /// How long a call may take whose answer is one document.
@@ -303,7 +314,8 @@ impl Docker {
             Found { host: host.clone(), is_local: way.is_local() };
         *self.way.write().unwrap_or_else(PoisonError::into_inner) = Some(way.clone());
         let doing = "ask for its version";
-        let client = way.client(self.deadline()).map_err(|error| fault::unreachable(&host, doing, &error))?;
+        let client = way.client(self.deadline(), Arc::clone(&self.figures));
+        let client = client.map_err(|error| fault::unreachable(&host, doing, &error))?;
         let negotiated = tokio::time::timeout(CONNECT_DEADLINE, client.negotiate_version());
         match negotiated.await {
             Ok(Ok(client)) => enough(client, &host),

@@ -16,6 +16,7 @@ mod container;
 mod context;
 mod credentials;
 mod fault;
+pub mod figure;
 mod file;
 mod ignore;
 mod image;

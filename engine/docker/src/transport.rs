@@ -29,6 +29,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use yuanli_ports::containers::ContainerError;
 
+use crate::figure::Figures;
 use crate::place::Tls;
 use crate::ssh::{self, Destination};
 use crate::tls;
@@ -83,11 +84,16 @@ impl Way {
     }
 
     /// A client that goes this way.
-    pub(crate) fn client(self, timeout: Duration) -> Result<bollard::Docker, Error> {
+    pub(crate) fn client(self, timeout: Duration, figures: Arc<Figures>) -> Result<bollard::Docker, Error> {
         let client = self.over();
         let send = move |request: BollardRequest| {
             let client = client.clone();
-            async move { client.request(request).await.map_err(Error::from) }
+            let pending = figures.ask(request.method(), request.uri().path());
+            async move {
+                let answer = client.request(request).await;
+                pending.answered(answer.as_ref().ok().map(hyper::Response::status));
+                answer.map_err(Error::from)
+            }
         };
         bollard::Docker::connect_with_custom_transport(
             send,

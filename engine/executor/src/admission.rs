@@ -4,12 +4,14 @@
 //! not stored: what a run says of itself, that it was let in, is.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use yuanli_flow::{Admission, Command, Run, Standing};
 use yuanli_model::RunId;
 use yuanli_model::workflow::Older;
 
 use crate::executor::{Executor, Shared};
+use crate::figures::Waiting;
 use crate::owner::Message;
 
 /// The groups, and who waits until it is known which runs of them go on.
@@ -101,6 +103,17 @@ impl Shared {
             }
         }
         self.enter_now(run, &entrance);
+    }
+
+    /// The runs that wait for their turn, and how long the oldest has.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, oldest) = groups.admission.waiting();
+        let held = || groups.left.iter().chain(&groups.new).map(|(run, _)| *run);
+        let (count, oldest) = (count + held().count(), held().chain(oldest).min());
+        drop(groups);
+        let now = self.ports.clock.now();
+        Waiting { count, longest: oldest.map_or(Duration::ZERO, |run| now.since(run.created())) }
     }
 
     fn enter_now(&self, run: RunId, Entrance { group, limit, older }: &Entrance) {

@@ -247,10 +247,10 @@ impl Executor {
         check::check(&self.shared, is_repair).await
     }
 
-    /// What was done since this was made, in numbers.
+    /// What was done since this was made, in numbers, and what waits now.
     #[must_use]
     pub fn measured(&self) -> Measured {
-        self.shared.figures.measured()
+        self.shared.figures.measured(self.shared.waiting())
     }
 
     /// How many runs are active.

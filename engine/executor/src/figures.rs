@@ -1,42 +1,24 @@
-//! What the executor has done since it was made, in numbers: how runs and attempts ended and how long they took, and what commits
-//! took. Only what is durable counts; what ended under an engine before this one is that one's.
+//! What the executor has done since it was made, in numbers: how runs and attempts ended, how long they took, and what was cached.
+//! Only what is durable counts; what ended under an engine before this one is that one's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use yuanli_model::run::CacheFinding;
 use yuanli_model::{AttemptId, AttemptOutcome, Outcome, RunEvent, Timestamp};
-
-/// Up to which times durations are counted, in milliseconds: from a script to a nightly job.
-pub const BOUNDS_MS: [u64; 8] = [100, 500, 1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000];
+use yuanli_ports::figure::{Counted, Durations, OF_RUNS};
 
 /// How runs end, and attempts.
 const OUTCOMES: [Outcome; 3] = [Outcome::Succeeded, Outcome::Failed, Outcome::Cancelled];
 
 /// Counts that go on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Figures {
     runs: [Durations; 3],
     attempts: [Durations; 3],
-    commits: Durations,
-}
-
-#[derive(Debug, Default)]
-struct Durations {
-    below: [AtomicU64; BOUNDS_MS.len()],
-    count: AtomicU64,
-    millis: AtomicU64,
-}
-
-/// Durations as they were counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// How many there were, each of [`BOUNDS_MS`] for those that took at most so long.
-    pub below: [u64; BOUNDS_MS.len()],
-    /// How many there were.
-    pub count: u64,
-    /// How long they took together, in milliseconds.
-    pub millis: u64,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
 }
 
 /// All of them as they are now.
@@ -46,25 +28,31 @@ pub struct Measured {
     pub runs: Vec<(Outcome, Counted)>,
     /// Attempts of stages that have ended, by their outcome.
     pub attempts: Vec<(Outcome, Counted)>,
-    /// Commits of runs.
-    pub commits: Counted,
+    /// How many attempts an earlier one stood for.
+    pub cache_hits: u64,
+    /// For how many it was looked, and none did.
+    pub cache_misses: u64,
+    /// Runs that wait for their turn in a concurrency group.
+    pub waiting: Waiting,
 }
 
-impl Durations {
-    fn add(&self, duration: Duration) {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        for (below, _) in self.below.iter().zip(BOUNDS_MS).filter(|(_, bound)| millis <= *bound) {
-            below.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.millis.fetch_add(millis, Ordering::Relaxed);
-    }
+/// What waits for its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub count: usize,
+    /// For how long the oldest has waited.
+    pub longest: Duration,
+}
 
-    fn counted(&self) -> Counted {
-        Counted {
-            below: std::array::from_fn(|index| self.below[index].load(Ordering::Relaxed)),
-            count: self.count.load(Ordering::Relaxed),
-            millis: self.millis.load(Ordering::Relaxed),
+impl Default for Figures {
+    fn default() -> Self {
+        let each = || std::array::from_fn(|_| Durations::up_to(OF_RUNS));
+        Self {
+            runs: each(),
+            attempts: each(),
+            cache_hits: AtomicU64::new(0),
+            cache_misses: AtomicU64::new(0),
         }
     }
 }
@@ -92,6 +80,12 @@ impl Figures {
                     };
                     self.attempts[index].add(took);
                 }
+                RunEvent::CacheConsulted { finding: CacheFinding::Hit { .. }, .. } => {
+                    self.cache_hits.fetch_add(1, Ordering::Relaxed);
+                }
+                RunEvent::CacheConsulted { .. } => {
+                    self.cache_misses.fetch_add(1, Ordering::Relaxed);
+                }
                 RunEvent::Finished { outcome, .. } => {
                     let index = OUTCOMES.iter().position(|known| known == outcome).unwrap_or_default();
                     self.runs[index].add(now.since(created));
@@ -101,15 +95,17 @@ impl Figures {
         }
     }
 
-    /// Counts a commit.
-    pub(crate) fn note_commit(&self, took: Duration) {
-        self.commits.add(took);
-    }
-
-    pub(crate) fn measured(&self) -> Measured {
+    /// All of them, beside what waits now.
+    pub(crate) fn measured(&self, waiting: Waiting) -> Measured {
         let each = |all: &[Durations; 3]| {
             OUTCOMES.into_iter().zip(all).map(|(outcome, durations)| (outcome, durations.counted())).collect()
         };
-        Measured { runs: each(&self.runs), attempts: each(&self.attempts), commits: self.commits.counted() }
+        Measured {
+            runs: each(&self.runs),
+            attempts: each(&self.attempts),
+            cache_hits: self.cache_hits.load(Ordering::Relaxed),
+            cache_misses: self.cache_misses.load(Ordering::Relaxed),
+            waiting,
+        }
     }
 }

@@ -34,7 +34,7 @@ pub use admission::HeldGroups;
 pub use cache::CachedStages;
 pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
-pub use figures::{BOUNDS_MS, Counted, Measured};
+pub use figures::{Measured, Waiting};
 pub use follower::{Follower, Update};
 pub use history::{History, Recorded, Summary};
 pub use keeper::{Retention, WorkspaceBounds};

@@ -311,9 +311,7 @@ impl Owner {
     /// Counts events that became durable just now, decided at `now`.
     fn count(&mut self, events: &[RunEvent], now: Timestamp) {
         self.next += events.len() as u32;
-        let figures = &self.shared.figures;
-        figures.note_commit(self.shared.ports.clock.now().since(now));
-        figures.note(events, now, self.summary.created, &mut self.begun);
+        self.shared.figures.note(events, now, self.summary.created, &mut self.begun);
     }
 
     /// The same, however long the store takes nothing. Nobody else writes what it writes, so that it can be written again

@@ -91,6 +91,13 @@ impl Admission {
         Some(Standing { limit: group.limit, going: group.going.iter().copied().collect(), before })
     }
 
+    /// How many runs wait in all groups, and the one that came first.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, Option<RunId>) {
+        let count = self.groups.values().map(|group| group.waiting.len()).sum();
+        (count, self.groups.values().filter_map(|group| group.waiting.first()).min().copied())
+    }
+
     /// How many go on and how many wait in a group.
     #[cfg(test)]
     fn count(&self, group: &str) -> (usize, usize) {

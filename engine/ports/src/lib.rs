@@ -11,6 +11,7 @@ pub mod backups;
 pub mod blobs;
 pub mod clock;
 pub mod containers;
+pub mod figure;
 pub mod http;
 pub mod images;
 pub mod journal;

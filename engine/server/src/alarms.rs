@@ -20,6 +20,7 @@ use yuanli_ports::http::HttpRequest;
 use yuanli_triggers::{RuleId, Seen, StartId};
 
 use crate::document::Given;
+use crate::figures::{Came, Trigger};
 use crate::http;
 use crate::kept::{Kept, Measured};
 use crate::service::{Refusal, Shared, inputs_from};
@@ -124,7 +125,9 @@ impl Shared {
             self.registry.note_alarm(name, id, alarm, seen != Seen::Nothing).await?;
         }
         let Some((since, value)) = alarm.due() else { return Ok(()) };
-        match self.start_by_metric(kept, rule, since, value).await {
+        let started = self.start_by_metric(kept, rule, since, value).await;
+        self.figures.came(Trigger::Metric, Came::of(&started));
+        match started {
             Ok(started) => {
                 tracing::info!(workflow = %name, run = %started.run, value, "started by a metric");
             }

@@ -18,6 +18,7 @@ use yuanli_triggers::StartId;
 
 use crate::announcements::{self, ROWS};
 use crate::document::Given;
+use crate::figures::{Came, Trigger};
 use crate::kept::Kept;
 use crate::service::{Refusal, Shared, inputs_from};
 
@@ -101,10 +102,15 @@ impl Shared {
         let mut failed = None;
         for kept in self.registry.list() {
             let is_wanted = kept.events.iter().any(|event| event.fits(&happened));
+            if is_wanted && kept.paused.is_some() {
+                self.figures.came(Trigger::Event, Came::Paused);
+            }
             if !is_wanted || kept.paused.is_some() {
                 continue;
             }
-            match self.start_by_event(&kept, &name, &happened).await {
+            let started = self.start_by_event(&kept, &name, &happened).await;
+            self.figures.came(Trigger::Event, Came::of(&started));
+            match started {
                 Ok(started) if !started.is_new => {}
                 Ok(started) => {
                     tracing::info!(workflow = %kept.name, run = %started.run, because = name, "started by an event");

@@ -20,6 +20,7 @@ mod engine;
 mod events;
 mod explain;
 mod fetch;
+mod figures;
 mod file;
 mod http;
 mod identity;

@@ -20,6 +20,7 @@ use yuanli_triggers::{Ending, Firing, StartId, Turn};
 
 use crate::body::rfc3339;
 use crate::document::Given;
+use crate::figures::{Came, Trigger};
 use crate::kept::{Kept, Mark, Timing};
 use crate::service::{Refusal, Shared, inputs_from};
 
@@ -83,8 +84,11 @@ impl Shared {
     /// A due time has come. An error is what this machine fails at, which is to be tried again.
     async fn come(&self, firing: &Firing) -> anyhow::Result<()> {
         let (name, due) = (&firing.slot.workflow, firing.due);
-        let kept = self.registry.get(name).filter(|kept| kept.paused.is_none());
-        let Some(kept) = kept else { return Ok(()) };
+        let Some(kept) = self.registry.get(name) else { return Ok(()) };
+        if kept.paused.is_some() {
+            self.figures.came(Trigger::Schedule, Came::Paused);
+            return Ok(());
+        }
         let Some(timing @ (schedule, policy)) = kept.timing_of(firing) else { return Ok(()) };
         let mut mark = self.registry.mark_of(name, schedule);
         self.notice_end(&mut mark).await?;
@@ -98,11 +102,13 @@ impl Shared {
                 return self.start_due(&kept, timing, due, mark).await;
             }
             Turn::Wait { replaced } => {
+                self.figures.came(Trigger::Schedule, Came::Waiting);
                 let run = mark.line.running;
                 tracing::info!(workflow = %name, due = rfc3339(due), run = run.map(tracing::field::display), replaced,
                     "waits for the run that its schedule has started");
             }
             Turn::Skip => {
+                self.figures.came(Trigger::Schedule, Came::Overlap);
                 let run = mark.line.running;
                 tracing::info!(workflow = %name, due = rfc3339(due), run = run.map(tracing::field::display),
                     "is skipped: the run that its schedule has started goes on");
@@ -123,7 +129,9 @@ impl Shared {
         if self.registry.get(&kept.name).is_none_or(|now| now.paused.is_some()) {
             return Ok(());
         }
-        match self.start_by_schedule(kept, schedule, due).await {
+        let started = self.start_by_schedule(kept, schedule, due).await;
+        self.figures.came(Trigger::Schedule, Came::of(&started));
+        match started {
             Ok(started) => {
                 tracing::info!(workflow = %kept.name, run = %started.run, "started by its schedule");
                 mark.line.started(policy.overlap, due, started.run);

@@ -33,6 +33,7 @@ use crate::announcements::StoredAnnouncements;
 use crate::audit::Audit;
 use crate::document::{Document, Given, Refused, WIDTH, render};
 use crate::engine::{Engine, Ground, Locations, refuse_copy};
+use crate::figures::{Came, Figures, Trigger};
 use crate::file::{File, Pins};
 use crate::identity::{Caller, Tokens};
 use crate::kept::{Changed, Expected, Kept, Registry};
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) http: Arc<dyn Http>,
     /// What the engine itself measures.
     pub(crate) own: OwnMetrics,
+    pub(crate) figures: Figures,
     pub(crate) tokens: Tokens,
     pub(crate) audit: Audit,
     /// How many requests may come from whom.
@@ -265,6 +267,7 @@ impl Service {
             clock,
             http,
             own,
+            figures: Figures::default(),
             tokens,
             audit,
             limits,
@@ -554,7 +557,9 @@ impl Shared {
         let cause = key.map(|key| format!("key\0{name}\0{key}"));
         let document = self.compile(kept.as_file()).await?;
         let inputs = Given::Texts(inputs.into_iter().collect());
-        self.start_document_with(document, inputs, cause, Cause::Request, bypasses_cache).await
+        let started = self.start_document_with(document, inputs, cause, Cause::Request, bypasses_cache).await;
+        self.figures.came(Trigger::Request, Came::of(&started));
+        started
     }
 
     /// Starts a run that takes over from another one; not before the engine has cleared up.

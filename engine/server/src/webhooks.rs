@@ -16,6 +16,7 @@ use yuanli_triggers::{Facts, Passed, StartId};
 use crate::audit;
 use crate::body;
 use crate::document::Given;
+use crate::figures::{Came, Trigger};
 use crate::kept::{self, Delivery, Kept};
 use crate::service::{Refusal, Shared, inputs_from};
 
@@ -55,6 +56,7 @@ impl Shared {
         let (kept, signed) = match self.verify(name, header, body) {
             Ok(verified) => verified,
             Err(refusal) => {
+                self.figures.came(Trigger::Webhook, Came::Signature);
                 refused_after.await;
                 return Err(refusal);
             }
@@ -62,6 +64,7 @@ impl Shared {
         mark.set("its sender did not wait for what came of it".to_owned());
         // Told to those who may know, and kept: its sender will hardly send it again.
         if kept.paused.is_some() {
+            self.figures.came(Trigger::Webhook, Came::Paused);
             let why = format!("workflow `{name}` is paused");
             self.note(&kept, &signed, &Facts::default(), &Err(Refusal::Conflict(why.clone()))).await;
             return Err(Refusal::Conflict(why));
@@ -128,7 +131,12 @@ impl Shared {
         mark: audit::Signed,
     ) -> Result<api::HookAnswer, Refusal> {
         let shared = Arc::clone(self);
-        let done = self.work.finish(async move { shared.settle(&kept, &signed, &mark).await }).await;
+        let work = async move {
+            let settled = shared.settle(&kept, &signed, &mark).await;
+            shared.figures.came(Trigger::Webhook, came(&settled));
+            settled
+        };
+        let done = self.work.finish(work).await;
         match done.unwrap_or_else(|| Err(Refusal::Unavailable("the engine ends".to_owned())))? {
             (Outcome::Passed(reason), _) => Ok(api::HookAnswer {
                 id: None,
@@ -230,6 +238,15 @@ impl Shared {
             _ => None,
         });
         Ok(finished.map_or((None, None), |(status, outputs)| (Some(status), outputs)))
+    }
+}
+
+fn came(settled: &Result<(Outcome, Option<Duration>), Refusal>) -> Came {
+    match settled {
+        Ok((Outcome::Started(started), _)) if started.is_new => Came::Started,
+        Ok((Outcome::Started(_), _)) => Came::Known,
+        Ok((Outcome::Passed(_), _)) => Came::Filter,
+        Err(refusal) => Came::from(refusal),
     }
 }
 

@@ -36,7 +36,7 @@ pub use archive::FileArchive;
 pub use blob::FileBlobs;
 pub use check::{Check, Repair, check, repair};
 pub use directory::{ContainersMark, DataDirectory, OpenError};
-pub use embedded::{Embedded, Options, index_size};
+pub use embedded::{Embedded, Measured, Options, index_size};
 pub use fault::{Damage, Fault};
 pub use log::FileLogs;
 pub use memory::Memory;

@@ -12,7 +12,8 @@ use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
@@ -33,6 +34,21 @@ pub(crate) struct Cache {
     max_bytes: u64,
     /// Told once that nothing can be kept: what is true of one file of the folder is true of all.
     told: Once,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// Bytes of all versions, once somebody has looked.
+    bytes: OnceLock<AtomicU64>,
+}
+
+/// What compiled code was looked for, and how much of it there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompiledCode {
+    /// How often it was there.
+    pub hits: u64,
+    /// How often it was not, so that a component was compiled.
+    pub misses: u64,
+    /// Its bytes, as of the last that was kept.
+    pub bytes: u64,
 }
 
 impl Cache {
@@ -43,11 +59,38 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let root = folder.to_owned();
         let folder = folder.join(format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()));
-        Self { root, folder, max_bytes: MAX_BYTES, told: Once::new() }
+        Self {
+            root,
+            folder,
+            max_bytes: MAX_BYTES,
+            told: Once::new(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            bytes: OnceLock::new(),
+        }
+    }
+
+    /// What was looked for, and how much there is. The first time it is counted.
+    pub(crate) fn measured(&self) -> CompiledCode {
+        let counted = || {
+            // What cannot be read is not there.
+            AtomicU64::new(self.files().unwrap_or_default().iter().map(|(_, bytes, _)| bytes).sum())
+        };
+        CompiledCode {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            bytes: self.bytes.get_or_init(counted).load(Ordering::Relaxed),
+        }
     }
 
     /// The compiled component of that digest, if it is there and whole.
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let loaded = self.load_code(engine, digest);
+        if loaded.is_some() { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
+        loaded
+    }
+
+    fn load_code(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let bytes = self.read_verified(&format!("{}.cwasm", digest.hex()))?;
         // SAFETY: the bytes are what `serialize` gave to this engine version and configuration: the folder's name
         // binds the version, the hash the content, and only the owner of the folder can write to it.
@@ -79,6 +122,24 @@ impl Cache {
     /// Removes what was used longest ago while all of it is more than may be. A file that somebody is just loading is
     /// read to its end; one that is needed again is made again.
     fn trim(&self) -> std::io::Result<()> {
+        let mut files = self.files()?;
+        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        files.sort_unstable();
+        for (_, size, path) in files {
+            if bytes <= self.max_bytes {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => bytes -= size,
+            }
+        }
+        self.bytes.get_or_init(AtomicU64::default).store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// All files of all versions: when each was used last, its bytes, where it is.
+    fn files(&self) -> std::io::Result<Vec<(SystemTime, u64, PathBuf)>> {
         let mut files = Vec::new();
         for version in fs::read_dir(&self.root)? {
             let version = version?;
@@ -93,18 +154,7 @@ impl Cache {
                 }
             }
         }
-        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        files.sort_unstable();
-        for (_, size, path) in files {
-            if bytes <= self.max_bytes {
-                break;
-            }
-            match fs::remove_file(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-                _ => bytes -= size,
-            }
-        }
-        Ok(())
+        Ok(files)
     }
 
     /// A small file that follows from a component, such as its description.
@@ -199,5 +249,6 @@ mod tests {
         cache.write("fourth", &body).expect("it is written");
         cache.trim().expect("it is trimmed");
         assert!(is_there("first") && !is_there("second") && is_there("third") && is_there("fourth"));
+        assert_eq!(cache.measured().bytes, 300, "three of 68 bytes, each with what proves it");
     }
 }

@@ -20,7 +20,7 @@ use yuanli_ports::plugins::PluginError;
 
 use crate::added::{Entry, files};
 use crate::attempt::{bound, in_words};
-use crate::cache::Cache;
+use crate::cache::{Cache, CompiledCode};
 use crate::component;
 use crate::description::{self, StoredBounds, validator};
 use crate::guest::Guest;
@@ -247,6 +247,11 @@ impl Catalog {
         let said = self.ask(&component).await?;
         description::read(said.clone())?;
         Ok(said)
+    }
+
+    /// What compiled code was looked for.
+    pub(crate) fn measured(&self) -> CompiledCode {
+        self.cache.measured()
     }
 
     /// Takes the code of one component for that of another, which differs from it in what is never run.

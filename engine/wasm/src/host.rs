@@ -19,12 +19,13 @@ use yuanli_ports::{
 };
 
 use crate::added::{Added, Found};
+use crate::cache::CompiledCode;
 use crate::call::Function;
 use crate::catalog::{Builtin, Catalog, on_thread};
 use crate::interface;
 use crate::limits::Limits;
 use crate::rehearsal::Rehearsal;
-use crate::slots::Slots;
+use crate::slots::{Instances, Slots};
 use crate::ticker::Ticker;
 
 /// How long an attempt may wait with its instance where nobody says otherwise.
@@ -177,6 +178,18 @@ impl Host {
     /// When it is not kept, or cannot be used.
     pub async fn warm(&self, component: &Digest) -> Result<(), PluginError> {
         self.catalog.code(component).await.map(|_| ())
+    }
+
+    /// Instances of plugins, and who waits for one.
+    #[must_use]
+    pub fn instances(&self) -> Instances {
+        self.slots.measured()
+    }
+
+    /// What compiled code was looked for, and how much there is.
+    #[must_use]
+    pub fn compiled(&self) -> CompiledCode {
+        self.catalog.measured()
     }
 
     /// What sends HTTP requests.

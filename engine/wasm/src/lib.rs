@@ -49,6 +49,7 @@ mod wasi;
 
 pub use added::{Outcome, Stocktaking, take_stock};
 pub use addition::{Addition, Candidate, Listed};
+pub use cache::CompiledCode;
 pub use call::{Class, Function, Policy};
 pub use catalog::Builtin;
 pub use component::{Unusable, inspect};
@@ -59,3 +60,4 @@ pub use pack::{Packed, Said, claim};
 pub use rehearsal::{HostCall, Observer, Rehearsal};
 pub use replay::{Ending, Replay, Replayed, Step, Told};
 pub use shell::Standing;
+pub use slots::Instances;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use yuanli_model::WorkflowName;
 
 /// The slots of a host. Clones share them.
@@ -25,11 +26,11 @@ pub(crate) struct Slots {
 struct State {
     /// Nobody waits while one is free.
     free: u32,
-    waiting: HashMap<WorkflowName, VecDeque<oneshot::Sender<Grant>>>,
+    waiting: HashMap<WorkflowName, VecDeque<Asking>>,
     /// The workflows that wait, the next one first.
     turns: VecDeque<WorkflowName>,
     /// Those that were evicted and come back.
-    returning: VecDeque<oneshot::Sender<Grant>>,
+    returning: VecDeque<Asking>,
     /// Whether the last one that got a slot came back.
     was_returning: bool,
     /// Those that have a slot and wait for something outside, the longest first.
@@ -37,6 +38,34 @@ struct State {
     next_idle: u64,
     /// How many were evicted and have their slots still.
     leaving: usize,
+    /// How many there are.
+    count: u32,
+    /// How many were evicted since there are any.
+    evicted: u64,
+}
+
+/// Somebody who asks for a slot.
+#[derive(Debug)]
+struct Asking {
+    grant: oneshot::Sender<Grant>,
+    since: Instant,
+}
+
+/// Instances, and attempts that wait for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instances {
+    /// How many there may be at once.
+    pub limit: u32,
+    /// How many there are.
+    pub live: u32,
+    /// How many of those only wait for something outside.
+    pub idle: usize,
+    /// How many were taken away so far from attempts that only waited.
+    pub evicted: u64,
+    /// How many attempts wait for one, to begin or to go on.
+    pub waiting: usize,
+    /// For how long the one that has waited longest has.
+    pub longest: Duration,
 }
 
 /// The place of an attempt, whether it has a slot or not.
@@ -75,6 +104,8 @@ impl Slots {
             idle: BTreeMap::new(),
             next_idle: 0,
             leaving: 0,
+            count,
+            evicted: 0,
         };
         Self { state: Arc::new(Mutex::new(state)), evict_after }
     }
@@ -89,8 +120,23 @@ impl Slots {
         })
     }
 
+    /// How many there are of what, now. Those that have stopped waiting count until it would be their turn.
+    pub(crate) fn measured(&self) -> Instances {
+        let state = self.state();
+        let queues = state.waiting.values().chain(std::iter::once(&state.returning));
+        let oldest = queues.clone().filter_map(VecDeque::front).map(|asking| asking.since).min();
+        Instances {
+            limit: state.count,
+            live: state.count - state.free,
+            idle: state.idle.len(),
+            evicted: state.evicted,
+            waiting: queues.map(VecDeque::len).sum(),
+            longest: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
     /// Waits for a slot. Whoever stops waiting loses its place.
-    async fn acquire(&self, enqueue: impl FnOnce(&mut State, oneshot::Sender<Grant>)) -> Grant {
+    async fn acquire(&self, enqueue: impl FnOnce(&mut State, Asking)) -> Grant {
         let granted = {
             let mut state = self.state();
             if state.free > 0 {
@@ -98,7 +144,7 @@ impl Slots {
                 return Grant { slots: Some(self.clone()) };
             }
             let (grant, granted) = oneshot::channel();
-            enqueue(&mut state, grant);
+            enqueue(&mut state, Asking { grant, since: Instant::now() });
             state.make_room();
             granted
         };
@@ -113,9 +159,9 @@ impl Slots {
 impl Seat {
     /// Waits for a slot for who begins.
     pub(crate) async fn take(self: &Arc<Self>) -> Slot {
-        let enqueue = |state: &mut State, grant| {
+        let enqueue = |state: &mut State, asking| {
             let queue = state.waiting.entry(self.workflow.clone()).or_default();
-            queue.push_back(grant);
+            queue.push_back(asking);
             if queue.len() == 1 {
                 state.turns.push_back(self.workflow.clone());
             }
@@ -125,7 +171,7 @@ impl Seat {
 
     /// The same for who was evicted.
     pub(crate) async fn take_again(self: &Arc<Self>) -> Slot {
-        let grant = self.slots.acquire(|state, grant| state.returning.push_back(grant)).await;
+        let grant = self.slots.acquire(|state, asking| state.returning.push_back(asking)).await;
         Slot { seat: Arc::clone(self), _grant: grant }
     }
 
@@ -197,18 +243,19 @@ impl State {
     fn evict(&mut self, seat: &Seat) {
         seat.is_leaving.store(true, Ordering::Relaxed);
         self.leaving += 1;
+        self.evicted += 1;
         seat.evicted.notify_one();
     }
 
     /// Who is next.
-    fn next(&mut self) -> Option<oneshot::Sender<Grant>> {
+    fn next(&mut self) -> Option<Asking> {
         let is_turn = !self.was_returning || self.turns.is_empty();
         let is_return = is_turn && !self.returning.is_empty();
         self.was_returning = is_return;
         if is_return { self.returning.pop_front() } else { self.next_new() }
     }
 
-    fn next_new(&mut self) -> Option<oneshot::Sender<Grant>> {
+    fn next_new(&mut self) -> Option<Asking> {
         let workflow = self.turns.pop_front()?;
         let queue = self.waiting.get_mut(&workflow)?;
         let next = queue.pop_front();
@@ -242,7 +289,7 @@ impl Drop for Grant {
                 next
             };
             let Some(next) = next else { return };
-            match next.send(Self { slots: Some(slots.clone()) }) {
+            match next.grant.send(Self { slots: Some(slots.clone()) }) {
                 Ok(()) => return,
                 // It has stopped waiting: the next one gets it. Not by dropping it, which would go as deep as there are
                 // some that stopped.
@@ -360,6 +407,8 @@ mod tests {
         drop((waits_b, _slot_b));
         let slot_c = is_granted(asks.as_mut()).expect("it was given back");
         assert_eq!(slots.counts(), (0, 0));
+        let measured = slots.measured();
+        assert_eq!((measured.limit, measured.live, measured.idle, measured.evicted), (2, 2, 1, 1));
         // It comes back: whoever waits now makes room, at once.
         let mut back = Box::pin(b.take_again());
         assert!(poll(back.as_mut()).is_pending());
@@ -431,5 +480,24 @@ mod tests {
             order.push(asking.remove(granted.expect("one of them is next")).0);
         }
         assert_eq!(order, [0, 3, 1, 4, 2, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_many_wait_and_how_long_the_first_of_them_has_is_told() {
+        let slots = Slots::new(1, Some(LONG));
+        let (large, small) = (workflow("large"), workflow("small"));
+        let slot = slots.take(&large).await;
+        let mut first = Box::pin(slots.take(&large));
+        assert!(poll(first.as_mut()).is_pending());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        let mut second = Box::pin(slots.take(&small));
+        assert!(poll(second.as_mut()).is_pending());
+        let Instances { limit, live, waiting, longest, .. } = slots.measured();
+        assert_eq!((limit, live, waiting, longest), (1, 1, 2, Duration::from_secs(7)));
+        drop(slot);
+        let slot = is_granted(first.as_mut()).expect("it asked first");
+        assert_eq!((slots.measured().waiting, slots.measured().longest), (1, Duration::ZERO));
+        drop((slot, second));
+        assert_eq!((slots.measured().live, slots.measured().waiting), (0, 0));
     }
 }

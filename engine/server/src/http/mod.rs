@@ -38,6 +38,12 @@ pub use rate::Rate;
 pub(crate) use tls::Tls;
 pub use tls::TlsFiles;
 
+/// The paths of all routes.
+#[cfg(test)]
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    table::all().map(|route| route.path)
+}
+
 type Engine = State<Arc<Shared>>;
 /// Who asks, as the gate found out.
 type Asks = Extension<Caller>;

@@ -104,14 +104,15 @@ async fn stream(
     if updates.restore().await.map_err(refusal)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let told = futures::stream::unfold(Some((updates, shared, what)), |following| async move {
-        let (mut updates, shared, what) = following?;
+    let following = shared.figures.follow();
+    let told = futures::stream::unfold(Some((updates, shared, what, following)), |told| async move {
+        let (mut updates, shared, what, following) = told?;
         let next = tokio::select! {
             () = shared.stop.cancelled() => return None,
             next = next(&mut updates, &what) => next,
         };
         match next {
-            Ok(Some(event)) => Some((Ok::<_, Infallible>(event), Some((updates, shared, what)))),
+            Ok(Some(event)) => Some((Ok::<_, Infallible>(event), Some((updates, shared, what, following)))),
             Ok(None) => Some((Ok(end(&updates)), None)),
             Err(error) => {
                 tracing::debug!(error = format!("{error:#}"), "a follower is let go");

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::http::header::{CONTENT_ENCODING, ETAG, HeaderValue};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -157,7 +157,22 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .layer(middleware::map_response(problem::of_refused))
         .layer(CompressionLayer::new())
         .layer(middleware::map_response(of_packed))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), count))
         .with_state(Arc::clone(shared))
+}
+
+/// Counts what is answered, by the route as it is declared.
+async fn count(
+    State(shared): State<Arc<Shared>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = tokio::time::Instant::now();
+    let answer = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    shared.figures.answered(route, answer.status().as_u16(), begun.elapsed());
+    answer
 }
 
 /// What is packed has other bytes than what its tag says: the tag is that of the same content only.

@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
+use yuanli_ports::figure::{Counted, Durations, OF_DISKS};
 use yuanli_ports::store::{Batch, Change, Entry, Key, Range, Revision, StoreError};
 use yuanli_ports::{Store, Watch};
 
@@ -57,6 +58,17 @@ pub struct Embedded {
     writer: Arc<Mutex<Writer>>,
     thread: Option<JoinHandle<()>>,
     upkeep: Option<JoinHandle<()>>,
+    files: Arc<Files>,
+    commits: Durations,
+}
+
+/// What a store has taken since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// Each commit, from when it was handed over until it was answered.
+    pub commits: Counted,
+    /// Each sync of the journal, several commits together where they come together.
+    pub syncs: Counted,
 }
 
 impl Embedded {
@@ -82,17 +94,38 @@ impl Embedded {
             buffer: Vec::new(),
             is_alone: false,
         };
-        let upkeep = Upkeep { flusher, files, pressure: Arc::clone(&pressure), export };
+        let upkeep = Upkeep { flusher, files: Arc::clone(&files), pressure: Arc::clone(&pressure), export };
         let upkeep = spawn("yuanli-upkeep", move || upkeep.work())?;
         let (requests, upkeep) = (Some(requests), Some(upkeep));
         let writer = Arc::new(Mutex::new(writer));
         let waiting = Waiting::default();
-        let mut store = Self { table, feed, pressure, requests, waiting, writer, thread: None, upkeep };
+        let commits = Durations::up_to(OF_DISKS);
+        let mut store =
+            Self { table, feed, pressure, requests, waiting, writer, thread: None, upkeep, files, commits };
         let writer = Arc::clone(&store.writer);
         store.thread = Some(spawn("yuanli-store", move || writer::work(&writer, queue))?);
         // What a crash has left in memory may be much.
         store.pressure.look(&store.table, false);
         Ok(store)
+    }
+
+    /// What it has taken since it was opened.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        Measured { commits: self.commits.counted(), syncs: self.files.syncs() }
+    }
+
+    async fn commit_now(&self, batch: Batch) -> Result<Revision, StoreError> {
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        // One that commits in place never waits: it has to let others have the thread now and then.
+        tokio::task::coop::consume_budget().await;
+        let batch = match Writer::alone(&self.writer, batch, &self.waiting) {
+            Ok(outcome) => return outcome,
+            Err(batch) => batch,
+        };
+        let (commit, answered) = Commit::new(batch, &self.waiting);
+        requests.send(Request::Commit(commit)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Makes the store as small as it can be and returns when that is done. Readers and commits go on meanwhile.
@@ -162,16 +195,10 @@ impl Past for JournalPast {
 impl Store for Embedded {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         rules::check(&batch)?;
-        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
-        // One that commits in place never waits: it has to let others have the thread now and then.
-        tokio::task::coop::consume_budget().await;
-        let batch = match Writer::alone(&self.writer, batch, &self.waiting) {
-            Ok(outcome) => return outcome,
-            Err(batch) => batch,
-        };
-        let (commit, answered) = Commit::new(batch, &self.waiting);
-        requests.send(Request::Commit(commit)).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        let begun = journal::now();
+        let committed = self.commit_now(batch).await;
+        self.commits.add(begun.elapsed());
+        committed
     }
 
     // Reads go to memory, or to one page of a file: short enough to be done in place.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use yuanli_ports::store::{Batch, Key, Revision, StoreError, Write};
@@ -14,7 +14,7 @@ use yuanli_ports::store::{Batch, Key, Revision, StoreError, Write};
 use super::pressure::Pressure;
 use super::table::Table;
 use crate::feed::Feed;
-use crate::journal::Journal;
+use crate::journal::{Journal, now};
 use crate::rules;
 
 /// Most commits of one group. A group takes one sync; beyond this many the time to apply it outweighs the sync.
@@ -256,7 +256,7 @@ impl Writer {
         let count = u32::try_from(group.commits.len()).expect("groups are bounded");
         let begun = now();
         let outcome = self.journal.append(&mut group.buffer, count);
-        self.is_alone = count == 1 && now() - begun <= IN_PLACE;
+        self.is_alone = count == 1 && begun.elapsed() <= IN_PLACE;
         self.buffer = group.buffer;
         if let Err(error) = outcome {
             tracing::error!(%error, "the journal cannot be written; commits fail until it can");
@@ -280,12 +280,4 @@ fn most_bytes(batch: &Batch) -> u64 {
         Write::Delete(key) => key.as_bytes().len() + BESIDE,
     };
     (batch.writes.iter().map(bytes).sum::<usize>() + BESIDE) as u64
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the disk's pace: nothing that is kept or answered depends on it"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

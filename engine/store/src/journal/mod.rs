@@ -20,7 +20,9 @@ use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use yuanli_ports::figure::{Counted, Durations, OF_DISKS};
 use yuanli_ports::store::{Entry, Revision, Write};
 
 use crate::disk::{Disk, DiskFile, TEMPORARY};
@@ -66,12 +68,28 @@ pub(crate) struct Files {
     segments: Mutex<Vec<(Id, u64)>>,
     /// The next segment's file and its size.
     spare: Mutex<Option<(Arc<dyn DiskFile>, u64)>>,
+    /// How long the device took until it had what was written.
+    syncs: Durations,
 }
 
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, folder: &Path, largest: u64, segments: Vec<(Id, u64)>) -> Self {
         let folder = folder.to_owned();
-        Self { disk, folder, largest, segments: Mutex::new(segments), spare: Mutex::default() }
+        let syncs = Durations::up_to(OF_DISKS);
+        Self { disk, folder, largest, segments: Mutex::new(segments), spare: Mutex::default(), syncs }
+    }
+
+    /// How long the device has taken for each sync.
+    pub(crate) fn syncs(&self) -> Counted {
+        self.syncs.counted()
+    }
+
+    /// Makes sure that the device has what was written to a file. What fails counts: it has been waited for.
+    fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let begun = now();
+        let synced = file.sync();
+        self.syncs.add(begun.elapsed());
+        synced
     }
 
     /// Bytes of all segments.
@@ -162,7 +180,7 @@ impl Files {
                 file.write_at(&zeroes[..usize::try_from(length).unwrap_or(ZEROES)], offset)?;
                 offset += length;
             }
-            file.sync()?;
+            self.sync(&*file)?;
             Ok(file)
         };
         make().inspect_err(|_: &io::Error| {
@@ -186,7 +204,7 @@ impl Files {
         let id = Id { first, attempt: attempt.unwrap_or(0) };
         let salt = RandomState::new().hash_one(id);
         file.write_at(&segment::header(id, salt), 0)?;
-        file.sync()?;
+        self.sync(&*file)?;
         fail::fail_point!("segment-unnamed");
         self.disk.rename(&self.spare_path(), &self.folder.join(id.name()))?;
         fail::fail_point!("segment-named");
@@ -259,7 +277,7 @@ impl Journal {
             file.write_at(&vec![0; rest], tail.offset)?;
         }
         if tail.is_torn || !tail.unsure.is_empty() {
-            file.sync()?;
+            self.files.sync(&*file)?;
         }
         Ok(Segment { file, salt: tail.salt, offset: tail.offset, size: tail.size })
     }
@@ -333,10 +351,18 @@ impl Journal {
         fail::fail_point!("frame-begun");
         segment.file.write_at(buffer, segment.offset)?;
         fail::fail_point!("frame-written");
-        segment.file.sync()?;
+        self.files.sync(&*segment.file)?;
         fail::fail_point!("frame-synced");
         segment.offset += size;
         self.segment = Some(segment);
         Ok(())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the disk's pace: nothing that is kept or answered depends on it"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
