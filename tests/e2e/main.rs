@@ -26,6 +26,7 @@ mod identity;
 mod interrupt;
 mod killed;
 mod kit;
+mod labels;
 mod layers;
 mod limits;
 mod metrics;

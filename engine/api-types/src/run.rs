@@ -1,5 +1,7 @@
 //! Runs, their stages, what happens in them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -45,6 +47,9 @@ pub struct RunSummary {
     /// How long it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// Words to find it by: those of its workflow, and those that it was started with over them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A run with its stages.
@@ -58,6 +63,9 @@ pub struct Run {
     /// What started it; absent for runs of older engines, which did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// How early it begins among those of its concurrency group that wait, from -1000 to 1000; left out for 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
     /// The run that it takes over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RetryOf>,
@@ -124,7 +132,7 @@ pub struct RetryRequest {
     pub from: Vec<String>,
     /// Inputs that are to differ, each as text, which is read as the type that the workflow declares.
     #[serde(default)]
-    pub inputs: std::collections::BTreeMap<String, String>,
+    pub inputs: BTreeMap<String, String>,
     /// Whether to take workflow and plugins that their names stand for now, instead of those of the run.
     #[serde(default)]
     pub latest: bool,

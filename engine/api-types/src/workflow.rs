@@ -137,6 +137,13 @@ pub struct RunRequest {
     /// Whether stages with `cache` run as well, whatever earlier runs gave.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_cache: bool,
+    /// Words to find the run by, over those of its workflow: at most 64, each with at most 255 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How early it begins among those of its concurrency group that wait, from -1000 to 1000, the highest first; what the
+    /// workflow says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
 }
 
 /// A run of a workflow that is not kept.
@@ -150,6 +157,13 @@ pub struct DocumentRun {
     /// Run stages with `cache` as well, whatever earlier runs gave.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_cache: bool,
+    /// Words to find the run by, over those of its workflow: at most 64, each with at most 255 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How early it begins among those of its concurrency group that wait, from -1000 to 1000, the highest first; what the
+    /// workflow says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
 }
 
 /// A run that was started.

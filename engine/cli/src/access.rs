@@ -7,7 +7,7 @@ use anyhow::Context;
 use yuanli_api_types::{
     Artifact, Emitted, List, LogLine, Run, RunSummary, RunWhy, StateCleared, StateOwner, StateValue,
 };
-use yuanli_server::{Engine, Owner, RunId, Selected, WantedArtifact, is_in_use};
+use yuanli_server::{Engine, Owner, RunFilter, RunId, Selected, WantedArtifact, is_in_use};
 
 use crate::arguments::Global;
 use crate::client::Client;
@@ -125,15 +125,46 @@ impl Access {
         .await
     }
 
-    pub(crate) async fn list(&self, after: Option<&str>, limit: u16) -> anyhow::Result<List<RunSummary>> {
+    /// A page of the runs that are meant. One that is not full is the last.
+    pub(crate) async fn list(
+        &self,
+        filter: &RunFilter,
+        after: Option<&str>,
+        limit: u16,
+    ) -> anyhow::Result<List<RunSummary>> {
+        let mut page = self.part(filter, after, limit).await?;
+        while page.items.len() < usize::from(limit) && page.next.is_some() {
+            let left = limit - u16::try_from(page.items.len()).unwrap_or(limit);
+            let more = self.part(filter, page.next.as_deref(), left).await?;
+            page.items.extend(more.items);
+            page.next = more.next;
+        }
+        Ok(page)
+    }
+
+    /// What is found by looking at some of the runs.
+    async fn part(
+        &self,
+        filter: &RunFilter,
+        after: Option<&str>,
+        limit: u16,
+    ) -> anyhow::Result<List<RunSummary>> {
         match self {
             Self::Here(engine) => {
-                let page = engine.list(after, limit.into()).await;
+                let page = engine.list(filter, after, limit.into()).await;
                 page.map_err(|e| if after.is_some() { Misuse(format!("{e:#}")).into() } else { e })
             }
             Self::There(client) => {
                 let after = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
-                client.get(&format!("/api/v1/runs?limit={limit}{after}")).await
+                let workflow =
+                    filter.workflow.iter().map(|workflow| format!("&workflow={}", escaped(workflow)));
+                let status = filter.status.iter().map(|status| format!("&status={}", status.name()));
+                let labels = filter.labels.iter().map(|(name, text)| match text {
+                    Some(text) => format!("&label={}", escaped(&format!("{name}={text}"))),
+                    None => format!("&label={}", escaped(name)),
+                });
+                let filter: String = workflow.chain(status).chain(labels).collect();
+                client.get(&format!("/api/v1/runs?limit={limit}{after}{filter}")).await
             }
         }
     }

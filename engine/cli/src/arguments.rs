@@ -17,7 +17,7 @@ pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest
 pub(crate) use context::{ContextAdd, ContextCommand, ContextUse};
 pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
-pub(crate) use runs::{Approval, List, Logs, Replay, Resume, Retry, RunsCommand, Select, Shell};
+pub(crate) use runs::{Approval, List, Logs, Replay, Resume, Retry, RunsCommand, Said, Select, Shell};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -344,7 +344,8 @@ pub(crate) struct Named {
 #[command(after_help = "\
 Examples:
   yuanli trigger shop --input tag=v2 --follow
-  yuanli trigger shop --key release-2   # however often it is called: one run")]
+  yuanli trigger shop --key release-2   # however often it is called: one run
+  yuanli trigger shop --label team=web --priority 10")]
 pub(crate) struct Trigger {
     /// The workflow's name
     pub(crate) name: String,
@@ -357,9 +358,8 @@ pub(crate) struct Trigger {
     /// Show every line that containers and builds write, also on a terminal
     #[arg(short, long, requires = "follow")]
     pub(crate) verbose: bool,
-    /// Run stages with `cache` as well, whatever earlier runs gave
-    #[arg(long)]
-    pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) said: Said,
     /// Of one key there is one run, however often it is asked for
     #[arg(long)]
     pub(crate) key: Option<String>,
@@ -477,11 +477,10 @@ pub(crate) struct Run {
     #[arg(short, long, conflicts_with = "dry")]
     pub(crate) verbose: bool,
     /// Only print what would run; `yuanli workflow plan` can draw it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["no_cache", "labels", "priority"])]
     pub(crate) dry: bool,
-    /// Run stages with `cache` as well, whatever earlier runs gave
-    #[arg(long, conflicts_with = "dry")]
-    pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) said: Said,
     /// The component to take for a plugin, in place of whatever else has its name; may be given several times
     #[arg(long = "plugin", value_name = "[NAME=]FILE", conflicts_with = "dry")]
     pub(crate) plugins: Vec<Tried>,

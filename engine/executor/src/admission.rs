@@ -3,12 +3,13 @@
 //! Which runs of a group go on is decided by `flow`'s [`yuanli_flow::Admission`], one for all runs of the engine. It is
 //! not stored: what a run says of itself, that it was let in, is.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use yuanli_flow::{Admission, Command, Run, Standing};
+use yuanli_flow::{Admission, Arrival, Command, Run, Standing};
 use yuanli_model::RunId;
-use yuanli_model::workflow::Older;
+use yuanli_model::workflow::{Older, Priority};
 
 use crate::executor::{Executor, Shared};
 use crate::figures::Waiting;
@@ -41,6 +42,7 @@ pub(crate) struct Entrance {
     group: String,
     limit: usize,
     older: Older,
+    priority: Priority,
 }
 
 impl Entrance {
@@ -50,12 +52,16 @@ impl Entrance {
         // A history tells the group and not what its workflow says of it; then it waits for its turn, alone.
         let (limit, older) = concurrency
             .map_or((1, Older::Finish), |concurrency| (concurrency.limit.get() as usize, concurrency.older));
-        Some(Self { group: run.group()?.to_owned(), limit, older })
+        Some(Self { group: run.group()?.to_owned(), limit, older, priority: run.priority() })
     }
 
     /// The same for one that waits for its turn, whatever it did to others when it first came.
     fn after_others(self) -> Self {
         Self { older: Older::Finish, ..self }
+    }
+
+    fn arrival(&self, run: RunId) -> Arrival {
+        Arrival { run, priority: self.priority, limit: self.limit }
     }
 
     pub(crate) fn group(&self) -> &str {
@@ -116,9 +122,10 @@ impl Shared {
         Waiting { count, longest: oldest.map_or(Duration::ZERO, |run| now.since(run.created())) }
     }
 
-    fn enter_now(&self, run: RunId, Entrance { group, limit, older }: &Entrance) {
+    fn enter_now(&self, run: RunId, entrance: &Entrance) {
+        let Entrance { group, older, .. } = entrance;
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = groups.admission.enter(group, run, *limit, *older);
+        let entry = groups.admission.enter(group, entrance.arrival(run), *older);
         drop(groups);
         for older in entry.cancelled {
             let reason = format!("run {run} of the same concurrency group came after it");
@@ -134,7 +141,7 @@ impl Shared {
     /// A run that was let in under an engine before this one is in its group again.
     pub(crate) fn enter_again(&self, run: RunId, entrance: &Entrance) {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.admission.resume(&entrance.group, run, entrance.limit, true);
+        groups.admission.resume(&entrance.group, entrance.arrival(run), true);
     }
 
     /// A run has left its group.
@@ -168,7 +175,12 @@ impl HeldGroups {
                 }
                 (std::mem::take(&mut groups.left), std::mem::take(&mut groups.new))
             };
-            // In the order in which they had come; who comes meanwhile comes after them.
+            // Those that waited come in as they would have come: as soon as one may begin, it does.
+            let (mut left, mut new) = (left, new);
+            for waiting in [&mut left, &mut new] {
+                waiting.sort_by_key(|(run, entrance)| (Reverse(entrance.priority), *run));
+            }
+            // Who comes meanwhile comes after them.
             for (run, entrance) in left.into_iter().chain(new) {
                 self.shared.enter_now(run, &entrance);
             }

@@ -23,7 +23,7 @@ use crate::history::Summary;
 use crate::owner::{Family, Owner};
 use crate::patience::patiently;
 use crate::retry::Retry;
-use crate::submission::{Definition, Submission};
+use crate::submission::{Definition, Manner, Submission};
 
 /// The runs that somebody waits for: whoever does is told when one is driven, and when it is not any more.
 #[derive(Debug, Default)]
@@ -136,7 +136,7 @@ impl Parent {
             workflows: Arc::clone(&self.family.workflows),
             cause: Some(cause),
             is_kept: self.family.is_kept,
-            bypasses_cache: self.bypasses_cache,
+            manner: Manner { bypasses_cache: self.bypasses_cache, ..Manner::default() },
         };
         match self.begin(submission).await {
             Ok(run) => Ok(Ok(run)),

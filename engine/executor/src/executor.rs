@@ -23,7 +23,7 @@ use crate::keeper::{Doorbell, Keeper, Retention, WorkspaceBounds};
 use crate::owner::{Family, Message, Owner};
 use crate::position::{InvalidPosition, Position};
 use crate::record::long::Long;
-use crate::record::{Broken, envelope, key, v2, v3, v6, v7};
+use crate::record::{Broken, envelope, key, v2, v3, v6, v8};
 use crate::records::{JournalBounds, Records};
 use crate::retry::Beginning;
 use crate::submission::{Started, Submission};
@@ -326,12 +326,14 @@ impl Executor {
             version,
             inputs: submission.inputs.clone(),
             components: &definition.components,
+            priority: submission.manner.priority,
             provenance: submission.provenance(by, again),
         };
+        let labels = creation.provenance.labels.clone();
         let created = create(id, creation, now).map_err(|error| Error::Group(error.to_string()))?;
         let mut run = Run::new(id, Arc::clone(&definition.workflow), &created)?;
         let mut events = vec![created];
-        let bypassed = submission.bypasses_cache.then_some(RunEvent::CacheBypassed);
+        let bypassed = submission.manner.bypasses_cache.then_some(RunEvent::CacheBypassed);
         for event in bypassed.into_iter().chain(taken) {
             run.apply(&event)?;
             events.push(event);
@@ -339,9 +341,9 @@ impl Executor {
         events.extend(step(&mut run, Command::Advance, now)?);
 
         let workflow = definition.workflow.name().clone();
-        let summary = Summary { id, workflow, version, created: now, ended: None };
+        let summary = Summary { id, workflow, version, created: now, ended: None, labels };
         batch.require_absent(key::run(id));
-        batch.put(key::run(id), envelope::seal(&v2::Run::of(&summary, None)));
+        batch.put(key::run(id), envelope::seal(&v8::Run::of(&summary, None)));
         let mark = v3::Open::of(&definition.origin, &submission.workflows, submission.is_kept);
         batch.put(key::open(id), envelope::seal(&mark));
         let pinned: Vec<[u8; 32]> =
@@ -524,7 +526,7 @@ pub(crate) fn put_events(
     let mut long = Long::default();
     let mut number = next;
     for part in events.chunks(EVENTS_PER_VALUE) {
-        batch.put(key::event(run, number), envelope::seal(&v7::Transition::of(now, part, &mut long)));
+        batch.put(key::event(run, number), envelope::seal(&v8::Transition::of(now, part, &mut long)));
         number += part.len() as u32;
     }
     long
@@ -535,7 +537,7 @@ impl Shared {
     pub(crate) fn put_end(&self, batch: &mut Batch, summary: &Summary, now: Timestamp, run: &Run) {
         let Some(outcome) = run.outcome() else { return };
         let ended = Summary { ended: Some((now, outcome)), ..summary.clone() };
-        batch.put(key::run(summary.id), envelope::seal(&v2::Run::of(&ended, None)));
+        batch.put(key::run(summary.id), envelope::seal(&v8::Run::of(&ended, None)));
         batch.delete(key::open(summary.id));
         batch.put(key::ended(summary.id), Bytes::new());
         let happened = Happened::RunEnded { workflow: summary.workflow.clone(), run: summary.id, outcome };

@@ -29,7 +29,7 @@ use crate::record::v1::Log;
 use crate::record::v2::{Archived, Entries, Kept, Need, Packed, Records, Run, Start, Tally};
 use crate::record::v3::Open;
 use crate::record::v6::PinnedVersions;
-use crate::record::v7::Transition;
+use crate::record::v8::Transition;
 use crate::record::{v4, v5};
 use crate::submission::{Definition, Definitions};
 
@@ -239,6 +239,7 @@ fn summary() -> Summary {
         version: Digest::of(b"a workflow"),
         created: at(),
         ended: Some((at(), Outcome::Failed)),
+        labels: labels(),
     }
 }
 
@@ -278,6 +279,7 @@ fn events() -> Vec<RunEvent> {
             inputs: [("tag".parse().expect("a name"), json!("dev"))].into_iter().collect(),
             stages: vec![pinned],
             group: Some("deploy".into()),
+            priority: yuanli_model::workflow::Priority::new(-7).unwrap_or_default(),
             deadline: Some(at()),
             provenance: Box::new(provenance()),
         },
@@ -332,6 +334,10 @@ fn events() -> Vec<RunEvent> {
     ]
 }
 
+fn labels() -> std::collections::BTreeMap<String, String> {
+    [("team".to_owned(), "web".to_owned())].into()
+}
+
 fn provenance() -> Provenance {
     let name = |name: &str| name.parse().expect("a name");
     Provenance {
@@ -350,5 +356,6 @@ fn provenance() -> Provenance {
             from: vec![StartingPoint { stage: name("test"), instance: Some(2) }],
             changed: vec!["tag".parse().expect("a name")],
         }),
+        labels: labels(),
     }
 }

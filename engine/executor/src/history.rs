@@ -1,5 +1,6 @@
 //! Reading what is stored of runs.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
@@ -16,7 +17,7 @@ use yuanli_ports::{Archive, Blobs, Store};
 
 use crate::blobs;
 use crate::executor::Error;
-use crate::record::{Broken, envelope, key, v1, v2, v7};
+use crate::record::{Broken, envelope, key, v1, v2, v8};
 
 /// Entries read from the store at once: bounds the memory of a long history.
 const PAGE: usize = 256;
@@ -34,6 +35,8 @@ pub struct Summary {
     pub created: Timestamp,
     /// When and how it ended; `None` while it is active.
     pub ended: Option<(Timestamp, Outcome)>,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An event of a run as it is stored.
@@ -122,7 +125,7 @@ impl History {
     }
 
     async fn transition(&self, run: RunId, first: u32, value: &[u8]) -> Result<Vec<Recorded>, Error> {
-        let transition: v7::Transition = envelope::open(value)?;
+        let transition: v8::Transition = envelope::open(value)?;
         let long = blobs::read(&*self.blobs, transition.blobs()).await?;
         Ok(transition.into_events(run, first, &long)?)
     }
@@ -280,7 +283,7 @@ fn pad(prefix: &str, fill: char) -> String {
 
 /// A row of the list of runs, and where the rest of the run is in the archive.
 pub(crate) fn row(id: RunId, value: &[u8]) -> Result<(Summary, Option<Place>), Error> {
-    Ok(envelope::open::<v2::Run>(value)?.into_summary(id)?)
+    Ok(envelope::open::<v8::Run>(value)?.into_summary(id)?)
 }
 
 /// What a history tells of its workflow: the stages and their needs, without their configs. Enough to follow its

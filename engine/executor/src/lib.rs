@@ -46,4 +46,4 @@ pub use records::{
 };
 pub use recovery::{Left, LeftWorkflow};
 pub use retry::Retry;
-pub use submission::{Definition, Definitions, Started, Submission};
+pub use submission::{Definition, Definitions, Manner, Started, Submission};

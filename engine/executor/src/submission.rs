@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_model::run::{Again, Cause, PinnedWorkflow, Provenance};
 use yuanli_model::stage::WorkflowReference;
+use yuanli_model::workflow::Priority;
 use yuanli_model::{Digest, InputName, RunId, Workflow};
 use yuanli_ports::plugins::Origin;
 
@@ -24,8 +25,19 @@ pub struct Submission {
     pub cause: Option<String>,
     /// Whether the next engine goes on with it when this one is killed; else it ends it as interrupted.
     pub is_kept: bool,
+    /// What else was said of it when it was asked for.
+    pub manner: Manner,
+}
+
+/// What may be said of a run when it is asked for, whatever it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manner {
     /// Whether nothing of earlier runs stands for its stages, however they are cached.
     pub bypasses_cache: bool,
+    /// Words to find it by, over those of its workflow.
+    pub labels: BTreeMap<String, String>,
+    /// How early it begins among those of its concurrency group that wait; `None` for what its workflow says.
+    pub priority: Option<Priority>,
 }
 
 /// A workflow with what it was made from.
@@ -61,7 +73,11 @@ impl Submission {
             PinnedWorkflow { uses, version, origin: texts(&definition.origin)? }.into()
         };
         let workflows = self.workflows.iter().filter_map(pinned).collect();
-        Provenance { cause, origin: texts(&self.definition.origin), workflows, again }
+        let of_workflow = &self.definition.workflow.settings().labels;
+        let mut labels: BTreeMap<String, String> =
+            of_workflow.iter().map(|(name, text)| (name.clone(), text.clone())).collect();
+        labels.extend(self.manner.labels.clone());
+        Provenance { cause, origin: texts(&self.definition.origin), workflows, again, labels }
     }
 
     /// The texts that have to be stored for it, with their versions.

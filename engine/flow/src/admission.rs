@@ -2,10 +2,11 @@
 //!
 //! Owned by whoever starts runs, and made again from the runs that have not ended: it holds nothing that they do not say.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use yuanli_model::RunId;
-use yuanli_model::workflow::Older;
+use yuanli_model::workflow::{Older, Priority};
 
 /// The groups that have runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,10 +19,27 @@ struct Group {
     /// How many may go on, as the run that came last said.
     limit: usize,
     going: BTreeSet<RunId>,
-    /// In the order in which they came, which is that of their ids.
-    waiting: BTreeSet<RunId>,
+    /// In the order in which they begin: the highest priority first, and of one priority in the order in which they came, which
+    /// is that of their ids.
+    waiting: BTreeSet<Place>,
+    /// The priorities of those that wait, where they have another than the usual one.
+    priorities: HashMap<RunId, Priority>,
     /// Those that are being cancelled: they go when they have ended, and never begin.
     doomed: BTreeSet<RunId>,
+}
+
+/// Where a run stands among those that wait.
+type Place = (Reverse<Priority>, RunId);
+
+/// How a run comes into its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The run.
+    pub run: RunId,
+    /// How early it begins among those that wait.
+    pub priority: Priority,
+    /// How many runs of the group may go on.
+    pub limit: usize,
 }
 
 /// What is to be done when a run comes.
@@ -46,35 +64,36 @@ pub struct Standing {
 
 impl Admission {
     /// A run comes. It begins when there is a place, and waits else.
-    pub fn enter(&mut self, group: &str, run: RunId, limit: usize, older: Older) -> Entry {
+    pub fn enter(&mut self, group: &str, arrival: Arrival, older: Older) -> Entry {
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.limit = limit;
+        group.limit = arrival.limit;
+        let waiting = || group.waiting.iter().map(|(_, run)| *run);
         let cancelled = match older {
             Older::Finish => Vec::new(),
-            Older::CancelWaiting => group.waiting.iter().copied().collect(),
-            Older::Cancel => group.going.iter().chain(&group.waiting).copied().collect(),
+            Older::CancelWaiting => waiting().collect(),
+            Older::Cancel => group.going.iter().copied().chain(waiting()).collect(),
         };
-        group.waiting.insert(run);
+        group.wait(arrival);
         group.doomed.extend(&cancelled);
         Entry { admitted: group.admit(), cancelled }
     }
 
     /// A run of a group that was begun before is there again, after a start of the engine.
-    pub fn resume(&mut self, group: &str, run: RunId, limit: usize, is_going: bool) {
+    pub fn resume(&mut self, group: &str, arrival: Arrival, is_going: bool) {
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.limit = limit;
+        group.limit = arrival.limit;
         if is_going {
-            group.going.insert(run)
+            group.going.insert(arrival.run);
         } else {
-            group.waiting.insert(run)
-        };
+            group.wait(arrival);
+        }
     }
 
     /// A run has ended. Returns the runs that begin in its place.
     pub fn leave(&mut self, group: &str, run: RunId) -> Vec<RunId> {
         let Some(found) = self.groups.get_mut(group) else { return Vec::new() };
         found.going.remove(&run);
-        found.waiting.remove(&run);
+        found.stop_waiting(run);
         found.doomed.remove(&run);
         let admitted = found.admit();
         if found.going.is_empty() && found.waiting.is_empty() {
@@ -86,16 +105,18 @@ impl Admission {
     /// What a run waits for in a group; `None` when it does not wait there.
     #[must_use]
     pub fn standing(&self, group: &str, run: RunId) -> Option<Standing> {
-        let group = self.groups.get(group).filter(|group| group.waiting.contains(&run))?;
-        let before = group.waiting.range(..run).filter(|other| !group.doomed.contains(other)).count();
-        Some(Standing { limit: group.limit, going: group.going.iter().copied().collect(), before })
+        let group = self.groups.get(group)?;
+        let place = group.place(run);
+        let waits = group.waiting.contains(&place);
+        let before = group.waiting.range(..place).filter(|(_, other)| !group.doomed.contains(other)).count();
+        waits.then(|| Standing { limit: group.limit, going: group.going.iter().copied().collect(), before })
     }
 
     /// How many runs wait in all groups, and the one that came first.
     #[must_use]
     pub fn waiting(&self) -> (usize, Option<RunId>) {
-        let count = self.groups.values().map(|group| group.waiting.len()).sum();
-        (count, self.groups.values().filter_map(|group| group.waiting.first()).min().copied())
+        let waiting = || self.groups.values().flat_map(|group| &group.waiting).map(|(_, run)| *run);
+        (waiting().count(), waiting().min())
     }
 
     /// How many go on and how many wait in a group.
@@ -108,12 +129,32 @@ impl Admission {
 impl Group {
     fn admit(&mut self) -> Vec<RunId> {
         let places = self.limit.saturating_sub(self.going.len());
-        let admitted: Vec<RunId> = self.waiting.difference(&self.doomed).copied().take(places).collect();
+        let waiting = self.waiting.iter().map(|(_, run)| *run).filter(|run| !self.doomed.contains(run));
+        let admitted: Vec<RunId> = waiting.take(places).collect();
         for run in &admitted {
-            self.waiting.remove(run);
+            self.stop_waiting(*run);
             self.going.insert(*run);
         }
         admitted
+    }
+
+    fn wait(&mut self, Arrival { run, priority, .. }: Arrival) {
+        if priority != Priority::default() {
+            self.priorities.insert(run, priority);
+        }
+        self.waiting.insert((Reverse(priority), run));
+    }
+
+    /// Where a run stands, if it waits.
+    fn place(&self, run: RunId) -> Place {
+        (Reverse(self.priorities.get(&run).copied().unwrap_or_default()), run)
+    }
+
+    /// A run does not wait any more.
+    fn stop_waiting(&mut self, run: RunId) {
+        let place = self.place(run);
+        self.waiting.remove(&place);
+        self.priorities.remove(&run);
     }
 }
 
@@ -125,14 +166,40 @@ mod tests {
         RunId::from_u128(number)
     }
 
+    fn arrival(number: u128, limit: usize) -> Arrival {
+        Arrival { run: run(number), priority: Priority::default(), limit }
+    }
+
+    fn urgent(number: u128, priority: i64) -> Arrival {
+        Arrival { priority: Priority::new(priority).expect("a priority"), ..arrival(number, 1) }
+    }
+
+    #[test]
+    fn of_those_that_wait_the_highest_priority_begins_first() {
+        let mut admission = Admission::default();
+        check(&admission.enter("g", urgent(1, -5), Older::Finish), &[1], &[]);
+        for (number, priority) in [(2, 0), (3, -1), (4, 7), (5, 7), (6, 0)] {
+            check(&admission.enter("g", urgent(number, priority), Older::Finish), &[], &[]);
+        }
+        assert_eq!(admission.standing("g", run(2)).map(|standing| standing.before), Some(2));
+        // One that has left is no more before the others.
+        assert_eq!(admission.leave("g", run(4)), []);
+        assert_eq!(admission.standing("g", run(2)).map(|standing| standing.before), Some(1));
+        for (ends, begins) in [(1, 5), (5, 2), (2, 6), (6, 3)] {
+            assert_eq!(admission.leave("g", run(ends)), [run(begins)]);
+        }
+        assert_eq!(admission.leave("g", run(3)), []);
+        assert_eq!(admission, Admission::default());
+    }
+
     #[test]
     fn what_a_run_waits_for_is_told() {
         let mut admission = Admission::default();
-        (1..=3).for_each(|number| drop(admission.enter("g", run(number), 1, Older::Finish)));
+        (1..=3).for_each(|number| drop(admission.enter("g", arrival(number, 1), Older::Finish)));
         let standing = |admission: &Admission, number| admission.standing("g", run(number));
         let expected = |before| Some(Standing { limit: 1, going: vec![run(1)], before });
         assert_eq!([1, 2, 3].map(|number| standing(&admission, number)), [None, expected(0), expected(1)]);
-        admission.enter("g", run(4), 1, Older::CancelWaiting);
+        admission.enter("g", arrival(4, 1), Older::CancelWaiting);
         assert_eq!(standing(&admission, 4), expected(0), "those that are being cancelled do not begin");
         assert_eq!(admission.standing("h", run(4)), None);
     }
@@ -145,11 +212,11 @@ mod tests {
     #[test]
     fn runs_wait_in_the_order_in_which_they_came() {
         let mut admission = Admission::default();
-        check(&admission.enter("g", run(1), 2, Older::Finish), &[1], &[]);
-        check(&admission.enter("g", run(2), 2, Older::Finish), &[2], &[]);
-        check(&admission.enter("g", run(3), 2, Older::Finish), &[], &[]);
-        check(&admission.enter("g", run(4), 2, Older::Finish), &[], &[]);
-        check(&admission.enter("other", run(5), 1, Older::Finish), &[5], &[]);
+        check(&admission.enter("g", arrival(1, 2), Older::Finish), &[1], &[]);
+        check(&admission.enter("g", arrival(2, 2), Older::Finish), &[2], &[]);
+        check(&admission.enter("g", arrival(3, 2), Older::Finish), &[], &[]);
+        check(&admission.enter("g", arrival(4, 2), Older::Finish), &[], &[]);
+        check(&admission.enter("other", arrival(5, 1), Older::Finish), &[5], &[]);
         assert_eq!(admission.count("g"), (2, 2));
         assert_eq!(admission.leave("g", run(2)), [run(3)]);
         // One that waits leaves when it is cancelled.
@@ -162,9 +229,9 @@ mod tests {
     #[test]
     fn a_new_run_cancels_older_ones_and_begins_when_they_have_ended() {
         let mut admission = Admission::default();
-        check(&admission.enter("g", run(1), 1, Older::Cancel), &[1], &[]);
-        check(&admission.enter("g", run(2), 1, Older::Cancel), &[], &[1]);
-        check(&admission.enter("g", run(3), 1, Older::Cancel), &[], &[1, 2]);
+        check(&admission.enter("g", arrival(1, 1), Older::Cancel), &[1], &[]);
+        check(&admission.enter("g", arrival(2, 1), Older::Cancel), &[], &[1]);
+        check(&admission.enter("g", arrival(3, 1), Older::Cancel), &[], &[1, 2]);
         // The second is being cancelled, and does not begin whatever ends first.
         assert_eq!(admission.leave("g", run(1)), [run(3)]);
         assert_eq!(admission.leave("g", run(2)), []);
@@ -174,9 +241,9 @@ mod tests {
     #[test]
     fn only_those_that_wait_are_cancelled_when_that_is_asked_for() {
         let mut admission = Admission::default();
-        check(&admission.enter("g", run(1), 1, Older::CancelWaiting), &[1], &[]);
-        check(&admission.enter("g", run(2), 1, Older::CancelWaiting), &[], &[]);
-        check(&admission.enter("g", run(3), 1, Older::CancelWaiting), &[], &[2]);
+        check(&admission.enter("g", arrival(1, 1), Older::CancelWaiting), &[1], &[]);
+        check(&admission.enter("g", arrival(2, 1), Older::CancelWaiting), &[], &[]);
+        check(&admission.enter("g", arrival(3, 1), Older::CancelWaiting), &[], &[2]);
         assert_eq!(admission.leave("g", run(2)), []);
         assert_eq!(admission.leave("g", run(1)), [run(3)]);
     }
@@ -184,10 +251,10 @@ mod tests {
     #[test]
     fn a_group_is_made_again_from_its_runs() {
         let mut admission = Admission::default();
-        admission.resume("g", run(2), 1, false);
-        admission.resume("g", run(1), 1, true);
-        admission.resume("g", run(3), 1, false);
-        check(&admission.enter("g", run(4), 1, Older::Finish), &[], &[]);
+        admission.resume("g", arrival(2, 1), false);
+        admission.resume("g", arrival(1, 1), true);
+        admission.resume("g", arrival(3, 1), false);
+        check(&admission.enter("g", arrival(4, 1), Older::Finish), &[], &[]);
         assert_eq!(admission.leave("g", run(1)), [run(2)]);
     }
 }

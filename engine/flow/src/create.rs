@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use yuanli_expr::Scope;
 use yuanli_model::run::{PinnedStage, Provenance};
+use yuanli_model::workflow::Priority;
 use yuanli_model::{Digest, InputName, RunEvent, RunId, Stage, Timestamp, Work, Workflow, WorkflowName};
 
 /// Longest name of a concurrency group, in bytes, that is kept as it is.
@@ -20,17 +21,38 @@ pub struct Creation<'a> {
     pub inputs: IndexMap<InputName, Value>,
     /// The component of each stage, in the order of [`Workflow::stages`].
     pub components: &'a [Digest],
+    /// How early it begins among those of its group that wait; `None` for what the workflow says.
+    pub priority: Option<Priority>,
     /// Where it comes from.
     pub provenance: Provenance,
+}
+
+/// Why a run cannot be created.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Uncreatable {
+    /// The name of its concurrency group, or its priority there, cannot be evaluated.
+    #[error(transparent)]
+    Expression(#[from] yuanli_expr::Error),
+    /// Its priority is none.
+    #[error(
+        "the priority is {0}: it is a whole number from {lowest} to {highest}",
+        lowest = Priority::LOWEST,
+        highest = Priority::HIGHEST
+    )]
+    Priority(Value),
 }
 
 /// The event that creates a run now. A run of a concurrency group waits until it is let in, and its time begins then.
 ///
 /// # Errors
-/// Why the name of its concurrency group cannot be had.
-pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEvent, yuanli_expr::Error> {
-    let Creation { workflow, version, inputs, components, provenance } = creation;
+/// See [`Uncreatable`].
+pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEvent, Uncreatable> {
+    let Creation { workflow, version, inputs, components, priority, provenance } = creation;
     let group = group(id, workflow, &inputs)?;
+    let priority = match priority {
+        Some(priority) => priority,
+        None => self::priority(id, workflow, &inputs)?,
+    };
     let timeout = workflow.settings().timeout.filter(|_| group.is_none());
     Ok(RunEvent::Created {
         workflow: workflow.name().clone(),
@@ -38,6 +60,7 @@ pub fn create(id: RunId, creation: Creation<'_>, now: Timestamp) -> Result<RunEv
         inputs,
         stages: workflow.stages().iter().zip(components).map(pin).collect(),
         group,
+        priority,
         deadline: timeout.map(|timeout| now.after(timeout)),
         provenance: Box::new(provenance),
     })
@@ -62,6 +85,21 @@ fn group(
         other => other.to_string(),
     };
     Ok(Some(if name.len() <= LONGEST_GROUP { name } else { Digest::of(name.as_bytes()).to_string() }))
+}
+
+/// How early a run begins among those of its group that wait, as its workflow says.
+fn priority(
+    id: RunId,
+    workflow: &Workflow,
+    inputs: &IndexMap<InputName, Value>,
+) -> Result<Priority, Uncreatable> {
+    let asked =
+        workflow.settings().concurrency.as_ref().and_then(|concurrency| concurrency.priority.as_ref());
+    let number = match asked {
+        None => return Ok(Priority::default()),
+        Some(asked) => yuanli_expr::render(asked, &Scope::of(inputs, &(), &about(id, workflow.name())))?,
+    };
+    number.as_i64().and_then(Priority::new).ok_or(Uncreatable::Priority(number))
 }
 
 fn pin((stage, component): (&Stage, &Digest)) -> PinnedStage {

@@ -20,9 +20,9 @@ mod scope;
 mod stage;
 mod why;
 
-pub use admission::{Admission, Entry, Standing};
+pub use admission::{Admission, Arrival, Entry, Standing};
 pub use command::Command;
-pub use create::{Creation, create};
+pub use create::{Creation, Uncreatable, create};
 pub use decide::decide;
 pub use effect::{Effect, effects};
 pub use inner::outcome_for_stage;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use yuanli_model::run::{Again, Answer, PinnedStage, ReusedInstance};
+use yuanli_model::workflow::Priority;
 use yuanli_model::{
     AttemptId, Digest, InputName, Outcome, RunEvent, RunId, Section, SkipReason, StageName, Timestamp,
     Workflow,
@@ -29,6 +30,7 @@ pub struct Run {
     /// The run that it takes over from.
     again: Option<Again>,
     group: Option<String>,
+    priority: Priority,
     is_admitted: bool,
     stages: Vec<StageState>,
     /// The part whose turn it is.
@@ -141,7 +143,8 @@ impl Run {
     /// [`Illegal::OtherStages`] when the pinned stages are not those of the workflow; [`Illegal::Created`] for
     /// another kind of event.
     pub fn new(id: RunId, workflow: Arc<Workflow>, created: &RunEvent) -> Result<Self, Illegal> {
-        let RunEvent::Created { inputs, stages: pinned, group, deadline, provenance, .. } = created else {
+        let RunEvent::Created { inputs, stages: pinned, group, priority, deadline, provenance, .. } = created
+        else {
             return Err(Illegal::Created);
         };
         let is_same = |(pinned, stage): (&PinnedStage, &yuanli_model::Stage)| pinned.name == stage.name;
@@ -159,6 +162,7 @@ impl Run {
             about: about(id, workflow.name()),
             again: provenance.again.clone(),
             group: group.clone(),
+            priority: *priority,
             is_admitted: group.is_none(),
             stages,
             section: Section::Main,
@@ -221,6 +225,12 @@ impl Run {
     #[must_use]
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
+    }
+
+    /// How early it begins among those of its group that wait.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Whether it waits for a place in its concurrency group.

@@ -67,6 +67,9 @@ impl<'a> Names<'a> {
         shared.for_each(|found| check(found, &Environment::SHARED, &Want::Variable));
         let group = document.concurrency.iter().flat_map(|concurrency| &concurrency.group.uses);
         group.for_each(|found| check(found, &Environment::GROUP, &Want::Text("the group")));
+        let priorities = document.concurrency.iter().filter_map(|concurrency| concurrency.priority.as_ref());
+        let priorities = priorities.flat_map(|priority| &priority.uses);
+        priorities.for_each(|found| check(found, &Environment::GROUP, &Want::Whole("the priority")));
         let condition = document.triggers.condition().into_iter();
         condition.for_each(|found| check(found, &Environment::HOOK, &Want::Condition));
         document.triggers.uses().for_each(|found| check(found, &Environment::TRIGGER, &Want::Inputs));

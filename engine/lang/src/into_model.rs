@@ -44,6 +44,7 @@ pub(crate) fn workflow(
         group: concurrency.group.template,
         limit: concurrency.limit,
         older: concurrency.older,
+        priority: concurrency.priority.map(|priority| priority.template),
     });
     let outputs = document.outputs.into_iter().map(|output| (output.name, output.config.template)).collect();
     let settings = Settings { labels, env: shared.env, concurrency, timeout, outputs };

@@ -49,7 +49,7 @@ pub(crate) const TEMPLATE: Keys =
     Keys { of: "a template", known: &["description", "version", "parameters", "stage"], coming: &[] };
 
 pub(crate) const CONCURRENCY: Keys =
-    Keys { of: "`concurrency`", known: &["group", "limit", "older"], coming: &[] };
+    Keys { of: "`concurrency`", known: &["group", "limit", "older", "priority"], coming: &[] };
 
 pub(crate) const STAGE: Keys = Keys {
     of: "a stage",

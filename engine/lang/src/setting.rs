@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use indexmap::IndexMap;
-use yuanli_model::InputName;
-use yuanli_model::workflow::Older;
+use yuanli_model::workflow::{Older, Priority};
+use yuanli_model::{InputName, Template};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::key;
@@ -24,6 +24,7 @@ pub(crate) struct Concurrency {
     pub(crate) group: Config,
     pub(crate) limit: NonZeroU32,
     pub(crate) older: Older,
+    pub(crate) priority: Option<Config>,
 }
 
 /// What a run gives to who started it, under a name.
@@ -55,13 +56,18 @@ pub(crate) fn labels(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> IndexM
     labels
 }
 
-/// A group, or `{group, limit, older}`.
+/// A group, or `{group, limit, older, priority}`.
 pub(crate) fn concurrency(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Concurrency> {
     let entries = match &entry.value.kind {
         Kind::Map(entries) => entries,
         Kind::Text(_) => {
             let group = read_group(entry, diagnostics)?;
-            return Some(Concurrency { group, limit: NonZeroU32::MIN, older: Older::default() });
+            return Some(Concurrency {
+                group,
+                limit: NonZeroU32::MIN,
+                older: Older::default(),
+                priority: None,
+            });
         }
         _ => {
             let message = format!("`concurrency` must be a group or a map, not {}", entry.value.what());
@@ -88,7 +94,37 @@ pub(crate) fn concurrency(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> O
     };
     let group = read_group(group, diagnostics)?;
     let limit = limit.map_or(Some(NonZeroU32::MIN), |limit| limit.and_then(NonZeroU32::new))?;
-    Some(Concurrency { group, limit, older: older.unwrap_or(Some(Older::default()))? })
+    let priority = match given("priority") {
+        Some(priority) => Some(read_priority(priority, diagnostics)?),
+        None => None,
+    };
+    Some(Concurrency { group, limit, older: older.unwrap_or(Some(Older::default()))?, priority })
+}
+
+/// A number, or an expression that gives one.
+fn read_priority(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Config> {
+    let config = value::config(&entry.value, diagnostics);
+    match &config.template {
+        Template::Expression(_) => return Some(config),
+        Template::Number(number) if number.as_i64().and_then(Priority::new).is_some() => return Some(config),
+        Template::Number(number) => {
+            let message = format!("`priority` cannot be {number}");
+            diagnostics.error_with(Code::WrongNumber, entry.value_span(), message, || {
+                let (lowest, highest) = (Priority::LOWEST, Priority::HIGHEST);
+                Some(format!("it is a whole number from {lowest} to {highest}; the highest begins first"))
+            });
+        }
+        // An expression that cannot be read was told already.
+        Template::Null if config.open.contains("") => {}
+        _ => {
+            let message = format!(
+                "`priority` must be a number, or an expression that gives one, not {}",
+                entry.value.what()
+            );
+            diagnostics.error(Code::WrongKind, entry.value_span(), message);
+        }
+    }
+    None
 }
 
 fn read_group(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Config> {

@@ -1,5 +1,6 @@
 //! What happens in a run, as data.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::id::InvalidId;
 use crate::stage::WorkflowReference;
+use crate::workflow::Priority;
 use crate::{AttemptId, Digest, InputName, RunId, Section, StageName, Timestamp, WorkflowName};
 
 /// Something that happened in a run. A run is its events, in order.
@@ -27,6 +29,8 @@ pub enum RunEvent {
         stages: Vec<PinnedStage>,
         /// The concurrency group that it waits for; without one it begins at once.
         group: Option<String>,
+        /// How early it begins among those of its group that wait.
+        priority: Priority,
         /// When its time is over, for one that begins at once.
         deadline: Option<Timestamp>,
         /// Where it comes from.
@@ -155,6 +159,8 @@ pub struct Provenance {
     pub workflows: Vec<PinnedWorkflow>,
     /// The run that it takes over from, if there is one.
     pub again: Option<Again>,
+    /// Words to find it by: those of its workflow, and those that it was started with over them.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What started a run.

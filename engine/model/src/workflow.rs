@@ -48,6 +48,33 @@ pub struct Concurrency {
     pub limit: NonZeroU32,
     /// What a new run does to older ones of its group.
     pub older: Older,
+    /// How early a run begins among those that wait, as [`Priority`] says: a number, or an expression that gives one.
+    pub priority: Option<Template>,
+}
+
+/// How early a run begins among those of its concurrency group that wait: the highest first, and of the same one the oldest.
+/// From -1000 to 1000; 0 when nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(i16);
+
+impl Priority {
+    /// The lowest one.
+    pub const LOWEST: i64 = -1_000;
+    /// The highest one.
+    pub const HIGHEST: i64 = 1_000;
+
+    /// The priority of a number; `None` beyond the lowest and the highest.
+    #[must_use]
+    pub fn new(number: i64) -> Option<Self> {
+        let is_one = (Self::LOWEST..=Self::HIGHEST).contains(&number);
+        i16::try_from(number).ok().filter(|_| is_one).map(Self)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> i16 {
+        self.0
+    }
 }
 
 /// What a new run does to older ones of its group, when there is no place for it.

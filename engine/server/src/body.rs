@@ -32,6 +32,7 @@ pub(crate) fn summary(summary: &Summary) -> api::RunSummary {
         created_at: rfc3339(summary.created),
         ended_at: summary.ended.map(|(at, _)| rfc3339(at)),
         duration_ms: summary.ended.map(|(at, _)| millis_between(summary.created, at)),
+        labels: summary.labels.clone(),
     }
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn run(row: &Summary, run: &Run, events: &[Recorded]) -> api::Run {
         summary: summary(row),
         inputs: run.inputs().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         cause: provenance.map(|of| &of.cause).filter(|cause| **cause != Cause::Unknown).map(cause),
+        priority: Some(run.priority().get()).filter(|priority| *priority != 0),
         retry_of: provenance
             .and_then(|provenance| provenance.again.as_ref())
             .map(|again| retry_of(run, again)),

@@ -12,8 +12,8 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{
-    Executor, Follower, JournalBounds, Journals, Options, Ports, Position, Started, Submission, Summary,
-    WorkspaceBounds,
+    Executor, Follower, JournalBounds, Journals, Manner, Options, Ports, Position, Started, Submission,
+    Summary, WorkspaceBounds,
 };
 use yuanli_lang::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces};
 use yuanli_model::run::Cause;
@@ -30,6 +30,7 @@ use crate::clock::SystemClock;
 use crate::containers::NotedContainers;
 use crate::document::{Document, Given, Refused, Runnable};
 use crate::library::{Library, NO_APPS, outside};
+use crate::manner::RunFilter;
 use crate::restored::Restored;
 use crate::secret::{GivenOrKept, GivenSecrets};
 use crate::settings;
@@ -280,7 +281,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts a run; it is durable when this returns. With `bypasses_cache` nothing of earlier runs stands for its stages.
+    /// Starts a run; it is durable when this returns.
     ///
     /// # Errors
     /// The outer one when the store fails, the inner one when the document or the inputs are wrong.
@@ -288,10 +289,10 @@ impl Engine {
         &self,
         document: Document,
         inputs: Vec<(String, String)>,
-        bypasses_cache: bool,
+        manner: Manner,
     ) -> anyhow::Result<Result<RunId, Refused>> {
         let inputs = Given::Texts(inputs);
-        let started = self.submit_with(document, inputs, None, Cause::Command, bypasses_cache).await?;
+        let started = self.submit_with(document, inputs, None, Cause::Command, manner).await?;
         Ok(started.map(|started| started.run))
     }
 
@@ -305,7 +306,7 @@ impl Engine {
         inputs: Given,
         cause: Option<String>,
         by: Cause,
-        bypasses_cache: bool,
+        manner: Manner,
     ) -> anyhow::Result<Result<Started, Refused>> {
         let runnable = match document.into_runnable(inputs) {
             Ok(runnable) => runnable,
@@ -316,7 +317,7 @@ impl Engine {
             return Ok(Err(refused));
         }
         let workflows = Arc::new(workflows);
-        let submission = Submission { definition, inputs, workflows, cause, is_kept: true, bypasses_cache };
+        let submission = Submission { definition, inputs, workflows, cause, is_kept: true, manner };
         Ok(Ok(self.executor.start_by(submission, by).await?))
     }
 
@@ -429,16 +430,18 @@ impl Engine {
         })
     }
 
-    /// Runs, newest first, at most `limit`, from a cursor on.
+    /// Runs that are meant, newest first, at most `limit`, from a cursor on. Where few are meant, a page may have less than
+    /// `limit` of them, or none, and go on.
     ///
     /// # Errors
     /// When the store cannot be read, or the cursor is none.
     pub async fn list(
         &self,
+        filter: &RunFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> anyhow::Result<api::List<api::RunSummary>> {
-        self.list_among(cursor, limit, |_| true).await
+        self.list_among(cursor, limit, |run| filter.has(run)).await
     }
 
     /// The same among those that are meant. Where few are, a page may have less than `limit` of them, or none, and go on.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 use yuanli_api_types as api;
-use yuanli_executor::{Definition, Definitions, Error, LeftWorkflow, Recorded, Retry, Started, Submission};
+use yuanli_executor::{
+    Definition, Definitions, Error, LeftWorkflow, Manner, Recorded, Retry, Started, Submission,
+};
 use yuanli_flow::NotReusable;
 use yuanli_model::input::InvalidInput;
 use yuanli_model::run::{Cause, PinnedStage, Provenance, StartingPoint};
+use yuanli_model::workflow::Priority;
 use yuanli_model::{InputName, RunEvent, RunId, Workflow, WorkflowName};
 use yuanli_ports::plugins::Origin;
 
@@ -37,6 +40,7 @@ struct Old {
     origin: Origin,
     stages: Vec<PinnedStage>,
     inputs: IndexMap<InputName, Value>,
+    priority: Priority,
     provenance: Provenance,
 }
 
@@ -121,11 +125,13 @@ impl Engine {
         {
             return wrong(missing.join("; "));
         }
-        let (workflows, bypasses_cache) = (Arc::new(workflows), request.no_cache);
-        Ok(Ok((
-            from,
-            Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache },
-        )))
+        let manner = Manner {
+            bypasses_cache: request.no_cache,
+            labels: old.provenance.labels,
+            priority: Some(old.priority),
+        };
+        let workflows = Arc::new(workflows);
+        Ok(Ok((from, Submission { definition, inputs, workflows, cause: None, is_kept: true, manner })))
     }
 
     /// Why a run that has not ended is not retried.
@@ -145,7 +151,7 @@ impl Engine {
         let history = self.executor().history();
         let events = history.events(run, 0).await?;
         let Some(Recorded {
-            event: RunEvent::Created { workflow, version, inputs, stages, provenance, .. },
+            event: RunEvent::Created { workflow, version, inputs, stages, priority, provenance, .. },
             ..
         }) = events.into_iter().next()
         else {
@@ -160,7 +166,7 @@ impl Engine {
             return Ok(Err(format!("the text of the workflow of run {run} is not stored any more")));
         };
         let origin = Origin { folder: folder.into(), root: root.into() };
-        Ok(Ok(Old { workflow, text, origin, stages, inputs, provenance: *provenance }))
+        Ok(Ok(Old { workflow, text, origin, stages, inputs, priority, provenance: *provenance }))
     }
 
     /// What a run was made of, compiled anew from the same text; `None` when that cannot be.

@@ -1,6 +1,6 @@
 //! An engine that stays: keeps apps and workflows, fires schedules, answers requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use yuanli_api_types as api;
 use yuanli_apps::{Apps, Reconciler};
-use yuanli_executor::Started;
+use yuanli_executor::{Manner, Started};
 use yuanli_expr::Scope;
 use yuanli_gateway::{Gateway, HttpProber, Link, Program};
 use yuanli_model::input::InvalidInput;
@@ -37,6 +37,7 @@ use crate::figures::{Came, Figures, Trigger};
 use crate::file::{File, Pins};
 use crate::identity::{Caller, Tokens};
 use crate::kept::{Changed, Expected, Kept, Registry};
+use crate::manner::manner;
 use crate::own_metrics::OwnMetrics;
 use crate::retry::Unretried;
 use crate::secret;
@@ -526,38 +527,38 @@ impl Shared {
         cause: Option<String>,
         by: Cause,
     ) -> Result<Started, Refusal> {
-        self.start_document_with(document, inputs, cause, by, false).await
+        self.start_document_with(document, inputs, cause, by, Manner::default()).await
     }
 
-    /// The same; with `bypasses_cache` nothing of earlier runs stands for its stages.
+    /// The same, with what else was said of it.
     async fn start_document_with(
         &self,
         document: Document,
         inputs: Given,
         cause: Option<String>,
         by: Cause,
-        bypasses_cache: bool,
+        manner: Manner,
     ) -> Result<Started, Refusal> {
         self.recovered.wait().await;
         if !document.is_valid() {
             return Err(Refusal::Document(Box::new(document)));
         }
-        Ok(self.engine.submit_with(document, inputs, cause, by, bypasses_cache).await??)
+        Ok(self.engine.submit_with(document, inputs, cause, by, manner).await??)
     }
 
     /// Starts a run because somebody asks for it. Of one key there is one run.
     pub(crate) async fn start_by_name(
         &self,
-        name: &str,
-        inputs: BTreeMap<String, String>,
+        request: api::RunRequest,
         key: Option<&str>,
-        bypasses_cache: bool,
     ) -> Result<Started, Refusal> {
-        let kept = self.find(name)?;
+        let api::RunRequest { workflow: name, inputs, no_cache, labels, priority } = request;
+        let manner = manner(no_cache, labels, priority).map_err(Refusal::Invalid)?;
+        let kept = self.find(&name)?;
         let cause = key.map(|key| format!("key\0{name}\0{key}"));
         let document = self.compile(kept.as_file()).await?;
         let inputs = Given::Texts(inputs.into_iter().collect());
-        let started = self.start_document_with(document, inputs, cause, Cause::Request, bypasses_cache).await;
+        let started = self.start_document_with(document, inputs, cause, Cause::Request, manner).await;
         self.figures.came(Trigger::Request, Came::of(&started));
         started
     }
@@ -591,7 +592,8 @@ impl Shared {
         caller: &Caller,
         key: Option<&str>,
     ) -> Result<(WorkflowName, Started), Refusal> {
-        let api::DocumentRun { document, inputs, no_cache } = request;
+        let api::DocumentRun { document, inputs, no_cache, labels, priority } = request;
+        let manner = manner(no_cache, labels, priority).map_err(Refusal::Invalid)?;
         if document.dry_run {
             let why = "`dry_run` says what applying would change, and this starts a run; leave it out";
             return Err(Refusal::Invalid(why.to_owned()));
@@ -606,7 +608,7 @@ impl Shared {
         self.recovered.wait().await;
         let inputs = Given::Texts(inputs.into_iter().collect());
         let cause = key.map(|key| format!("document\0{name}\0{key}"));
-        let submitted = self.engine.submit_with(document, inputs, cause, Cause::Request, no_cache).await?;
+        let submitted = self.engine.submit_with(document, inputs, cause, Cause::Request, manner).await?;
         Ok((name, submitted?))
     }
 

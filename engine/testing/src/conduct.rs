@@ -10,7 +10,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use yuanli_executor::{Definition, Definitions, Executor, Submission, Update};
+use yuanli_executor::{Definition, Definitions, Executor, Manner, Submission, Update};
 use yuanli_lang::{Case, GivenAnswer};
 use yuanli_model::run::{Answer, Cause};
 use yuanli_model::{Digest, InputName, PluginDescription, RunEvent, RunId, StageName, Timestamp};
@@ -112,7 +112,7 @@ async fn conduct(
         workflows: Arc::clone(&subject.workflows),
         cause: None,
         is_kept: false,
-        bypasses_cache: false,
+        manner: Manner::default(),
     };
     let begin = clock.now();
     let run = match executor.start_by(submission, by).await {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use yuanli_docker::Docker;
-use yuanli_executor::{Definition, Executor, Options, Ports, Submission, Update};
+use yuanli_executor::{Definition, Executor, Manner, Options, Ports, Submission, Update};
 use yuanli_model::{Digest, EngineId, Outcome, PluginReference, RunEvent, Stage, Workflow};
 use yuanli_outgoing::HttpClient;
 use yuanli_ports::Plugins;
@@ -137,7 +137,7 @@ pub(crate) fn submission_of(workflow: &str, stages: usize, shape: Shape) -> anyh
         origin: Origin { folder: ".".into(), root: ".".into() },
     };
     let (inputs, workflows) = (IndexMap::new(), Arc::default());
-    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: false, bypasses_cache: false })
+    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: false, manner: Manner::default() })
 }
 
 /// Starts a run and follows it until its end is durable.

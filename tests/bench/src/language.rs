@@ -73,7 +73,14 @@ fn decisions(text: &str, stages: usize) -> anyhow::Result<f64> {
     let components = vec![Digest::from_bytes([0; 32]); stages];
     let inputs = [("tag".parse().context("a name")?, json!("dev"))].into_iter().collect();
     let (version, provenance) = (Digest::of(text.as_bytes()), Provenance::default());
-    let creation = Creation { workflow: &workflow, version, inputs, components: &components, provenance };
+    let creation = Creation {
+        workflow: &workflow,
+        version,
+        inputs,
+        components: &components,
+        priority: None,
+        provenance,
+    };
     let created = create(id, creation, at)?;
     let begun = now();
     let mut run = Run::new(id, workflow, &created)?;

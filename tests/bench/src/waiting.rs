@@ -15,7 +15,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use yuanli_executor::{Definition, Executor, Submission};
+use yuanli_executor::{Definition, Executor, Manner, Submission};
 use yuanli_model::stage::{Approval, Expiry};
 use yuanli_model::{Digest, PluginReference, Stage, Template, Work, Workflow};
 use yuanli_ports::plugins::Origin;
@@ -135,7 +135,7 @@ fn submission(what: What) -> anyhow::Result<Submission> {
         origin: Origin { folder: ".".into(), root: ".".into() },
     };
     let (inputs, workflows) = (IndexMap::new(), Arc::new(BTreeMap::new()));
-    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: true, bypasses_cache: false })
+    Ok(Submission { definition, inputs, workflows, cause: None, is_kept: true, manner: Manner::default() })
 }
 
 /// Starts so many runs that wait.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use yuanli_executor::{Definition, Definitions, Submission};
+use yuanli_executor::{Definition, Definitions, Manner, Submission};
 use yuanli_model::input::{Input, InputType};
 use yuanli_model::run::StartingPoint;
 use yuanli_model::stage::{Backoff, Cache, FanOut, Growth, Retry, WorkflowReference};
-use yuanli_model::workflow::{Concurrency, Older, Settings};
+use yuanli_model::workflow::{Concurrency, Older, Priority, Settings};
 use yuanli_model::{
     Capability, Digest, Expression, Grant, InputName, PluginReference, Section, Stage, StageName, Template,
     Work, Workflow,
@@ -53,6 +53,8 @@ pub(crate) struct PlannedRun {
     number: u64,
     /// Whether nothing stands for its stages.
     bypasses_cache: bool,
+    /// How early it begins among those of its group that wait.
+    pub(crate) priority: i64,
     /// The runs that take over from it, each from the one before.
     pub(crate) retries: Vec<PlannedRetry>,
 }
@@ -121,7 +123,11 @@ impl Plan {
             workflows: self.callable(),
             cause: Some(run.cause.clone()),
             is_kept: true,
-            bypasses_cache: run.bypasses_cache,
+            manner: Manner {
+                bypasses_cache: run.bypasses_cache,
+                priority: Priority::new(run.priority),
+                ..Manner::default()
+            },
         }
     }
 
@@ -172,6 +178,7 @@ fn draw_run(chance: &Chance, workflows: &[Planned], number: u64) -> PlannedRun {
         cancels: (0..*chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.millis(0..=60_000)).collect(),
         number: value,
         bypasses_cache: chance.one_in(8),
+        priority: if chance.one_in(4) { *chance.pick(&[-1, 5]) } else { 0 },
         retries: (0..*chance.pick(&[0, 0, 1, 2])).map(retry).collect(),
     }
 }
@@ -286,6 +293,7 @@ fn settings(chance: &Chance, is_outer: bool) -> Settings {
         group: Template::Text("group".to_owned()),
         limit: NonZeroU32::MIN,
         older: *chance.pick(&[Older::Finish, Older::CancelWaiting, Older::Cancel]),
+        priority: None,
     });
     let timeout = chance.one_in(8).then(|| chance.millis(5_000..=60_000));
     Settings { concurrency, timeout, ..Settings::default() }

@@ -1,9 +1,11 @@
 //! What can be typed about runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use yuanli_server::SecretPlace;
+use clap::{Args, Subcommand, ValueEnum};
+use yuanli_api_types::RunStatus;
+use yuanli_server::{SecretPlace, label_of};
 
 use super::{Artifacts, name_and_value};
 
@@ -192,6 +194,59 @@ pub(crate) struct List {
     /// Where to go on: the `next` of the page before
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<String>,
+    /// Only those of this workflow
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    /// Only those that stand so
+    #[arg(short, long)]
+    pub(crate) status: Option<Status>,
+    /// Only those with this label, whatever its text is or with this one; may be given several times
+    #[arg(short, long = "label", value_name = "NAME[=TEXT]", value_parser = label_of)]
+    pub(crate) labels: Vec<(String, Option<String>)>,
+}
+
+/// Where runs may be that are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Status {
+    /// They have not ended.
+    Running,
+    /// Every stage succeeded.
+    Succeeded,
+    /// At least one stage failed.
+    Failed,
+    /// They were cancelled.
+    Cancelled,
+}
+
+impl From<Status> for RunStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Running => Self::Running,
+            Status::Succeeded => Self::Succeeded,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// What is said of a run when it is started, whatever it runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Said {
+    /// Run stages with `cache` as well, whatever earlier runs gave
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// A word to find the run by; may be given several times
+    #[arg(short, long = "label", value_name = "NAME=TEXT", value_parser = name_and_value)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// How early it begins among those of its concurrency group that wait, from -1000 to 1000: the highest first
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i64>,
+}
+
+impl Said {
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
+    }
 }
 
 #[derive(Debug, Args)]

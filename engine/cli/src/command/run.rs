@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{
     Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, SharedEngine, StageName,
-    is_in_use,
+    is_in_use, manner,
 };
 
 pub(crate) use self::changes::Changes;
@@ -176,8 +176,10 @@ async fn perform(
             format!("`--approve {stage}`: that stage asks for no approval that one yes can give; {others}");
         return Err(Misuse(message).into());
     }
+    let said = &arguments.said;
+    let manner = manner(said.no_cache, said.labels(), said.priority).map_err(Misuse)?;
     let questions = Questions::new(approve, global.json || arguments.file == "-");
-    let run = match engine.start(document, arguments.inputs.clone(), arguments.no_cache).await? {
+    let run = match engine.start(document, arguments.inputs.clone(), manner).await? {
         Ok(run) => run,
         Err(Refused::Invalid) => return Ok(Once::unrun(Exit::Usage)),
         Err(Refused::Inputs(wrong)) => {

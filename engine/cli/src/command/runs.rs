@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use yuanli_api_types::{RetryOf, Run, Stage};
-use yuanli_server::printable_line;
+use yuanli_server::{RunFilter, printable_line};
 
 use super::record;
 use crate::access::Access;
@@ -17,7 +17,9 @@ const INTERRUPTED: &str = "interrupted";
 const RESTORED: &str = "restored";
 
 pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exit> {
-    let page = Access::of(global).await?.list(arguments.after.as_deref(), arguments.limit).await?;
+    let List { limit, after, workflow, status, labels } = arguments;
+    let filter = RunFilter { workflow, status: status.map(Into::into), labels };
+    let page = Access::of(global).await?.list(&filter, after.as_deref(), limit).await?;
     if global.json {
         output::json(&page)?;
         return Ok(Exit::Done);
@@ -33,7 +35,7 @@ pub(crate) async fn list(global: &Global, arguments: List) -> anyhow::Result<Exi
     });
     output::table(&["RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "TOOK"], rows)?;
     if let Some(next) = page.next {
-        output::note(format_args!("more: yuanli runs list --after {next}"));
+        output::note(format_args!("more: the same with --after {next}"));
     }
     Ok(Exit::Done)
 }
@@ -63,6 +65,12 @@ fn show_run(run: &Run) -> anyhow::Result<()> {
     }
     output::line(format_args!("created   {} UTC", output::time(&row.created_at)))?;
     show_cause(run)?;
+    for (name, text) in &row.labels {
+        output::line(format_args!("label     {} = {}", printable_line(name), printable_line(text)))?;
+    }
+    if let Some(priority) = run.priority {
+        output::line(format_args!("priority  {priority}"))?;
+    }
     for (name, value) in &run.inputs {
         output::line(format_args!("input     {name} = {}{}", output::value(value), before(run, name)))?;
     }

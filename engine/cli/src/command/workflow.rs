@@ -172,8 +172,10 @@ async fn show(global: &Global, engine: &Client, named: &Named) -> anyhow::Result
 pub(crate) async fn trigger(global: &Global, arguments: Trigger) -> anyhow::Result<Exit> {
     super::run::refuse_doubles(&arguments.inputs)?;
     let engine = engine(global).await?;
-    let Trigger { name: workflow, inputs, no_cache, .. } = arguments;
-    let request = RunRequest { workflow, inputs: inputs.into_iter().collect(), no_cache };
+    let Trigger { name: workflow, inputs, said, .. } = arguments;
+    let (labels, inputs) = (said.labels(), inputs.into_iter().collect());
+    let (no_cache, priority) = (said.no_cache, said.priority);
+    let request = RunRequest { workflow, inputs, no_cache, labels, priority };
     let started: RunStarted = engine.post("/api/v1/runs", &request, arguments.key.as_deref()).await?;
     tell_started(global, &engine, &started, arguments.follow, arguments.verbose).await
 }

@@ -16,7 +16,7 @@ use crate::history::{Summary, row};
 use crate::record::envelope::Stored;
 use crate::record::v2::{Archived, Entries, Kept, Packed, Records, Tally};
 use crate::record::v4::KeptArtifacts;
-use crate::record::{envelope, key, v1, v2};
+use crate::record::{envelope, key, v1, v8};
 
 /// Most entries that one commit takes away, unless a single run has more: bounds the size of a frame of the journal.
 const BATCH_ENTRIES: usize = 4096;
@@ -188,7 +188,7 @@ impl Keeper {
 fn put_moved(batch: &mut Batch, run: &Moving, place: Place) {
     let id = run.summary.id;
     batch.require_unchanged(key::run(id), run.revision);
-    batch.put(key::run(id), envelope::seal(&v2::Run::of(&run.summary, Some(place))));
+    batch.put(key::run(id), envelope::seal(&v8::Run::of(&run.summary, Some(place))));
     batch.put(key::kept(&run.summary.workflow, id), envelope::seal(&run.kept));
     if run.artifacts > 0 {
         let artifacts = KeptArtifacts { bytes: run.artifacts };

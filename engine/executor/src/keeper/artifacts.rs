@@ -13,7 +13,7 @@ use crate::executor::Error;
 use crate::history::row;
 use crate::record::v2::{Archived, Entries, Tally};
 use crate::record::v4::KeptArtifacts;
-use crate::record::v7::Transition;
+use crate::record::v8::Transition;
 use crate::record::{Broken, envelope, key};
 
 /// Most runs whose artifacts one commit removes: each can have a thousand.

@@ -7,7 +7,7 @@ use super::Keeper;
 use crate::executor::Error;
 use crate::history::{Summary, row};
 use crate::record::v2::{Archived, Records};
-use crate::record::{envelope, key, v2};
+use crate::record::{envelope, key, v8};
 
 /// A segment is written again when less than one in this many of its records is alive: then it costs less to copy what
 /// is alive than it gives back, twice over.
@@ -83,7 +83,7 @@ impl Keeper {
         let mut batch = Batch::default();
         for (Alive { summary, revision, .. }, place) in alive.iter().zip(&places) {
             batch.require_unchanged(key::run(summary.id), *revision);
-            batch.put(key::run(summary.id), envelope::seal(&v2::Run::of(summary, Some(*place))));
+            batch.put(key::run(summary.id), envelope::seal(&v8::Run::of(summary, Some(*place))));
         }
         let moved = alive.len() as u64;
         let left: Records = self.value(&key::segment(from)).await?;

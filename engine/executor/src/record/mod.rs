@@ -43,6 +43,7 @@ pub(crate) mod v4;
 pub(crate) mod v5;
 pub(crate) mod v6;
 pub(crate) mod v7;
+pub(crate) mod v8;
 pub(crate) mod v9;
 
 pub use envelope::Broken;

@@ -2,12 +2,14 @@
 //!
 //! Never changed once published: a new version is a new module, and this one goes on being read.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use yuanli_model::run::{self as of_run, PinnedStage, Provenance, ReusedInstance, StartingPoint};
 use yuanli_model::stage::WorkflowReference;
+use yuanli_model::workflow::Priority;
 use yuanli_model::{self as model, Digest, RunId, Timestamp};
 
 use super::envelope::{Broken, Stored};
@@ -138,8 +140,17 @@ impl From<v2::Transition> for Transition {
 impl Event {
     pub(super) fn of(event: &model::RunEvent, long: &mut Long) -> Self {
         match event {
-            model::RunEvent::Created { workflow, version, inputs, stages, group, deadline, provenance } => {
-                let Provenance { cause, origin, workflows, again } = &**provenance;
+            model::RunEvent::Created {
+                workflow,
+                version,
+                inputs,
+                stages,
+                group,
+                deadline,
+                provenance,
+                ..
+            } => {
+                let Provenance { cause, origin, workflows, again, .. } = &**provenance;
                 let mut input = |(name, value): (&model::InputName, &Value)| {
                     (name.to_string(), long.take(value.to_string()))
                 };
@@ -242,6 +253,7 @@ impl Created {
                 .map(PinnedWorkflow::into_model)
                 .collect::<Result<_, _>>()?,
             again: self.again.map(Again::into_model).transpose()?,
+            labels: BTreeMap::new(),
         };
         Ok(model::RunEvent::Created {
             workflow: parse(WHAT, &self.workflow)?,
@@ -253,6 +265,7 @@ impl Created {
                 .map(Pinned::into_model)
                 .collect::<Result<Vec<PinnedStage>, _>>()?,
             group: self.group,
+            priority: Priority::default(),
             deadline: self.deadline_ms.map(Timestamp::from_millis),
             provenance: Box::new(provenance),
         })
@@ -405,7 +418,7 @@ mod tests {
     use yuanli_model::{RunEvent, SkipReason};
 
     use super::*;
-    use crate::record::{envelope, v7};
+    use crate::record::{envelope, v8};
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
         name.parse().expect("a name")
@@ -427,6 +440,7 @@ mod tests {
                 from: vec![StartingPoint { stage: name("test"), instance: Some(2) }],
                 changed: vec![name("tag")],
             }),
+            labels: BTreeMap::new(),
         };
         let reused = |result| RunEvent::StageReused {
             stage: name("a"),
@@ -442,6 +456,7 @@ mod tests {
                 inputs: [(name("tag"), json!("dev"))].into_iter().collect(),
                 stages: Vec::new(),
                 group: None,
+                priority: Priority::default(),
                 deadline: None,
                 provenance: Box::new(provenance),
             },
@@ -473,7 +488,7 @@ mod tests {
     #[test]
     fn what_was_written_is_still_read() {
         let bytes = hex::decode(EVENTS).expect("a fixture");
-        let read: v7::Transition = envelope::open(&bytes).expect("it is read");
+        let read: v8::Transition = envelope::open(&bytes).expect("it is read");
         let read = read.into_events(RunId::from_u128(7), 0, &Long::default()).expect("it is whole");
         assert_eq!(read.into_iter().map(|recorded| recorded.event).collect::<Vec<_>>(), events());
     }
@@ -482,7 +497,7 @@ mod tests {
     #[test]
     fn events_of_version_2_are_still_read() {
         let bytes = hex::decode(EVENTS_OF_VERSION_2).expect("a fixture");
-        let read: v7::Transition = envelope::open(&bytes).expect("it is read");
+        let read: v8::Transition = envelope::open(&bytes).expect("it is read");
         let read = read.into_events(RunId::from_u128(7), 0, &Long::default()).expect("it is whole");
         let expect = [
             RunEvent::StageReused {

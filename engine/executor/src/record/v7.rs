@@ -5,23 +5,22 @@
 
 use serde::{Deserialize, Serialize};
 use yuanli_model::run::CacheFinding;
-use yuanli_model::{self as model, AttemptId, Digest, RunId, Timestamp};
+use yuanli_model::{self as model, AttemptId, RunId, Timestamp};
 
 use super::envelope::{Broken, Stored};
 use super::long::{Long, Text};
 use super::v1::Attempt;
 use super::v6::{self, id, run_id};
-use crate::history::Recorded;
 
 /// The events of one transition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transition {
-    at_ms: u64,
-    events: Vec<Event>,
+    pub(super) at_ms: u64,
+    pub(super) events: Vec<Event>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Event {
+pub(super) enum Event {
     /// What version 6 has as well.
     Plain(v6::Event),
     CacheBypassed,
@@ -32,7 +31,7 @@ enum Event {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Finding {
+pub(super) enum Finding {
     Hit { from: [u8; 16] },
     Nothing,
     Differs { from: [u8; 16], part: String },
@@ -78,29 +77,8 @@ impl From<v6::Transition> for Transition {
     }
 }
 
-impl Transition {
-    /// These events; their long texts go to `long`.
-    pub(crate) fn of(at: Timestamp, events: &[model::RunEvent], long: &mut Long) -> Self {
-        Self { at_ms: at.as_millis(), events: events.iter().map(|event| Event::of(event, long)).collect() }
-    }
-
-    /// The blobs that hold its long texts.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.events.iter().flat_map(Event::texts).filter_map(Text::blob)
-    }
-
-    /// The events, the first of which has number `first`; `long` has the texts of [`Self::blobs`].
-    pub(crate) fn into_events(self, run: RunId, first: u32, long: &Long) -> Result<Vec<Recorded>, Broken> {
-        let at = Timestamp::from_millis(self.at_ms);
-        let recorded = |(number, event): (u32, Event)| {
-            Ok(Recorded { run, number, at, event: event.into_model(run, long)? })
-        };
-        (first..).zip(self.events).map(recorded).collect()
-    }
-}
-
 impl Event {
-    fn of(event: &model::RunEvent, long: &mut Long) -> Self {
+    pub(super) fn of(event: &model::RunEvent, long: &mut Long) -> Self {
         match event {
             model::RunEvent::CacheBypassed => Self::CacheBypassed,
             model::RunEvent::CacheConsulted { attempt, finding } => {
@@ -110,14 +88,14 @@ impl Event {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
+    pub(super) fn texts(&self) -> Vec<&Text> {
         match self {
             Self::Plain(plain) => plain.texts(),
             Self::CacheBypassed | Self::CacheConsulted { .. } => Vec::new(),
         }
     }
 
-    fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
+    pub(super) fn into_model(self, run: RunId, long: &Long) -> Result<model::RunEvent, Broken> {
         Ok(match self {
             Self::Plain(plain) => plain.into_model(run, long)?,
             Self::CacheBypassed => model::RunEvent::CacheBypassed,
@@ -190,7 +168,7 @@ mod tests {
     use yuanli_model::RunEvent;
 
     use super::*;
-    use crate::record::envelope;
+    use crate::record::{envelope, v8};
 
     fn attempt() -> AttemptId {
         AttemptId { run: RunId::from_u128(7), stage: "a".parse().expect("a name"), instance: 1, attempt: 2 }
@@ -209,15 +187,12 @@ mod tests {
         [RunEvent::CacheBypassed].into_iter().chain(consulted).chain([RunEvent::TimedOut]).collect()
     }
 
-    /// What version 4 writes, kept as it was.
+    /// What version 4 wrote, kept as it was.
     #[test]
     fn what_was_written_is_still_read() {
-        let mut long = Long::default();
-        let written = Transition::of(Timestamp::from_millis(1_700_000_000_000), &events(), &mut long);
-        assert_eq!(hex::encode(envelope::seal(&written)), EVENTS);
         let bytes = hex::decode(EVENTS).expect("a fixture");
-        let read: Transition = envelope::open(&bytes).expect("it is read");
-        let read = read.into_events(RunId::from_u128(7), 0, &long).expect("it is whole");
+        let read: v8::Transition = envelope::open(&bytes).expect("it is read");
+        let read = read.into_events(RunId::from_u128(7), 0, &Long::default()).expect("it is whole");
         assert_eq!(read.into_iter().map(|recorded| recorded.event).collect::<Vec<_>>(), events());
     }
 

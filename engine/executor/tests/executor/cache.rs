@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use yuanli_executor::{Retention, Submission, Update};
+use yuanli_executor::{Manner, Retention, Submission, Update};
 use yuanli_model::run::CacheFinding;
 use yuanli_model::stage::Cache;
 use yuanli_model::workflow::Settings;
@@ -241,7 +241,10 @@ async fn what_is_not_whole_any_more_does_not_stand() {
 async fn a_run_may_ask_for_none_and_renews_what_is_kept() {
     let bench = Bench::new(&acts(built()));
     run(&bench).await;
-    let bypassing = Submission { bypasses_cache: true, ..submission(&bench, &Counts::default()) };
+    let bypassing = Submission {
+        manner: Manner { bypasses_cache: true, ..Manner::default() },
+        ..submission(&bench, &Counts::default())
+    };
     let (second, updates) = run_of(&bench, bypassing).await;
     assert_eq!(findings(&updates), []);
     assert_eq!(builds(&bench), 2);

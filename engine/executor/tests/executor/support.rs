@@ -12,7 +12,9 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use yuanli_executor::{Definition, Error, Executor, Follower, Options, Ports, Retention, Submission, Update};
+use yuanli_executor::{
+    Definition, Error, Executor, Follower, Manner, Options, Ports, Retention, Submission, Update,
+};
 use yuanli_model::workflow::Settings;
 use yuanli_model::{
     AttemptOutcome, Digest, Expression, Failure, FailureClass, Level, LogLine, Outcome, PluginDescription,
@@ -420,7 +422,7 @@ impl Bench {
             workflows: Arc::default(),
             cause: None,
             is_kept: false,
-            bypasses_cache: false,
+            manner: Manner::default(),
         }
     }
 

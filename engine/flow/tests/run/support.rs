@@ -101,7 +101,8 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
         workflow.stages().iter().map(|stage| Digest::of(stage.name.as_str().as_bytes())).collect();
     let inputs = IndexMap::from([("tag".parse().unwrap(), json!("v1"))]);
     let (version, provenance) = (Digest::of(b""), Provenance::default());
-    let creation = Creation { workflow, version, inputs, components: &components, provenance };
+    let creation =
+        Creation { workflow, version, inputs, components: &components, priority: None, provenance };
     create(RUN, creation, BEGIN).unwrap()
 }
 

@@ -114,6 +114,7 @@ impl Writer<'_> {
             }
             Shape::Boolean => json!({ "type": "boolean" }),
             Shape::Number => json!({ "type": "number" }),
+            Shape::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Shape::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Shape::Duration => json!({ "type": "string", "pattern": DURATION, "minLength": 2 }),
             Shape::Cpu => json!({ "anyOf": [{ "type": "number", "exclusiveMinimum": 0 }, text(CPU)] }),

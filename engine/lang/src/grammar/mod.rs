@@ -59,6 +59,8 @@ pub(crate) enum Shape {
     Number,
     /// A whole number, from and to.
     Whole(u64, u64),
+    /// The same, also below 0.
+    Integer(i64, i64),
     /// `90s`, `1h30m`.
     Duration,
     /// `500m`, `1.5`.

@@ -1,5 +1,7 @@
 //! The keys of a workflow as a whole.
 
+use yuanli_model::workflow::Priority;
+
 use super::input::INPUT;
 use super::stage::{LIMITS, RETRY_SHORT, STAGE, VARIABLES};
 use super::trigger::TRIGGERS;
@@ -141,6 +143,12 @@ static CONCURRENCY: Map = Map {
             ),
             "finish",
             "What a new run does to older ones of its group, when there is no place for it.",
+        ),
+        optional(
+            "priority",
+            Shape::OrExpression(&Shape::Integer(Priority::LOWEST, Priority::HIGHEST)),
+            "\"${{ inputs.urgent ? 10 : 0 }}\"",
+            "How early a run begins among those that wait: the highest first. Default 0.",
         ),
     ],
     one_of: &[],

@@ -11,6 +11,8 @@ pub(crate) enum Want {
     List(&'static str),
     /// A text that is called this.
     Text(&'static str),
+    /// A whole number that is called this.
+    Whole(&'static str),
     /// An environment variable: a text, or the handle of a secret.
     Variable,
     /// What the config of a stage takes there.
@@ -46,6 +48,7 @@ impl Want {
             Self::Condition => Wanted::One(Type::Bool),
             Self::List(_) if pointer.is_empty() => Wanted::One(Type::list(Type::Any)),
             Self::Text(_) => Wanted::One(Type::Text),
+            Self::Whole(_) => Wanted::One(Type::Int),
             Self::Variable => Wanted::Either(Type::Text, Type::Secret),
             Self::List(_) | Self::Value | Self::Config(_) | Self::Inputs => Wanted::One(Type::Any),
         }
@@ -56,7 +59,7 @@ impl Want {
         match self {
             Self::Condition => Some("`if`"),
             Self::List(place) => Some(place),
-            Self::Text(what) => Some(what),
+            Self::Text(what) | Self::Whole(what) => Some(what),
             Self::Variable => Some("a variable"),
             Self::Config(_) | Self::Inputs | Self::Value => None,
         }
@@ -68,6 +71,12 @@ impl Want {
         match given {
             Type::Bool | Type::Int | Type::Double | Type::Number if wants_text => {
                 Some("make it a text with `string(…)`".to_owned())
+            }
+            Type::Bool if matches!(self, Self::Whole(_)) => {
+                Some("choose a number by it, such as `… ? 10 : 0`".to_owned())
+            }
+            Type::Text | Type::Choice(_) | Type::Double | Type::Number if matches!(self, Self::Whole(_)) => {
+                Some("make it a whole number with `int(…)`".to_owned())
             }
             Type::Int | Type::Double | Type::Number if *self == Self::Condition => {
                 Some("compare it, such as `… > 0`".to_owned())

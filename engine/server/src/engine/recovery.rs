@@ -380,7 +380,11 @@ mod tests {
         let origin = Origin { folder: ".".into(), root: ".".into() };
         let file = File { name: "gate.yaml".to_owned(), text: GATE.to_owned(), origin, pins: Pins::new() };
         let document = engine.library.compile(file, Source::BesideIfThere).await.expect("it can be read");
-        engine.start(document, Vec::new(), false).await.expect("a store").expect("it can be run")
+        engine
+            .start(document, Vec::new(), crate::Manner::default())
+            .await
+            .expect("a store")
+            .expect("it can be run")
     }
 
     #[tokio::test]

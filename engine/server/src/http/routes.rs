@@ -135,6 +135,7 @@ fn of_runs() -> Vec<Served> {
         get("/api/v1/runs", Role(Viewer, Own), "Runs, newest first", runs::list)
             .query(&[
                 ("limit", "The most runs; 20, at most 1,000"),
+                ("label", "Only those with this label, `NAME=TEXT`, or `NAME` for any text; may be given several times"),
                 ("after", "The `next` of the page before"),
                 ("workflow", "Only those of this workflow"),
                 ("status", "Only those that stand so: running, succeeded, failed, cancelled"),

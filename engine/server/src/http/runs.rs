@@ -15,8 +15,8 @@ use yuanli_model::id::InvalidId;
 
 use super::gate::{About, of_caller};
 use super::{Answer, Asks, Engine, OfRun};
-use crate::body;
 use crate::engine::Updates;
+use crate::manner::{RunFilter, label_of};
 use crate::service::{Refusal, Shared};
 
 /// One JSON text for each line.
@@ -45,16 +45,16 @@ pub(super) async fn list(
     State(shared): Engine,
     Extension(caller): Asks,
     Query(page): Query<Page>,
+    Query(all): Query<Vec<(String, String)>>,
 ) -> Answer<Json<api::List<api::RunSummary>>> {
     let limit = page.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     if let Some(Err(error)) = page.after.as_deref().map(str::parse::<RunId>) {
         return Err(Refusal::Invalid(format!("the cursor `after`: {error}")));
     }
-    let is_meant = |run: &Summary| {
-        caller.has(&run.workflow)
-            && page.workflow.as_ref().is_none_or(|workflow| run.workflow.as_str() == workflow)
-            && page.status.is_none_or(|status| body::summary(run).status == status)
-    };
+    let labels = all.iter().filter(|(name, _)| name == "label").map(|(_, label)| label_of(label));
+    let labels = labels.collect::<Result<_, _>>().map_err(Refusal::Invalid)?;
+    let filter = RunFilter { workflow: page.workflow, status: page.status, labels };
+    let is_meant = |run: &Summary| caller.has(&run.workflow) && filter.has(run);
     Ok(Json(shared.engine.list_among(page.after.as_deref(), limit, is_meant).await?))
 }
 
@@ -66,9 +66,8 @@ pub(super) async fn start(
 ) -> Answer<(StatusCode, Extension<About>, Json<api::RunStarted>)> {
     of_caller(&caller, &request.workflow)?;
     let (all, key) = (Arc::clone(&shared), key_of(&headers)?.map(str::to_owned));
-    let api::RunRequest { workflow, inputs, no_cache } = request;
-    let name = workflow.clone();
-    let work = async move { all.start_by_name(&name, inputs, key.as_deref(), no_cache).await };
+    let workflow = request.workflow.clone();
+    let work = async move { all.start_by_name(request, key.as_deref()).await };
     let begun = to_its_end(&shared, work).await?;
     Ok(started(begun, format!("workflow {workflow}, run {}", begun.run)))
 }

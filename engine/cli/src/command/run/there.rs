@@ -156,7 +156,9 @@ async fn start(
     let request = DocumentRun {
         document: WorkflowDocument { file: name, text, folder, root, dry_run: false },
         inputs: arguments.inputs.iter().cloned().collect(),
-        no_cache: arguments.no_cache,
+        no_cache: arguments.said.no_cache,
+        labels: arguments.said.labels(),
+        priority: arguments.said.priority,
     };
     // Of one key there is one run: whoever got no answer can ask again.
     let number = || std::hash::RandomState::new().build_hasher().finish();

@@ -124,6 +124,7 @@ impl Created {
             inputs: self.inputs.into_iter().map(input).collect::<Result<_, Broken>>()?,
             stages: self.stages.into_iter().map(Pinned::into_model).collect::<Result<_, _>>()?,
             group: self.group,
+            priority: yuanli_model::workflow::Priority::default(),
             deadline: self.deadline_ms.map(Timestamp::from_millis),
             provenance: Box::default(),
         })

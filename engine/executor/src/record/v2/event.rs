@@ -203,7 +203,7 @@ mod tests {
 
     use crate::record::envelope;
     use crate::record::long::Long;
-    use crate::record::v7::Transition;
+    use crate::record::v8::Transition;
 
     /// What version 1 wrote of a run whose stage `a` failed and whose stage `b` was skipped, kept as it was.
     const EVENTS_OF_VERSION_1: &str = "0180d095ffbc3105000473686f7003030303030303030303030303030303030303030303030303030303\
@@ -238,6 +238,7 @@ mod tests {
                 inputs: inputs.into_iter().collect(),
                 stages: vec![stage("a", &[]), stage("b", &["a"])],
                 group: None,
+                priority: yuanli_model::workflow::Priority::default(),
                 deadline: None,
                 provenance: Box::default(),
             },

@@ -5,6 +5,8 @@
 mod convert;
 mod event;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use yuanli_model::{Digest, RunId, Timestamp};
 use yuanli_ports::archive::Place;
@@ -90,6 +92,7 @@ impl Run {
             version: Digest::from_bytes(self.version),
             created: Timestamp::from_millis(self.created_ms),
             ended: self.ended.map(|ended| (Timestamp::from_millis(ended.at_ms), ended.outcome.into_model())),
+            labels: BTreeMap::new(),
         };
         let place = |(segment, offset, position)| Place { segment, offset, position };
         Ok((summary, self.archived.map(place)))
