@@ -109,7 +109,7 @@ pub(crate) fn created(workflow: &Workflow) -> RunEvent {
 /// Settings with the concurrency group `text`, which may hold an expression.
 pub(crate) fn grouped(text: &str) -> Settings {
     let group = yuanli_expr::template(yuanli_expr::split(text).unwrap());
-    let concurrency = Concurrency { group, limit: NonZeroU32::MIN, older: Older::Finish };
+    let concurrency = Concurrency { group, limit: NonZeroU32::MIN, older: Older::Finish, priority: None };
     Settings { concurrency: Some(concurrency), ..Settings::default() }
 }
 
