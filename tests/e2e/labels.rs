@@ -1,7 +1,7 @@
 //! Labels of runs, and the order in which runs of a concurrency group begin.
 
-use crate::kit::*;
 use crate::served::Served;
+use crate::support::wait_until;
 
 const GROUP: &str = "name: group
 labels: { team: web, kind: slow }

@@ -40,11 +40,11 @@ fn what_others_wrote_gives_no_orders_to_a_terminal() {
     );
     let file = place.write("w.yaml", text);
     let ended = place.yuanli(&["run", &file]).expect(1, &["gnp.exe"]);
-    assert_eq!(orders(&ended.err), []);
+    assert!(orders(&ended.err).is_empty());
     for command in ["show", "logs"] {
         let told = place.yuanli(&["runs", command, "last"]).expect(0, &[]);
         assert!(told.out.contains("gnp.exe"), "{told:?}");
-        assert_eq!(orders(&told.out), [], "{command}: {}", told.out);
+        assert!(orders(&told.out).is_empty(), "{command}: {}", told.out);
     }
     let lines = place.yuanli(&["runs", "logs", "last", "--json"]).lines();
     assert!(
@@ -53,7 +53,7 @@ fn what_others_wrote_gives_no_orders_to_a_terminal() {
     );
     let name = format!("{HOSTILE}.yaml");
     let ended = place.yuanli(&["validate", &name]).expect(2, &["cannot be read"]);
-    assert_eq!(orders(&ended.err), []);
+    assert!(orders(&ended.err).is_empty());
 }
 
 #[test]

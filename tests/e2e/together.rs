@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 
 use crate::served::signal;
-use crate::support::{Ended, Place, docker, wait_until};
+use crate::support::{Ended, Place, wait_until};
 
 const HELLO: &str = "name: hello\ninputs: { who: { type: string } }\nstages:\n  greet: { uses: script, with: { print: [\"Hello, ${{ inputs.who }}!\"] } }\n";
 

@@ -488,6 +488,7 @@ impl Shared {
             audit: Audit::open(store).await?,
             limits: http::Limits::new(None, None),
             work: Work::default(),
+            figures: Figures::default(),
             is_open: false,
             recovered: SetOnce::new(),
             was_used: AtomicBool::new(false),
