@@ -15,8 +15,8 @@ mod junit;
 mod output;
 mod sarif;
 mod stream;
-mod supervisor;
 mod succession;
+mod supervisor;
 mod tls;
 mod view;
 
