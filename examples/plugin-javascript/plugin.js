@@ -1,7 +1,7 @@
 // `junit-report`: the stage. `describe` says what it is, `run` does its job; both are what the engine calls.
 
 import { put } from "yuanli:artifacts/artifacts@0.1.0";
-import { start } from "yuanli:containers/containers@0.1.2";
+import { start } from "yuanli:containers/containers@0.1.3";
 import { write as log } from "yuanli:log/log@0.1.0";
 import { read, write } from "yuanli:workspace/workspace@0.1.0";
 

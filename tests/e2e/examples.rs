@@ -146,11 +146,11 @@ fn database_runs_beside_its_tests() {
     assert!(base.status.success(), "{base:?}");
     let place = Place::new();
     let file = examples().join("database/database.yaml");
-    let said = ["service `db` is ready", "db | ", "4 tests passed beside their database"];
+    let said = ["service `db` is ready", "db | OK", "6 tests passed beside their database"];
     let ended = place.yuanli(&["run", file.to_str().unwrap()]).expect(0, &said);
     let run = place.json(&["runs", "show", ended.out.trim()]);
     let tests = run["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "tests").unwrap();
-    assert_eq!(tests["outputs"]["tests"]["passed"], 4);
+    assert_eq!(tests["outputs"]["tests"]["passed"], 6);
     assert_eq!(docker::left(&place.engine()), Vec::<String>::new());
     docker::run(&["image", "rm", "counter-tests:dev"]);
 }

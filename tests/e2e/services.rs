@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::served::Served;
 use crate::support::{Ended, Place, docker, wait_until};
 
 /// A stage `command` whose container runs this script, beside a service that runs that one.
@@ -151,4 +152,68 @@ fn how_a_command_ends_is_told_apart() {
     ended("echo x >/file", "read_only_root: true", "Read-only file system");
     ended("busybox chown 1:1 /tmp", "drop: [ALL]", "Operation not permitted");
     ended("bomb() { bomb | bomb & }; bomb; busybox sleep 1; exit 9", "pids: 30", "can't fork");
+}
+
+/// A service that is set up by these commands.
+fn set_up_by(commands: &[&str]) -> String {
+    let commands: String = commands.iter().map(|command| format!("            - {command}\n")).collect();
+    format!("{READY}          setup:\n{commands}")
+}
+
+#[test]
+fn a_service_is_set_up_before_its_stage_begins() {
+    let place = Place::new();
+    let setup = set_up_by(&[
+        "[/bin/sh, -c, 'echo loaded >/tmp/loaded; echo careful >&2']",
+        "{ exec: [/bin/sh, -c, 'cat /tmp/loaded; echo $KEY; busybox id -u'], user: '12', env: { KEY: value } }",
+    ]);
+    let said = ["db | careful", "db | loaded", "db | value", "db | 12", "at work"];
+    run(&place, workflow("echo at work", WELCOMES, &setup)).expect(0, &said);
+    let failed = "service `db` could not be set up: `/bin/sh` ended with exit code 3: no disk";
+    let setup = set_up_by(&["[/bin/sh, -c, 'echo no disk >&2; exit 3']"]);
+    let ended = run(&place, workflow("echo at work", WELCOMES, &setup)).expect(1, &[failed]);
+    assert!(!ended.err.contains("at work\n"), "{ended:?}");
+    let setup = set_up_by(&["[/nosuch]"]);
+    run(&place, workflow(":", WELCOMES, &setup)).expect(1, &["`/nosuch` cannot be run"]);
+    let setup = set_up_by(&["{ exec: [/bin/busybox, sleep, '600'], timeout: 1s }"]);
+    run(&place, workflow(":", WELCOMES, &setup)).expect(1, &["`/bin/busybox` took longer than it may"]);
+}
+
+#[test]
+fn what_sets_a_service_up_is_begun_once_though_the_engine_is_killed() {
+    docker::make_image();
+    let mut served = Served::without_image();
+    let setup = set_up_by(&[
+        "[/bin/sh, -c, 'echo begun >>/tmp/begun; while [ ! -e /tmp/go ]; do busybox sleep 0.1; done']",
+        "[/bin/busybox, cat, /tmp/begun]",
+    ]);
+    served.apply("w.yaml", &workflow("echo at work", WELCOMES, &setup));
+    let run = served.yuanli(&["trigger", "w"]).expect(0, &[]).out.trim().to_owned();
+    let inside = |command: &[&str]| {
+        let engine = served.place.path("data/engine.json").exists().then(|| served.place.engine());
+        let db = engine.and_then(|engine| docker::containers(&engine).first().cloned())?;
+        let mut docker = std::process::Command::new("docker");
+        let ended = docker.args(["exec", &db]).args(command).output().unwrap();
+        Some(String::from_utf8_lossy(&ended.stdout).into_owned())
+    };
+    wait_until("the service is being set up", || {
+        inside(&["/bin/busybox", "cat", "/tmp/begun"]).as_deref() == Some("begun\n")
+    });
+    served.kill();
+    served.start();
+    let engine = served.place.engine();
+    let db = docker::containers(&engine)[0].clone();
+    docker::run(&["exec", &db, "/bin/busybox", "touch", "/tmp/go"]);
+    wait_until("the run is over", || served.place.json(&["runs", "show", &run])["status"] != "running");
+    let shown = served.place.json(&["runs", "show", &run]);
+    assert_eq!(shown["status"], "succeeded", "{shown}");
+    assert_eq!(
+        shown["stages"][0]["attempts"].as_array().unwrap().len(),
+        1,
+        "a crash of the engine is no attempt"
+    );
+    let log = served.place.yuanli(&["runs", "logs", &run]).expect(0, &[]).out;
+    assert_eq!((log.matches("db | begun").count(), log.matches("at work").count()), (1, 1), "{log}");
+    assert_eq!(served.stop(), 0);
+    assert_eq!(docker::left(&engine), Vec::<String>::new());
 }

@@ -20,7 +20,7 @@ mod generated {
                 import yuanli:source/source@0.1.1;
                 import yuanli:images/images@0.1.2;
                 import yuanli:registries/registries@0.1.1;
-                import yuanli:containers/containers@0.1.2;
+                import yuanli:containers/containers@0.1.3;
                 import yuanli:volumes/volumes@0.1.0;
                 import yuanli:apps/apps@0.1.0;
                 import yuanli:traffic/traffic@0.1.0;
@@ -99,7 +99,7 @@ pub const INTERFACES: [&str; 20] = [
     "yuanli:source/source@0.1.1",
     "yuanli:images/images@0.1.2",
     "yuanli:registries/registries@0.1.1",
-    "yuanli:containers/containers@0.1.2",
+    "yuanli:containers/containers@0.1.3",
     "yuanli:volumes/volumes@0.1.0",
     "yuanli:apps/apps@0.1.0",
     "yuanli:traffic/traffic@0.1.0",

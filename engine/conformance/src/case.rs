@@ -94,6 +94,8 @@ pub(crate) struct Docker {
     pub(crate) images: Vec<String>,
     /// What commands do; one that is not named ends at once with code 0.
     pub(crate) containers: Vec<Container>,
+    /// What commands do in containers of these images that run; one that is not named ends at once with code 0.
+    pub(crate) commands: Vec<Container>,
     /// What every build does; without it builds succeed.
     pub(crate) build: Option<Build>,
     /// Images that registries have.
@@ -182,6 +184,9 @@ pub(crate) struct Expectation {
     pub(crate) workspace: BTreeMap<String, Option<Content>>,
     /// The containers that were started, all of them in order.
     pub(crate) containers: Option<Vec<ExpectedContainer>>,
+    /// The commands that were run in containers that run, all of them in order, as `psql -c select`; what they were given to read
+    /// stands behind ` < `.
+    pub(crate) commands: Option<Vec<String>>,
     /// The images that were built, by their names, all of them in order.
     pub(crate) builds: Option<Vec<Vec<String>>>,
     /// The images that were pushed, or were to be, all of them in order, as `shop:dev to r.example.com/shop:1 as ci`.

@@ -46,9 +46,10 @@ pub(crate) fn differences(case: &Case, ended: &Ended, beside: &Path) -> Vec<Stri
         let expected = expected.iter().map(|tags| Value::from(tags.clone())).collect();
         compare("builds", &Value::Array(expected), &Value::Array(got), &mut found);
     }
-    let Expectation { pushes, pulls, requests, apps, backups, sources, .. } = &case.expect;
+    let Expectation { commands, pushes, pulls, requests, apps, backups, sources, .. } = &case.expect;
     let Seen { requests: sent, apps: told, backups: done, sources: fetched, .. } = &ended.seen;
     for (what, expected, got) in [
+        ("commands", commands, &ended.seen.commands),
         ("pushes", pushes, &ended.seen.pushes),
         ("pulls", pulls, &ended.seen.pulls),
         ("requests", requests, sent),

@@ -82,6 +82,8 @@ pub(crate) struct Seen {
     /// The source trees that were asked for.
     pub(crate) sources: Vec<String>,
     pub(crate) containers: Vec<ContainerRequest>,
+    /// What was run in containers that run.
+    pub(crate) commands: Vec<String>,
     pub(crate) builds: Vec<BuildRequest>,
     /// What was pushed, and what was fetched.
     pub(crate) pushes: Vec<String>,
@@ -112,8 +114,17 @@ impl World {
         self.apps.prepare(&case.apps, &case.backups)?;
         self.sources.prepare(&case.sources, beside);
         self.docker.reset();
-        for image in case.docker.images.iter().chain(case.docker.containers.iter().map(|c| &c.image)) {
+        for image in case
+            .docker
+            .images
+            .iter()
+            .chain(case.docker.containers.iter().chain(&case.docker.commands).map(|c| &c.image))
+        {
             self.docker.add_image(image);
+        }
+        for command in &case.docker.commands {
+            let words: Vec<&str> = command.command.iter().map(String::as_str).collect();
+            self.docker.script_command(&command.image, &words, behaviour(command));
         }
         if is_endless {
             self.docker.script_others(Behaviour::RunsUntilStopped { lines: Vec::new() });
@@ -167,6 +178,10 @@ impl World {
         for call in self.docker.calls() {
             match call {
                 Call::Start(request) => seen.containers.push(request),
+                Call::Execute(command, input) => {
+                    let input = (!input.is_empty()).then(|| String::from_utf8_lossy(&input).into_owned());
+                    seen.commands.push(format!("{}{}", command.join(" "), suffix("<", input)));
+                }
                 Call::Build(request) => seen.builds.push(request),
                 Call::Push { image, name, username } => {
                     let image = image.map(|image| format!("{image} to ")).unwrap_or_default();

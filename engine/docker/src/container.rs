@@ -16,7 +16,8 @@ use futures::StreamExt;
 use yuanli_model::{AttemptId, EngineId};
 use yuanli_ports::Containers;
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+    Command, ContainerError, ContainerId, ContainerRequest, Executed, Execution, Exit, Mount, OnLine, Probe,
+    Probed,
 };
 
 use crate::connection::{BETWEEN_LOOKS, Docker, OUTAGE, SHORT_OUTAGE};
@@ -92,6 +93,31 @@ impl Containers for Docker {
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
         check_id(container)?;
         self.outlasting(OUTAGE, || self.probe_once(container, probe)).await
+    }
+
+    async fn prepare(&self, container: &ContainerId, command: &Command) -> Result<Execution, ContainerError> {
+        check_id(container)?;
+        self.outlasting(OUTAGE, || self.prepare_command(container, command)).await
+    }
+
+    async fn execute(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        Box::pin(self.run_command(execution, command, (input, false), on_line)).await
+    }
+
+    async fn execute_again(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        Box::pin(self.run_command(execution, command, (input, true), on_line)).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

@@ -7,6 +7,7 @@
 //! it does for a command is said beforehand with [`FakeDocker::script`]; a command without a script ends at once with
 //! code 0 and no output, in a replica it runs.
 
+mod execution;
 mod halves;
 mod probe;
 mod registry;
@@ -21,7 +22,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use yuanli_model::{AttemptId, Digest, EngineId, OperationId, Stream, VolumeName};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerRequest, Exit, Member, Mount, OnLine, Probe, Probed,
+    Command, ContainerError, ContainerId, ContainerRequest, Executed, Execution, Exit, Member, Mount, OnLine,
+    Probe, Probed,
 };
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::registries::RegistryError;
@@ -88,6 +90,8 @@ pub enum Call {
     Build(BuildRequest),
     /// [`Containers::start`].
     Start(ContainerRequest),
+    /// [`Containers::execute`], when it is begun: the command, and what it is given to read.
+    Execute(Vec<String>, Vec<u8>),
     /// [`Containers::stop`], with its grace time.
     Stop(ContainerId, Duration),
     /// [`Containers::remove`].
@@ -147,6 +151,9 @@ struct State {
     calls: Vec<Call>,
     /// What probes of running containers find, by the image's name; those of others find them ready.
     probes: HashMap<String, Probed>,
+    /// What commands do in running containers, by the image's name and the command.
+    commands: HashMap<(String, Vec<String>), Behaviour>,
+    executions: HashMap<String, execution::Prepared>,
     /// Set while the engine is "down".
     outage: Option<String>,
 }
@@ -424,6 +431,30 @@ impl Containers for FakeDocker {
 
     async fn probe(&self, container: &ContainerId, _: &Probe) -> Result<Probed, ContainerError> {
         self.called(None)?.probed(container)
+    }
+
+    async fn prepare(&self, container: &ContainerId, command: &Command) -> Result<Execution, ContainerError> {
+        self.prepare_command(container, command)
+    }
+
+    async fn execute(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        self.run_command(execution, command, (input, false), on_line).await
+    }
+
+    async fn execute_again(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        self.run_command(execution, command, (input, true), on_line).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

@@ -15,6 +15,7 @@ pub mod connection;
 mod container;
 mod context;
 mod credentials;
+mod execution;
 mod fault;
 pub mod figure;
 mod file;

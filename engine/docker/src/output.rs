@@ -84,11 +84,10 @@ impl Frame {
 impl<'a> Output<'a> {
     /// Output of which nothing was read yet.
     pub(crate) fn new(on_line: OnLine<'a>) -> Self {
-        let channel = |stream| Channel { stream, cursor: Cursor::default(), line: Vec::new(), is_cut: false };
         Self {
             on_line,
-            stdout: channel(Stream::Stdout),
-            stderr: channel(Stream::Stderr),
+            stdout: Channel::new(Stream::Stdout),
+            stderr: Channel::new(Stream::Stderr),
             last: None,
             known: None,
         }
@@ -137,10 +136,7 @@ impl<'a> Output<'a> {
     pub(crate) fn finish(mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let on_line = self.on_line;
-            let channel = self.channel(stream);
-            if !channel.line.is_empty() {
-                channel.emit(on_line);
-            }
+            self.channel(stream).finish(on_line);
         }
     }
 
@@ -158,6 +154,29 @@ impl<'a> Output<'a> {
 
     fn channel(&mut self, stream: Stream) -> &mut Channel {
         if stream == Stream::Stderr { &mut self.stderr } else { &mut self.stdout }
+    }
+}
+
+/// Lines of output that has no times: that of a command in a container, which comes once.
+pub(crate) struct Pieces<'a> {
+    on_line: OnLine<'a>,
+    channels: [Channel; 2],
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn new(on_line: OnLine<'a>) -> Self {
+        Self { on_line, channels: [Stream::Stdout, Stream::Stderr].map(Channel::new) }
+    }
+
+    pub(crate) fn take(&mut self, stream: Stream, piece: &[u8]) {
+        let on_line = self.on_line;
+        self.channels[usize::from(stream == Stream::Stderr)].append(piece, on_line);
+    }
+
+    /// Hands on what is left: a last line without a line end is a line.
+    pub(crate) fn finish(mut self) {
+        let on_line = self.on_line;
+        self.channels.iter_mut().for_each(|channel| channel.finish(on_line));
     }
 }
 
@@ -180,6 +199,16 @@ impl Cursor {
 }
 
 impl Channel {
+    fn new(stream: Stream) -> Self {
+        Self { stream, cursor: Cursor::default(), line: Vec::new(), is_cut: false }
+    }
+
+    fn finish(&mut self, on_line: OnLine<'_>) {
+        if !self.line.is_empty() {
+            self.emit(on_line);
+        }
+    }
+
     fn append(&mut self, text: &[u8], on_line: OnLine<'_>) {
         for piece in text.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);

@@ -74,7 +74,7 @@ case "$status" in
 esac"#;
 
 /// What came of a command in a container.
-enum Executed {
+pub(crate) enum Executed {
     /// It ended with this code, and said this.
     Ended(i64, String),
     /// It did not end in time, and goes on.
@@ -124,16 +124,18 @@ impl Docker {
         container: &ContainerId,
         command: Vec<String>,
     ) -> Result<Executed, ContainerError> {
-        match tokio::time::timeout(PROBE_DEADLINE, self.run_inside(container, command)).await {
+        match tokio::time::timeout(PROBE_DEADLINE, self.run_inside(container, command, None)).await {
             Ok(executed) => executed,
             Err(_) => Ok(Executed::Late),
         }
     }
 
-    async fn run_inside(
+    /// Runs a command to its end, as its user or as that of the container.
+    pub(crate) async fn run_inside(
         &self,
         container: &ContainerId,
         command: Vec<String>,
+        user: Option<String>,
     ) -> Result<Executed, ContainerError> {
         let doing = "run a command in the container";
         let client = self.client().await?;
@@ -141,6 +143,7 @@ impl Docker {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command),
+            user,
             ..CreateExecOptions::default()
         };
         let made = match self.call(doing, client.create_exec(&container.0, options)).await {
@@ -206,7 +209,7 @@ fn address(found: &ContainerInspectResponse) -> Option<IpAddr> {
     networks.values().find_map(|network| network.ip_address.as_ref()?.to_string().parse().ok())
 }
 
-fn shell(script: &str, arguments: &[&str]) -> Vec<String> {
+pub(crate) fn shell(script: &str, arguments: &[&str]) -> Vec<String> {
     ["sh", "-c", script, "sh"].iter().chain(arguments).map(|&part| part.to_owned()).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Containers that run to their end.
 
+mod execution;
 mod option;
 mod probe;
 
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use yuanli_model::{AttemptId, EngineId, OperationId, Stream, VolumeName};
 
 pub use crate::images::ContainerError;
+pub use execution::{Command, Executed, Execution};
 pub use option::{ContainerOptions, Member, Tmpfs, Ulimit};
 pub use probe::{Probe, Probed};
 
@@ -160,6 +162,39 @@ pub trait Containers: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`ContainerError`]; [`ContainerError::Invalid`] where it cannot be asked at all, which another try does not change.
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError>;
+
+    /// Prepares a command in a container that runs. Nothing is begun by it, and what is never run goes with the container.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; [`ContainerError::Invalid`] where the container does not run.
+    async fn prepare(&self, container: &ContainerId, command: &Command) -> Result<Execution, ContainerError>;
+
+    /// Runs a command that was prepared to its end, with this input, and hands every line of its output to `on_line`. It is begun
+    /// at most once, however often this is called. Dropping it leaves the command as it is.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; [`ContainerError::Invalid`] where it cannot be begun, as where there is no such program, and where
+    /// it was begun before.
+    async fn execute(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError>;
+
+    /// What [`Self::execute`] does, when nobody knows whether it was done already: a command that was begun is waited for, and
+    /// its output until then is gone.
+    ///
+    /// # Errors
+    /// The same, but for a command that was begun before.
+    async fn execute_again(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError>;
 
     /// Removes every container that this engine made for its runs, and the networks of their attempts, for one attempt or
     /// (`None`) for all; returns how many containers.

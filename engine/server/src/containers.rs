@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 use yuanli_docker::Docker;
 use yuanli_model::{AttemptId, EngineId, OperationId};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+    Command, ContainerError, ContainerId, ContainerRequest, Executed, Execution, Exit, Mount, OnLine, Probe,
+    Probed,
 };
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::{Cancellation, Containers, Images};
@@ -85,6 +86,30 @@ impl Containers for NotedContainers {
 
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
         self.docker.probe(container, probe).await
+    }
+
+    async fn prepare(&self, container: &ContainerId, command: &Command) -> Result<Execution, ContainerError> {
+        self.docker.prepare(container, command).await
+    }
+
+    async fn execute(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        self.docker.execute(execution, command, input, on_line).await
+    }
+
+    async fn execute_again(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        self.docker.execute_again(execution, command, input, on_line).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

@@ -65,6 +65,18 @@ plain!(
     traffic::Plan
 );
 
+impl Argument for containers::Command {
+    fn write(&self, bytes: &mut Vec<u8>) -> postcard::Result<()> {
+        write(self, bytes)
+    }
+
+    /// The input as bytes are shown, for the same reason as the body of a request.
+    fn show(&self) -> String {
+        let command = whole(&Self { input: Vec::new(), ..self.clone() });
+        format!("{command}, {}", shown(&self.input))
+    }
+}
+
 impl Argument for http::Request {
     fn write(&self, bytes: &mut Vec<u8>) -> postcard::Result<()> {
         write(self, bytes)

@@ -161,7 +161,7 @@ mod tests {
         };
         check("yuanli:log/log@0.1.0", "log");
         check("yuanli:containers/containers@0.1.0", "containers");
-        check("yuanli:containers/containers@0.1.2", "containers");
+        check("yuanli:containers/containers@0.1.3", "containers");
         check("yuanli:stage/types@0.1.0", "none");
         check("wasi:cli/stdout@0.2.6", "none");
         check(

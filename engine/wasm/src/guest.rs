@@ -69,6 +69,7 @@ pub(crate) struct State {
     /// A bound that a host function ran into, which ends the guest when it returns.
     exceeded: Option<Exceeded>,
     pub(crate) containers: HashMap<u32, containers::Running>,
+    pub(crate) executions: HashMap<u32, containers::execution::Prepared>,
     pub(crate) builds: HashMap<u32, images::Running>,
     pub(crate) rollouts: HashMap<u32, Deployed>,
     pub(crate) releases: HashMap<u32, traffic::Watched>,
@@ -331,6 +332,7 @@ impl Session {
             max_artifact_bytes: self.bounds.artifact_bytes.clone(),
             exceeded: None,
             containers: HashMap::new(),
+            executions: HashMap::new(),
             builds: HashMap::new(),
             rollouts: HashMap::new(),
             releases: HashMap::new(),
@@ -392,7 +394,8 @@ impl State {
         Asker(self.operation().to_string())
     }
 
-    fn operation_at(&self, position: u32) -> OperationId {
+    /// The id of the operation of this number.
+    pub(crate) fn operation_at(&self, position: u32) -> OperationId {
         OperationId { engine: self.outside.engine, attempt: self.attempt.id.clone(), position }
     }
 
@@ -413,6 +416,7 @@ impl State {
     /// Whether there is room for a handle. Where not, the guest is ended when the host function returns.
     pub(crate) fn has_room_for_handle(&mut self) -> bool {
         let open = self.containers.len()
+            + self.executions.len()
             + self.builds.len()
             + self.rollouts.len()
             + self.releases.len()

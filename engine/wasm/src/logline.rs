@@ -187,8 +187,8 @@ impl Lines {
     }
 
     /// The same for an effect, whose outcome is kept together with what it says.
-    pub(crate) fn channel_of_effect(&self, stream: Stream, said: &Said) -> Channel {
-        Channel { said: Some(said.clone()), ..self.channel(stream) }
+    pub(crate) fn channel_of_effect(&self, stream: Stream, name: Option<&str>, said: &Said) -> Channel {
+        Channel { said: Some(said.clone()), ..self.channel_of(stream, name) }
     }
 }
 
@@ -222,7 +222,7 @@ impl Channel {
         let edges = Edges { is_continued: self.is_cut.swap(is_cut, Ordering::Relaxed), is_cut };
         let text = String::from_utf8_lossy(&self.lines.mask.piece(bytes, edges)).into_owned();
         if let Some(said) = &self.said {
-            said.add(self.stream, &text);
+            said.add(self.stream, &format!("{}{text}", self.prefix));
         }
         // After the mask: what stands for other signs must not hide a value.
         let is_whole = !edges.is_continued && !edges.is_cut && self.has_annotations();

@@ -190,10 +190,10 @@ async fn handles_that_it_was_not_given_are_of_no_use() {
     let bench = Bench::with(LIMITS(), &BUILTINS);
     let check = async |run: &'static str| {
         let raw = Raw {
-            imports: &["yuanli:containers/containers@0.1.2"],
+            imports: &["yuanli:containers/containers@0.1.3"],
             declarations: r#"
-                (import "yuanli:containers/containers@0.1.2" "[method]container.wait" (func $wait (param i32 i32)))
-                (import "yuanli:containers/containers@0.1.2" "[resource-drop]container" (func $drop (param i32)))"#,
+                (import "yuanli:containers/containers@0.1.3" "[method]container.wait" (func $wait (param i32 i32)))
+                (import "yuanli:containers/containers@0.1.3" "[resource-drop]container" (func $drop (param i32)))"#,
             run,
             ..Raw::default()
         };
@@ -220,11 +220,11 @@ fn with_container(then: &str) -> Raw {
         {then} {GIVE}"
     );
     Raw {
-        imports: &["yuanli:containers/containers@0.1.2"],
+        imports: &["yuanli:containers/containers@0.1.3"],
         declarations: r#"
-            (import "yuanli:containers/containers@0.1.2" "start" (func $start (param i32 i32)))
-            (import "yuanli:containers/containers@0.1.2" "[method]container.wait" (func $wait (param i32 i32)))
-            (import "yuanli:containers/containers@0.1.2" "[resource-drop]container" (func $drop (param i32)))"#,
+            (import "yuanli:containers/containers@0.1.3" "start" (func $start (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.3" "[method]container.wait" (func $wait (param i32 i32)))
+            (import "yuanli:containers/containers@0.1.3" "[resource-drop]container" (func $drop (param i32)))"#,
         more: r#"(data (i32.const 12288) "tool")"#,
         run: run.leak(),
         ..Raw::default()
@@ -375,10 +375,10 @@ fn make_the_seeds() {
     let declarations = r#"(import "yuanli:log/log@0.1.0" "end-group" (func $end))"#;
     keep("log", Raw { imports: &["yuanli:log/log@0.1.0"], declarations, ..Raw::default() });
     let declarations = r#"
-        (import "yuanli:containers/containers@0.1.2" "[method]container.wait" (func $wait (param i32 i32)))
-        (import "yuanli:containers/containers@0.1.2" "[resource-drop]container" (func $drop (param i32)))"#;
+        (import "yuanli:containers/containers@0.1.3" "[method]container.wait" (func $wait (param i32 i32)))
+        (import "yuanli:containers/containers@0.1.3" "[resource-drop]container" (func $drop (param i32)))"#;
     keep(
         "containers",
-        Raw { imports: &["yuanli:containers/containers@0.1.2"], declarations, ..Raw::default() },
+        Raw { imports: &["yuanli:containers/containers@0.1.3"], declarations, ..Raw::default() },
     );
 }

@@ -389,4 +389,43 @@ mod tests {
         assert_eq!(failure.kind, "invalid-config");
         assert!(failure.message.contains("unknown field `comand`"), "{}", failure.message);
     }
+
+    #[test]
+    fn a_service_is_set_up_before_the_command_begins() {
+        let mut mock = mock(Ran::with_code(0));
+        mock.container("db:1", |_| Ok(Ran::serving(Ok(())))).file("schema.sql", "create").secret("pw", "x");
+        mock.command("db:1", |command| match command.arguments[0].as_str() {
+            "broken" => Ok(Ran::with_code(2).saying(&["no disk", ""]).executed()),
+            "late" => Ok(containers::CommandEnding::Late),
+            "lost" => Ok(containers::CommandEnding::Lost("nobody knows".to_owned())),
+            _ => Ok(Ran::with_code(0).executed()),
+        });
+        let config = |setup: yuanli_sdk::serde_json::Value| json!({ "image": "tool:1", "services": { "db": { "image": "db:1", "setup": setup } } });
+        let setup = json!([["createdb", "shop"], {
+            "exec": ["psql"], "input": "schema.sql", "user": "postgres", "env": { "A": "b", "PASSWORD": { "secret": "pw" } },
+            "folder": "/srv", "timeout": "5s",
+        }]);
+        mock.run::<Command>(config(setup)).expect("it succeeds");
+        let [short, long] = mock.executed() else { panic!("{:?}", mock.executed()) };
+        assert_eq!(
+            (&short.arguments[..], short.timeout_ms),
+            (&["createdb", "shop"].map(str::to_owned)[..], Some(60_000))
+        );
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(long.environment, [pair("A", "b")]);
+        assert_eq!(long.options, [pair("input-file", "schema.sql"), pair("secret-variable", "PASSWORD=pw")]);
+        assert_eq!((long.user.as_deref(), long.working_folder.as_deref()), (Some("postgres"), Some("/srv")));
+        assert_eq!(long.timeout_ms, Some(5_000));
+        let started = mock.started().len();
+        for (command, class, says) in [
+            (json!(["broken"]), FailureClass::Permanent, "`broken` ended with exit code 2: no disk"),
+            (json!(["late"]), FailureClass::Permanent, "`late` took longer than it may"),
+            (json!(["lost"]), FailureClass::Transient, "`lost` is lost: nobody knows"),
+            (json!({ "exec": ["psql"], "input": "none.sql" }), FailureClass::Permanent, "none.sql"),
+        ] {
+            let failure = mock.run::<Command>(config(json!([command]))).unwrap_err();
+            assert!(failure.class == class && failure.message.contains(says), "{failure:?}");
+        }
+        assert_eq!(mock.started().len(), started + 4, "the command did not begin");
+    }
 }

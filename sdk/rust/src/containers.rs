@@ -1,6 +1,7 @@
 //! Containers that run to their end.
 
 mod ending;
+mod execution;
 mod form;
 
 use schemars::JsonSchema;
@@ -11,8 +12,12 @@ use crate::host::containers as host;
 use crate::secrets::Handle;
 
 pub use ending::{Ending, ending};
+pub(crate) use execution::trouble;
+pub use execution::{CommandEnding, command, execute};
 pub use form::Form;
-pub use host::{Container, Error, Exit, Probe, Readiness, Request, WorkspaceMount};
+pub use host::{
+    Command, Container, Error, Executed, Execution, Exit, Probe, Readiness, Request, WorkspaceMount,
+};
 
 /// Creates and starts a container; several may run at once.
 ///
@@ -46,15 +51,23 @@ pub fn with_variables(
     mut request: Request,
     variables: impl IntoIterator<Item = (String, Variable)>,
 ) -> Request {
+    add_variables((&mut request.environment, &mut request.options), variables);
+    request
+}
+
+/// Adds environment variables to those of a container or a command, and secrets to its options.
+pub(crate) fn add_variables(
+    (environment, options): (&mut Vec<(String, String)>, &mut Vec<(String, String)>),
+    variables: impl IntoIterator<Item = (String, Variable)>,
+) {
     for (name, value) in variables {
         match value {
-            Variable::Text(text) => request.environment.push((name, text)),
+            Variable::Text(text) => environment.push((name, text)),
             Variable::Secret(Handle { secret }) => {
-                request.options.push(("secret-variable".to_owned(), format!("{name}={secret}")));
+                options.push(("secret-variable".to_owned(), format!("{name}={secret}")));
             }
         }
     }
-    request
 }
 
 /// What a container is to have beyond an ordinary one. Folders of the machine, its network and all its rights have to be

@@ -1,5 +1,7 @@
 //! Services beside a stage's own containers: a database for tests, a broker. Each is a container in the private network of
-//! the attempt, reached by its name, and gone with the attempt.
+//! the attempt, reached by its name, and gone with the attempt. Once it is ready, it is set up by commands that run in it.
+
+mod setup;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +47,10 @@ pub struct ServiceConfig {
     container: Form,
     /// What tells that it is ready; as soon as it runs without it.
     ready: Option<Ready>,
+    /// Commands that are run in it, one after the other, once it is ready and before what needs it begins: a schema, a user, a
+    /// topic.
+    #[serde(default)]
+    setup: Vec<setup::Setup>,
 }
 
 /// What tells that a service is ready: one of `tcp`, `http` and `exec`.
@@ -96,10 +102,11 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts services, all at the same time, and waits until each is ready.
+    /// Starts services, all at the same time, waits until each is ready, and sets them up.
     ///
     /// # Errors
-    /// Which one could not be started, or was not ready in time, or ended, with what it said last. None of them runs then.
+    /// Which one could not be started, or was not ready in time, or ended, with what it said last, or which command did not set
+    /// it up. None of them runs then.
     pub fn start(configs: &BTreeMap<String, ServiceConfig>) -> Result<Self, Failure> {
         for config in configs.values() {
             registries::ensure(&config.image, config.pull, config.login.as_ref())?;
@@ -108,7 +115,8 @@ impl Services {
         let ready = configs
             .iter()
             .try_for_each(|(name, config)| services.add(name, config))
-            .and_then(|()| services.wait_ready(configs));
+            .and_then(|()| services.wait_ready(configs))
+            .and_then(|()| services.set_up(configs));
         match ready {
             Ok(()) => Ok(services),
             Err(failure) => {
@@ -157,6 +165,14 @@ impl Services {
                     return Err(failure);
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn set_up(&self, configs: &BTreeMap<String, ServiceConfig>) -> Result<(), Failure> {
+        for (name, container) in &self.running {
+            let commands = configs.get(name).map_or(&[][..], |config| &config.setup);
+            commands.iter().try_for_each(|command| command.run(name, container))?;
         }
         Ok(())
     }

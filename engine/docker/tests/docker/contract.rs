@@ -7,8 +7,8 @@ use yuanli_docker::Docker;
 use yuanli_docker::fake::{Behaviour, FakeDocker};
 use yuanli_model::{AttemptId, EngineId, Stream, VolumeName, WorkflowName};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerNetwork, ContainerOptions, ContainerRequest, Exit, Member, Mount,
-    MountSource, Probe, Probed, Tmpfs,
+    Command, ContainerError, ContainerId, ContainerNetwork, ContainerOptions, ContainerRequest, Executed,
+    Exit, Member, Mount, MountSource, Probe, Probed, Tmpfs,
 };
 use yuanli_ports::volumes::FoundVolume;
 use yuanli_ports::{Cancellation, Containers, Images, Replicas, Volumes};
@@ -107,6 +107,7 @@ async fn check(subject: &dyn Subject) {
     everything_of_an_attempt_is_removed_and_no_more(subject, engine).await;
     containers_can_be_more_than_ordinary(subject, engine).await;
     a_service_is_ready_until_it_ends(subject, engine).await;
+    a_command_in_a_container_is_begun_once(subject, engine).await;
     what_a_container_cannot_be_is_refused(subject, engine).await;
     volumes_are_mounted_and_outlive_their_containers(subject, engine).await;
     images_are_named_and_unnamed(subject).await;
@@ -276,6 +277,34 @@ async fn a_service_is_ready_until_it_ends(subject: &dyn Subject, engine: EngineI
     assert_eq!(containers.remove_all(engine, None).await, Ok(1));
     let gone = containers.probe(&service, &probe).await;
     assert!(matches!(gone, Err(ContainerError::NotFound(_))), "{gone:?}");
+}
+
+async fn a_command_in_a_container_is_begun_once(subject: &dyn Subject, engine: EngineId) {
+    let containers = subject.containers();
+    let running = start(subject, engine, &Behaviour::RunsUntilStopped { lines: Vec::new() }).await;
+    let command = Command {
+        operation: request(subject, engine, &Behaviour::Ends { lines: Vec::new(), code: 0 }).operation,
+        arguments: ["sh", "-c", ":"].map(str::to_owned).to_vec(),
+        environment: Vec::new(),
+        working_folder: None,
+        user: None,
+        has_input: false,
+        timeout: None,
+    };
+    let nothing = Vec::new;
+    let prepared = containers.prepare(&running, &command).await.expect("prepared");
+    let whole = Executed::Ended { code: 0, is_whole: true };
+    assert_eq!(containers.execute(&prepared, &command, nothing(), &|_, _| ()).await, Ok(whole));
+    let again = containers.execute(&prepared, &command, nothing(), &|_, _| ()).await;
+    assert!(matches!(again, Err(ContainerError::Invalid(_))), "{again:?}");
+    let heard = Executed::Ended { code: 0, is_whole: false };
+    assert_eq!(containers.execute_again(&prepared, &command, nothing(), &|_, _| ()).await, Ok(heard));
+    let fed = containers.execute_again(&prepared, &command, b"x".to_vec(), &|_, _| ()).await;
+    assert!(matches!(fed, Ok(Executed::Lost(_))), "{fed:?}");
+    containers.stop(&running, Duration::ZERO).await.expect("stopped");
+    let late = containers.prepare(&running, &command).await;
+    assert!(matches!(late, Err(ContainerError::Invalid(_))), "{late:?}");
+    assert_eq!(containers.remove_all(engine, None).await, Ok(1));
 }
 
 async fn what_a_container_cannot_be_is_refused(subject: &dyn Subject, engine: EngineId) {

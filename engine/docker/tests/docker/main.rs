@@ -11,6 +11,7 @@ mod buildkit;
 mod carry;
 mod contract;
 mod cut_log;
+mod execution;
 mod fault;
 mod helper;
 mod image_file;

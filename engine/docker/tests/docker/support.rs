@@ -27,7 +27,7 @@ pub(crate) const BUSYBOX: &str = "yuanli-test-busybox:latest";
 /// Commands that the image has; links to busybox.
 const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "find", "httpd", "id", "ip", "ls", "mkdir", "nc", "seq", "sleep", "stat", "touch",
-    "env", "head", "tr", "wget", "yes",
+    "env", "head", "tr", "wc", "wget", "yes",
 ];
 
 /// Where Debian puts busybox.

@@ -1,5 +1,6 @@
 //! `yuanli:containers`: containers that run to their end.
 
+pub(crate) mod execution;
 pub(crate) mod handed;
 mod option;
 mod readiness;
@@ -14,7 +15,7 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
-use yuanli_bindings::containers::{Container, Error, Exit, Request};
+use yuanli_bindings::containers::{Container, Error, Execution, Exit, Request};
 use yuanli_model::Stream;
 use yuanli_ports::Cancellation;
 use yuanli_ports::containers::{
@@ -81,7 +82,7 @@ struct Started {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:containers/containers@0.1.2", declared)?
+    Interface::open(linker, "yuanli:containers/containers@0.1.3", declared)?
         .resource::<Container>("container")?
         .opens::<_, Container, _, _>("start", (Class::Effect, Some(Policy::Adopt)), start, note)?
         .waits_noting("[method]container.wait", wait, note_end)?
@@ -89,7 +90,15 @@ pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> 
         .effect("[method]container.stop", Policy::Redo, stop)?
         .waits("[method]container.wait-ready", readiness::wait_ready)?
         .waits("[method]container.read-file", handed::read_file)?
-        .waits("wait-any", readiness::wait_any)?;
+        .waits("wait-any", readiness::wait_any)?
+        .owned::<Execution>("execution", |state, handle| drop(state.executions.remove(&handle)))?
+        .opens::<_, Execution, _, _>(
+            "[method]container.prepare",
+            (Class::Effect, Some(Policy::Redo)),
+            execution::prepare,
+            execution::note,
+        )?
+        .effect("[method]execution.run", Policy::Adopt, execution::run)?;
     Ok(())
 }
 

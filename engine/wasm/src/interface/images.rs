@@ -124,7 +124,7 @@ fn begin(state: &State, request: port::BuildRequest) -> (Outcome, Said) {
     let used = state.attempt.images.clone();
     let to_log = said.clone();
     state.begun.spawn(async move {
-        let output = lines.channel_of_effect(Stream::Build, &to_log);
+        let output = lines.channel_of_effect(Stream::Build, None, &to_log);
         let progress = |line: String| {
             output.line(&line);
         };

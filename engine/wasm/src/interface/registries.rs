@@ -44,7 +44,7 @@ fn push(
             known(&options, &[IMAGE])?;
             let source = options.iter().find(|(key, _)| key == IMAGE).map(|(_, value)| value.clone());
             used::used(state, source.as_deref().unwrap_or(&image)).await;
-            let output = state.lines.channel_of_effect(Stream::Build, &state.said);
+            let output = state.lines.channel_of_effect(Stream::Build, None, &state.said);
             let (registries, name) = (Arc::clone(&state.outside.registries), image.clone());
             let push = |cancel| {
                 async move {
@@ -94,7 +94,7 @@ fn pull(
                 used::used(state, &image).await;
                 return Ok(found);
             }
-            let output = state.lines.channel_of_effect(Stream::Build, &state.said);
+            let output = state.lines.channel_of_effect(Stream::Build, None, &state.said);
             let progress = |line: String| {
                 output.line(&line);
             };

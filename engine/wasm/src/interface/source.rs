@@ -75,7 +75,7 @@ fn asked(mut request: port::GitRequest, options: &[(String, String)]) -> Result<
 async fn from_git(state: &State, request: port::GitRequest, into: &str) -> Result<port::Checkout, Error> {
     let into = target(state, into).await?;
     let State { outside, attempt, lines, said, .. } = state;
-    let output = lines.channel_of_effect(Stream::Stderr, said);
+    let output = lines.channel_of_effect(Stream::Stderr, None, said);
     let progress = |line: String| {
         output.line(&line);
     };

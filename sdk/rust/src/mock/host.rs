@@ -128,22 +128,30 @@ pub mod workspace {
 /// `yuanli:containers`
 pub mod containers {
     pub use crate::bindings::yuanli::containers::containers::{
-        Error, Exit, Probe, Readiness, Request, WorkspaceMount,
+        Command, Ending, Error, Executed, Exit, Probe, Readiness, Request, WorkspaceMount,
     };
-    use crate::mock::{Ran, effect, run_container};
+    use crate::mock::{Ran, effect, run_command, run_container};
 
     /// A container that has ended already, or serves.
     #[derive(Debug)]
     pub struct Container {
+        image: String,
         ran: Ran,
         /// The files that it was asked to hand over.
         handed: Vec<String>,
     }
 
+    /// A command that was prepared.
+    #[derive(Debug)]
+    pub struct Execution {
+        image: String,
+        command: Command,
+    }
+
     pub fn start(request: &Request) -> Result<Container, Error> {
         let files = request.options.iter().filter(|(key, _)| key == "file");
         let handed = files.map(|(_, path)| path.clone()).collect();
-        run_container(request).map(|ran| Container { ran, handed })
+        run_container(request).map(|ran| Container { image: request.image.clone(), ran, handed })
     }
 
     /// Containers that serve never end.
@@ -184,6 +192,23 @@ pub mod containers {
         #[expect(clippy::missing_errors_doc, reason = "as the host's")]
         pub fn wait_ready(&self, _: &Probe, _: u32, _: u32) -> Result<Readiness, Error> {
             Ok(self.ran.serves.clone().unwrap_or(Readiness::Ended(self.ran.exit)))
+        }
+
+        /// Only what serves goes on.
+        #[expect(clippy::missing_errors_doc, reason = "as the host's")]
+        pub fn prepare(&self, command: &Command) -> Result<Execution, Error> {
+            effect(|mock| mock.check_command(command))?;
+            match self.ran.serves {
+                Some(_) => Ok(Execution { image: self.image.clone(), command: command.clone() }),
+                None => Err(Error::Invalid("the container does not run".to_owned())),
+            }
+        }
+    }
+
+    impl Execution {
+        #[expect(clippy::missing_errors_doc, reason = "as the host's")]
+        pub fn run(&self) -> Result<Ending, Error> {
+            run_command(&self.image, &self.command)
         }
     }
 }

@@ -62,7 +62,9 @@ pub use host::http::Request as HttpRequest;
 pub use host::traffic::GrayRelease;
 pub use records::Emitted;
 
-use crate::containers::{Error as ContainerError, Exit, Readiness, Request};
+use crate::containers::{
+    Command, CommandEnding, Error as ContainerError, Executed, Exit, Readiness, Request,
+};
 use crate::failure::{Failure, FailureClass};
 use crate::log::Level;
 use crate::stage::{self, Stage};
@@ -127,6 +129,20 @@ impl Ran {
         self
     }
 
+    /// The same of a command in a container.
+    #[must_use]
+    pub fn executed(self) -> CommandEnding {
+        let Self { exit, output, .. } = self;
+        CommandEnding::Executed(Executed {
+            code: exit.code,
+            stdout: output.join("\n"),
+            stderr: String::new(),
+            is_cut: false,
+            is_whole: true,
+            duration_ms: exit.duration_ms,
+        })
+    }
+
     /// It serves until it is stopped, and is ready, or why it is not in time.
     #[must_use]
     pub fn serving(ready: Result<(), &str>) -> Self {
@@ -145,6 +161,9 @@ impl Ran {
 /// What containers of an image do.
 type Behaviour = Box<dyn FnMut(&Request) -> Result<Ran, ContainerError>>;
 
+/// What commands do in containers of an image.
+type CommandBehaviour = Box<dyn FnMut(&Command) -> Result<CommandEnding, ContainerError>>;
+
 /// What the host functions of a mock work on.
 pub(crate) struct State {
     pub(crate) files: Files,
@@ -161,6 +180,9 @@ pub(crate) struct State {
     pub(crate) volumes: BTreeMap<String, Option<String>>,
     containers: BTreeMap<String, Behaviour>,
     started: Vec<Request>,
+    /// What commands do in containers of an image that serve.
+    commands: BTreeMap<String, CommandBehaviour>,
+    executed: Vec<Command>,
     answers: Option<Box<dyn Answers>>,
 }
 
@@ -188,6 +210,8 @@ impl Default for State {
             volumes: BTreeMap::new(),
             containers: BTreeMap::new(),
             started: Vec::new(),
+            commands: BTreeMap::new(),
+            executed: Vec::new(),
             answers: None,
         }
     }
@@ -234,7 +258,37 @@ pub(crate) fn run_container(request: &Request) -> Result<Ran, ContainerError> {
     ran
 }
 
+/// Runs a command in a container as the test said; without that it ends well and says nothing.
+pub(crate) fn run_command(image: &str, command: &Command) -> Result<CommandEnding, ContainerError> {
+    let behaviour = effect(|mock| {
+        mock.executed.push(command.clone());
+        mock.commands.remove_entry(image)
+    });
+    let Some((image, mut run)) = behaviour else { return Ok(Ran::with_code(0).executed()) };
+    let ending = run(command);
+    with(|mock| mock.commands.insert(image, run));
+    ending
+}
+
 impl State {
+    /// As the host does.
+    pub(crate) fn check_command(&self, command: &Command) -> Result<(), ContainerError> {
+        if command.arguments.first().is_none_or(String::is_empty) {
+            return Err(ContainerError::Invalid("there is no command to run".to_owned()));
+        }
+        for (key, value) in &command.options {
+            match key.as_str() {
+                "secret-variable" => self.check_option(key, value)?,
+                "input-file" if command.input.is_empty() && self.files.read(value).is_ok() => {}
+                _ => {
+                    let message = format!("no command has the option `{key}` like this: `{value}`");
+                    return Err(ContainerError::Invalid(message));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a test has said what containers of an image do.
     pub(crate) fn has_image(&self, image: &str) -> bool {
         self.containers.contains_key(image)
@@ -355,6 +409,16 @@ impl Mock {
         self
     }
 
+    /// Says what commands do in containers of an image that serve; without it they end with code 0.
+    pub fn command(
+        &mut self,
+        image: &str,
+        run: impl FnMut(&Command) -> Result<CommandEnding, ContainerError> + 'static,
+    ) -> &mut Self {
+        self.state().commands.insert(image.to_owned(), Box::new(run));
+        self
+    }
+
     /// Lets somebody answer what the mock does not keep itself.
     pub fn answering(&mut self, answers: impl Answers + 'static) -> &mut Self {
         self.state().answers = Some(Box::new(answers));
@@ -406,6 +470,12 @@ impl Mock {
     #[must_use]
     pub fn started(&self) -> &[Request] {
         self.state.as_ref().map_or(&[], |state| &state.started)
+    }
+
+    /// The commands that were run in containers.
+    #[must_use]
+    pub fn executed(&self) -> &[Command] {
+        self.state.as_ref().map_or(&[], |state| &state.executed)
     }
 
     /// The value of a state key, as text.

@@ -79,6 +79,19 @@ enum Config {
     Special { image: String, command: Vec<String>, options: Vec<(String, String)> },
     /// Runs a command beside services.
     Beside { services: BTreeMap<String, services::ServiceConfig>, image: String, command: Vec<String> },
+    /// Runs a command in a container that runs, twice where it is told to.
+    Execute {
+        image: String,
+        command: Vec<String>,
+        #[serde(default)]
+        input: String,
+        #[serde(default)]
+        options: Vec<(String, String)>,
+        timeout_ms: Option<u64>,
+        output_bytes: Option<u32>,
+        #[serde(default)]
+        twice: bool,
+    },
     /// Sees to it that an image is there.
     Fetch { image: String, pull: registries::Pull },
     /// Runs a container and gives what it has written into a file.
@@ -294,6 +307,16 @@ impl Stage for Probe {
                 json!({})
             }
             Config::Handed { image, files, read, most } => handed(&image, files, &read, most)?,
+            Config::Execute { image, command, input, options, timeout_ms, output_bytes, twice } => {
+                let command = containers::Command {
+                    input: input.into_bytes(),
+                    options,
+                    timeout_ms,
+                    output_bytes: output_bytes.unwrap_or(1000),
+                    ..containers::command(command)
+                };
+                execute(&image, &command, twice)?
+            }
             Config::Handles { image, give_back } => handles(&image, give_back),
             Config::Reopen { key, times } => {
                 for _ in 0..times {
@@ -549,6 +572,30 @@ fn beside(
     let ended = services.wait(&container);
     services.stop();
     Ok(json!({ "code": ended?.code }))
+}
+
+fn execute(image: &str, command: &containers::Command, twice: bool) -> Result<Value, Failure> {
+    let container = containers::start(&containers::request(image, Vec::new()))?;
+    let execution = container.prepare(command)?;
+    let ending = execution.run()?;
+    if twice {
+        execution.run()?;
+    }
+    container.stop(0)?;
+    Ok(match ending {
+        containers::CommandEnding::Executed(executed) => json!({
+            "code": executed.code,
+            "stdout": executed.stdout,
+            "stderr": executed.stderr,
+            "is_cut": executed.is_cut,
+            "is_whole": executed.is_whole,
+        }),
+        containers::CommandEnding::Late => json!({ "late": true }),
+        containers::CommandEnding::ContainerEnded(exit) => json!({ "container": exit.code }),
+        containers::CommandEnding::Lost(why) | containers::CommandEnding::Other(why) => {
+            json!({ "lost": why })
+        }
+    })
 }
 
 fn handed(image: &str, files: Vec<String>, read: &str, most: u32) -> Result<Value, Failure> {

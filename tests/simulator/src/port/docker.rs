@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use yuanli_docker::fake::{FakeDocker, Made};
 use yuanli_model::{AttemptId, EngineId, OperationId, VolumeName, WorkflowName};
 use yuanli_ports::containers::{
-    ContainerError, ContainerId, ContainerRequest, Exit, Mount, OnLine, Probe, Probed,
+    Command, ContainerError, ContainerId, ContainerRequest, Executed, Execution, Exit, Mount, OnLine, Probe,
+    Probed,
 };
 use yuanli_ports::images::{BuildRequest, Image};
 use yuanli_ports::registries::{Login, Pulled, Push, RegistryError};
@@ -248,6 +249,33 @@ impl Containers for SimDocker {
     async fn probe(&self, container: &ContainerId, probe: &Probe) -> Result<Probed, ContainerError> {
         let (world, _) = self.0.now();
         world.docker.probe(container, probe).await
+    }
+
+    async fn prepare(&self, container: &ContainerId, command: &Command) -> Result<Execution, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.prepare(container, command).await
+    }
+
+    async fn execute(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.execute(execution, command, input, on_line).await
+    }
+
+    async fn execute_again(
+        &self,
+        execution: &Execution,
+        command: &Command,
+        input: Vec<u8>,
+        on_line: OnLine<'_>,
+    ) -> Result<Executed, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.execute_again(execution, command, input, on_line).await
     }
 
     async fn remove_all(&self, engine: EngineId, attempt: Option<&AttemptId>) -> Result<u64, ContainerError> {

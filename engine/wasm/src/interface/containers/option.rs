@@ -82,7 +82,7 @@ fn stop_grace(option: &str) -> Result<Duration, Error> {
 }
 
 /// The environment variable that `NAME=SECRET` asks for, with the value of that secret.
-fn secret_variable(state: &State, option: &str) -> Result<(String, String), Error> {
+pub(super) fn secret_variable(state: &State, option: &str) -> Result<(String, String), Error> {
     let (variable, name) = option.split_once('=').ok_or_else(|| {
         Error::Invalid(format!("`{SECRET_VARIABLE}` takes `VARIABLE=SECRET`, not `{option}`"))
     })?;
