@@ -20,7 +20,6 @@ use crate::connection::{BETWEEN_LOOKS, Docker, OUTAGE};
 use crate::fault::{CONFLICT, Fault, NOT_FOUND};
 use crate::output::Pieces;
 use crate::probe::shell;
-use crate::refusal;
 
 const DOING: &str = "run a command in the container";
 
@@ -33,7 +32,8 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 /// The exit code of what was killed.
 const KILLED: i64 = 137;
 
-/// Kills all processes that have `$1` in their environment.
+/// Kills all processes that have `$1` in their environment. What a later command has there may begin with that of this one, but
+/// no later one is begun before this one has ended.
 const KILLS: &str = r#"
 for environment in /proc/[0-9]*/environ; do
     case "$(cat "$environment" 2>/dev/null)" in
@@ -147,18 +147,21 @@ impl Docker {
     ) -> Result<Executed, ContainerError> {
         let since = Instant::now();
         loop {
-            match self.outlasting(OUTAGE, || self.find(execution)).await? {
-                Found::Prepared => {}
-                Found::Running | Found::Ended(_) if !is_again => return Err(begun_before(command)),
-                _ if !input.is_empty() => return Ok(cut_off()),
-                _ => return self.wait_for(execution, false).await,
+            if is_again {
+                match self.outlasting(OUTAGE, || self.find(execution)).await? {
+                    Found::Prepared => {}
+                    _ if !input.is_empty() => return Ok(cut_off()),
+                    _ => return self.wait_for(execution, false).await,
+                }
             }
             match self.begin(execution, command).await {
                 Ok(Begun::Attached(attached)) => {
                     let heard = self.attend(execution, attached, input.clone(), on_line).await?;
                     match heard.refusal {
                         // By a request of a dead engine, or one of ours that had no answer.
-                        Some(Refusal::Again) if is_again => continue,
+                        Some(Refusal::Again) if is_again && since.elapsed() < OUTAGE => {
+                            tokio::time::sleep(BETWEEN_LOOKS).await;
+                        }
                         Some(Refusal::Again) => return Err(begun_before(command)),
                         Some(Refusal::Cannot(why)) if self.was_not_run(execution).await? => {
                             return Err(ContainerError::Invalid(format!("{}: {why}", cannot(command))));
@@ -193,14 +196,10 @@ impl Docker {
                 Err(ContainerError::Engine("Docker has not attached to the command".to_owned()))
             }
             Err(Fault::Refused { status: CONFLICT | NOT_FOUND, message, .. }) => Ok(Begun::Refused(message)),
-            Err(fault) => {
-                let asked = refusal::Asked {
-                    image: "of the container",
-                    program: command.arguments.first().map(String::as_str),
-                    user: command.user.as_deref(),
-                };
-                Err(refusal::explain(fault, &asked))
+            Err(Fault::Refused { message, .. }) if CANNOT.iter().any(|words| message.contains(words)) => {
+                Err(ContainerError::Invalid(format!("{}: {message}", cannot(command))))
             }
+            Err(fault) => Err(fault.into()),
         }
     }
 
@@ -322,6 +321,12 @@ impl Docker {
         let client = self.client().await?;
         match self.call("look at a command in the container", client.inspect_exec(&execution.id)).await {
             Ok(found) if found.running == Some(true) => Ok(Found::Running),
+            // Podman has an exit code for what was never begun; only what has ended can be removed there.
+            Ok(found)
+                if found.exit_code == Some(0) && found.pid == Some(0) && found.can_remove != Some(true) =>
+            {
+                Ok(Found::Prepared)
+            }
             Ok(found) => Ok(found.exit_code.map_or(Found::Prepared, Found::Ended)),
             Err(fault) if fault.status() == Some(NOT_FOUND) => Ok(Found::Gone),
             Err(fault) => Err(fault.into()),
