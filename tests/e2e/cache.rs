@@ -111,3 +111,43 @@ fn an_engine_is_asked_for_all_of_it_too() {
     assert!(cached(&run(&[])).get("cached_from").is_none());
     served.stop();
 }
+
+#[test]
+fn a_plan_says_what_would_be_taken_over_or_what_is_not_as_before() {
+    let place = Place::new();
+    let file = place.write(
+        "w.yaml",
+        "name: w\ninputs:\n  k: { type: string, default: one }\nstages:\n  \
+         a: { uses: script, cache: {}, with: { outputs: { k: \"${{ inputs.k }}\" } } }\n  \
+         b: { uses: script, needs: a, cache: { files: [\"*.c\"] }, with: { outputs: { k: \"${{ stages.a.outputs.k }}\" } } }\n",
+    );
+    let plan = |more: &[&str]| {
+        let arguments = [&["workflow", "plan", &*file][..], more].concat();
+        place.yuanli(&arguments).expect(0, &[]).out
+    };
+    let nothing = plan(&[]);
+    assert_eq!(nothing.matches("cached: runs, as nothing is kept").count(), 2, "{nothing}");
+    let run = place.yuanli(&["run", &file]).expect(0, &[]).out.trim().to_owned();
+    let planned = plan(&[]);
+    assert!(planned.contains(&format!("cached: taken over from run {run}")), "{planned}");
+    let open = format!("cached: as in run {run} so far; not known yet: `config.outputs`, `files`");
+    assert!(planned.contains(&open), "{planned}");
+    let planned = plan(&["--input", "k=two"]);
+    let differs = format!("cached: runs, as `config.outputs` is not as in run {run}");
+    assert!(planned.contains(&differs), "{planned}");
+    let planned = place.json(&["workflow", "plan", &file]);
+    let cache = &planned["steps"][0]["stages"][0]["cache"];
+    assert_eq!((&cache["finding"], &cache["run"]), (&"hit".into(), &run.as_str().into()), "{planned}");
+}
+
+#[test]
+fn an_engine_is_asked_what_a_plan_would_take_over() {
+    let mut served = crate::served::Served::without_image();
+    let text = "name: w\nstages:\n  a: { uses: script, cache: {}, with: { outputs: { k: 1 } } }\n";
+    served.apply("w.yaml", text);
+    let run = served.yuanli(&["trigger", "w", "--follow"]).expect(0, &[]).out.trim().to_owned();
+    let file = served.place.write("w.yaml", text);
+    let planned = served.yuanli(&["workflow", "plan", &file]).expect(0, &[]).out;
+    assert!(planned.contains(&format!("cached: taken over from run {run}")), "{planned}");
+    served.stop();
+}

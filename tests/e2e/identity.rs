@@ -22,6 +22,7 @@ GET /api/v1/apps/{name}/why viewer engine
 GET /api/v1/audit admin engine
 GET /api/v1/identity viewer own
 GET /api/v1/cache viewer own
+POST /api/v1/cache/{workflow}/outlook viewer workflow
 DELETE /api/v1/cache/{workflow} operator workflow
 GET /api/v1/runs viewer own
 POST /api/v1/runs operator own

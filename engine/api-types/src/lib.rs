@@ -41,7 +41,8 @@ pub use plugin::{
     Right,
 };
 pub use record::{
-    Artifact, CacheCleared, CachedStages, Emitted, StateCleared, StateOwner, StateValue, Summary,
+    Artifact, CacheCleared, CacheForeseen, CacheOutlook, CacheProspect, CacheQuestion, CachedStages, Emitted,
+    StateCleared, StateOwner, StateValue, Summary,
 };
 pub use run::{
     ApprovalAnswer, Attempt, Cause, ChangedInput, Event, EventKind, Failure, Instances, LogLine, PinnedStage,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::CacheOutlook;
+
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -70,6 +72,9 @@ pub struct PlannedStage {
     /// How long an attempt may take; the engine's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// What of earlier attempts would stand for it, where it is cached and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheOutlook>,
 }
 
 /// Whether a stage runs.

@@ -121,6 +121,64 @@ pub struct CachedStages {
     pub size_bytes: u64,
 }
 
+/// Stages of a run that has not begun, of which is asked what of earlier attempts would stand for them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheQuestion {
+    /// Those that are cached.
+    pub stages: Vec<CacheProspect>,
+}
+
+/// A stage that is cached, as far as it is known before its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheProspect {
+    /// The stage.
+    pub stage: String,
+    /// The digest of its plugin.
+    pub plugin: String,
+    /// Its config.
+    pub config: Value,
+    /// The `values` of its `cache`; null without any.
+    #[serde(default)]
+    pub values: Value,
+    /// The parts that are not known yet: `config.KEY`, `values.KEY`, or all of `config`, `values` or `files`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<String>,
+    /// How old what stands for it may be; as old as it is kept when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_ms: Option<u64>,
+}
+
+/// What of earlier attempts would stand for a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheOutlook {
+    /// The stage.
+    pub stage: String,
+    /// What would be found.
+    pub finding: CacheForeseen,
+    /// The run that it would be found in, or that was compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The first part that differs, or those that are not known yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+}
+
+/// What would be found when it is looked what stands for a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheForeseen {
+    /// All that counts is as in that run, which stands for it.
+    Hit,
+    /// All that is known is as in that run, and some is not known yet.
+    Open,
+    /// A part is another one than in that run.
+    Differs,
+    /// What that run gave is too old.
+    TooOld,
+    /// Nothing is kept.
+    Nothing,
+}
+
 /// What was removed of what was cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheCleared {

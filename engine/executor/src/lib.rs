@@ -31,7 +31,7 @@ mod submission;
 mod task;
 
 pub use admission::HeldGroups;
-pub use cache::CachedStages;
+pub use cache::{CachedStages, Foreseen, Prospect};
 pub use check::Check;
 pub use executor::{Error, Executor, Options, Ports};
 pub use figures::{Measured, Waiting};

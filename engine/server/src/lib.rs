@@ -22,6 +22,7 @@ mod explain;
 mod fetch;
 mod figures;
 mod file;
+mod foresight;
 mod http;
 mod identity;
 mod kept;

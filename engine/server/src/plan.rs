@@ -1,6 +1,6 @@
 //! What a run of a document would do, drawn and as a body of `api-types`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use yuanli_api_types as api;
@@ -13,6 +13,7 @@ use yuanli_model::{Access, Digest, InputName, Rights, SecretHandle};
 
 use crate::document::{Document, Given, Refused};
 use crate::engine::Locations;
+use crate::foresight;
 use crate::secret::{GivenSecrets, kept_for};
 
 /// The plan of a run of a document.
@@ -21,6 +22,8 @@ pub struct PlannedRun {
     plan: Plan,
     version: Digest,
     missing: Vec<InputName>,
+    /// What would stand for stages that are cached, by their names.
+    cached: BTreeMap<String, api::CacheOutlook>,
 }
 
 impl Document {
@@ -52,7 +55,7 @@ impl Document {
         let plan = Plan::new(workflow, |plugin| self.plugin(plugin), |uses| self.version_of(uses), &bound)
             .ok_or(Refused::Invalid)?;
         let version = Digest::of(self.text().as_bytes());
-        Ok(PlannedRun { plan, version, missing })
+        Ok(PlannedRun { plan, version, missing, cached: BTreeMap::new() })
     }
 }
 
@@ -91,6 +94,29 @@ impl PlannedRun {
         missing.map(GivenSecrets::missing).collect()
     }
 
+    /// The name of the workflow.
+    #[must_use]
+    pub fn workflow(&self) -> String {
+        self.plan.workflow.to_string()
+    }
+
+    /// What is to be asked of earlier runs; `None` where no stage is cached.
+    #[must_use]
+    pub fn cache_question(&self) -> Option<api::CacheQuestion> {
+        let stages: Vec<_> = self.plan.stages().filter_map(foresight::asked).collect();
+        (!stages.is_empty()).then_some(api::CacheQuestion { stages })
+    }
+
+    /// What was answered.
+    pub fn foresee(&mut self, outlooks: Vec<api::CacheOutlook>) {
+        for outlook in outlooks {
+            if let Ok(stage) = outlook.stage.parse() {
+                self.plan.foresee(&stage, foresight::told(&outlook));
+            }
+            self.cached.insert(outlook.stage.clone(), outlook);
+        }
+    }
+
     /// As data.
     #[must_use]
     pub fn body(&self) -> api::Plan {
@@ -100,13 +126,15 @@ impl PlannedRun {
             version: self.version.to_string(),
             inputs: inputs.collect(),
             missing_inputs: self.missing(),
-            steps: self.plan.steps.iter().map(step).collect(),
+            steps: self.plan.steps.iter().map(|found| step(found, &self.cached)).collect(),
         }
     }
 }
 
-fn step(step: &Step) -> api::PlannedStep {
-    let stages = step.stages.iter().map(stage).collect();
+fn step(step: &Step, cached: &BTreeMap<String, api::CacheOutlook>) -> api::PlannedStep {
+    let outlook = |found: &PlannedStage| cached.get(found.name.as_str()).cloned();
+    let stages =
+        step.stages.iter().map(|found| api::PlannedStage { cache: outlook(found), ..stage(found) }).collect();
     api::PlannedStep { part: step.section.name().to_owned(), stages }
 }
 
@@ -162,6 +190,7 @@ fn stage(stage: &PlannedStage) -> api::PlannedStage {
         approval: stage.approval.clone(),
         attempts: stage.attempts,
         timeout_ms: stage.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        cache: None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! `yuanli cache`: what is cached of stages.
 
-use yuanli_api_types::{CacheCleared, CachedStages, List};
+use yuanli_api_types::{CacheCleared, CacheForeseen, CacheOutlook, CacheQuestion, CachedStages, List};
+use yuanli_server::Engine;
 
-use crate::access::{Access, escaped};
+use super::{data, locations};
+use crate::access::{Access, client, escaped};
 use crate::arguments::{CacheCommand, Global};
 use crate::exit::{Exit, Misuse};
 use crate::output;
@@ -17,6 +19,28 @@ pub(crate) async fn perform(global: &Global, command: CacheCommand) -> anyhow::R
         engine.close().await;
     }
     outcome.map(|()| Exit::Done)
+}
+
+/// What of earlier attempts would stand for stages of a workflow. Where no engine is meant and there is no data directory,
+/// nothing is kept, and none is made.
+pub(super) async fn outlook(
+    global: &Global,
+    workflow: &str,
+    question: CacheQuestion,
+) -> anyhow::Result<Vec<CacheOutlook>> {
+    if let Some(client) = client(global).await? {
+        let path = format!("/api/v1/cache/{}/outlook", escaped(workflow));
+        return Ok(client.post::<List<CacheOutlook>>(&path, &question, None).await?.items);
+    }
+    if !data(global)?.join("engine.json").exists() {
+        let nothing =
+            |stage| CacheOutlook { stage, finding: CacheForeseen::Nothing, run: None, parts: Vec::new() };
+        return Ok(question.stages.into_iter().map(|asked| nothing(asked.stage)).collect());
+    }
+    let engine = Engine::open(&locations(global)?).await?;
+    let outlooks = engine.foresee(workflow, question).await;
+    engine.close().await;
+    Ok(outlooks?.map_err(Misuse)?)
 }
 
 async fn cached(access: &Access) -> anyhow::Result<Vec<CachedStages>> {

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use yuanli_server::{GivenSecrets, Refused};
 
+use super::cache;
 use super::run::{refuse_doubles, tell};
 use crate::arguments::{Global, Plan, PlanFormat};
 use crate::exit::{Exit, Misuse};
@@ -28,7 +29,7 @@ pub(crate) async fn plan(
     if let Some(exit) = tell(format == PlanFormat::Json, &document)? {
         return Ok(exit);
     }
-    let planned = match document.plan(arguments.inputs, secrets.is_none()) {
+    let mut planned = match document.plan(arguments.inputs, secrets.is_none()) {
         Ok(planned) => planned,
         Err(Refused::Invalid) => return Ok(Exit::Usage),
         Err(Refused::Inputs(wrong)) => {
@@ -41,6 +42,15 @@ pub(crate) async fn plan(
     let missing = secrets.map(|given| planned.missing_secrets(given, &locations)).unwrap_or_default();
     if !missing.is_empty() {
         return Ok(refuse(&missing));
+    }
+    if let Some(question) = planned.cache_question() {
+        match cache::outlook(global, &planned.workflow(), question).await {
+            Ok(outlooks) => planned.foresee(outlooks),
+            // A plan does without: the documents alone say the rest.
+            Err(error) => output::note(format_args!(
+                "what would be taken over from earlier runs is not known: {error:#}"
+            )),
+        }
     }
     match format {
         PlanFormat::Json => output::json(&planned.body())?,

@@ -4,6 +4,7 @@
 //! read from its run, so that an entry lives no longer than that. Which images an attempt uses is known once it has run: their
 //! names stand in its entry, each with what it stood for, and are looked up again by whoever would take it over.
 
+mod foresight;
 mod kept;
 mod parts;
 
@@ -12,13 +13,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use yuanli_model::run::CacheFinding;
-use yuanli_model::{AttemptId, AttemptOutcome, Digest, RunEvent, RunId, Timestamp, WorkflowName, stage};
+use yuanli_model::{
+    AttemptId, AttemptOutcome, Digest, RunEvent, RunId, StageName, Timestamp, WorkflowName, stage,
+};
 use yuanli_ports::store::{Batch, Key, scan_all};
 use yuanli_ports::{AttemptWorkspace, UsedImages};
 
 use crate::executor::{Error, Shared};
 use crate::record::v7::Cached;
 use crate::record::{Broken, envelope, key};
+pub use foresight::{Foreseen, Prospect};
 pub use kept::CachedStages;
 pub(crate) use kept::check;
 use parts::Parts;
@@ -91,14 +95,7 @@ impl Question {
         // `lang` has read the patterns.
         let parts = parts::parts(*component, config, values, &cache.files, &workspace.beginning())
             .map_err(|error| Broken::damaged("workflow", error))?;
-        let mut entries: Vec<(Key, Cached)> = Vec::new();
-        for (key, entry) in
-            scan_all(&*shared.ports.store, &key::cached_of_stage(workflow, &attempt.stage)).await?
-        {
-            // One that cannot be read stands for nothing, and is written anew.
-            entries.extend(envelope::open(&entry.value).ok().map(|entry| (key, entry)));
-        }
-        entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.used()));
+        let entries = Self::entries(shared, workflow, &attempt.stage).await?;
         let mut consulted = Consulted {
             finding: None,
             outputs: None,
@@ -119,6 +116,21 @@ impl Question {
         Ok(consulted)
     }
 
+    /// The entries of a stage that can be read, the one that was used last first.
+    async fn entries(
+        shared: &Shared,
+        workflow: &WorkflowName,
+        stage: &StageName,
+    ) -> Result<Vec<(Key, Cached)>, Error> {
+        let mut entries: Vec<(Key, Cached)> = Vec::new();
+        for (key, entry) in scan_all(&*shared.ports.store, &key::cached_of_stage(workflow, stage)).await? {
+            // One that cannot be read stands for nothing, and is written anew.
+            entries.extend(envelope::open(&entry.value).ok().map(|entry| (key, entry)));
+        }
+        entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.used()));
+        Ok(entries)
+    }
+
     async fn find(
         &self,
         shared: &Shared,
@@ -126,7 +138,7 @@ impl Question {
         entries: &[(Key, Cached)],
         consulted: &mut Consulted,
     ) -> Result<CacheFinding, Error> {
-        let entry = match standing(shared, &consulted.parts, entries).await? {
+        let entry = match standing(shared, &consulted.parts, &[], entries).await? {
             Standing::Entry(entry) => entry,
             Standing::Differs { from, part } => return Ok(CacheFinding::Differs { from, part }),
             Standing::Nothing => return Ok(CacheFinding::Nothing),
@@ -208,16 +220,18 @@ enum Standing<'e> {
     Nothing,
 }
 
-/// The entry that was used last of those that have the same parts, and images whose names stand for the same now.
+/// The entry that was used last of those that have the same parts, but for those that are not known yet, and images whose names
+/// stand for the same now.
 async fn standing<'e>(
     shared: &Shared,
     parts: &Parts,
+    open: &[String],
     entries: &'e [(Key, Cached)],
 ) -> Result<Standing<'e>, Error> {
     let mut now: BTreeMap<&str, [u8; 32]> = BTreeMap::new();
     let mut differs = None;
     for (number, (_, entry)) in entries.iter().enumerate() {
-        let mut part = parts::first_difference(parts, &entry.parts);
+        let mut part = parts::first_difference(parts, open, &entry.parts);
         if part.is_none() {
             for (name, before) in parts::images(&entry.parts) {
                 let stands_for = match now.get(name) {

@@ -67,14 +67,22 @@ pub(super) fn key(parts: &Parts) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// The first part that is another one than in `other`, or in one of them only, images aside.
-pub(super) fn first_difference(parts: &Parts, other: &Parts) -> Option<String> {
-    let other: Vec<_> = other.iter().filter(|(name, _)| !name.starts_with(IMAGE)).collect();
+/// The first part that is another one than in `other`, or in one of them only, images aside, and those that are not known yet.
+pub(super) fn first_difference(parts: &Parts, open: &[String], other: &Parts) -> Option<String> {
+    let is_open = |name: &str| {
+        let below = |open: &String| {
+            name.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        open.iter().any(below)
+    };
+    let counts = |(name, _): &&(String, [u8; 32])| !name.starts_with(IMAGE) && !is_open(name);
+    let (parts, other): (Vec<_>, Vec<_>) =
+        (parts.iter().filter(counts).collect(), other.iter().filter(counts).collect());
     let before: BTreeMap<&str, &[u8; 32]> =
         other.iter().map(|(name, digest)| (name.as_str(), digest)).collect();
     let now: BTreeMap<&str, &[u8; 32]> = parts.iter().map(|(name, digest)| (name.as_str(), digest)).collect();
     let changed = parts.iter().find(|(name, digest)| before.get(name.as_str()) != Some(&digest));
-    let gone = || other.iter().copied().find(|(name, _)| !now.contains_key(name.as_str()));
+    let gone = || other.iter().find(|(name, _)| !now.contains_key(name.as_str()));
     changed.or_else(gone).map(|(name, _)| name.clone())
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use yuanli_executor::{Manner, Retention, Submission, Update};
+use yuanli_executor::{Foreseen, Manner, Prospect, Retention, Submission, Update};
 use yuanli_model::run::CacheFinding;
 use yuanli_model::stage::Cache;
 use yuanli_model::workflow::Settings;
@@ -188,6 +188,39 @@ async fn an_image_counts_by_what_its_name_stands_for_now() {
     stands_for(Some("sha256:two"));
     let (_, updates) = run(&bench).await;
     assert_eq!(findings(&updates), [CacheFinding::Hit { from: third }]);
+}
+
+#[tokio::test]
+async fn what_would_be_found_is_known_before_a_run_as_far_as_what_counts_is() {
+    let bench = Bench::new(&acts(built()));
+    let tool =
+        |id: &str| bench.plugins.images.lock().unwrap().insert("tool:1".to_owned(), Some(id.to_owned()));
+    let foreseen = async |config: &Value, open: &[&str]| {
+        let prospect = Prospect {
+            stage: "build".parse().unwrap(),
+            component: Digest::of(b"component"),
+            config: config.clone(),
+            values: Counts::default().values,
+            open: open.iter().map(|part| (*part).to_owned()).collect(),
+            cache: Cache::default(),
+        };
+        bench.executor.foresee(&"w".parse().unwrap(), &prospect).await.unwrap()
+    };
+    let differs = |from, part: &str| Foreseen::Finding(CacheFinding::Differs { from, part: part.to_owned() });
+    tool("sha256:one");
+    let (same, other) = (Counts::default().config, json!({ "image": "debian", "run": "make" }));
+    assert_eq!(foreseen(&same, &["files"]).await, Foreseen::Finding(CacheFinding::Nothing));
+    let (from, _) = run(&bench).await;
+    let open = |parts: &[&str]| Foreseen::Open {
+        from,
+        parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+    };
+    assert_eq!(foreseen(&same, &["files"]).await, open(&["files"]));
+    assert_eq!(foreseen(&same, &[]).await, differs(from, "files.a.txt"));
+    assert_eq!(foreseen(&other, &["files"]).await, differs(from, "config.image"));
+    assert_eq!(foreseen(&other, &["config.image", "files"]).await, open(&["config.image", "files"]));
+    tool("sha256:two");
+    assert_eq!(foreseen(&same, &["files"]).await, differs(from, "images.tool:1"));
 }
 
 #[tokio::test]

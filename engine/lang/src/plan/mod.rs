@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use yuanli_model::stage::{Approval, WorkflowReference};
+use yuanli_model::stage::{Approval, Cache, WorkflowReference};
 use yuanli_model::{
     Capability, Digest, Expression, Grant, InputName, PluginDescription, PluginReference, Section, Stage,
     StageName, Template, Work, Workflow, WorkflowName,
@@ -65,6 +65,19 @@ pub struct PlannedStage {
     pub attempts: u32,
     /// How long an attempt may take.
     pub timeout: Option<Duration>,
+    /// What counts when it is looked whether an earlier attempt stands for it, where it is cached.
+    pub cache: Option<PlannedCache>,
+}
+
+/// That a stage is cached, and what counts beside its config and plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedCache {
+    /// What the stage says of it.
+    pub cache: Cache,
+    /// Its values.
+    pub values: Planned,
+    /// What would be found, in words, once somebody has looked.
+    pub outlook: Option<String>,
 }
 
 /// Whether a stage runs, when nothing fails.
@@ -140,6 +153,15 @@ impl Plan {
         };
         let steps = steps(workflow).into_iter().map(step).collect::<Option<_>>()?;
         Some(Self { workflow: workflow.name().clone(), inputs: inputs.clone(), steps })
+    }
+
+    /// Says what would be found for a stage that is cached, in words.
+    pub fn foresee(&mut self, stage: &StageName, outlook: String) {
+        let mut stages = self.steps.iter_mut().flat_map(|step| &mut step.stages);
+        if let Some(cache) = stages.find(|found| found.name == *stage).and_then(|stage| stage.cache.as_mut())
+        {
+            cache.outlook = Some(outlook);
+        }
     }
 
     /// All stages, step by step.
@@ -236,6 +258,11 @@ fn planned(stage: &Stage, work: PlannedWork, outlook: Outlook, known: &Known<'_>
         approval: stage.approval.as_ref().map(words),
         attempts: stage.retry.attempts.get(),
         timeout: stage.timeout,
+        cache: stage.cache.as_ref().map(|cache| PlannedCache {
+            cache: cache.clone(),
+            values: cache.values.as_ref().map_or_else(Planned::null, |values| known.plan(values)),
+            outlook: None,
+        }),
     }
 }
 

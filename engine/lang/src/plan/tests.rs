@@ -258,3 +258,18 @@ fn a_long_chain_is_planned() {
     assert_eq!(plan.dot().matches(" -> ").count(), 9_999);
     assert!(plan.tree(Some(80)).contains("step 10000\n"));
 }
+
+#[test]
+fn a_cached_stage_says_so_and_what_would_be_found_once_somebody_has_looked() {
+    let mut stage = Stage::sample("a", &[]);
+    let values = Template::Expression(expression("inputs.tag"));
+    stage.cache = Some(Cache { files: vec!["*.c".to_owned()], values: Some(values), max_age: None });
+    let workflow =
+        Workflow::new("w".parse().expect("a name"), None, IndexMap::new(), vec![stage]).expect("a workflow");
+    let mut plan = Plan::new(&workflow, |_| Some(plugin()), |_| None, &IndexMap::new()).expect("a plan");
+    let planned = plan.stages().next().and_then(|stage| stage.cache.clone()).expect("it is cached");
+    assert_eq!((planned.values.open.len(), planned.cache.files.len()), (1, 1));
+    assert!(plan.tree(None).lines().any(|line| line.ends_with(" cached")), "{}", plan.tree(None));
+    plan.foresee(&name("a"), "runs, as nothing is kept".to_owned());
+    assert!(plan.tree(None).contains("cached: runs, as nothing is kept"), "{}", plan.tree(None));
+}

@@ -126,6 +126,11 @@ fn stage(stage: &PlannedStage) -> Node {
             node.children.push(Node::new(format!("instances: {open}")));
         }
     }
+    match stage.cache.as_ref().map(|cache| cache.outlook.as_deref()) {
+        None => {}
+        Some(None) => node.children.push(Node::new("cached".to_owned())),
+        Some(Some(outlook)) => node.children.push(Node::new(format!("cached: {outlook}"))),
+    }
     if stage.attempts > 1 {
         node.children.push(Node::new(format!("at most {} attempts", stage.attempts)));
     }

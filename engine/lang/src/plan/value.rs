@@ -19,6 +19,13 @@ pub struct Planned {
     pub open: Vec<Open>,
 }
 
+impl Planned {
+    /// The value of what says nothing.
+    pub(super) const fn null() -> Self {
+        Self { value: Value::Null, open: Vec::new() }
+    }
+}
+
 /// An expression without a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {

@@ -2,6 +2,9 @@
 
 pub(super) const APP: &str = r#"{"name":"shop","status":"healthy","image":"shop:v2","release":2,"desired":2,"ready":2,"route":"/","document":{"app":"shop","image":"shop:v2","port":8080},"replicas":[{"number":3,"release":2,"address":"172.18.0.4","phase":"serving"}],"releases":[{"release":2,"image_id":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","weight":100}]}"#;
 pub(super) const APP_WHY: &str = r#"{"app":"shop","now":{"at":"2026-11-30T15:04:05.678Z","desired":2,"reasons":["at least 2"]},"decisions":[]}"#;
+pub(super) const CACHE_QUESTION: &str = r#"{"stages":[{"stage":"test","plugin":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","config":{"image":"shop:v2"},"values":null,"open":["files"]}]}"#;
+pub(super) const CACHE_OUTLOOK: &str =
+    r#"{"items":[{"stage":"test","finding":"open","run":"01kbab2m3n4p5q6r7s8t9v0w1x","parts":["files"]}]}"#;
 pub(super) const AUDIT: &str = r#"{"items":[{"number":7,"at":"2026-11-30T15:04:05.678Z","by":"ci","from":"10.0.0.7:40122","method":"POST","path":"/api/v1/runs","about":"workflow shop, run 01kbab2m3n4p5q6r7s8t9v0w1x","status":201}]}"#;
 pub(super) const DELIVERIES: &str = r#"{"items":[{"number":12,"at":"2026-11-30T15:04:05.678Z","id":"72d3162e-cc78","events":["push"],"run":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true,"is_kept":true}],"refused":[]}"#;
 pub(super) const HOOK_PASSED: &str =

@@ -144,6 +144,15 @@ pub(super) async fn cached(
     Ok(Json(api::List { items, next: None }))
 }
 
+pub(super) async fn foresee(
+    State(shared): Engine,
+    Path(workflow): Path<String>,
+    Json(question): Json<api::CacheQuestion>,
+) -> Answer<Json<api::List<api::CacheOutlook>>> {
+    let items = shared.engine.foresee(&workflow, question).await?.map_err(Refusal::Invalid)?;
+    Ok(Json(api::List { items, next: None }))
+}
+
 pub(super) async fn clear_cache(
     State(shared): Engine,
     Path(workflow): Path<String>,

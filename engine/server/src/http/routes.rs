@@ -310,6 +310,14 @@ fn of_kept() -> Vec<Served> {
                 200,
                 r#"{"items":[{"workflow":"shop","entries":2,"size_bytes":700}]}"#,
             ),
+        post(
+            "/api/v1/cache/{workflow}/outlook",
+            Role(Viewer, Workflow),
+            "What of earlier attempts would stand for stages of a run that has not begun",
+            records::foresee,
+        )
+        .takes::<api::CacheQuestion>(example::CACHE_QUESTION)
+        .gives::<api::List<api::CacheOutlook>>(200, example::CACHE_OUTLOOK),
         delete(
             "/api/v1/cache/{workflow}",
             Role(Operator, Workflow),
