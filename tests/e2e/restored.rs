@@ -71,3 +71,31 @@ fn an_import_goes_on_with_nothing_and_takes_nothing_from_the_engine_it_came_from
     wait_until("their containers are removed", || docker::containers(&of_first).is_empty());
     assert_eq!(second.place.json(&["admin", "check"])["findings"], json!([]));
 }
+
+#[test]
+fn workflows_of_an_import_are_paused_until_somebody_lets_them_go_on() {
+    let mut first = Served::without_image();
+    let text = "name: nightly\non: { schedule: { cron: \"* * * * *\", missed: once } }\nstages:\n  a: { uses: script }\n";
+    first.apply("nightly.yaml", text);
+    first.yuanli(&["admin", "export", "out.yuanli"]).expect(0, &[]);
+    first.stop();
+    let mut second = Served::without_image();
+    second.stop();
+    std::fs::remove_dir_all(second.place.data()).unwrap();
+    let stream = first.place.path("out.yuanli");
+    second.yuanli(&["admin", "import", stream.to_str().unwrap()]).expect(0, &[]);
+    let paused = |served: &Served| {
+        let shown = served.place.json(&["workflow", "list"]);
+        assert_eq!(shown["items"][0]["name"], "nightly", "{shown}");
+        shown["items"][0]["paused_at"].is_string()
+    };
+    second.start();
+    assert!(paused(&second));
+    second.yuanli(&["workflow", "resume", "nightly"]).expect(0, &[]);
+    assert!(!paused(&second));
+    second.stop();
+    // It is done once.
+    second.start();
+    assert!(!paused(&second));
+    second.stop();
+}

@@ -1,5 +1,6 @@
 //! Runs that were open in a data directory when it was imported, or adopted as a copy: what they are of may go on elsewhere, or
-//! have ended there. Nobody goes on with them but people, one by one.
+//! have ended there. Nobody goes on with them but people, one by one. What starts its workflows may do so elsewhere as well: the
+//! first service that opens the directory pauses them, for people to let them go on.
 //!
 //! That a directory is one of those is noted in a file before it can be opened by an engine; the first one that is fills in
 //! which runs were open.
@@ -20,6 +21,15 @@ const FILE: &str = "restored.json";
 struct Noted {
     /// `None` until an engine has looked which there are.
     runs: Option<BTreeSet<String>>,
+    /// Whether workflows were paused. `None`: an engine before this one has noted it, which paused none.
+    #[serde(default)]
+    is_paused: Option<bool>,
+}
+
+impl Noted {
+    fn is_settled(&self) -> bool {
+        self.runs.as_ref().is_some_and(BTreeSet::is_empty) && self.is_paused != Some(false)
+    }
 }
 
 /// See the module.
@@ -38,7 +48,7 @@ pub(crate) fn note(data: &Path) -> io::Result<()> {
 
 /// The file that says so: its name, and what is in it.
 pub(crate) fn noted() -> io::Result<(&'static str, Vec<u8>)> {
-    Ok((FILE, serde_json::to_vec(&Noted::default())?))
+    Ok((FILE, serde_json::to_vec(&Noted { runs: None, is_paused: Some(false) })?))
 }
 
 impl Restored {
@@ -56,7 +66,7 @@ impl Restored {
     /// Fills in which runs are open, if nobody has done so yet. Before any other is started.
     pub(crate) fn settle(&self, open: &[RunId]) -> io::Result<()> {
         let mut noted = self.lock();
-        let Some(Noted { runs: runs @ None }) = &mut *noted else { return Ok(()) };
+        let Some(Noted { runs: runs @ None, .. }) = &mut *noted else { return Ok(()) };
         *runs = Some(open.iter().map(RunId::to_string).collect());
         self.keep(&mut noted)
     }
@@ -65,22 +75,35 @@ impl Restored {
     pub(crate) fn contains(&self, run: &str) -> bool {
         match &*self.lock() {
             None => false,
-            Some(Noted { runs: None }) => true,
-            Some(Noted { runs: Some(runs) }) => runs.contains(run),
+            Some(Noted { runs: None, .. }) => true,
+            Some(Noted { runs: Some(runs), .. }) => runs.contains(run),
         }
     }
 
     /// That a person has decided on runs, on all of them at once.
     pub(crate) fn forget(&self, decided: &[RunId]) -> io::Result<()> {
         let mut noted = self.lock();
-        let Some(Noted { runs: Some(runs) }) = &mut *noted else { return Ok(()) };
+        let Some(Noted { runs: Some(runs), .. }) = &mut *noted else { return Ok(()) };
         let before = runs.len();
         runs.retain(|run| !decided.iter().any(|decided| decided.to_string() == *run));
         if runs.len() == before { Ok(()) } else { self.keep(&mut noted) }
     }
 
+    /// Whether its workflows are to be paused.
+    pub(crate) fn awaits_pause(&self) -> bool {
+        self.lock().as_ref().is_some_and(|noted| noted.is_paused == Some(false))
+    }
+
+    /// That they are.
+    pub(crate) fn note_paused(&self) -> io::Result<()> {
+        let mut noted = self.lock();
+        let Some(own) = &mut *noted else { return Ok(()) };
+        own.is_paused = Some(true);
+        self.keep(&mut noted)
+    }
+
     fn keep(&self, noted: &mut Option<Noted>) -> io::Result<()> {
-        if noted.as_ref().is_some_and(|noted| noted.runs.as_ref().is_some_and(BTreeSet::is_empty)) {
+        if noted.as_ref().is_some_and(Noted::is_settled) {
             *noted = None;
             return std::fs::remove_file(&self.path);
         }
@@ -114,6 +137,9 @@ mod tests {
         second.forget(&[run(1)]).expect("it is noted");
         assert_eq!([1, 2].map(|id| contains(&second, id)), [false, true]);
         second.forget(&[run(2)]).expect("it is noted");
+        assert!(second.awaits_pause() && Restored::open(folder.path()).expect("a note").awaits_pause());
+        second.note_paused().expect("it is noted");
+        assert!(!second.awaits_pause());
         assert!(!folder.path().join(FILE).exists(), "nothing is left to be decided");
     }
 }

@@ -242,6 +242,13 @@ impl Service {
         let outside = Outside { announcements: Arc::clone(&announcements), ..outside };
         let http = Arc::clone(&outside.http);
         let engine = Engine::on(ground, outside, announcements)?;
+        let paused = engine.pause_restored(&registry, clock.now()).await?;
+        if paused > 0 {
+            tracing::warn!(
+                paused,
+                "workflows of a data directory that was imported or adopted are paused: what starts them may do so elsewhere as well; `yuanli workflow resume NAME` lets one go on"
+            );
+        }
         let listener = match serving.listen {
             Some(address) => {
                 let bound = TcpListener::bind(address).await;

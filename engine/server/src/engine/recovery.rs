@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use yuanli_executor::{Definition, Definitions, Error, Left};
-use yuanli_model::{AttemptId, Digest, RunId};
+use yuanli_model::{AttemptId, Digest, RunId, Timestamp};
 use yuanli_ports::Containers as _;
 use yuanli_ports::containers::ContainerError;
 
 use super::{Engine, refuse_copy};
 use crate::file::File;
+use crate::kept::{Expected, Registry};
 use crate::library::Library;
 use crate::workflows::Source;
 
@@ -95,6 +96,20 @@ impl Engine {
     #[must_use]
     pub fn is_restored(&self, run: RunId) -> bool {
         self.restored.contains(&run.to_string())
+    }
+
+    /// Pauses the workflows of a data directory that was imported or adopted, once, before anything starts one of them. Returns
+    /// how many.
+    pub(crate) async fn pause_restored(&self, registry: &Registry, now: Timestamp) -> anyhow::Result<usize> {
+        if !self.restored.awaits_pause() {
+            return Ok(0);
+        }
+        let workflows = registry.list();
+        for kept in &workflows {
+            registry.pause(&kept.name, true, &Expected::Anything, now).await?;
+        }
+        self.restored.note_paused()?;
+        Ok(workflows.len())
     }
 
     /// Whether a run is stored and has not ended, be it gone on with or not.
