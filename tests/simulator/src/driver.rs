@@ -162,13 +162,16 @@ fn set_clock(world: &Arc<World>) {
 
 /// The engine at work: everything that is planned is asked for, until all of it has ended.
 async fn work(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>) -> End {
-    if let Err(error) = engine.recover(plan).await {
+    let mut answers = Vec::new();
+    let begun = async {
+        let groups = engine.prepare().await?;
+        // From here on it is asked for new runs, while it reads those that were left.
+        answers.extend((0..plan.runs.len()).map(|number| ask(engine, world, plan, number)));
+        engine.go_on_with_left(plan, groups).await
+    };
+    if let Err(error) = begun.await {
         world.note(&format!("cannot begin: {error}"));
         return End::NotBegun;
-    }
-    let mut answers = Vec::new();
-    for number in 0..plan.runs.len() {
-        answers.push(ask(engine, world, plan, number));
     }
     let mut given_up = 0;
     loop {
@@ -219,7 +222,9 @@ fn ask(engine: &Engine, world: &Arc<World>, plan: &Arc<Plan>, number: usize) -> 
 }
 
 async fn ask_for(engine: &Engine, world: &World, plan: &Plan, run: &PlannedRun) {
-    sleep_until(world, run.at).await;
+    if !world.faults.is_slowly_read || !world.has_died() {
+        sleep_until(world, run.at).await;
+    }
     let started = loop {
         match engine.executor.start(plan.submission(run)).await {
             Ok(started) => break started,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use yuanli_executor::{Error, Executor, Left, Options, Ports, Update};
+use yuanli_executor::{Error, Executor, HeldGroups, Left, Options, Ports, Update};
 use yuanli_model::{AttemptId, RunId};
 use yuanli_ports::Containers as _;
 use yuanli_ports::announcements::NoAnnouncements;
@@ -55,6 +55,12 @@ impl Engine {
 
     /// Goes on with what the engine before has left.
     pub(crate) async fn recover(&self, plan: &Arc<Plan>) -> Result<(), Error> {
+        let groups = self.prepare().await?;
+        self.go_on_with_left(plan, groups).await
+    }
+
+    /// What comes before anything is gone on with, and before anything new is taken.
+    pub(crate) async fn prepare(&self) -> Result<HeldGroups, Error> {
         self.executor.end_left().await?;
         self.executor.keep_history();
         let kept: HashSet<AttemptId> =
@@ -62,9 +68,16 @@ impl Engine {
         if let Err(error) = self.docker.remove_others(ENGINE, &kept).await {
             self.world.note(&format!("containers of others may be left: {error}"));
         }
+        Ok(self.executor.hold_groups())
+    }
+
+    /// Goes on with runs that were left, one after the other; new ones begin beside them.
+    pub(crate) async fn go_on_with_left(&self, plan: &Arc<Plan>, groups: HeldGroups) -> Result<(), Error> {
         let (mut orphans, mut lost) = (HashSet::new(), Vec::new());
-        let groups = self.executor.hold_groups();
         for run in self.executor.left_open().await? {
+            if self.world.faults.is_slowly_read {
+                tokio::time::sleep(self.world.chance.millis(0..=2_000)).await;
+            }
             let Some(left) = self.executor.left_run(run).await? else { continue };
             let attempts = left.attempts.clone();
             if orphans.contains(&run) || !self.go_on(plan, left).await? {

@@ -27,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) jumps: bool,
     /// Somebody asks for what is done already: that the engine go on with runs that it drives.
     pub(crate) is_doubled: bool,
+    /// An engine that comes back takes its time to read what was left, and who has not asked for a run yet does so meanwhile.
+    pub(crate) is_slowly_read: bool,
     is_over: AtomicBool,
 }
 
@@ -45,6 +47,7 @@ impl Faults {
             is_slow: chance.one_in(3),
             jumps: !is_calm && chance.one_in(4),
             is_doubled: chance.one_in(3),
+            is_slowly_read: chance.one_in(3),
             is_over: AtomicBool::new(false),
         }
     }

@@ -174,7 +174,7 @@ fn draw_run(chance: &Chance, workflows: &[Planned], number: u64) -> PlannedRun {
     PlannedRun {
         cause: format!("run {number}"),
         workflow,
-        at: chance.millis(0..=5_000),
+        at: chance.millis(0..=*chance.pick(&[5_000, 5_000, 60_000])),
         cancels: (0..*chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.millis(0..=60_000)).collect(),
         number: value,
         bypasses_cache: chance.one_in(8),

@@ -1,7 +1,9 @@
 //! What runs take over: exactly what `flow` says of the other one, and of a cached stage what the other attempt gave.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
-use yuanli_executor::{Executor, Recorded, Summary};
+use yuanli_executor::{Executor, Recorded, RunArtifact, Summary};
 use yuanli_flow::{Wanted, reuse};
 use yuanli_model::run::{Again, CacheFinding, Provenance, StageResult};
 use yuanli_model::{AttemptId, AttemptOutcome, Digest, RunEvent, RunId, StageName};
@@ -76,6 +78,7 @@ async fn check_taken(
     if found != meant.iter().collect::<Vec<_>>() {
         return Err(format!("it takes over {found:?}, and was to take over {meant:?}"));
     }
+    check_artifacts(executor, summary.id, again.run, &found).await?;
     for event in found {
         let RunEvent::StageReused { stage, .. } = event else { continue };
         let runs = |found: &Recorded| matches!(&found.event, RunEvent::AttemptStarted { attempt, .. } if attempt.stage == *stage);
@@ -87,6 +90,46 @@ async fn check_taken(
         }
     }
     Ok(())
+}
+
+/// The artifacts of what it takes over are its own as well, those of the last attempts, and no others of these stages.
+async fn check_artifacts(
+    executor: &Executor,
+    run: RunId,
+    old: RunId,
+    taken: &[&RunEvent],
+) -> Result<(), String> {
+    let is_taken = |found: &RunArtifact| {
+        taken.iter().any(|event| match event {
+            RunEvent::StageReused { stage, .. } => *stage == found.stage,
+            RunEvent::InstancesReused { stage, instances, .. } => {
+                *stage == found.stage && instances.iter().any(|reused| reused.instance == found.instance)
+            }
+            _ => false,
+        })
+    };
+    let of_run = async |run: RunId| {
+        let mut artifacts = executor.records().artifacts_of(run).await.map_err(|error| error.to_string())?;
+        artifacts.retain(is_taken);
+        Ok::<_, String>(artifacts)
+    };
+    let (mut theirs, ours) = (of_run(old).await?, of_run(run).await?);
+    let events = executor.history().events(old, 0).await.map_err(|error| error.to_string())?;
+    let is_later = |event: &RunEvent, found: &RunArtifact| {
+        matches!(event, RunEvent::AttemptStarted { attempt, .. }
+            if attempt.stage == found.stage && attempt.instance == found.instance && attempt.attempt > found.attempt)
+    };
+    theirs.retain(|found| !events.iter().any(|event| is_later(&event.event, found)));
+    let named = |found: &RunArtifact| {
+        let parts: Vec<Digest> = found.content.parts.iter().map(|part| part.digest).collect();
+        (found.stage.clone(), found.instance, found.attempt, found.content.name.clone(), parts)
+    };
+    let (theirs, ours): (BTreeSet<_>, BTreeSet<_>) =
+        (theirs.iter().map(named).collect(), ours.iter().map(named).collect());
+    match theirs == ours {
+        true => Ok(()),
+        false => Err(format!("what it takes over has the artifacts {ours:?}, and had {theirs:?}")),
+    }
 }
 
 /// Whatever gives the input gives that of this run.
