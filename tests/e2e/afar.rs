@@ -7,7 +7,7 @@ use crate::crash::signal;
 use crate::support::{Ended, Place, docker, wait_until};
 
 #[path = "../dockerd.rs"]
-mod dockerd;
+pub(crate) mod dockerd;
 
 use dockerd::Dockerd;
 

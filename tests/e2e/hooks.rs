@@ -186,3 +186,19 @@ fn other_senders_are_known_by_what_they_send() {
     assert_eq!(notify(), (202, Some(true)));
     assert_eq!(notify(), (202, Some(false)), "its body names the delivery");
 }
+
+#[test]
+fn what_is_refused_to_somebody_who_signed_is_in_the_audit_log_as_it_was_answered() {
+    let served = served("provider: github", STAGES);
+    served.yuanli(&["workflow", "pause", "hello"]).expect(0, &[]);
+    let (status, answer) = push(&served, "1", "push", &json!({ "ref": "refs/heads/main" }));
+    assert_eq!(status, 409, "{answer}");
+    // Whoever has not signed could fill it.
+    assert_eq!(request(served.api, "POST", "/hooks/hello", &[], "{}").0, 401);
+    let told = served.yuanli(&["audit", "--by", "webhook", "--all", "--json"]).expect(0, &[]).lines();
+    let entries: Vec<_> = told
+        .iter()
+        .map(|entry| (entry["path"].as_str().unwrap(), entry["status"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(entries, [("/hooks/hello", 409)], "{told:?}");
+}

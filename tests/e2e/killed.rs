@@ -23,10 +23,10 @@ const LIFE_MS: u64 = 1_500;
 const LINES: usize = 30;
 
 /// Random numbers that follow from a seed (xorshift).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -34,7 +34,8 @@ impl Random {
     }
 }
 
-fn seed() -> u64 {
+/// The one that is given, or another one each time.
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("YUANLI_SEED").ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1)
 }

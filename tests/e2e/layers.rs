@@ -14,24 +14,36 @@ const ADAPTERS: [&str; 9] =
 /// What a crate may depend on, of this workspace, outside of its tests.
 fn allowed(name: &str) -> Vec<&str> {
     match name {
-        "model" | "api-types" | "embed" => vec![],
+        "model" | "points" | "api-types" | "embed" => vec![],
         "expr" => vec!["model"],
         "flow" => vec!["model", "expr"],
         "lang" => vec!["model", "expr", "calendar"],
         "ports" | "calendar" | "release" | "scaling" => vec!["model"],
         "triggers" => vec!["model", "calendar", "ports"],
-        "wasm" => vec!["ports", "model", "bindings"],
+        "wasm" => vec!["ports", "model", "points", "bindings"],
+        "docker" => vec!["ports", "model", "points"],
+        "executor" => [PURE.as_slice(), &["ports", "points"]].concat(),
         adapter if ADAPTERS.contains(&adapter) => vec!["ports", "model"],
         // It wires a component host of its own, with a Docker and records in memory.
         "conformance" => vec!["model", "ports", "lang", "wasm", "docker", "executor", "store"],
         // It makes executors of its own, with everything in memory.
         "testing" => vec!["model", "ports", "lang", "flow", "executor", "store"],
         "bindings" | "sdk" => vec![],
-        "executor" | "apps" => [PURE.as_slice(), &["ports"]].concat(),
+        "apps" => [PURE.as_slice(), &["ports"]].concat(),
         "server" => [
             PURE.as_slice(),
             &ADAPTERS,
-            &["triggers", "ports", "executor", "apps", "api-types", "plugins", "conformance", "testing"],
+            &[
+                "triggers",
+                "ports",
+                "points",
+                "executor",
+                "apps",
+                "api-types",
+                "plugins",
+                "conformance",
+                "testing",
+            ],
         ]
         .concat(),
         "cli" => vec!["api-types", "server"],
@@ -119,4 +131,14 @@ fn pure_crates_do_no_io_and_have_no_async() {
             }
         }
     }
+}
+
+#[test]
+fn no_release_has_points_at_which_it_can_be_killed() {
+    let mut cargo = Command::new(env!("CARGO"));
+    let of_binary = ["--package", "yuanli-cli", "--edges", "normal,build,features", "--prefix", "none"];
+    cargo.args(["tree", "--offline"]).args(of_binary).current_dir(root());
+    let told = String::from_utf8(cargo.output().unwrap().stdout).unwrap();
+    assert!(told.contains("yuanli-points"), "{told}");
+    assert!(!told.contains("failpoints"), "{told}");
 }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -41,6 +41,12 @@ impl Served {
 
     /// Starts it with these in its environment.
     pub(crate) fn start_with(&mut self, environment: &[(&str, &str)]) {
+        self.launch(environment);
+        wait_until("the engine answers", || self.place.yuanli(&["app", "list"]).code == 0);
+    }
+
+    /// The same for one that may end before it answers.
+    pub(crate) fn launch(&mut self, environment: &[(&str, &str)]) {
         let (api, gateway) = (self.api.to_string(), self.gateway.to_string());
         let arguments = ["serve", "--listen", &api, "--gateway", &gateway, "--scale-down-window", "2"];
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.place.path("log")).unwrap();
@@ -48,7 +54,12 @@ impl Served {
         command.stdout(Stdio::null()).stderr(log).env("YUANLI_LOG", "info");
         command.envs(environment.iter().copied());
         self.child = Some(command.spawn().unwrap());
-        wait_until("the engine answers", || self.place.yuanli(&["app", "list"]).code == 0);
+    }
+
+    /// How it ended, if it has by itself.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut().expect("an engine").try_wait().unwrap();
+        ended.inspect(|_| self.child = None)
     }
 
     /// Ends the engine as a crash does.

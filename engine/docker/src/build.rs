@@ -16,6 +16,7 @@ use bollard::query_parameters::BuildImageOptions;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use yuanli_model::OperationId;
+use yuanli_points::{Point, pass};
 use yuanli_ports::containers::{ContainerError, ContainerId};
 use yuanli_ports::images::{BuildRequest, Builder, Image};
 use yuanli_ports::{Cancellation, Images};
@@ -104,6 +105,7 @@ impl Docker {
             .await
             .map_err(|panic| ContainerError::Engine(format!("reading the context: {panic}")))??;
         let image = built?;
+        pass(Point::ImageBuilt);
         for path in skipped {
             log.say(format!("`{path}` is neither file, folder nor link and was not sent to the builder"));
         }

@@ -14,6 +14,7 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt;
 use yuanli_model::{AttemptId, EngineId};
+use yuanli_points::{Point, pass};
 use yuanli_ports::Containers;
 use yuanli_ports::containers::{
     Command, ContainerError, ContainerId, ContainerRequest, Executed, Execution, Exit, Mount, OnLine, Probe,
@@ -193,7 +194,9 @@ impl Docker {
         }
         self.let_out(request, container).await?;
         let client = self.client().await?;
+        pass(Point::ContainerCreated);
         let started = self.call("start the container", client.start_container(&container.0, None)).await;
+        pass(Point::ContainerStarted);
         started.map_err(|fault| refusal::explain(fault, &asked(request)))
     }
 

@@ -10,6 +10,7 @@ use yuanli_model::{
     AttemptId, AttemptOutcome, Digest, Failure, FailureClass, Level, LogLine, SecretName, Stream, Timestamp,
     Workflow,
 };
+use yuanli_points::{Point, pass};
 use yuanli_ports::plugins::{Afterwards, Attempt};
 use yuanli_ports::workspaces::WorkspaceError;
 use yuanli_ports::{AttemptLog, AttemptWorkspace, Cancellation};
@@ -178,6 +179,7 @@ pub(crate) async fn report(
     };
     let log = log.finish().await;
     let log = log.inspect_err(|error| tracing::warn!(%attempt, %error, "a log is lost")).ok();
+    pass(Point::LogFinished);
     let leftover = match left {
         Some(left) => left.over(&attempt, outcome.as_ref().ok()).await,
         None => Leftover::default(),
@@ -198,6 +200,7 @@ pub(crate) fn note(shared: &Shared, log: &dyn AttemptLog, level: Level, text: St
 
 impl Work {
     async fn run(&self) -> AttemptOutcome {
+        pass(Point::AttemptBegun);
         // What an attempt has written that has recorded nothing is not known to it: it begins with what it began with.
         let is_adopted = match self.journal.is_empty().await {
             Ok(is_empty) => !is_empty,
@@ -219,7 +222,10 @@ impl Work {
             Ok(Some(outputs)) => return succeeded(&*workspace, outputs).await,
             Err(failure) => return AttemptOutcome::Failed(failure),
         }
-        match self.shared.ports.plugins.run(self.plugin_attempt(Arc::clone(&workspace))).await {
+        pass(Point::WorkspaceMade);
+        let ended = self.shared.ports.plugins.run(self.plugin_attempt(Arc::clone(&workspace))).await;
+        pass(Point::PluginDone);
+        match ended {
             Ok(outputs) => {
                 self.count_artifacts().await;
                 succeeded(&*workspace, outputs).await
@@ -301,7 +307,9 @@ impl Work {
 }
 
 async fn succeeded(workspace: &dyn AttemptWorkspace, outputs: Value) -> AttemptOutcome {
-    match workspace.publish().await {
+    let published = workspace.publish().await;
+    pass(Point::WorkspaceKept);
+    match published {
         Ok(published) => AttemptOutcome::Succeeded { outputs, workspace: published },
         Err(error) => AttemptOutcome::Failed(of_workspace(&error)),
     }

@@ -15,6 +15,7 @@ use yuanli_model::input::InvalidInput;
 use yuanli_model::run::{Again, Cause};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{AttemptId, AttemptOutcome, Failure, FailureClass, InputName, Level, Outcome, RunId};
+use yuanli_points::{Point, pass};
 use yuanli_ports::{AttemptLog, Cancellation};
 
 use crate::attempt;
@@ -139,7 +140,10 @@ impl Parent {
             manner: Manner { bypasses_cache: self.bypasses_cache, ..Manner::default() },
         };
         match self.begin(submission).await {
-            Ok(run) => Ok(Ok(run)),
+            Ok(run) => {
+                pass(Point::ChildStarted);
+                Ok(Ok(run))
+            }
             Err(error @ Error::Group(_)) => failed("expression", error.to_string()),
             Err(error @ Error::TooLong(_)) => failed("too-long", error.to_string()),
             Err(error) => Err(error),

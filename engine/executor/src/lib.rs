@@ -22,6 +22,7 @@ mod history;
 mod keeper;
 mod owner;
 mod patience;
+mod point;
 mod position;
 mod record;
 mod records;

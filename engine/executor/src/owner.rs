@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use yuanli_flow::{Command, Effect, Illegal, Run, effects, step};
 use yuanli_model::{AttemptId, AttemptOutcome, RunEvent, SecretHandle, SecretName, Timestamp, Work};
+use yuanli_points::{Point, pass};
 use yuanli_ports::blobs::Hold;
 use yuanli_ports::logs::StoredLog;
 use yuanli_ports::plugins::{Afterwards, Origin};
@@ -19,6 +20,7 @@ use crate::child;
 use crate::executor::{Error, OpenLogs, Shared, put_events};
 use crate::history::Summary;
 use crate::patience::patiently;
+use crate::point;
 use crate::record::{envelope, key, v1};
 use crate::records::{self, Keep};
 use crate::submission::Definitions;
@@ -303,7 +305,9 @@ impl Owner {
         let run = self.summary.id;
         let long = put_events(&mut batch, run, self.next, now, events);
         let holds = self.shared.keep_long(run, &mut batch, long).await?;
+        point::before(events);
         self.shared.commit_held(batch, holds).await?;
+        point::after(events);
         self.count(events, now);
         Ok(())
     }
@@ -333,7 +337,9 @@ impl Owner {
         let (needs, held) = patiently(&run, keep).await?;
         batch.writes.extend(needs.writes);
         holds.extend(held);
+        point::before(events);
         commit_held_patiently(&run, &*shared.ports.store, batch, holds).await?;
+        point::after(events);
         self.count(events, now);
         Ok(())
     }
@@ -379,6 +385,7 @@ impl Owner {
             if let Err(error) = self.shared.ports.workspaces.retire(id).await {
                 tracing::warn!(run = %id, %error, "the workspaces of a run are left");
             }
+            pass(Point::RunRetired);
         }
         self.shared.unregister(id);
         // After it cannot be found any more: who comes to a group and is not found leaves it again.
@@ -391,11 +398,13 @@ impl Owner {
 /// Removes what an attempt has left that has ended: what its plugin says, and its folder. Should that stay, it goes with the
 /// run.
 async fn clean_up(attempt: AttemptId, workspace: Option<Arc<dyn AttemptWorkspace>>, afterwards: Afterwards) {
+    pass(Point::CleaningUp);
     afterwards.perform().await;
     let Some(workspace) = workspace else { return };
     if let Err(error) = workspace.discard().await {
         tracing::debug!(%attempt, %error, "the workspace of an attempt is left until its run ends");
     }
+    pass(Point::CleanedUp);
 }
 
 fn is_empty(log: &StoredLog) -> bool {

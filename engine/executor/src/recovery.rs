@@ -9,6 +9,7 @@ use std::sync::Arc;
 use yuanli_flow::{Command, Run, step};
 use yuanli_model::stage::WorkflowReference;
 use yuanli_model::{AttemptId, Digest, RunEvent, RunId, Timestamp, Work, WorkflowName};
+use yuanli_points::{Point, pass};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::Batch;
 
@@ -179,6 +180,7 @@ impl Executor {
         let (entrance, is_queued) = (Entrance::of(&run), run.is_queued());
         let family = Family { workflows, is_kept: true };
         let owner = Owner::new(Arc::clone(&self.shared), run, summary, origin, family);
+        pass(Point::RunTaken);
         match entrance {
             None => owner.resume(next, &again, stopped).await,
             // It is let in by a message to its owner.

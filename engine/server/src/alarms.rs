@@ -16,6 +16,7 @@ use yuanli_model::Timestamp;
 use yuanli_model::http::{HostPattern, HttpScope};
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::MetricTrigger;
+use yuanli_points::{Point, pass};
 use yuanli_ports::http::HttpRequest;
 use yuanli_triggers::{RuleId, Seen, StartId};
 
@@ -125,10 +126,12 @@ impl Shared {
             self.registry.note_alarm(name, id, alarm, seen != Seen::Nothing).await?;
         }
         let Some((since, value)) = alarm.due() else { return Ok(()) };
+        pass(Point::AlarmRaised);
         let started = self.start_by_metric(kept, rule, since, value).await;
         self.figures.came(Trigger::Metric, Came::of(&started));
         match started {
             Ok(started) => {
+                pass(Point::AlarmStarted);
                 tracing::info!(workflow = %name, run = %started.run, value, "started by a metric");
             }
             Err(Refusal::Internal(error)) => return Err(error),
@@ -138,7 +141,9 @@ impl Shared {
             }
         }
         alarm.started(self.clock.now());
-        self.registry.note_alarm(name, id, alarm, true).await
+        self.registry.note_alarm(name, id, alarm, true).await?;
+        pass(Point::AlarmNoted);
+        Ok(())
     }
 
     /// Keeps what was seen for whoever asks. That it cannot be asked for is told once.

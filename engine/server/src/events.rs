@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use yuanli_model::RunEvent;
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Happened;
+use yuanli_points::{Point, pass};
 use yuanli_ports::Store as _;
 use yuanli_ports::store::{Batch, Key, Range, Revision, Write};
 use yuanli_triggers::StartId;
@@ -89,6 +90,7 @@ impl Shared {
             }
             if !done.writes.is_empty() {
                 self.engine.store().commit(done).await?;
+                pass(Point::EventRemoved);
             }
             if is_last {
                 return Ok(());
@@ -113,6 +115,7 @@ impl Shared {
             match started {
                 Ok(started) if !started.is_new => {}
                 Ok(started) => {
+                    pass(Point::EventStarted);
                     tracing::info!(workflow = %kept.name, run = %started.run, because = name, "started by an event");
                 }
                 // The others do not wait for it.

@@ -16,6 +16,7 @@ use yuanli_executor::Started;
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Missed;
 use yuanli_model::{RunId, Schedule, Timestamp, WorkflowName};
+use yuanli_points::{Point, pass};
 use yuanli_triggers::{Ending, Firing, StartId, Turn};
 
 use crate::body::rfc3339;
@@ -133,6 +134,7 @@ impl Shared {
         self.figures.came(Trigger::Schedule, Came::of(&started));
         match started {
             Ok(started) => {
+                pass(Point::ScheduleStarted);
                 tracing::info!(workflow = %kept.name, run = %started.run, "started by its schedule");
                 mark.line.started(policy.overlap, due, started.run);
             }
@@ -148,6 +150,7 @@ impl Shared {
             // The cause of the run is stored with it: it will not be started again.
             tracing::warn!(workflow = %kept.name, error = format!("{error:#}"), "the start is not noted");
         }
+        pass(Point::ScheduleNoted);
         Ok(())
     }
 

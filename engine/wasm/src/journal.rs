@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use yuanli_model::Digest;
+use yuanli_points::{Point, pass};
 use yuanli_ports::blobs::MAX_BLOB_BYTES;
 use yuanli_ports::journal::{Call, JournalError, Outcome, Recorded, Staged, Value};
 use yuanli_ports::plugins::Attempt;
@@ -142,8 +143,12 @@ pub(crate) async fn decide<P: Arguments, R: Serialize + DeserializeOwned>(
     for _ in 0..MAX_DECISIONS {
         let (answer, staged) = decide(state, parameters).await;
         let recorded = outcome_of(state, &pending, Manner::Effect(Policy::Redo), &answer)?;
+        pass(Point::ChangeDecided);
         match commit(state, Some(recorded), staged).await {
-            Ok(()) => return Ok(answer),
+            Ok(()) => {
+                pass(Point::ChangeRecorded);
+                return Ok(answer);
+            }
             Err(JournalError::Overtaken) => {}
             Err(JournalError::Unkept(why)) => return Err(Broken::Unkept(why)),
         }
@@ -191,7 +196,10 @@ async fn prepare(state: &mut State, pending: &Pending, manner: Manner) -> Result
                 return Ok(());
             }
             let intended = Recorded { call: pending.call.clone(), at: pending.at, outcome: None };
-            Ok(commit(state, Some(intended), Staged::default()).await?)
+            pass(Point::EffectIntending);
+            commit(state, Some(intended), Staged::default()).await?;
+            pass(Point::EffectIntended);
+            Ok(())
         }
         // What was read before would be read otherwise after it.
         Manner::Effect(Policy::Files) if lock(&state.calls).has_reads() => {
@@ -222,8 +230,11 @@ async fn settle(
             Ok(())
         }
         Manner::Effect(_) => {
+            pass(Point::EffectDone);
             sync(state).await?;
-            Ok(state.attempt.journal.record(vec![recorded], Staged::default()).await?)
+            state.attempt.journal.record(vec![recorded], Staged::default()).await?;
+            pass(Point::EffectRecorded);
+            Ok(())
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use yuanli_executor::{Definition, Definitions, Error, Left};
 use yuanli_model::{AttemptId, Digest, RunId, Timestamp};
+use yuanli_points::{Point, pass};
 use yuanli_ports::Containers as _;
 use yuanli_ports::containers::ContainerError;
 
@@ -170,6 +171,7 @@ impl Engine {
             }
             !is_restored
         });
+        pass(Point::TakingOver);
         // Before anything new is in one of them.
         let groups = self.executor.hold_groups();
         let mut found = self.found_containers(&open).await?;
@@ -206,7 +208,10 @@ impl Engine {
                 Some(_) => self.go_on(left, &mut compiled).await,
             };
             match gone_on {
-                Ok(()) => resumed += 1,
+                Ok(()) => {
+                    pass(Point::RunResumed);
+                    resumed += 1;
+                }
                 Err(error) => {
                     tracing::error!(%run, error = format!("{error:#}"), "cannot be gone on with; it is closed as failed");
                     orphans.extend(self.executor.interrupt(run).await?);
@@ -215,6 +220,7 @@ impl Engine {
             }
         }
         groups.release();
+        pass(Point::TakenOver);
         // Of runs that had ended when they were left.
         self.remove_containers_of(found.into_values().flatten()).await?;
         self.executor.clear_ended().await?;
