@@ -27,7 +27,7 @@ soak: ## Kill, damage and fuzz for as long as that takes: an hour
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-store --test kill --test power --test damage --test model --test transfer
 	YUANLI_SOAK=1 cargo test --locked --package yuanli-fuzz
 	YUANLI_SOAK_SECONDS=$${YUANLI_SOAK_SECONDS:-900} cargo test --locked --package yuanli-simulator -- --nocapture
-	YUANLI_SOAK=1 cargo test --locked --test e2e -- whoever_is_killed faults::
+	YUANLI_SOAK=1 cargo test --locked --test e2e -- whoever_is_killed so_does_one faults::
 	scripts/fuzz 120
 
 lint: ## Check formatting, lints and documentation
