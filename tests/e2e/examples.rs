@@ -66,7 +66,7 @@ fn tour_has_instances_conditions_and_parts() {
 fn language_shows_each_feature() {
     let folder = examples().join("language");
     let expected: [(&str, i32, &[&str]); 13] = [
-        ("after-failure.yaml", 1, &["[apologise] sorry, shipping has failed", "[clean] cleaned up"]),
+        ("after-failure.yaml", 1, &["[apologise] sorry, shipping has failed", "[clean] it failed: ship"]),
         ("approval.yaml", 0, &["Ship dev?", "nobody answered in time", "[ship] shipping dev"]),
         (
             "conditions.yaml",

@@ -39,7 +39,7 @@ pub use limit::{MAX_COMPREHENSIONS, MAX_MADE, MAX_OPERATORS, MAX_SOURCE, MAX_STE
 pub use nearest::nearest;
 pub use program::{Program, parse};
 pub use reference::Reference;
-pub use scope::{Outputs, ROOTS, RUN, STAGE, Scope, StageResult, Status, TRIGGER, TRIGGER_ROOTS};
+pub use scope::{Outputs, ROOTS, RUN, RUN_AT_END, STAGE, Scope, StageResult, Status, TRIGGER, TRIGGER_ROOTS};
 pub use table::{Function, Signature, Takes, functions, markdown};
 pub use text::{Piece, split, template};
 pub use ty::{Field, Fit, Object, Rest, Type};

@@ -16,6 +16,10 @@ pub const TRIGGER: [&str; 1] = ["body"];
 /// The names of what `run` holds.
 pub const RUN: [&str; 2] = ["id", "workflow"];
 
+/// The names of what `run` holds beside them in `on_failure` and `finally`: how the run ends as far as is known, and the names of
+/// the stages that failed.
+pub const RUN_AT_END: [&str; 2] = ["outcome", "failed"];
+
 /// The names of what each of `stages` holds: its outputs when it has some, and how it ended.
 pub const STAGE: [&str; 2] = ["outputs", "result"];
 

@@ -376,15 +376,26 @@ impl Run {
 
     /// What the run ends with when nothing is open any more.
     pub(crate) fn verdict(&self) -> Option<Outcome> {
-        if self.open.iter().any(|open| *open > 0) {
-            return None;
-        }
-        Some(match (&self.cancel, &self.stop) {
+        let is_open = self.open.iter().any(|open| *open > 0);
+        (!is_open).then(|| self.outcome_so_far())
+    }
+
+    /// What the run would end with if all that is open succeeded.
+    pub(crate) fn outcome_so_far(&self) -> Outcome {
+        match (&self.cancel, &self.stop) {
             (Some(_), _) => Outcome::Cancelled,
             (None, Some(_)) => Outcome::Failed,
             (None, None) if self.failed.iter().all(|failed| *failed == 0) => Outcome::Succeeded,
             (None, None) => Outcome::Failed,
-        })
+        }
+    }
+
+    /// The stages that have failed and may not.
+    pub(crate) fn failed_stages(&self) -> impl Iterator<Item = &StageName> + '_ {
+        let failed = self.stages.iter().zip(self.workflow.stages());
+        failed
+            .filter(|(state, _)| matches!(state.status, StageStatus::Failed(_)))
+            .map(|(_, stage)| &stage.name)
     }
 
     /// Why a stage that is on the frontier is not to be run, whatever its needs and its condition say, if it is not.

@@ -1,5 +1,6 @@
 //! What expressions can see, by the place where they stand.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use indexmap::IndexMap;
@@ -92,11 +93,12 @@ fn with<T>(
             }
         }
     };
+    let about = about(run, place);
     let scope = Scope {
         item: item.map(|item| (ITEM, item)),
         matrix,
         status: Some(status(run, place)),
-        ..Scope::of(run.inputs(), run, run.about())
+        ..Scope::of(run.inputs(), run, &about)
     };
     // Environment variables see everything but each other. One may be about the item of an instance, and has no value
     // where the stage as a whole is decided on: only those that are read have to have one.
@@ -107,6 +109,18 @@ fn with<T>(
         variables.insert(name.clone(), yuanli_expr::render(template, &scope)?);
     }
     read(&Scope { env: Some(&variables), ..scope })
+}
+
+/// What is known of the run: in the parts at its end also how it ends, as far as that is known.
+fn about(run: &Run, place: Place) -> Cow<'_, Map<String, Value>> {
+    let Place::Stage { position, .. } = place else { return Cow::Borrowed(run.about()) };
+    if run.workflow().stages()[position].section == Section::Main {
+        return Cow::Borrowed(run.about());
+    }
+    let failed = run.failed_stages().map(|stage| Value::from(stage.as_str())).collect();
+    let known = [Value::from(run.outcome_so_far().name()), Value::Array(failed)];
+    let at_end = yuanli_expr::RUN_AT_END.into_iter().map(str::to_owned).zip(known);
+    Cow::Owned(run.about().clone().into_iter().chain(at_end).collect())
 }
 
 /// The environment variables that expressions read by their names; `None` when one reads all of them.

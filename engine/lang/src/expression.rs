@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use yuanli_expr::{RUN, Reference, TRIGGER, nearest, written};
+use yuanli_expr::{RUN, RUN_AT_END, Reference, TRIGGER, nearest, written};
 use yuanli_model::Section;
 
 use crate::diagnostic::{Code, Diagnostics, Span};
@@ -164,6 +164,7 @@ impl<'a> Place<'a> {
             ("stages", Some(name)) => self.check_stage(name, diagnostics),
             ("env", Some(name)) => self.check_variable(name, diagnostics),
             ("matrix", Some(name)) => self.check_axis(name, diagnostics),
+            ("run", Some(name)) if RUN_AT_END.contains(&name) => self.check_at_end(name, diagnostics),
             ("run", Some(name)) => self.check_among(name, "run", &RUN, diagnostics),
             ("trigger", Some(name)) => self.check_among(name, "trigger", &TRIGGER, diagnostics),
             _ => true,
@@ -217,6 +218,20 @@ impl<'a> Place<'a> {
                 })
             },
         );
+        false
+    }
+
+    /// What is known of the run where it ends only.
+    fn check_at_end(&self, name: &str, diagnostics: &mut Diagnostics<'_>) -> bool {
+        let stages = &self.names.document.stages;
+        let section = self.environment.stage.map_or(Section::Main, |stage| stages[stage].section);
+        if section != Section::Main || self.reference.is_optional {
+            return true;
+        }
+        let message = format!("`run.{name}` cannot be used in {}", self.environment.place);
+        diagnostics.error_with(Code::NotHere, self.span(1), message, || {
+            Some("how the run ends is known in stages of `on_failure` and `finally` only".to_owned())
+        });
         false
     }
 

@@ -39,7 +39,13 @@ impl<'a> Types<'a> {
             document,
             needs,
             inputs: known::inputs(&document.inputs),
-            run: Type::object([("id", Type::Text), ("workflow", Type::Text)]),
+            // That some of them are known at the end only was looked at before.
+            run: Type::object([
+                ("id", Type::Text),
+                ("workflow", Type::Text),
+                ("outcome", Type::Text),
+                ("failed", Type::list(Type::Text)),
+            ]),
             trigger: Type::object([("body", Type::Any)]),
             outputs: known::outputs(document, targets),
             configs: known::configs(targets),

@@ -117,6 +117,7 @@ fn wf050_not_here() {
                 "env: { A: \"${{ stages.hello.result }}\" }\nconcurrency: \"${{ stages.hello.result }}\"\noutputs: { a: \"${{ item }}\" }",
             ),
             &before("on: { webhook: { secret: key, inputs: { a: \"${{ run.id }}\" } } }\ninputs: { a: x }"),
+            &stage("uses: script, with: { x: \"${{ run.outcome }}\" }"),
         ],
     );
 }

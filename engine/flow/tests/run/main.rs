@@ -4,6 +4,7 @@
 
 mod again;
 mod combination;
+mod outcome;
 mod random;
 mod support;
 mod table;
