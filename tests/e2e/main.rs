@@ -31,6 +31,7 @@ mod labels;
 mod layers;
 mod limits;
 mod metrics;
+mod notify;
 mod openapi;
 mod packaged;
 mod pipe;

@@ -73,6 +73,7 @@ fn the_built_in_plugins_are_listed_with_their_rights() {
             "command",
             "deploy",
             "gray-release",
+            "notify",
             "push",
             "restore",
             "scale",
@@ -89,6 +90,7 @@ fn the_built_in_plugins_are_listed_with_their_rights() {
     assert_eq!(rights("script"), ["log"], "script reaches nothing");
     assert_eq!(rights("build"), ["log", "workspace", "images", "artifacts"]);
     assert_eq!(rights("gray-release"), ["log", "traffic"]);
+    assert_eq!(rights("notify"), ["log", "context", "clock", "secrets", "http", "state"]);
     assert_eq!(rights("push"), ["log", "context", "clock", "secrets", "registries"]);
     assert!(place.yuanli(&["plugin", "list"]).out.contains("Builds a container image"));
 }

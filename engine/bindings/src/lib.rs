@@ -15,7 +15,7 @@ mod generated {
                 import yuanli:random/random@0.1.0;
                 import yuanli:secrets/secrets@0.1.0;
                 import yuanli:secrets-reveal/secrets-reveal@0.1.0;
-                import yuanli:http/http@0.1.0;
+                import yuanli:http/http@0.1.1;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.1;
                 import yuanli:images/images@0.1.2;
@@ -94,7 +94,7 @@ pub const INTERFACES: [&str; 20] = [
     "yuanli:random/random@0.1.0",
     "yuanli:secrets/secrets@0.1.0",
     "yuanli:secrets-reveal/secrets-reveal@0.1.0",
-    "yuanli:http/http@0.1.0",
+    "yuanli:http/http@0.1.1",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.1",
     "yuanli:images/images@0.1.2",

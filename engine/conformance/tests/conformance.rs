@@ -105,7 +105,7 @@ async fn the_plugins_of_the_engine_conform() {
         wrong.extend(failed.iter().map(|(name, why)| format!("{}: {name}: {why}", plugin.name)));
     }
     assert_eq!(wrong, [""; 0]);
-    assert_eq!(with_cases, 9, "those that are about apps, backups, sources and images");
+    assert_eq!(with_cases, 10, "those that are about apps, backups, sources, images and who is told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

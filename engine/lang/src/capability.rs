@@ -47,9 +47,11 @@ impl Granted<'_> {
         let plugin = self.plugin;
         let is_granted =
             |right: &Capability| self.grants().iter().any(|(granted, _)| granted.capability() == *right);
-        let mut needed = plugin.capabilities.iter().copied().filter(|right| !right.is_free());
+        // What came with the engine has what it imports; whom it may reach only the stage can say.
+        let has = |right: &Capability| right.is_free() || plugin.is_builtin && *right != Capability::Http;
+        let mut needed = plugin.capabilities.iter().copied().filter(|right| !has(right));
         let missing: Vec<Capability> = needed.clone().filter(|right| !is_granted(right)).collect();
-        if plugin.is_builtin || missing.is_empty() {
+        if missing.is_empty() {
             return;
         }
         let in_words =

@@ -68,6 +68,8 @@ pub struct HttpClient {
 /// A request on its way, through redirects.
 struct Step {
     address: Address,
+    /// Whether a secret is in the address.
+    is_secret: bool,
     method: Method,
     headers: Headers,
     body: Bytes,
@@ -94,11 +96,13 @@ impl HttpClient {
 
     /// Follows a request to its response.
     async fn follow(&self, request: HttpRequest, scopes: &[HttpScope]) -> Result<HttpResponse, HttpError> {
-        let HttpRequest { method, url, headers, body, max_redirects, max_body_bytes, .. } = request;
+        let HttpRequest { method, url, is_url_secret, headers, body, max_redirects, max_body_bytes, .. } =
+            request;
         let address = Address::parse(&url)?;
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| HttpError::Invalid(format!("`{}` is no method", method.escape_debug())))?;
-        let mut step = Step { address, method, headers: Headers::new(headers)?, body: body.into() };
+        let (headers, body) = (Headers::new(headers)?, body.into());
+        let mut step = Step { address, is_secret: is_url_secret, method, headers, body };
         for _ in 0..=max_redirects {
             let response = self.exchange(&step, scopes, max_body_bytes).await?;
             let next = if max_redirects == 0 { None } else { step.redirected(&response)? };
@@ -122,9 +126,11 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, HttpError> {
         let Step { address, method, headers, .. } = step;
         let permit = decide(scopes, &address.target(method.as_str()))?;
-        if headers.has_secret() && address.scheme == Scheme::Http && !permit.is_named {
+        let has_secret = step.is_secret || headers.has_secret();
+        if has_secret && address.scheme == Scheme::Http && !permit.is_named {
+            let what = if step.is_secret { "the URL" } else { "a header" };
             return Err(HttpError::Exposed(format!(
-                "a header for `{}` has a secret in it, and `http` is not encrypted; use `https`, or an address that the \
+                "{what} for `{}` has a secret in it, and `http` is not encrypted; use `https`, or an address that the \
                  grant names",
                 address.host
             )));
@@ -213,11 +219,15 @@ impl Step {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
+        // The address is one that the server has told.
+        let next =
+            Self { address, is_secret: false, method: self.method.clone(), headers, body: self.body.clone() };
         Ok(Some(match becomes_get {
             true => {
-                Self { address, method: Method::GET, headers: headers.without_body(), body: Bytes::new() }
+                let headers = next.headers.without_body();
+                Self { method: Method::GET, headers, body: Bytes::new(), ..next }
             }
-            false => Self { address, method: self.method.clone(), headers, body: self.body.clone() },
+            false => next,
         }))
     }
 }

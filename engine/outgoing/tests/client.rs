@@ -33,6 +33,7 @@ async fn a_request_and_its_response_come_over_whole() {
     let server = serve(answer, &asked).await;
     let request = HttpRequest {
         method: "PUT".to_owned(),
+        is_url_secret: false,
         headers: vec![header("Content-Type", "text/plain", false)],
         body: b"hello".to_vec(),
         ..get(format!("http://{server}/a%20b/../c?x=1#part"))

@@ -13,6 +13,8 @@ pub struct HttpRequest {
     pub method: String,
     /// Where to.
     pub url: String,
+    /// Whether a secret is in that: it is sent as a header with one is.
+    pub is_url_secret: bool,
     /// The headers, in order.
     pub headers: Vec<Header>,
     /// The body.

@@ -191,6 +191,7 @@ impl Shared {
         let request = HttpRequest {
             method: "GET".to_owned(),
             url: format!("{}/api/v1/query?query={query}", source.trim_end_matches('/')),
+            is_url_secret: false,
             headers: Vec::new(),
             body: Vec::new(),
             timeout: PATIENCE,

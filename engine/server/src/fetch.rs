@@ -90,6 +90,7 @@ async fn follow(http: &dyn Http, text: &str, is_pinned: bool) -> Result<(Url, Ve
         let request = HttpRequest {
             method: "GET".to_owned(),
             url: url.to_string(),
+            is_url_secret: false,
             headers: Vec::new(),
             body: Vec::new(),
             timeout: TIMEOUT,

@@ -280,7 +280,7 @@ async fn a_request_that_may_have_arrived_is_not_sent_again() {
                     (kind, &FailureClass::Interrupted),
                     "{at}"
                 );
-                assert!(failure.message.contains("yuanli:http/http@0.1.0#send("), "{}", failure.message);
+                assert!(failure.message.contains("yuanli:http/http@0.1.1#send("), "{}", failure.message);
                 assert!(count.load(Ordering::SeqCst) <= 1, "{at}");
             }
         }

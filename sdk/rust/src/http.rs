@@ -87,6 +87,21 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The same, signed with a secret after Standard Webhooks; `id` is the header `webhook-id`, by which whoever gets it twice
+    /// knows that it is the same.
+    pub fn signed(mut self, id: &str, secret: &'a Secret) -> Self {
+        let place = self.place(secret).to_string();
+        self.request.options.push(("sign-with".to_owned(), place));
+        self.header("webhook-id", id)
+    }
+
+    /// The same to a URL whose rest is a secret.
+    pub fn url_secret(mut self, secret: &'a Secret) -> Self {
+        let place = self.place(secret).to_string();
+        self.request.options.push(("url-secret".to_owned(), place));
+        self
+    }
+
     /// The same with this body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.request.body = body.into();
@@ -122,12 +137,15 @@ impl<'a> Request<'a> {
     fn part(&mut self, part: Part<'a>) -> host::Part {
         match part {
             Part::Text(text) => host::Part::Text(text.to_owned()),
-            Part::Secret(secret) => {
-                self.secrets.push(secret);
-                // A request has at most 100 headers.
-                host::Part::Secret(self.secrets.len() as u32 - 1)
-            }
+            Part::Secret(secret) => host::Part::Secret(self.place(secret)),
         }
+    }
+
+    /// The place of a secret in the list of the request's.
+    fn place(&mut self, secret: &'a Secret) -> u32 {
+        self.secrets.push(secret);
+        // A request has at most 100 headers.
+        self.secrets.len() as u32 - 1
     }
 }
 

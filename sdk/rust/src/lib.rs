@@ -141,7 +141,7 @@ pub mod bindings {
                 import yuanli:random/random@0.1.0;
                 import yuanli:secrets/secrets@0.1.0;
                 import yuanli:secrets-reveal/secrets-reveal@0.1.0;
-                import yuanli:http/http@0.1.0;
+                import yuanli:http/http@0.1.1;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.1;
                 import yuanli:images/images@0.1.2;

@@ -5,9 +5,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use wasmtime::component::{Linker, Resource};
 use yuanli_bindings::http::{Error, HeaderValue, Part, Request, Response};
 use yuanli_bindings::secrets::Secret;
+use yuanli_model::Timestamp;
 use yuanli_ports::http::{Header, HttpError, HttpRequest, HttpResponse};
 
 use crate::call::{Answer, Function, Interface};
@@ -20,11 +23,14 @@ const MAX_REDIRECTS: u32 = 10;
 /// The header by which a server knows a request that it has had already.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The header with the id of what is signed after Standard Webhooks.
+const WEBHOOK_ID: &str = "webhook-id";
+
 /// Largest body of a request or a response, in bytes, as the contract says: it is in the guest's memory and in ours.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:http/http@0.1.0", declared)?.effect_once("send", may_repeat, send)?;
+    Interface::open(linker, "yuanli:http/http@0.1.1", declared)?.effect_once("send", may_repeat, send)?;
     Ok(())
 }
 
@@ -50,9 +56,7 @@ fn send(state: &mut State, (request, secrets): Parameters) -> Answer<'_, (Result
 }
 
 fn translate(state: &State, request: Request, secrets: &[Resource<Secret>]) -> Result<HttpRequest, Error> {
-    if let Some((key, _)) = request.options.first() {
-        return Err(Error::Invalid(format!("this engine knows no request option `{key}`")));
-    }
+    let options = Options::read(&request.options)?;
     if request.body.len() > MAX_BODY_BYTES {
         let bytes = request.body.len();
         return Err(Error::Invalid(format!("the body has {bytes} bytes; at most {MAX_BODY_BYTES} are sent")));
@@ -67,16 +71,98 @@ fn translate(state: &State, request: Request, secrets: &[Resource<Secret>]) -> R
         let (value, is_secret) = header_value(state, value, secrets)?;
         Ok(Header { name, value, is_secret })
     });
+    let mut headers = headers.collect::<Result<Vec<_>, Error>>()?;
+    if let Some(place) = options.sign_with {
+        let signed =
+            sign(value_of(state, place, secrets)?, &headers, &request.body, state.outside.clock.now())?;
+        headers.extend(signed);
+    }
+    let mut url = request.url;
+    if let Some(place) = options.url_secret {
+        url.push_str(rest_of_url(value_of(state, place, secrets)?)?);
+    }
     let asked = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
     let max_body_bytes = request.max_body_bytes.map_or(MAX_BODY_BYTES, |bytes| bytes as usize);
     Ok(HttpRequest {
         method: request.method,
-        url: request.url,
-        headers: headers.collect::<Result<_, Error>>()?,
+        url,
+        is_url_secret: options.url_secret.is_some(),
+        headers,
         body: request.body,
         timeout: asked.min(state.rest()),
         max_redirects,
         max_body_bytes: max_body_bytes.min(MAX_BODY_BYTES),
+    })
+}
+
+/// What a request is to have beside its fields: places of secrets.
+#[derive(Debug, Default)]
+struct Options {
+    sign_with: Option<u32>,
+    url_secret: Option<u32>,
+}
+
+impl Options {
+    fn read(options: &[(String, String)]) -> Result<Self, Error> {
+        let mut read = Self::default();
+        for (key, value) in options {
+            let option = match key.as_str() {
+                "sign-with" => &mut read.sign_with,
+                "url-secret" => &mut read.url_secret,
+                _ => return Err(Error::Invalid(format!("this engine knows no request option `{key}`"))),
+            };
+            let wrong =
+                || Error::Invalid(format!("`{key}` is the place of a secret in the list, not `{value}`"));
+            if option.replace(value.parse().map_err(|_| wrong())?).is_some() {
+                return Err(Error::Invalid(format!("the option `{key}` stands there twice")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// The headers that sign a body after Standard Webhooks, for the id that stands in a header.
+fn sign(secret: &[u8], headers: &[Header], body: &[u8], now: Timestamp) -> Result<[Header; 2], Error> {
+    let id = headers.iter().find(|header| header.name.eq_ignore_ascii_case(WEBHOOK_ID));
+    let id = id.ok_or_else(|| Error::Invalid(format!("what is signed needs a header `{WEBHOOK_ID}`")))?;
+    let decoded = match secret.strip_prefix(b"whsec_") {
+        Some(text) => Some(STANDARD.decode(text).map_err(|_| {
+            Error::Invalid(
+                "the secret to sign with begins with `whsec_`, and is no base64 after that".to_owned(),
+            )
+        })?),
+        None => None,
+    };
+    let key = decoded.as_deref().unwrap_or(secret);
+    if key.is_empty() {
+        return Err(Error::Invalid(
+            "the secret to sign with is empty, so that anybody could sign".to_owned(),
+        ));
+    }
+    let time = (now.as_millis() / 1_000).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| Error::Invalid(error.to_string()))?;
+    for part in [&id.value[..], b".", time.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    let header = |name: &str, value: String| Header {
+        name: name.to_owned(),
+        value: value.into_bytes(),
+        is_secret: false,
+    };
+    Ok([header("webhook-timestamp", time), header("webhook-signature", signature)])
+}
+
+/// A secret that is the rest of a URL. What would mean something else there is refused: the host stays what it is.
+fn rest_of_url(secret: &[u8]) -> Result<&str, Error> {
+    let is_taken = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    let text = std::str::from_utf8(secret).ok().filter(|_| secret.iter().all(is_taken));
+    let text =
+        text.filter(|text| !text.is_empty() && !text.split('/').any(|part| part == "." || part == ".."));
+    text.ok_or_else(|| {
+        let message = "the secret that is the rest of the URL is empty, or has other characters than letters, digits and \
+                       `-._~/`, or leads upwards";
+        Error::Invalid(message.to_owned())
     })
 }
 
@@ -146,4 +232,62 @@ fn of_port(error: HttpError, mask: &Mask) -> Error {
         HttpError::Redirects(message) => (Error::Other, message),
     };
     of(mask.owned(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_614_265_330_999);
+
+    fn id() -> Vec<Header> {
+        let value = b"msg_p5jXN8AQM9LWM0D4loKWxJek".to_vec();
+        vec![Header { name: "Webhook-Id".to_owned(), value, is_secret: false }]
+    }
+
+    #[test]
+    fn a_body_is_signed_as_the_example_of_the_specification_is() {
+        let signed = sign(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &id(), br#"{"test": 2432232314}"#, NOW);
+        let [time, signature] = signed.expect("it is signed").map(|header| (header.name, header.value));
+        assert_eq!(time, ("webhook-timestamp".to_owned(), b"1614265330".to_vec()));
+        let expected = b"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=".to_vec();
+        assert_eq!(signature, ("webhook-signature".to_owned(), expected));
+    }
+
+    #[test]
+    fn what_nobody_could_check_is_not_signed() {
+        for (secret, headers, why) in [
+            (&b""[..], id(), "anybody could sign"),
+            (b"whsec_", id(), "anybody could sign"),
+            (b"whsec_!", id(), "no base64"),
+            (b"key", Vec::new(), "needs a header `webhook-id`"),
+        ] {
+            let Err(Error::Invalid(message)) = sign(secret, &headers, b"", NOW) else { panic!("{why}") };
+            assert!(message.contains(why), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_leads_nowhere_else() {
+        assert_eq!(rest_of_url(b"T000/B000/x-Y_z").unwrap(), "T000/B000/x-Y_z");
+        for wrong in
+            ["", "@example.com", "a?b", "a#b", "a%2f", "../x", "a/./b", "a b", "a\\b", "a:b", "\u{e9}"]
+        {
+            assert!(rest_of_url(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_are_places_of_secrets_each_once() {
+        let read = |options: &[(&str, &str)]| {
+            let options: Vec<_> =
+                options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            Options::read(&options).map(|read| (read.sign_with, read.url_secret))
+        };
+        assert!(matches!(read(&[("sign-with", "1"), ("url-secret", "0")]), Ok((Some(1), Some(0)))));
+        for wrong in [&[("sign-with", "x")][..], &[("sign-with", "1"), ("sign-with", "1")], &[("other", "1")]]
+        {
+            assert!(matches!(read(wrong), Err(Error::Invalid(_))), "{wrong:?}");
+        }
+    }
 }

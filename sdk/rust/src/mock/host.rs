@@ -593,9 +593,14 @@ pub mod http {
     pub use crate::bindings::yuanli::http::http::{Error, HeaderValue, Part, Request, Response};
     use crate::mock::{ask, effect};
 
-    pub fn send(request: &Request, _: &[&Secret]) -> Result<Response, Error> {
-        if let Some((key, _)) = request.options.first() {
-            return Err(Error::Invalid(format!("this engine knows no request option `{key}`")));
+    pub fn send(request: &Request, secrets: &[&Secret]) -> Result<Response, Error> {
+        for (key, value) in &request.options {
+            let is_place = value.parse().is_ok_and(|place: usize| place < secrets.len());
+            if !["sign-with", "url-secret"].contains(&key.as_str()) || !is_place {
+                return Err(Error::Invalid(format!(
+                    "no request has the option `{key}` like this: `{value}`"
+                )));
+            }
         }
         effect(|_| ());
         ask(|test| test.send(request))
