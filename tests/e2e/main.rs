@@ -30,6 +30,7 @@ mod kit;
 mod labels;
 mod layers;
 mod limits;
+mod logged;
 mod metrics;
 mod notify;
 mod openapi;

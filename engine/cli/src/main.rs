@@ -10,6 +10,7 @@ mod author;
 mod client;
 mod command;
 mod context;
+mod diagnostics;
 mod exit;
 mod junit;
 mod output;
@@ -21,7 +22,6 @@ mod tls;
 mod view;
 
 use clap::CommandFactory;
-use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Command, RunsCommand};
 use crate::exit::Exit;
@@ -33,7 +33,7 @@ fn main() -> std::process::ExitCode {
         return Exit::Usage.into();
     }
     let arguments = Arguments::read();
-    start_diagnostics();
+    diagnostics::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
@@ -89,15 +89,4 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Why { what } => command::why::why(&global, &what).await,
         Command::Admin { command } => command::admin::perform(&global, command).await,
     }
-}
-
-/// The engine's own log, for whoever debugs it: `YUANLI_LOG=debug`, or by crate, such as `yuanli_wasm=trace`.
-fn start_diagnostics() {
-    let filter = EnvFilter::try_from_env("YUANLI_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| view::Beside)
-        .with_ansi(view::has_color())
-        .without_time()
-        .init();
 }

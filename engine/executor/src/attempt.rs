@@ -101,7 +101,8 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, config: Value) {
     let work = async move { Ok(work.run().await) };
     let mailbox = owner.to_mailbox.clone();
     let left = Left { shared: Arc::clone(&owner.shared), journal, workspace, afterwards, consulted };
-    owner.shared.tasks.spawn("attempt", report(attempt, log, Some(left), mailbox, work));
+    let of = attempt.clone();
+    owner.shared.tasks.spawn_for(&of, "attempt", report(attempt, log, Some(left), mailbox, work));
 }
 
 /// What is asked of earlier attempts where the stage is cached.

@@ -99,7 +99,9 @@ pub(crate) fn start(owner: &Owner, attempt: AttemptId, uses: WorkflowReference, 
     };
     // Asked again it finds the run that it has started.
     let work = async move { patiently(&parent.attempt, || parent.work()).await };
-    owner.shared.tasks.spawn("child", attempt::report(attempt, log, None, owner.to_mailbox.clone(), work));
+    let of = attempt.clone();
+    let report = attempt::report(attempt, log, None, owner.to_mailbox.clone(), work);
+    owner.shared.tasks.spawn_for(&of, "child", report);
 }
 
 impl Parent {

@@ -164,7 +164,7 @@ impl Owner {
         self.shared.register(id, self.to_mailbox.clone(), durable, Arc::clone(&self.logs));
         let tasks = self.shared.tasks.clone();
         let is_over = self.perform(events);
-        tasks.spawn("run", async move {
+        tasks.spawn_for_run(id, "run", async move {
             if !is_over {
                 self.work().await;
             }
@@ -272,11 +272,12 @@ impl Owner {
             logs.remove(&attempt);
             // Not before: an attempt whose end is not durable is begun again, with what it has left.
             let records = self.shared.records.clone();
+            let of = attempt.clone();
             let clean_up = async move {
                 clean_up(attempt, workspace, afterwards).await;
                 records.release(&blobs).await;
             };
-            self.shared.tasks.spawn("clean-up", clean_up);
+            self.shared.tasks.spawn_for(&of, "clean-up", clean_up);
         }
         Ok(events)
     }

@@ -5,7 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
+use yuanli_model::{AttemptId, RunId};
 
 /// The tasks of an engine. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,31 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// Runs a task beside all others. A panic in it is logged and ends this task only.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_in(tracing::debug_span!("task", name), name, task);
+    }
+
+    /// The same for what an attempt does: each line of the log that is written meanwhile, by whomever, says of which.
+    pub(crate) fn spawn_for(
+        &self,
+        attempt: &AttemptId,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let AttemptId { run, stage, instance, attempt } = attempt;
+        self.spawn_in(tracing::error_span!("attempt", %run, %stage, instance, attempt), name, task);
+    }
+
+    /// The same for what a run does.
+    pub(crate) fn spawn_for_run(
+        &self,
+        run: RunId,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.spawn_in(tracing::error_span!("run", %run), name, task);
+    }
+
+    fn spawn_in(&self, span: Span, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let abort = self.abort.clone();
         let task = async move {
             let ended = abort.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await;
@@ -24,7 +50,7 @@ impl Tasks {
                 tracing::error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
             }
         };
-        self.tracker.spawn(task.instrument(tracing::debug_span!("task", name)));
+        self.tracker.spawn(task.instrument(span));
     }
 
     /// Drops all tasks where they are, and every one that is spawned later.

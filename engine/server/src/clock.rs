@@ -9,6 +9,8 @@ use ulid::{Generator, Ulid};
 use yuanli_model::{EngineId, RunId, Timestamp};
 use yuanli_ports::Clock;
 
+use crate::body::rfc3339;
+
 /// Longest wait without a look at the clock, which may have been set.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -23,6 +25,12 @@ impl SystemClock {
     #[must_use]
     pub fn new_engine_id(&self) -> EngineId {
         EngineId::from_u128(self.fresh().0)
+    }
+
+    /// The time now as it is shown: RFC 3339, in UTC.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        rfc3339(Clock::now(self))
     }
 
     fn fresh(&self) -> Ulid {
