@@ -59,6 +59,12 @@ GET /api/v1/runs/{run}/why viewer run
 POST /api/v1/runs/{run}/retry operator run
 POST /api/v1/workflows/{name}/pause operator workflow
 POST /api/v1/workflows/{name}/resume operator workflow
+GET /api/v1/schedules viewer own
+GET /api/v1/workflows/{name}/schedules/{schedule} viewer workflow
+POST /api/v1/workflows/{name}/schedules/{schedule}/pause operator workflow
+POST /api/v1/workflows/{name}/schedules/{schedule}/resume operator workflow
+POST /api/v1/workflows/{name}/schedules/{schedule}/run operator workflow
+POST /api/v1/workflows/{name}/schedules/{schedule}/backfill operator workflow
 GET /healthz -
 POST /hooks/{name} -
 GET /metrics -

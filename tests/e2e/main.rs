@@ -7,6 +7,7 @@ mod afar;
 mod apps;
 mod audit;
 mod authors;
+mod backfill;
 mod cache;
 mod cancel;
 mod conduct;

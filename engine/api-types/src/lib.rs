@@ -15,6 +15,7 @@ mod plan;
 mod plugin;
 mod record;
 mod run;
+mod schedule;
 mod workflow;
 
 pub use admin::{
@@ -49,6 +50,7 @@ pub use run::{
     Replay, ReplayEnding, ReplayRequest, ReplayStep, RetryOf, RetryRequest, Run, RunStatus, RunSummary,
     Stage, StageStatus, Update,
 };
+pub use schedule::{Backfill, BackfillRequest, ScheduleLast, ScheduleRun, ScheduleRunRequest, ScheduleState};
 pub use workflow::{
     Deliveries, Delivery, DocumentRun, HookAnswer, MetricRule, Problem, RefusedDelivery, RunRequest,
     RunStarted, Schedule, Secret, SecretValue, SecretsKey, SecretsSealed, Workflow, WorkflowChange,

@@ -43,6 +43,9 @@ pub struct Workflow {
     /// Since when nothing starts it but people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<String>,
+    /// Whether that is because so many of its runs in a row have failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused_by_failures: bool,
     /// The path that a signed request goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
@@ -83,6 +86,9 @@ pub struct WorkflowVersion {
 /// A schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Schedule {
+    /// What it is called in its workflow.
+    #[serde(default)]
+    pub id: String,
     /// The cron expression.
     pub cron: String,
     /// Its time zone.
@@ -90,6 +96,9 @@ pub struct Schedule {
     /// When it is due next; absent when it never is, and while the workflow is paused. A run starts up to the jitter later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<String>,
+    /// Since when it starts nothing, where it alone is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<String>,
     /// What happens at a due time when a run that it has started has not ended.
     pub overlap: String,
     /// The run that it has started last, as far as that matters and until it was seen to have ended.

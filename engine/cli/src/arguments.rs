@@ -5,6 +5,7 @@ mod context;
 mod identity;
 mod record;
 mod runs;
+mod schedule;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use context::{ContextAdd, ContextCommand, ContextUse};
 pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 pub(crate) use runs::{Approval, List, Logs, Replay, Resume, Retry, RunsCommand, Said, Select, Shell};
+pub(crate) use schedule::{ScheduleBackfill, ScheduleCommand, ScheduleList, ScheduleRun};
 
 /// Yuanli takes an application from source to a running service: workflows of sandboxed stages, on Docker.
 #[derive(Debug, Parser)]
@@ -119,6 +121,11 @@ pub(crate) enum Command {
     },
     /// Start a run of a workflow that the engine keeps
     Trigger(Trigger),
+    /// When workflows are due: look at it, pause it, make up for what was missed
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
     /// What is cached of stages
     Cache {
         #[command(subcommand)]

@@ -80,6 +80,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Gateway(gateway) => command::serve::gateway(gateway).await,
         Command::Workflow { command } => command::workflow::perform(&global, command).await,
         Command::Trigger(trigger) => command::workflow::trigger(&global, trigger).await,
+        Command::Schedule { command } => command::schedule::perform(&global, command).await,
         Command::Secret { command } => command::secret::perform(&global, command).await,
         Command::Context { command } => command::context::perform(&global, command),
         Command::Audit(arguments) => command::audit::audit(&global, arguments).await,

@@ -124,8 +124,11 @@ pub(crate) const INPUT: Keys = Keys {
     coming: &[],
 };
 
-pub(crate) const TRIGGERS: Keys =
-    Keys { of: "`on`", known: &["schedule", "webhook", "metric", "event"], coming: &[] };
+pub(crate) const TRIGGERS: Keys = Keys {
+    of: "`on`",
+    known: &["schedule", "webhook", "metric", "event", "pause_after_failures"],
+    coming: &[],
+};
 
 pub(crate) const SCHEDULE: Keys = Keys {
     of: "a schedule",
@@ -139,6 +142,7 @@ pub(crate) const SCHEDULE: Keys = Keys {
         "missed",
         "missed_limit",
         "overlap",
+        "pause_after_failures",
         "inputs",
     ],
     coming: &[],

@@ -9,6 +9,8 @@ mod quartz;
 mod schedule;
 mod webhook;
 
+use std::num::NonZeroU32;
+
 use yuanli_model::trigger::ScheduleTrigger;
 use yuanli_model::trigger::{EventTrigger, MetricTrigger};
 use yuanli_model::{Triggers, WorkflowName};
@@ -23,6 +25,13 @@ use webhook::Hook;
 
 pub(crate) use schedule::MAX_MISSED;
 
+/// Most failures in a row that can be waited for: more would be as good as never.
+pub(crate) const MAX_FAILURES: u32 = 100;
+/// The key of a workflow's `on`, and of a schedule.
+const PAUSE_AFTER_FAILURES: &str = "pause_after_failures";
+/// The keys of `on` that start something.
+const TRIGGERS: [&str; 4] = ["schedule", "webhook", "metric", "event"];
+
 /// The triggers of a document. What could not be read is reported, and missing here.
 #[derive(Debug, Default)]
 pub(crate) struct Draft<'a> {
@@ -30,6 +39,7 @@ pub(crate) struct Draft<'a> {
     webhook: Option<Hook<'a>>,
     metrics: Vec<(Option<MetricTrigger>, Given<'a>)>,
     events: Vec<(Option<EventTrigger>, Given<'a>)>,
+    pause_after_failures: Option<NonZeroU32>,
 }
 
 pub(crate) fn read<'a>(
@@ -59,7 +69,21 @@ pub(crate) fn read<'a>(
             .map(|(entries, span)| event::read(entries, span, workflow, diagnostics))
             .collect();
     }
+    if let Some(entry) = key::find(entries, PAUSE_AFTER_FAILURES) {
+        draft.pause_after_failures = failures_of(entry, diagnostics);
+        if !TRIGGERS.iter().any(|trigger| key::find(entries, trigger).is_some()) {
+            let message = "nothing but people starts the workflow, so that nothing would be paused";
+            diagnostics.error_with(Code::Contradiction, entry.key_span, message, || {
+                Some("leave it out, or add what starts the workflow, such as `schedule`".to_owned())
+            });
+        }
+    }
     draft
+}
+
+/// How many failures in a row an entry has.
+fn failures_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<NonZeroU32> {
+    key::number_of(entry, 1..=MAX_FAILURES, diagnostics).and_then(NonZeroU32::new)
 }
 
 /// The maps of an entry that has one, or a list of them; each with its place.
@@ -128,6 +152,7 @@ impl<'a> Draft<'a> {
             webhook,
             metrics: metrics.collect(),
             events: events.collect(),
+            pause_after_failures: self.pause_after_failures,
         }
     }
 }

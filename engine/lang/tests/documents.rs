@@ -238,7 +238,7 @@ fn triggers_are_read_in_each_of_their_forms() {
     );
     let bounded = triggers(
         "{ schedule: { cron: 0 8 * * *, timezone: Asia/Shanghai, from: 2026-12-01, until: 2026-12-24T18:00, jitter: 10m, \
-         missed: all, missed_limit: 24, overlap: queue-one, inputs: { tag: \"${{ trigger.body.due }}\" } } }",
+         missed: all, missed_limit: 24, overlap: queue-one, pause_after_failures: 3, inputs: { tag: \"${{ trigger.body.due }}\" } } }",
     );
     let [bounded] = bounded.schedules.try_into().expect("one schedule");
     let at = |text: &str| yuanli_calendar::moment(text, "UTC");
@@ -250,6 +250,7 @@ fn triggers_are_read_in_each_of_their_forms() {
             jitter: Duration::from_secs(600),
             missed: Missed::All(NonZeroU32::new(24).expect("not 0")),
             overlap: Overlap::QueueOne,
+            pause_after_failures: NonZeroU32::new(3),
         }
     );
     assert!(matches!(bounded.inputs, Some(Template::Map(_))));

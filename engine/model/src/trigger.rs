@@ -19,6 +19,8 @@ pub struct Triggers {
     pub metrics: Vec<MetricTrigger>,
     /// When something happens in the engine.
     pub events: Vec<EventTrigger>,
+    /// After how many runs in a row that failed the workflow is paused; never when absent.
+    pub pause_after_failures: Option<NonZeroU32>,
 }
 
 /// Times at which a run starts. No two of a workflow have the same [`Schedule`].
@@ -33,7 +35,7 @@ pub struct ScheduleTrigger {
 }
 
 /// What bounds a schedule, and what happens when it cannot be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SchedulePolicy {
     /// Due times before this one are none.
     pub from: Option<Timestamp>,
@@ -46,10 +48,12 @@ pub struct SchedulePolicy {
     pub missed: Missed,
     /// What happens when a run that the schedule has started has not ended.
     pub overlap: Overlap,
+    /// After how many of its runs in a row that failed the schedule is paused; never when absent.
+    pub pause_after_failures: Option<NonZeroU32>,
 }
 
 /// What becomes of due times that went by unseen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Missed {
     /// Nothing.
     Skip,
@@ -61,7 +65,7 @@ pub enum Missed {
 }
 
 /// What happens at a due time when a run that the same schedule has started has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Overlap {
     /// Another one starts beside it.
     #[default]

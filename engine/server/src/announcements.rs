@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use yuanli_model::app::ReleaseNumber;
 use yuanli_model::trigger::{AppState, Happened, Subject};
-use yuanli_model::{Outcome, Timestamp};
+use yuanli_model::{Outcome, RunId, Timestamp};
 use yuanli_ports::store::{Batch, Key, StoreError};
 use yuanli_ports::{Announcements, Store};
 
@@ -62,13 +62,22 @@ impl Announcements for StoredAnnouncements {
 /// Follows from what happened alone: told again it is the same row, and starts the same runs.
 fn key(happened: &Happened) -> Key {
     let name = match happened {
-        Happened::RunEnded { run, .. } => format!("run {run}"),
+        Happened::RunEnded { run, .. } => return key_of_end(*run),
         Happened::ImagePushed { operation, .. } => format!("image {operation}"),
         Happened::AppChanged { app, release, state, at } => {
             format!("app {app} {:010} {:020} {}", release.0, at.as_millis(), state.name())
         }
     };
     Key::new([&ROWS[..], name.as_bytes()].concat())
+}
+
+fn key_of_end(run: RunId) -> Key {
+    Key::new([&ROWS[..], format!("run {run}").as_bytes()].concat())
+}
+
+/// Whether it is still to be seen to that a run has ended.
+pub(crate) async fn is_pending(store: &dyn Store, run: RunId) -> Result<bool, StoreError> {
+    Ok(store.get(&key_of_end(run)).await?.is_some())
 }
 
 /// What a row says, and what it is called wherever it is told.
@@ -139,7 +148,6 @@ pub(crate) fn outcome_of(name: &str) -> anyhow::Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use yuanli_model::RunId;
     use yuanli_store::Memory;
 
     use super::*;

@@ -106,6 +106,8 @@ impl Entry {
 const WENT_AWAY: u16 = 499;
 /// By whom what is done that is signed.
 const WEBHOOK: &str = "webhook";
+/// By whom, and from where, what nobody has asked for.
+const ENGINE: &str = "engine";
 /// Such requests that wait to be written down, of all connections.
 const MAX_LEFT: usize = 4_096;
 
@@ -206,6 +208,22 @@ impl Audit {
     }
 
     /// Keeps an entry; it is durable when this returns. One that cannot be kept is told in the engine's own log.
+    /// Keeps that the engine has done by itself what such a request does.
+    pub(crate) async fn done_by_engine(&self, now: Timestamp, path: String, about: String) {
+        let by = || ENGINE.to_owned();
+        self.append(Entry {
+            at_ms: now.as_millis(),
+            by: by(),
+            from: by(),
+            method: "POST".to_owned(),
+            path,
+            about: Some(about),
+            status: 200,
+            place: None,
+        })
+        .await;
+    }
+
     async fn append(&self, mut entry: Entry) {
         if let Some((end, _)) = entry.path.char_indices().nth(MAX_PATH) {
             entry.path.truncate(end);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
-use yuanli_model::RunEvent;
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Happened;
+use yuanli_model::{Outcome, RunEvent, RunId, Schedule, WorkflowName};
 use yuanli_points::{Point, pass};
 use yuanli_ports::Store as _;
 use yuanli_ports::store::{Batch, Key, Range, Revision, Write};
@@ -126,7 +126,51 @@ impl Shared {
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match happened {
+            Happened::RunEnded { workflow, run, outcome } => {
+                self.count_end(key, &workflow, run, outcome).await
+            }
+            Happened::ImagePushed { .. } | Happened::AppChanged { .. } => Ok(()),
+        }
+    }
+
+    /// Counts the end of a run where so many failures in a row pause its workflow or its schedule. The row goes with that.
+    async fn count_end(
+        &self,
+        row: &Key,
+        name: &WorkflowName,
+        run: RunId,
+        outcome: Outcome,
+    ) -> anyhow::Result<()> {
+        let Some(kept) = self.registry.get(name).filter(|kept| kept.counts_failures()) else { return Ok(()) };
+        let schedule = self.schedule_of(&kept, run).await?;
+        let now = self.clock.now();
+        let paused = self.registry.count_end(name, schedule.as_ref(), outcome, row, now).await?;
+        self.tell_paused(name, &paused).await;
+        Ok(())
+    }
+
+    /// The schedule that has started a run.
+    pub(crate) async fn schedule_of(&self, kept: &Kept, run: RunId) -> anyhow::Result<Option<Schedule>> {
+        let events = self.engine.executor().history().events(run, 0).await?;
+        let due = events.iter().find_map(|recorded| match &recorded.event {
+            RunEvent::Created { provenance, .. } => match provenance.cause {
+                Cause::Schedule { due } => Some(due),
+                _ => None,
+            },
+            _ => None,
+        });
+        let Some(due) = due else { return Ok(None) };
+        for (schedule, _) in &kept.schedules {
+            let id = StartId::of_schedule(&kept.name, schedule, due).to_string();
+            if self.engine.executor().started(Some(&id)).await? == Some(run) {
+                return Ok(Some(schedule.clone()));
+            }
+        }
+        Ok(None)
     }
 
     async fn start_by_event(

@@ -6,20 +6,24 @@
 mod alarms;
 mod deliveries;
 mod history;
+mod mark;
+mod marks;
 mod row;
 mod trigger_row;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
+use bytes::Bytes;
 use tokio::sync::Notify;
 use yuanli_model::trigger::{Event, MetricTrigger, Provider, SchedulePolicy, Subject};
 use yuanli_model::{Digest, Schedule, SecretName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::store::{Batch, Key, scan_all};
-use yuanli_triggers::{Firing, Leads, Line, RuleId, Slot, StartId, Timetable};
+use yuanli_triggers::{Firing, Leads, RuleId, Slot, StartId, Timetable};
 
 use crate::announcements::Interest;
 use crate::document::Document;
@@ -28,7 +32,10 @@ use alarms::Alarms;
 pub(crate) use alarms::Measured;
 use deliveries::Deliveries;
 pub(crate) use deliveries::{Delivery, is_kept};
-use row::{MarkRow, Row};
+use mark::MarkRow;
+pub(crate) use mark::{Fate, Last, Mark, PausedBy, id_of, is_id};
+pub(crate) use marks::Paused;
+use row::Row;
 pub(crate) use row::{seal, unseal};
 use trigger_row::AlarmRow;
 
@@ -71,6 +78,11 @@ pub(crate) struct Kept {
     pub(crate) schedules: Vec<Timing>,
     /// Since when nothing starts it but people.
     pub(crate) paused: Option<Timestamp>,
+    /// Whether that is because so many of its runs in a row have failed.
+    pub(crate) paused_by_failures: bool,
+    /// After how many runs in a row that failed it is paused, and how many there were.
+    pub(crate) pause_after_failures: Option<NonZeroU32>,
+    pub(crate) failures: u32,
     /// Its webhook, if it has one.
     pub(crate) hook: Option<Hook>,
     /// The components of the plugins in it that were added by name: it runs with those that it was applied with.
@@ -90,7 +102,13 @@ impl Kept {
         self.schedules.iter().find(is_it)
     }
 
-    fn has(&self, schedule: &Schedule) -> bool {
+    /// Whether it counts how its runs end.
+    pub(crate) fn counts_failures(&self) -> bool {
+        let of_schedule = |(_, policy): &Timing| policy.pause_after_failures.is_some();
+        self.pause_after_failures.is_some() || self.schedules.iter().any(of_schedule)
+    }
+
+    pub(crate) fn has(&self, schedule: &Schedule) -> bool {
         self.schedules.iter().any(|(own, _)| own == schedule)
     }
 
@@ -128,6 +146,8 @@ pub(crate) struct Registry {
     inner: Mutex<Inner>,
     /// Who changes something holds this, so that store and memory change in the same order.
     writer: tokio::sync::Mutex<()>,
+    /// Who decides on the runs of a schedule holds this.
+    turns: tokio::sync::Mutex<()>,
     /// Who writes something beside a workflow that has to go with it holds this to read, who deletes one to write.
     presence: tokio::sync::RwLock<()>,
     changed: Notify,
@@ -139,17 +159,11 @@ pub(crate) struct Registry {
 struct Inner {
     workflows: BTreeMap<WorkflowName, Arc<Kept>>,
     timetable: Timetable,
-    marks: BTreeMap<(WorkflowName, Schedule), Mark>,
+    marks: HashMap<(WorkflowName, Schedule), Mark>,
+    /// Those of which something waits to be done: they are looked at again and again, all others are not.
+    busy: BTreeSet<(WorkflowName, Schedule)>,
     alarms: Alarms,
     deliveries: Deliveries,
-}
-
-/// What is remembered of a schedule.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Mark {
-    /// The due time that was last seen to; before the first, when the schedule was asked for.
-    pub(crate) seen: Timestamp,
-    pub(crate) line: Line,
 }
 
 impl Registry {
@@ -160,12 +174,17 @@ impl Registry {
             let kept = Arc::new(kept.into_kept()?);
             inner.workflows.insert(kept.name.clone(), kept);
         }
+        // In one pass: there may be very many.
+        let mut marks: HashMap<Key, Bytes> = HashMap::new();
+        for (key, entry) in scan_all(&*store, &MARKS).await? {
+            marks.insert(key, entry.value);
+        }
         for kept in inner.workflows.clone().values() {
             for (schedule, _) in &kept.schedules {
-                let stored = store.get(&mark(&kept.name, schedule)).await?;
-                let mark = stored.map(|entry| unseal::<MarkRow>(&entry.value)).transpose()?;
+                let stored = marks.remove(&mark(&kept.name, schedule));
+                let mark = stored.map(|value| unseal::<MarkRow>(&value)).transpose()?;
                 let mark = mark.map_or(Ok(Mark::begun(kept.applied)), MarkRow::into_mark)?;
-                inner.marks.insert((kept.name.clone(), schedule.clone()), mark);
+                inner.put_mark(&kept.name, schedule, mark);
             }
             for rule in kept.metrics.iter().map(RuleId::of) {
                 let Some(entry) = store.get(&alarms::key(&kept.name, rule)).await? else { continue };
@@ -181,6 +200,7 @@ impl Registry {
             store,
             inner: Mutex::new(inner),
             writer: tokio::sync::Mutex::default(),
+            turns: tokio::sync::Mutex::default(),
             presence: tokio::sync::RwLock::default(),
             changed: Notify::new(),
         })
@@ -255,7 +275,7 @@ impl Registry {
     /// A document as it would be kept.
     pub(crate) fn draft(&self, document: &Document, now: Timestamp) -> anyhow::Result<Kept> {
         let workflow = document.workflow().context("the document has errors")?;
-        let triggers = workflow.triggers();
+        let (triggers, before) = (workflow.triggers(), self.get(workflow.name()));
         Ok(Kept {
             name: workflow.name().clone(),
             file: document.name().to_owned(),
@@ -263,7 +283,11 @@ impl Registry {
             origin: document.origin.clone(),
             applied: now,
             schedules: triggers.schedules.iter().map(|own| (own.schedule.clone(), own.policy)).collect(),
-            paused: self.get(workflow.name()).and_then(|before| before.paused),
+            paused: before.as_ref().and_then(|before| before.paused),
+            paused_by_failures: before.as_ref().is_some_and(|before| before.paused_by_failures),
+            pause_after_failures: triggers.pause_after_failures,
+            // It may be mended by this.
+            failures: 0,
             hook: (triggers.webhook.as_ref())
                 .map(|webhook| Hook { secret: webhook.secret.clone(), provider: webhook.provider }),
             pins: document.added().map(|(uses, found)| (uses.clone(), found.digest)).collect(),
@@ -289,13 +313,13 @@ impl Registry {
         }
         let mut marks = BTreeMap::new();
         for (schedule, _) in &before.schedules {
-            // What waits was due before. The run that goes on is remembered.
             let mut mark = self.mark_of(name, schedule);
-            mark.line.waiting.clear();
-            mark.seen = mark.seen.max(now);
+            mark.stop(now);
+            mark.failures = 0;
             marks.insert(schedule.clone(), Some(mark));
         }
-        let kept = Kept { paused: is_paused.then_some(now), ..(*before).clone() };
+        let paused = is_paused.then_some(now);
+        let kept = Kept { paused, paused_by_failures: false, failures: 0, ..(*before).clone() };
         self.change(kept, marks).await.map(Some)
     }
 
@@ -320,11 +344,10 @@ impl Registry {
         self.store.commit(batch).await?;
         let mut inner = self.lock();
         for (schedule, new) in marks {
-            let of = (kept.name.clone(), schedule);
             match new {
-                Some(mark) => inner.marks.insert(of, mark),
-                None => inner.marks.remove(&of),
-            };
+                Some(mark) => inner.put_mark(&kept.name, &schedule, mark),
+                None => inner.drop_mark(&kept.name, &schedule),
+            }
         }
         inner.follow(&kept);
         inner.alarms.retain(|(name, rule), _| *name != kept.name || kept.has_rule(*rule));
@@ -352,7 +375,9 @@ impl Registry {
         self.store.commit(batch).await?;
         let mut inner = self.lock();
         inner.timetable.remove_workflow(name);
-        inner.marks.retain(|(of, _), _| of != name);
+        for (schedule, _) in &kept.schedules {
+            inner.drop_mark(name, schedule);
+        }
         inner.alarms.retain(|(of, _), _| of != name);
         inner.workflows.remove(name);
         self.interest.set(inner.wanted());
@@ -362,51 +387,6 @@ impl Registry {
     /// The texts that a workflow has had, the newest first.
     pub(crate) async fn versions(&self, name: &WorkflowName) -> anyhow::Result<Vec<Kept>> {
         history::list(&*self.store, name).await
-    }
-
-    /// What is remembered of a schedule.
-    pub(crate) fn mark_of(&self, name: &WorkflowName, schedule: &Schedule) -> Mark {
-        self.lock()
-            .marks
-            .get(&(name.clone(), schedule.clone()))
-            .cloned()
-            .unwrap_or(Mark::begun(Timestamp::from_millis(0)))
-    }
-
-    /// The schedules of which something waits for the end of a run.
-    pub(crate) fn waiting(&self) -> Vec<(WorkflowName, Schedule)> {
-        let inner = self.lock();
-        let waiting = inner.marks.iter().filter(|(_, mark)| !mark.line.waiting.is_empty());
-        waiting.map(|(of, _)| of.clone()).collect()
-    }
-
-    /// Notes what is to be remembered of a schedule, unless there is none of that kind any more. That a run was started is
-    /// noted when that is durable.
-    pub(crate) async fn note(
-        &self,
-        name: &WorkflowName,
-        schedule: &Schedule,
-        mut new: Mark,
-    ) -> anyhow::Result<()> {
-        let _writer = self.writer.lock().await;
-        let Some(kept) = self.get(name).filter(|kept| kept.has(schedule)) else { return Ok(()) };
-        // It may have been paused since whoever notes this has looked.
-        if kept.paused.is_some() {
-            new.line.waiting.clear();
-        }
-        new.seen = new.seen.max(self.mark_of(name, schedule).seen);
-        let mut batch = Batch::default();
-        batch.put(mark(name, schedule), seal(&MarkRow::of(&new)));
-        self.store.commit(batch).await?;
-        self.lock().marks.insert((name.clone(), schedule.clone()), new);
-        Ok(())
-    }
-
-    /// When a schedule is due next.
-    pub(crate) fn due_of(&self, name: &WorkflowName, schedule: &Schedule) -> Option<Timestamp> {
-        let kept = self.get(name)?;
-        let (slot, _) = slots(&kept).find(|(_, (own, _))| own == schedule)?;
-        self.lock().timetable.due_of(&slot)
     }
 
     /// What is due now, once.
@@ -449,7 +429,11 @@ impl Inner {
     /// What its workflows wait for.
     fn wanted(&self) -> BTreeSet<Subject> {
         let active = self.workflows.values().filter(|kept| kept.paused.is_none());
-        active.flat_map(|kept| kept.events.iter().map(Event::subject)).collect()
+        let of = |kept: &Arc<Kept>| {
+            let own = kept.counts_failures().then(|| Subject::Workflow(kept.name.clone()));
+            kept.events.iter().map(Event::subject).chain(own).collect::<Vec<_>>()
+        };
+        active.flat_map(of).collect()
     }
 
     /// Follows the schedules of a workflow from where they were seen to, in place of those that it had; none where it is paused.
@@ -460,19 +444,15 @@ impl Inner {
         }
         for (slot, timing) in slots(kept) {
             let mark = self.marks.get(&(kept.name.clone(), timing.0.clone()));
+            if mark.is_some_and(|mark| mark.paused.is_some()) {
+                continue;
+            }
             let seen = mark.map_or(kept.applied, |mark| mark.seen);
             // `lang` has checked it.
             if let Err(error) = self.timetable.set(slot, timing.clone(), seen) {
                 tracing::error!(workflow = %kept.name, %error, "a schedule is not followed");
             }
         }
-    }
-}
-
-impl Mark {
-    /// Of a schedule that somebody asked for at that time.
-    fn begun(seen: Timestamp) -> Self {
-        Self { seen, line: Line::default() }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Starts what is due, when it is.
 //!
-//! What a schedule remembers of its runs (a `Line`) is stored before anybody goes by it, and each run has an id of its cause:
-//! so a crash between the two starts nothing twice, and nothing that waits is forgotten. What cannot be started for now is
-//! tried again, and keeps nothing else waiting.
+//! What a schedule remembers of its runs (a `Mark` with its `Line`) is stored before anybody goes by it, and each run has an id
+//! of its cause: so a crash between the two starts nothing twice, and nothing that waits is forgotten. What cannot be started
+//! for now is tried again, and keeps nothing else waiting. Who decides on the runs of a line has its turn (`Registry::turn`).
+//! `backfill.rs` has what people ask for.
+
+mod backfill;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,17 +15,19 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
-use yuanli_executor::Started;
+use yuanli_executor::{Error, Started};
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Missed;
 use yuanli_model::{RunId, Schedule, Timestamp, WorkflowName};
 use yuanli_points::{Point, pass};
 use yuanli_triggers::{Ending, Firing, StartId, Turn};
 
+pub(crate) use self::backfill::{MAX_BACKFILL, Wanted};
+use crate::announcements;
 use crate::body::rfc3339;
 use crate::document::Given;
 use crate::figures::{Came, Trigger};
-use crate::kept::{Kept, Mark, Timing};
+use crate::kept::{Fate, Kept, Mark, Paused, Timing, id_of};
 use crate::service::{Refusal, Shared, inputs_from};
 
 /// Wait after a start that failed for a reason outside of it.
@@ -33,17 +38,46 @@ const LOOK: Duration = Duration::from_secs(30);
 /// What could not be done for now, with what was told of it.
 type Failed = Vec<(Firing, String)>;
 
+/// What is left when all lines were looked at.
+#[derive(Debug, Default)]
+struct Left {
+    /// The runs that something waits for.
+    runs: Vec<RunId>,
+    /// Whether something is to be looked at again soon.
+    is_pressing: bool,
+    /// Whether there is more that can be started now.
+    has_more: bool,
+}
+
+/// What became of a due time.
+#[derive(Debug)]
+pub(crate) enum Became {
+    Started(Started),
+    /// It waits for the run before it.
+    Waits,
+    /// The run before it goes on.
+    Skipped(Option<RunId>),
+    /// There can be no run of it.
+    Refused(String),
+    /// Its workflow or its schedule was paused meanwhile.
+    Paused,
+}
+
 /// Follows all schedules until the service ends.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     let mut failed = Failed::new();
     let (mut ends, mut awaited) = (FuturesUnordered::new(), BTreeSet::new());
     loop {
         failed = shared.take_in(failed).await;
-        let (runs, is_pressing) = shared.go_on_with_lines().await;
+        let Left { runs, is_pressing, has_more } = shared.go_on_with_lines().await;
         let new = runs.into_iter().filter(|run| awaited.insert(*run));
         ends.extend(new.map(|run| shared.end_of(run)));
         let next = shared.registry.next().map_or(LOOK, |next| next.since(shared.clock.now()).min(LOOK));
-        let wait = if failed.is_empty() && !is_pressing { next } else { next.min(RETRY) };
+        let wait = match (has_more, failed.is_empty() && !is_pressing) {
+            (true, _) => Duration::ZERO,
+            (false, true) => next,
+            (false, false) => next.min(RETRY),
+        };
         tokio::select! {
             () = shared.stop.cancelled() => return,
             () = shared.registry.changed() => {}
@@ -84,39 +118,80 @@ impl Shared {
 
     /// A due time has come. An error is what this machine fails at, which is to be tried again.
     async fn come(&self, firing: &Firing) -> anyhow::Result<()> {
-        let (name, due) = (&firing.slot.workflow, firing.due);
-        let Some(kept) = self.registry.get(name) else { return Ok(()) };
-        if kept.paused.is_some() {
+        let kept = self.registry.get(&firing.slot.workflow);
+        let Some(kept) = kept else { return Ok(()) };
+        let Some(timing) = kept.timing_of(firing) else { return Ok(()) };
+        self.decide(&kept, timing, firing.due, firing.due).await.map(drop)
+    }
+
+    /// Decides what becomes of a due time, and starts its run where that is what becomes of it. Times up to `seen` are behind
+    /// then.
+    pub(crate) async fn decide(
+        &self,
+        kept: &Kept,
+        timing: &Timing,
+        due: Timestamp,
+        seen: Timestamp,
+    ) -> anyhow::Result<Became> {
+        let (name, (schedule, policy)) = (&kept.name, timing);
+        let _turn = self.registry.turn().await;
+        if self.is_paused(name, schedule) {
             self.figures.came(Trigger::Schedule, Came::Paused);
-            return Ok(());
+            return Ok(Became::Paused);
         }
-        let Some(timing @ (schedule, policy)) = kept.timing_of(firing) else { return Ok(()) };
-        let mut mark = self.registry.mark_of(name, schedule);
-        self.notice_end(&mut mark).await?;
-        match mark.line.come(policy.overlap, due) {
-            Turn::Known => return Ok(()),
+        let Mark { mut line, .. } = self.current(kept, schedule).await?;
+        let run = line.running;
+        let shown = run.map(tracing::field::display);
+        let (became, fate) = match line.come(policy.overlap, due) {
+            Turn::Known => return Ok(Became::Waits),
             Turn::Start => {
-                if !mark.line.waiting.is_empty() {
-                    mark.seen = mark.seen.max(due);
-                    self.registry.note(name, schedule, mark.clone()).await?;
+                if !line.waiting.is_empty() {
+                    let note = |mark: &mut Mark| {
+                        mark.line = line;
+                        mark.seen = mark.seen.max(seen);
+                    };
+                    self.registry.note(name, schedule, note).await?;
                 }
-                return self.start_due(&kept, timing, due, mark).await;
+                return self.start_due(kept, timing, due, seen).await;
             }
             Turn::Wait { replaced } => {
                 self.figures.came(Trigger::Schedule, Came::Waiting);
-                let run = mark.line.running;
-                tracing::info!(workflow = %name, due = rfc3339(due), run = run.map(tracing::field::display), replaced,
+                tracing::info!(workflow = %name, due = rfc3339(due), run = shown, replaced,
                     "waits for the run that its schedule has started");
+                (Became::Waits, Fate::Waits)
             }
             Turn::Skip => {
                 self.figures.came(Trigger::Schedule, Came::Overlap);
-                let run = mark.line.running;
-                tracing::info!(workflow = %name, due = rfc3339(due), run = run.map(tracing::field::display),
+                tracing::info!(workflow = %name, due = rfc3339(due), run = shown,
                     "is skipped: the run that its schedule has started goes on");
+                (Became::Skipped(run), Fate::Skipped)
             }
+        };
+        let note = |mark: &mut Mark| {
+            mark.line = line;
+            mark.seen = mark.seen.max(seen);
+            mark.tell(due, fate);
+        };
+        self.registry.note(name, schedule, note).await?;
+        Ok(became)
+    }
+
+    fn is_paused(&self, name: &WorkflowName, schedule: &Schedule) -> bool {
+        let is_paused = self.registry.get(name).is_none_or(|now| now.paused.is_some());
+        is_paused || self.registry.mark_of(name, schedule).paused.is_some()
+    }
+
+    /// What is remembered of a schedule; of a run that has ended nothing is. Where failures count, it has not ended before it was
+    /// counted: what it pauses starts no other run meanwhile.
+    async fn current(&self, kept: &Kept, schedule: &Schedule) -> anyhow::Result<Mark> {
+        let mut mark = self.registry.mark_of(&kept.name, schedule);
+        if let Some(run) = mark.line.running
+            && self.has_ended(run).await?
+            && !(kept.counts_failures() && announcements::is_pending(self.engine.store(), run).await?)
+        {
+            mark.line.running = None;
         }
-        mark.seen = mark.seen.max(due);
-        self.registry.note(name, schedule, mark).await
+        Ok(mark)
     }
 
     /// Starts the run of a due time. What is wrong with the workflow is told, and the time is over.
@@ -125,33 +200,71 @@ impl Shared {
         kept: &Kept,
         (schedule, policy): &Timing,
         due: Timestamp,
-        mut mark: Mark,
-    ) -> anyhow::Result<()> {
-        if self.registry.get(&kept.name).is_none_or(|now| now.paused.is_some()) {
-            return Ok(());
+        seen: Timestamp,
+    ) -> anyhow::Result<Became> {
+        let (name, now) = (&kept.name, self.clock.now());
+        if self.is_paused(name, schedule) {
+            return Ok(Became::Paused);
         }
+        let mut paused = None;
         let started = self.start_by_schedule(kept, schedule, due).await;
         self.figures.came(Trigger::Schedule, Came::of(&started));
-        match started {
+        let (became, noted) = match started {
             Ok(started) => {
                 pass(Point::ScheduleStarted);
-                tracing::info!(workflow = %kept.name, run = %started.run, "started by its schedule");
-                mark.line.started(policy.overlap, due, started.run);
+                if started.is_new {
+                    tracing::info!(workflow = %name, run = %started.run, due = rfc3339(due), "started by its schedule");
+                }
+                let note = |mark: &mut Mark| {
+                    mark.line.started(policy.overlap, due, started.run);
+                    mark.backfill.remove(&due);
+                    mark.seen = mark.seen.max(seen);
+                    mark.tell(due, Fate::Started(started.run));
+                };
+                (Became::Started(started), self.registry.note(name, schedule, note).await)
             }
             Err(Refusal::Internal(error)) => return Err(error),
             Err(refusal) => {
-                let why = refusal.in_words();
-                tracing::error!(workflow = %kept.name, "cannot be started by its schedule: {why}");
-                mark.line.waiting.retain(|waiting| *waiting != due);
+                let why = refusal.told();
+                tracing::error!(workflow = %name, "cannot be started by its schedule: {}", refusal.in_words());
+                let note = |mark: &mut Mark| {
+                    mark.line.waiting.retain(|waiting| *waiting != due);
+                    mark.backfill.remove(&due);
+                    mark.seen = mark.seen.max(seen);
+                    mark.tell(due, Fate::Refused(why.clone()));
+                    paused = mark.fail(policy, now).then_some(mark.failures);
+                };
+                let noted = self.registry.note(name, schedule, note).await;
+                (Became::Refused(why), noted)
             }
+        };
+        if let Some(failures) = paused {
+            self.tell_paused(name, &[Paused::Schedule(schedule.clone(), failures)]).await;
         }
-        mark.seen = mark.seen.max(due);
-        if let Err(error) = self.registry.note(&kept.name, schedule, mark).await {
-            // The cause of the run is stored with it: it will not be started again.
-            tracing::warn!(workflow = %kept.name, error = format!("{error:#}"), "the start is not noted");
+        if noted.is_ok() {
+            pass(Point::ScheduleNoted);
         }
-        pass(Point::ScheduleNoted);
-        Ok(())
+        // The cause of the run is stored with it: tried again, it is not started again.
+        noted.map(|()| became)
+    }
+
+    /// Tells of what was paused because of failures, also to the audit log: nobody has asked for it.
+    pub(crate) async fn tell_paused(&self, name: &WorkflowName, paused: &[Paused]) {
+        for paused in paused {
+            let (path, what, failures) = match paused {
+                Paused::Workflow(failures) => {
+                    (format!("/api/v1/workflows/{name}/pause"), format!("workflow {name}"), failures)
+                }
+                Paused::Schedule(schedule, failures) => {
+                    let id = id_of(schedule);
+                    let what = format!("schedule {id} ({}) of workflow {name}", schedule.cron);
+                    (format!("/api/v1/workflows/{name}/schedules/{id}/pause"), what, failures)
+                }
+            };
+            let about = format!("{what} is paused: {failures} runs in a row have failed");
+            tracing::warn!(workflow = %name, "{about}");
+            self.audit.done_by_engine(self.clock.now(), path, about).await;
+        }
     }
 
     async fn start_by_schedule(
@@ -170,46 +283,47 @@ impl Shared {
         self.start_document(document, Given::Values(inputs), Some(id.to_string()), by).await
     }
 
-    /// Starts what has waited for a run that has ended, and ends runs that are in the way. Returns the runs that something
-    /// waits for, and whether something is to be looked at again soon.
-    async fn go_on_with_lines(&self) -> (Vec<RunId>, bool) {
-        let (mut runs, mut is_pressing) = (Vec::new(), false);
-        for (name, schedule) in self.registry.waiting() {
-            match self.go_on_with(&name, &schedule).await {
-                Ok(None) => {}
-                Ok(Some((run, presses))) => {
-                    runs.push(run);
-                    is_pressing |= presses;
-                }
-                Err(error) => {
-                    tracing::error!(workflow = %name, error = format!("{error:#}"), "what waits for a run is tried again");
-                    is_pressing = true;
-                }
+    /// Starts what has waited for a run that has ended, and ends runs that are in the way.
+    async fn go_on_with_lines(&self) -> Left {
+        let mut left = Left::default();
+        for (name, schedule) in self.registry.busy() {
+            if let Err(error) = self.go_on_with(&name, &schedule, &mut left).await {
+                tracing::error!(workflow = %name, error = format!("{error:#}"), "what waits for a run is tried again");
+                left.is_pressing = true;
             }
         }
-        (runs, is_pressing)
+        left
     }
 
     async fn go_on_with(
         &self,
         name: &WorkflowName,
         schedule: &Schedule,
-    ) -> anyhow::Result<Option<(RunId, bool)>> {
-        let kept = self.registry.get(name).filter(|kept| kept.paused.is_none());
-        let Some(kept) = kept else { return Ok(None) };
-        let Some(timing) = kept.schedules.iter().find(|(own, _)| own == schedule) else { return Ok(None) };
-        let mut mark = self.registry.mark_of(name, schedule);
-        self.notice_end(&mut mark).await?;
-        if let Some(due) = mark.line.next() {
-            self.start_due(&kept, timing, due, mark.clone()).await?;
-            mark = self.registry.mark_of(name, schedule);
+        left: &mut Left,
+    ) -> anyhow::Result<()> {
+        let Some(kept) = self.registry.get(name) else { return Ok(()) };
+        let Some(timing) = kept.schedules.iter().find(|(own, _)| own == schedule) else { return Ok(()) };
+        let _turn = self.registry.turn().await;
+        if self.is_paused(name, schedule) {
+            return Ok(());
         }
-        let Some(run) = mark.line.running.filter(|_| !mark.line.waiting.is_empty()) else { return Ok(None) };
-        let is_pressing = match mark.line.in_the_way(timing.1.overlap) {
-            None => false,
-            Some((run, ending)) => self.end(run, ending).await?,
+        let mark = self.current(&kept, schedule).await?;
+        if let Some(due) = mark.line.next() {
+            // It was noted when it came.
+            self.start_due(&kept, timing, due, Timestamp::from_millis(0)).await?;
+        } else {
+            self.backfill_some(&kept, timing, &mark).await?;
+        }
+        let mark = self.current(&kept, schedule).await?;
+        let Some(run) = mark.line.running.filter(|_| mark.is_busy()) else {
+            left.has_more |= mark.is_busy() && !self.is_paused(name, schedule);
+            return Ok(());
         };
-        Ok(Some((run, is_pressing)))
+        left.runs.push(run);
+        if let Some((run, ending)) = mark.line.in_the_way(timing.1.overlap) {
+            left.is_pressing |= self.end(run, ending).await?;
+        }
+        Ok(())
     }
 
     /// Asks a run to end that is in the way; whether it is to be asked again.
@@ -218,19 +332,14 @@ impl Shared {
         let is_asked = stored.is_some_and(|(run, _)| run.is_cancelling());
         // To ask once more ends its `finally` part too.
         if !is_asked || ending == Ending::Terminate {
-            self.engine.cancel(run, "its schedule is due again");
+            // Durable before anybody looks again, so that it is not asked twice by mistake.
+            match self.engine.cancel_durably(run, "its schedule is due again").await {
+                // It has ended meanwhile.
+                Ok(()) | Err(Error::NotActive(_) | Error::Illegal(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(ending == Ending::Terminate)
-    }
-
-    /// Forgets the run of a line when it has ended.
-    async fn notice_end(&self, mark: &mut Mark) -> anyhow::Result<()> {
-        if let Some(run) = mark.line.running
-            && self.has_ended(run).await?
-        {
-            mark.line.running = None;
-        }
-        Ok(())
     }
 
     /// Whether a run has ended; of one that retention has removed it is known.

@@ -14,6 +14,7 @@ mod overlap;
 mod prometheus;
 mod query;
 mod start;
+mod times;
 mod timetable;
 mod webhook;
 
@@ -24,6 +25,7 @@ pub use overlap::{Ending, Line, MAX_WAITING, Turn};
 pub use prometheus::{NoValue, value_of};
 pub use query::{InvalidQuery, MAX_QUERY_BYTES, MAX_RANGE, Query, Sample, Snapshot};
 pub use start::StartId;
+pub use times::Times;
 pub use timetable::{Firing, LATE, Slot, Timetable};
 pub use webhook::{
     Delivery, Facts, InvalidFilter, Passed, Refused, SIGNATURE_HEADER, TOLERANCE, delivery, passes, verify,

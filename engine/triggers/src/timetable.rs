@@ -1,17 +1,19 @@
 //! Which schedules are due, and when the next one is.
 //!
 //! A schedule is due at each of its times once. What becomes of times that went by unseen, because no engine ran or the clock
-//! was put forward, its [`Missed`] says. A clock that is put back fires nothing again: what was due stays behind, and the
+//! was put forward, its [`Missed`](yuanli_model::trigger::Missed) says. A clock that is put back fires nothing again: what was due stays behind, and the
 //! next time is after it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use yuanli_calendar::{Calendar, Invalid};
-use yuanli_model::trigger::{Missed, SchedulePolicy};
-use yuanli_model::{Digest, Schedule, Timestamp, WorkflowName};
+use yuanli_calendar::Invalid;
+use yuanli_model::trigger::SchedulePolicy;
+use yuanli_model::{Schedule, Timestamp, WorkflowName};
 
 use crate::start::StartId;
+use crate::times::{Shared, Times};
 
 /// A time that is seen later than this was missed: an engine that works is never as late.
 pub const LATE: Duration = Duration::from_secs(60);
@@ -39,86 +41,41 @@ pub struct Firing {
 /// All schedules and their next times.
 ///
 /// The times stand in order, so that asking costs by what is due and not by what there is. An ordered set instead of a
-/// heap, since what is taken out of the list has to be taken out of the order as well.
+/// heap, since what is taken out of the list has to be taken out of the order as well. There may be a million: what many
+/// schedules say is there once, names are shared, and the order has numbers in place of slots.
 #[derive(Debug, Default)]
 pub struct Timetable {
-    entries: BTreeMap<Slot, Entry>,
-    order: BTreeSet<(Timestamp, Slot)>,
+    /// What schedules say, each with the stretch of time that its last answer holds for.
+    times: HashMap<Shared, Stretch>,
+    entries: Vec<Option<Entry>>,
+    /// Places of `entries` that are empty.
+    free: Vec<u32>,
+    slots: BTreeMap<(Arc<WorkflowName>, u32), u32>,
+    order: BTreeSet<(Timestamp, u32)>,
 }
+
+/// What never comes.
+const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+
+/// From one moment to the next due time after it: asked for any moment in between the answer is the same.
+type Stretch = std::ops::Range<Timestamp>;
 
 #[derive(Debug)]
 struct Entry {
-    schedule: Schedule,
-    policy: SchedulePolicy,
-    calendar: Calendar,
-    /// Its next due time; `None` when there is none any more.
-    due: Option<Timestamp>,
-    /// Where it stands in the order: that, and its jitter.
-    next: Option<Timestamp>,
+    workflow: Arc<WorkflowName>,
+    index: u32,
+    times: Arc<Times>,
+    /// Its next due time, or [`NEVER`]; in the order it stands where that and its jitter are.
+    due: Timestamp,
 }
 
 impl Entry {
-    fn due_after(&self, last: Timestamp) -> Option<Timestamp> {
-        let begin = self.policy.from.map_or(0, Timestamp::as_millis).saturating_sub(1);
-        let due = self.calendar.next_after(last.max(Timestamp::from_millis(begin)))?;
-        self.policy.until.is_none_or(|until| due <= until).then_some(due)
+    fn slot(&self) -> Slot {
+        Slot { workflow: (*self.workflow).clone(), index: self.index }
     }
 
-    /// The due times from `due` on that runs are to start for at `now`, with the last one that is behind then.
-    fn here(&self, due: Timestamp, now: Timestamp) -> (Vec<Timestamp>, Timestamp) {
-        let is_late = |due: Timestamp| now.since(due.after(self.jitter(due))) > LATE;
-        if !is_late(due) {
-            return (vec![due], due);
-        }
-        let end = self.policy.until.map_or(now, |until| until.min(now));
-        let latest = self.calendar.missed(due, end).unwrap_or(due);
-        let here = match self.policy.missed {
-            Missed::Skip if is_late(latest) => Vec::new(),
-            Missed::Skip | Missed::Once => vec![latest],
-            Missed::All(limit) => self.latest(due, latest, limit.get() as usize),
-        };
-        (here, latest)
-    }
-
-    /// The latest of the due times from `first` to `last`, at most `limit` of them. However many there are, it looks at few
-    /// times as many as it gives.
-    fn latest(&self, first: Timestamp, last: Timestamp, limit: usize) -> Vec<Timestamp> {
-        let from = |begin: Timestamp| {
-            let before = Timestamp::from_millis(begin.as_millis().saturating_sub(1));
-            std::iter::successors(self.due_after(before), |due| self.due_after(*due))
-                .take_while(|due| *due <= last)
-        };
-        // Half as far back, until that is not enough: the time before was.
-        let (mut span, mut begin) = (last.since(first), first);
-        loop {
-            span /= 2;
-            let half = Timestamp::from_millis(last.as_millis() - span.as_millis() as u64);
-            if half <= begin || from(half).take(limit).count() < limit {
-                break;
-            }
-            begin = half;
-        }
-        let mut latest = VecDeque::with_capacity(limit);
-        for due in from(begin) {
-            if latest.len() == limit {
-                latest.pop_front();
-            }
-            latest.push_back(due);
-        }
-        latest.into()
-    }
-
-    /// How much later than its due time a run starts: spread evenly over the jitter by a digest, so that it is the same after
-    /// a crash.
-    fn jitter(&self, due: Timestamp) -> Duration {
-        let Some(most) = u64::try_from(self.policy.jitter.as_millis()).ok().filter(|most| *most > 0) else {
-            return Duration::ZERO;
-        };
-        let Schedule { cron, timezone } = &self.schedule;
-        let digest = Digest::of(format!("{cron}\0{timezone}\0{}", due.as_millis()).as_bytes());
-        let number =
-            digest.as_bytes().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        Duration::from_millis(number % most)
+    fn next(&self) -> Timestamp {
+        self.due.after(self.times.jitter(self.due))
     }
 }
 
@@ -139,41 +96,79 @@ impl Timetable {
     pub fn set(
         &mut self,
         slot: Slot,
-        (schedule, policy): (Schedule, SchedulePolicy),
+        timing: (Schedule, SchedulePolicy),
         last: Timestamp,
     ) -> Result<Option<Timestamp>, Invalid> {
         self.remove(&slot);
-        let calendar = Calendar::parse(&schedule)?;
-        let mut entry = Entry { schedule, policy, calendar, due: None, next: None };
-        let due = entry.due_after(last);
-        self.stand(&mut entry, &slot, due);
-        self.entries.insert(slot, entry);
-        Ok(due)
+        let known = self.times.get_key_value(&timing).map(|(known, _)| Arc::clone(&known.0));
+        let times = known.map_or_else(|| Times::parse(timing).map(Arc::new), Ok)?;
+        let due = self.due_after(&times, last);
+        let Slot { workflow, index } = slot;
+        let entry = Entry { workflow: self.shared(workflow), index, times, due };
+        let (name, next) = (Arc::clone(&entry.workflow), entry.next());
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.entries.push(None);
+                // More would not fit into memory.
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(empty) = self.entries.get_mut(place as usize) {
+            *empty = Some(entry);
+        }
+        self.slots.insert((name, index), place);
+        self.stand(place, due, next);
+        Ok((due != NEVER).then_some(due))
     }
 
-    /// Puts an entry where it stands with that due time.
-    fn stand(&mut self, entry: &mut Entry, slot: &Slot, due: Option<Timestamp>) {
-        entry.due = due;
-        entry.next = due.map(|due| due.after(entry.jitter(due)));
-        self.order.extend(entry.next.map(|next| (next, slot.clone())));
+    /// The name as another schedule of the workflow has it, if there is one.
+    fn shared(&self, workflow: WorkflowName) -> Arc<WorkflowName> {
+        let workflow = Arc::new(workflow);
+        let first = self.slots.range((Arc::clone(&workflow), 0)..).next();
+        first.map(|((name, _), _)| name).filter(|name| **name == workflow).cloned().unwrap_or(workflow)
+    }
+
+    /// The first due time after `last`, or [`NEVER`].
+    fn due_after(&mut self, times: &Arc<Times>, last: Timestamp) -> Timestamp {
+        let known = self.times.entry(Shared(Arc::clone(times))).or_insert(NEVER..NEVER);
+        if !known.contains(&last) {
+            *known = last..times.after(last).unwrap_or(NEVER);
+        }
+        known.end
+    }
+
+    fn stand(&mut self, place: u32, due: Timestamp, next: Timestamp) {
+        if due != NEVER {
+            self.order.insert((next, place));
+        }
     }
 
     /// Takes a schedule out; whether there was one.
     pub fn remove(&mut self, slot: &Slot) -> bool {
-        let Some(entry) = self.entries.remove(slot) else { return false };
-        if let Some(next) = entry.next {
-            self.order.remove(&(next, slot.clone()));
+        self.remove_at(&(Arc::new(slot.workflow.clone()), slot.index))
+    }
+
+    fn remove_at(&mut self, key: &(Arc<WorkflowName>, u32)) -> bool {
+        let Some(place) = self.slots.remove(key) else { return false };
+        let Some(entry) = self.entries.get_mut(place as usize).and_then(Option::take) else { return false };
+        self.free.push(place);
+        self.order.remove(&(entry.next(), place));
+        let times = Shared(entry.times);
+        // That of the map, and this one.
+        if Arc::strong_count(&times.0) == 2 {
+            self.times.remove(&times);
         }
         true
     }
 
     /// Takes all schedules of a workflow out.
     pub fn remove_workflow(&mut self, workflow: &WorkflowName) {
-        let slot = |index| Slot { workflow: workflow.clone(), index };
-        let slots: Vec<Slot> =
-            self.entries.range(slot(0)..=slot(u32::MAX)).map(|(slot, _)| slot.clone()).collect();
-        for slot in slots {
-            self.remove(&slot);
+        let name = Arc::new(workflow.clone());
+        let all = (Arc::clone(&name), 0)..=(name, u32::MAX);
+        let keys: Vec<_> = self.slots.range(all).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.remove_at(&key);
         }
     }
 
@@ -182,18 +177,19 @@ impl Timetable {
     pub fn due(&mut self, now: Timestamp) -> Vec<Firing> {
         let mut firings = Vec::new();
         while self.order.first().is_some_and(|(next, _)| *next <= now) {
-            let Some((_, slot)) = self.order.pop_first() else { break };
-            let Some(mut entry) = self.entries.remove(&slot) else { continue };
-            if let Some(due) = entry.due {
-                let (here, last) = entry.here(due, now);
-                firings.extend(here.into_iter().map(|due| {
-                    let id = StartId::of_schedule(&slot.workflow, &entry.schedule, due);
-                    Firing { slot: slot.clone(), due, id }
-                }));
-                let next = entry.due_after(last);
-                self.stand(&mut entry, &slot, next);
-            }
-            self.entries.insert(slot, entry);
+            let Some((_, place)) = self.order.pop_first() else { break };
+            let Some(entry) = self.entries.get(place as usize).and_then(Option::as_ref) else { continue };
+            let (times, slot) = (Arc::clone(&entry.times), entry.slot());
+            let (here, last) = times.here(entry.due, now);
+            firings.extend(here.into_iter().map(|due| {
+                let id = StartId::of_schedule(&slot.workflow, times.schedule(), due);
+                Firing { slot: slot.clone(), due, id }
+            }));
+            let due = self.due_after(&times, last);
+            let Some(entry) = self.entries.get_mut(place as usize).and_then(Option::as_mut) else { continue };
+            entry.due = due;
+            let next = entry.next();
+            self.stand(place, due, next);
         }
         firings.sort_by(|a, b| (a.due, &a.slot).cmp(&(b.due, &b.slot)));
         firings
@@ -208,18 +204,26 @@ impl Timetable {
     /// The next due time of a schedule; a run may start later by its jitter.
     #[must_use]
     pub fn due_of(&self, slot: &Slot) -> Option<Timestamp> {
-        self.entries.get(slot)?.due
+        let place = *self.slots.get(&(Arc::new(slot.workflow.clone()), slot.index))?;
+        let due = self.entries.get(place as usize)?.as_ref()?.due;
+        (due != NEVER).then_some(due)
     }
 
     /// How many schedules there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.slots.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.slots.is_empty()
+    }
+
+    /// How many of them differ in what they say.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        self.times.len()
     }
 }

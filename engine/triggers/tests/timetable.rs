@@ -268,3 +268,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_many_schedules_say_is_there_once_and_goes_with_the_last_of_them() {
+    let mut table = timetable(&[("a", 0, "0 * * * *"), ("b", 0, "0 * * * *"), ("b", 1, "30 * * * *")]);
+    assert_eq!((table.len(), table.distinct()), (3, 2));
+    let policy = SchedulePolicy { jitter: Duration::from_secs(1), ..SchedulePolicy::default() };
+    table.set(slot("c", 0), (schedule("0 * * * *"), policy), at(0)).expect("a schedule");
+    assert_eq!(table.distinct(), 3, "what bounds it counts");
+    table.remove_workflow(&"b".parse().expect("a name"));
+    assert_eq!((table.len(), table.distinct()), (2, 2), "the hour is that of another one as well");
+    assert!(table.remove(&slot("a", 0)) && !table.remove(&slot("a", 0)));
+    assert!(table.remove(&slot("c", 0)));
+    assert_eq!((table.len(), table.distinct(), table.next()), (0, 0, None));
+}
+
+#[test]
+fn schedules_that_say_the_same_have_each_their_own_times_behind_them() {
+    let mut table = Timetable::new();
+    let lasts = [3 * HOUR, 0, 3 * HOUR + 1, 7 * DAY, HOUR - 1, HOUR, 3 * HOUR - 1];
+    for (index, last) in (0..).zip(lasts) {
+        let next = table.set(slot("a", index), kept("0 * * * *"), at(last)).expect("a schedule");
+        assert_eq!(next, Some(at((last / HOUR + 1) * HOUR)), "after {last}");
+    }
+    assert_eq!(table.distinct(), 1);
+    assert_eq!(fired(&mut table, HOUR), [one("a", 1, HOUR), one("a", 4, HOUR)]);
+    table.remove(&slot("a", 5));
+    assert_eq!(table.due_of(&slot("a", 5)), None);
+    table.set(slot("b", 0), kept("30 * * * *"), at(HOUR)).expect("a schedule in the place of that one");
+    assert_eq!(
+        fired(&mut table, 2 * HOUR),
+        [one("b", 0, HOUR + 30 * MINUTE), one("a", 1, 2 * HOUR), one("a", 4, 2 * HOUR)]
+    );
+}

@@ -2,7 +2,8 @@
 //!
 //! `make bench` runs it. A figure is a function in one module: `process` (whole commands), `instance` (an attempt
 //! beside bare wasmtime), `language` (documents and decisions), `runs`, `stages` and `durable` (the engine in process), `commits`
-//! (the store alone, beside others), `start`, `space` and `flat` (a long history), `waiting` (runs that only wait), `killed`, `idle`, `gateway`
+//! (the store alone, beside others), `start`, `space` and `flat` (a long history), `waiting` (runs that only wait), `schedules` (a
+//! million of them), `killed`, `idle`, `gateway`
 //! (beside nginx), `apps` (on Docker), `container` (beside the docker program). All time is read in `measure`, all tables are made in `report`.
 //!
 //! Nothing in here fails when an aim is missed: figures depend on the machine, so people judge them.
@@ -30,6 +31,7 @@ mod measure;
 mod process;
 mod report;
 mod runs;
+mod schedules;
 mod space;
 mod stages;
 mod start;
@@ -120,6 +122,8 @@ enum Name {
     Waiting,
     /// Going on with what was under way when an engine was killed
     Killed,
+    /// A million schedules: memory, and asking which are due
+    Schedules,
     /// What an engine costs that has nothing to do
     Idle,
     /// The gateway beside nginx
@@ -202,6 +206,7 @@ async fn in_process(name: Name, bench: &Bench, build: &std::path::Path) -> anyho
         Name::Space => space::measure(bench).await,
         Name::Waiting => waiting::measure(bench).await,
         Name::Flat => flat::measure(bench, build).await,
+        Name::Schedules => schedules::measure(),
         Name::Killed => killed::measure(bench).await,
         Name::Idle => idle::measure(bench, build).await,
         Name::Gateway => gateway::measure(bench, build).await,

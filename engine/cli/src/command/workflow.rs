@@ -92,12 +92,13 @@ async fn set_paused(global: &Global, Named { name }: &Named, verb: &str) -> anyh
 
 fn describe(workflow: &Workflow) {
     if let Some(paused) = &workflow.paused_at {
-        output::note(format_args!("  paused since {} UTC", output::time(paused)));
+        let why = if workflow.paused_by_failures { ": too many runs in a row have failed" } else { "" };
+        output::note(format_args!("  paused since {} UTC{why}", output::time(paused)));
     }
     for schedule in &workflow.schedules {
         let next = match &schedule.next_at {
             Some(next) => format!("next {} UTC", output::time(next)),
-            None if workflow.paused_at.is_some() => "paused".to_owned(),
+            None if workflow.paused_at.is_some() || schedule.paused_at.is_some() => "paused".to_owned(),
             None => "never again".to_owned(),
         };
         output::note(format_args!("  at {} {}: {next}", schedule.cron, schedule.timezone));

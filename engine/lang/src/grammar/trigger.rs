@@ -2,7 +2,7 @@
 
 use super::{Map, Shape, optional, required};
 use crate::key;
-use crate::trigger::MAX_MISSED;
+use crate::trigger::{MAX_FAILURES, MAX_MISSED};
 
 const TEXTS: Shape = Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]);
 const GIVEN: Shape = Shape::Names(&Shape::Any);
@@ -36,6 +36,12 @@ pub(super) static TRIGGERS: Map = Map {
             Shape::Either(&[Shape::Map(&EVENT), Shape::List(&Shape::Map(&EVENT))]),
             "{ workflow: build, outcome: succeeded }",
             "When something happens in the engine.",
+        ),
+        optional(
+            "pause_after_failures",
+            Shape::Whole(1, MAX_FAILURES as u64),
+            "5",
+            "So many runs in a row that failed, whatever started them, pause the workflow until somebody resumes it.",
         ),
     ],
     one_of: &[],
@@ -120,6 +126,12 @@ static SCHEDULE: Map = Map {
             Shape::Words(OVERLAPS, super::all),
             "skip",
             "What happens at a due time when a run that the same schedule has started has not ended.",
+        ),
+        optional(
+            "pause_after_failures",
+            Shape::Whole(1, MAX_FAILURES as u64),
+            "3",
+            "So many of its runs in a row that failed pause the schedule until somebody resumes it.",
         ),
         optional(
             "inputs",

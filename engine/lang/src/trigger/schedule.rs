@@ -90,12 +90,18 @@ fn read_trigger(entries: &[Entry], span: Span, diagnostics: &mut Diagnostics<'_>
     let missed = read_missed(entries, diagnostics);
     let overlaps = Overlap::ALL.map(|overlap| (overlap.name(), overlap));
     let overlap = key::given(entries, "overlap").map(|entry| key::word_of(entry, &overlaps, diagnostics));
+    let failures = key::given(entries, super::PAUSE_AFTER_FAILURES);
+    let failures = failures.map(|entry| super::failures_of(entry, diagnostics));
     let policy = SchedulePolicy {
         from: from?,
         until: until?,
         jitter: jitter.unwrap_or(Some(Duration::ZERO))?,
         missed: missed?,
         overlap: overlap.unwrap_or(Some(Overlap::default()))?,
+        pause_after_failures: match failures {
+            Some(failures) => Some(failures?),
+            None => None,
+        },
     };
     Some(ScheduleTrigger { schedule: schedule?, policy, inputs: None })
 }

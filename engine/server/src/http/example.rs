@@ -26,6 +26,11 @@ pub(super) const UPDATES: &str = "id: 2.1-1\nevent: log\ndata: {\"stage\":\"a\",
 pub(super) const RUN_STARTED: &str = r#"{"id":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true}"#;
 pub(super) const RUN_WHY: &str = r#"{"run":"01kbab2m3n4p5q6r7s8t9v0w1x","workflow":"shop","stage":"deploy","status":"skipped","reasons":[{"at":"2026-11-30T15:04:05.678Z","kind":"needs","text":"`test` did not succeed"}]}"#;
 pub(super) const REPLAY: &str = r#"{"run":"01kbab2m3n4p5q6r7s8t9v0w1x","stage":"deploy","attempt":1,"plugin":"script","component":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","changed":false,"steps":[{"type":"call","index":1,"at":"2026-11-30T15:04:05.678Z","function":"yuanli:clock/clock@0.1.0#now","arguments":"","answer":1764515045678},{"type":"line","stream":"plugin","level":"info","text":"hello"}],"ending":{"type":"succeeded","outputs":{}},"recorded":{"type":"succeeded","outputs":{}},"same":true}"#;
+pub(super) const SCHEDULE: &str = r#"{"workflow":"shop","schedule":"5d2f31c4","cron":"0 3 * * *","timezone":"UTC","missed":"once","overlap":"queue-one","pause_after_failures":3,"failures":0,"next":["2026-12-01T03:00:00.000Z"],"last":{"due_at":"2026-11-30T03:00:00.000Z","became":"started","run":"01kbab2m3n4p5q6r7s8t9v0w1x"}}"#;
+pub(super) const SCHEDULES: &str = r#"{"items":[{"workflow":"shop","schedule":"5d2f31c4","cron":"0 3 * * *","timezone":"UTC","missed":"once","overlap":"allow","failures":0,"next":["2026-12-01T03:00:00.000Z"]}]}"#;
+pub(super) const SCHEDULE_RUN: &str = r#"{"due_at":"2026-11-30T15:04:05.000Z","became":"started","run":"01kbab2m3n4p5q6r7s8t9v0w1x","is_new":true}"#;
+pub(super) const BACKFILL: &str =
+    r#"{"times":["2026-11-28T03:00:00.000Z","2026-11-29T03:00:00.000Z"],"done":1}"#;
 pub(super) const SECRETS: &str =
     r#"{"items":[{"name":"hook-key","workflows":["shop-*"],"changed_at":"2026-11-30T15:04:05.678Z"}]}"#;
 pub(super) const STATE: &str =

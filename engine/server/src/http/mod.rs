@@ -16,6 +16,7 @@ mod rate;
 mod records;
 mod routes;
 mod runs;
+mod schedules;
 mod secrets;
 mod streams;
 mod table;

@@ -8,7 +8,8 @@ use super::gate::Needs::{Nothing, Role};
 use super::gate::Within::{Engine, Handler as Own, Run, Workflow};
 use super::table::{Served, delete, get, post, put};
 use super::{
-    apps, audit, example, hooks, identity, metrics, openapi, records, runs, secrets, streams, workflows,
+    apps, audit, example, hooks, identity, metrics, openapi, records, runs, schedules, secrets, streams,
+    workflows,
 };
 use crate::service::Refusal;
 
@@ -16,10 +17,79 @@ const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";
 
 pub(super) fn all() -> Vec<Served> {
-    [of_identity(), of_workflows(), of_documents(), of_runs(), of_run(), of_apps(), of_kept(), of_nobody()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        of_identity(),
+        of_workflows(),
+        of_schedules(),
+        of_documents(),
+        of_runs(),
+        of_run(),
+        of_apps(),
+        of_kept(),
+        of_nobody(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn of_schedules() -> Vec<Served> {
+    const TIMES: (&str, &str) = ("times", "How many of the next due times; 1 in lists, at most 100");
+    vec![
+        get("/api/v1/schedules", Role(Viewer, Own), "The schedules of all workflows", schedules::list)
+            .query(&[
+                ("limit", "The most schedules; 50, at most 1,000"),
+                ("after", "The `next` of the page before"),
+                ("workflow", "Only those of this workflow"),
+                ("paused", "Only those that are paused, by `true`, or that are not, by `false`"),
+                TIMES,
+            ])
+            .gives::<api::List<api::ScheduleState>>(200, example::SCHEDULES),
+        get(
+            "/api/v1/workflows/{name}/schedules/{schedule}",
+            Role(Viewer, Workflow),
+            "A schedule with its next due times, and what became of the last one",
+            schedules::show,
+        )
+        .query(&[TIMES])
+        .gives::<api::ScheduleState>(200, example::SCHEDULE),
+        post(
+            "/api/v1/workflows/{name}/schedules/{schedule}/pause",
+            Role(Operator, Workflow),
+            "Let a schedule start nothing; a backfill of it ends",
+            schedules::pause,
+        )
+        .gives::<api::ScheduleState>(200, example::SCHEDULE),
+        post(
+            "/api/v1/workflows/{name}/schedules/{schedule}/resume",
+            Role(Operator, Workflow),
+            "Let a paused schedule start what is due from now on",
+            schedules::resume,
+        )
+        .gives::<api::ScheduleState>(200, example::SCHEDULE),
+        post(
+            "/api/v1/workflows/{name}/schedules/{schedule}/run",
+            Role(Operator, Workflow),
+            "Treat a schedule as due at a time, by its `overlap`; of one time there is one run",
+            schedules::run,
+        )
+        .takes::<api::ScheduleRunRequest>(r#"{"due_at":"2026-11-30T15:04:05Z"}"#)
+        .gives::<api::ScheduleRun>(201, example::SCHEDULE_RUN)
+        .gives::<api::ScheduleRun>(
+            202,
+            r#"{"due_at":"2026-11-30T15:04:05.000Z","became":"waits","is_new":false}"#,
+        )
+        .gives::<api::ScheduleRun>(200, example::SCHEDULE_RUN),
+        post(
+            "/api/v1/workflows/{name}/schedules/{schedule}/backfill",
+            Role(Operator, Workflow),
+            "Have the due times of a stretch of time done that have had no run",
+            schedules::backfill,
+        )
+        .takes::<api::BackfillRequest>(
+            r#"{"from":"2026-11-01","until":"2026-11-30T15:04:05Z","missed_only":true}"#,
+        )
+        .gives::<api::Backfill>(202, example::BACKFILL)
+        .gives::<api::Backfill>(200, example::BACKFILL),
+    ]
 }
 
 fn of_identity() -> Vec<Served> {

@@ -84,7 +84,7 @@ fn key_of(headers: &HeaderMap) -> Answer<Option<&str>> {
 }
 
 /// Does something to its end, also if whoever asked for it hangs up meanwhile: a run that is durable has an owner.
-fn to_its_end<T: Send + 'static>(
+pub(super) fn to_its_end<T: Send + 'static>(
     shared: &Shared,
     work: impl Future<Output = Answer<T>> + Send + 'static,
 ) -> impl Future<Output = Answer<T>> {
@@ -176,7 +176,11 @@ pub(super) async fn why(
     Extension(run): OfRun,
     Query(of): Query<OfStage>,
 ) -> Answer<Json<api::RunWhy>> {
-    shared.engine.why(run, of.stage.as_deref()).await?.map(Json).map_err(Refusal::NotFound)
+    let mut why = shared.engine.why(run, of.stage.as_deref()).await?.map_err(Refusal::NotFound)?;
+    if of.stage.is_none() {
+        why.reasons.extend(shared.why_paused(run, &why.workflow).await?);
+    }
+    Ok(Json(why))
 }
 
 pub(super) async fn retry(

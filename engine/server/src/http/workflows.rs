@@ -15,7 +15,7 @@ use super::gate::About;
 use super::table::WEAK;
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
-use crate::kept::{Expected, Kept, Timing};
+use crate::kept::{Expected, Kept, Timing, id_of};
 use crate::service::{Refusal, Shared};
 
 pub(super) async fn list(State(shared): Engine, Extension(caller): Asks) -> Json<api::List<api::Workflow>> {
@@ -141,6 +141,7 @@ fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
         folder: kept.origin.folder.display().to_string(),
         schedules: kept.schedules.iter().map(|timing| schedule(shared, kept, timing)).collect(),
         paused_at: kept.paused.map(rfc3339),
+        paused_by_failures: kept.paused_by_failures,
         metrics: kept.metrics.iter().map(|rule| metric(shared, kept, rule)).collect(),
         events: kept.events.iter().map(ToString::to_string).collect(),
         webhook: kept.hook.as_ref().map(|_| format!("/hooks/{}", kept.name)),
@@ -149,11 +150,14 @@ fn body(shared: &Shared, kept: &Kept) -> api::Workflow {
 }
 
 fn schedule(shared: &Shared, kept: &Kept, (schedule, policy): &Timing) -> api::Schedule {
-    let line = shared.registry.mark_of(&kept.name, schedule).line;
+    let mark = shared.registry.mark_of(&kept.name, schedule);
+    let (line, paused) = (mark.line, mark.paused);
     api::Schedule {
+        id: id_of(schedule),
         cron: schedule.cron.clone(),
         timezone: schedule.timezone.clone(),
         next_at: shared.registry.due_of(&kept.name, schedule).map(rfc3339),
+        paused_at: paused.map(|pause| rfc3339(pause.at)),
         overlap: policy.overlap.name().to_owned(),
         running: line.running.map(|run| run.to_string()),
         waiting: line.waiting.into_iter().map(rfc3339).collect(),

@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use yuanli_model::trigger::{Missed, Overlap, Provider, SchedulePolicy};
 use yuanli_model::{Schedule, Timestamp};
 use yuanli_ports::plugins::Origin;
-use yuanli_triggers::Line;
 
 use super::trigger_row::{EventRow, RuleRow};
-use super::{Hook, Kept, Mark, Timing};
+use super::{Hook, Kept, Timing};
 
 const VERSION: u8 = 1;
 
@@ -46,6 +45,12 @@ pub(super) struct Row {
     schedules: Vec<TimingRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paused_by_failures: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause_after_failures: Option<NonZeroU32>,
+    #[serde(default)]
+    failures: u32,
     secret: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
@@ -72,6 +77,9 @@ impl Row {
             applied_ms: kept.applied.as_millis(),
             schedules: kept.schedules.iter().map(TimingRow::of).collect(),
             paused_ms: kept.paused.map(Timestamp::as_millis),
+            paused_by_failures: kept.paused_by_failures,
+            pause_after_failures: kept.pause_after_failures,
+            failures: kept.failures,
             secret: kept.hook.as_ref().map(|hook| hook.secret.to_string()),
             provider: kept.hook.as_ref().map(|hook| hook.provider.name().to_owned()),
             pins: kept.pins.iter().map(|(uses, digest)| (uses.to_string(), digest.to_string())).collect(),
@@ -95,6 +103,9 @@ impl Row {
                 .map(TimingRow::into_timing)
                 .collect::<anyhow::Result<_>>()?,
             paused: self.paused_ms.map(Timestamp::from_millis),
+            paused_by_failures: self.paused_by_failures,
+            pause_after_failures: self.pause_after_failures,
+            failures: self.failures,
             hook: hook(self.secret, self.provider)?,
             pins: self.pins.iter().map(pin).collect::<anyhow::Result<_>>()?,
             metrics: self.metrics.into_iter().map(RuleRow::into_rule).collect::<anyhow::Result<_>>()?,
@@ -132,6 +143,8 @@ enum TimingRow {
         missed: MissedRow,
         /// By its name.
         overlap: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pause_after_failures: Option<NonZeroU32>,
     },
 }
 
@@ -146,7 +159,7 @@ enum MissedRow {
 impl TimingRow {
     fn of((schedule, policy): &Timing) -> Self {
         let Schedule { cron, timezone } = schedule.clone();
-        let SchedulePolicy { from, until, jitter, missed, overlap } = *policy;
+        let SchedulePolicy { from, until, jitter, missed, overlap, pause_after_failures } = *policy;
         Self::Bounded {
             cron,
             timezone,
@@ -159,13 +172,23 @@ impl TimingRow {
                 Missed::All(limit) => MissedRow::All(limit),
             },
             overlap: overlap.name().to_owned(),
+            pause_after_failures,
         }
     }
 
     fn into_timing(self) -> anyhow::Result<Timing> {
         Ok(match self {
             Self::Plain(cron, timezone) => (Schedule { cron, timezone }, SchedulePolicy::default()),
-            Self::Bounded { cron, timezone, from_ms, until_ms, jitter_ms, missed, overlap } => {
+            Self::Bounded {
+                cron,
+                timezone,
+                from_ms,
+                until_ms,
+                jitter_ms,
+                missed,
+                overlap,
+                pause_after_failures,
+            } => {
                 let policy = SchedulePolicy {
                     from: from_ms.map(Timestamp::from_millis),
                     until: until_ms.map(Timestamp::from_millis),
@@ -179,44 +202,9 @@ impl TimingRow {
                         .into_iter()
                         .find(|known| known.name() == overlap)
                         .with_context(|| format!("a schedule is stored with the overlap `{overlap}`, which this engine does not know"))?,
+                    pause_after_failures,
                 };
                 (Schedule { cron, timezone }, policy)
-            }
-        })
-    }
-}
-
-/// What is remembered of a schedule; before runs could wait for each other, the time that was seen to alone.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum MarkRow {
-    Seen(u64),
-    Line {
-        seen_ms: u64,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        running: Option<String>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        waiting_ms: Vec<u64>,
-    },
-}
-
-impl MarkRow {
-    pub(super) fn of(mark: &Mark) -> Self {
-        let Mark { seen, line } = mark;
-        Self::Line {
-            seen_ms: seen.as_millis(),
-            running: line.running.map(|run| run.to_string()),
-            waiting_ms: line.waiting.iter().map(|due| due.as_millis()).collect(),
-        }
-    }
-
-    pub(super) fn into_mark(self) -> anyhow::Result<Mark> {
-        Ok(match self {
-            Self::Seen(seen) => Mark { seen: Timestamp::from_millis(seen), line: Line::default() },
-            Self::Line { seen_ms, running, waiting_ms } => {
-                let running = running.map(|run| run.parse()).transpose()?;
-                let waiting = waiting_ms.into_iter().map(Timestamp::from_millis).collect();
-                Mark { seen: Timestamp::from_millis(seen_ms), line: Line { running, waiting } }
             }
         })
     }
@@ -230,7 +218,11 @@ mod tests {
     fn what_bounds_a_schedule_comes_back_as_it_was() {
         let schedule = Schedule { cron: "0 3 * * *".to_owned(), timezone: "UTC".to_owned() };
         for overlap in Overlap::ALL {
-            let policy = SchedulePolicy { overlap, ..SchedulePolicy::default() };
+            let policy = SchedulePolicy {
+                overlap,
+                pause_after_failures: NonZeroU32::new(3),
+                ..SchedulePolicy::default()
+            };
             let stored =
                 serde_json::to_string(&TimingRow::of(&(schedule.clone(), policy))).expect("it is stored");
             assert!(stored.contains(&format!(r#""overlap":"{}""#, overlap.name())), "{stored}");
@@ -246,7 +238,5 @@ mod tests {
         let kept = unseal::<Row>(&stored).and_then(Row::into_kept).expect("it is read");
         let schedule = Schedule { cron: "0 3 * * *".to_owned(), timezone: "UTC".to_owned() };
         assert_eq!((kept.schedules, kept.paused), (vec![(schedule, SchedulePolicy::default())], None));
-        let mark = unseal::<MarkRow>(b"\x0142").and_then(MarkRow::into_mark);
-        assert_eq!(mark.expect("it is read").seen, Timestamp::from_millis(42));
     }
 }
