@@ -244,8 +244,8 @@ impl Docker {
                 }
                 Ok(Some(Err(_))) => break false,
                 // Docker closes it when the command has ended, and not before: else the line was cut.
-                Ok(None) => break self.has_ended(execution).await,
-                Err(_) if self.has_ended(execution).await => break true,
+                Ok(None) => break self.is_done(execution).await,
+                Err(_) if self.is_done(execution).await => break true,
                 Err(_) => {}
             }
         };
@@ -253,7 +253,7 @@ impl Docker {
         Ok((is_whole, refusal))
     }
 
-    async fn has_ended(&self, execution: &Execution) -> bool {
+    async fn is_done(&self, execution: &Execution) -> bool {
         matches!(self.find(execution).await, Ok(Found::Ended(_)))
     }
 

@@ -187,7 +187,7 @@ impl Shared {
         let mut mark = self.registry.mark_of(&kept.name, schedule);
         if let Some(run) = mark.line.running
             && self.has_ended(run).await?
-            && !(kept.counts_failures() && announcements::is_pending(self.engine.store(), run).await?)
+            && !(kept.counts_failures() && announcements::is_pending(&**self.engine.store(), run).await?)
         {
             mark.line.running = None;
         }
