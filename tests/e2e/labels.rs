@@ -45,7 +45,7 @@ fn runs_are_found_by_their_labels() {
         assert_eq!(listed(&served, filter), expected, "{filter:?}");
     }
     // A page that is short does not end a list.
-    assert_eq!(listed(&served, &["--label", "kind=slow", "--limit", "1"]), [plain.clone()]);
+    assert_eq!(listed(&served, &["--label", "kind=slow", "--limit", "1"]), [&*plain]);
     let shown = served.yuanli(&["runs", "show", &labelled]).expect(0, &[]).out;
     assert!(
         shown.contains("label     branch = main\n") && shown.contains("label     kind = quick\n"),

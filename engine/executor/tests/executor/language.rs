@@ -50,7 +50,7 @@ pub(crate) fn grouped(older: Older) -> Settings {
         yuanli_model::Segment::Expression(Expression::new("run.workflow")),
     ]);
     Settings {
-        concurrency: Some(Concurrency { group, limit: NonZeroU32::MIN, older }),
+        concurrency: Some(Concurrency { group, limit: NonZeroU32::MIN, older, priority: None }),
         ..Settings::default()
     }
 }
