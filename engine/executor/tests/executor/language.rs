@@ -328,3 +328,21 @@ async fn in_a_group_those_that_were_in_go_on_then_those_that_waited_and_new_ones
     }
     assert_eq!(next.called(4).await, ["z", "a", "c", "d"]);
 }
+
+#[tokio::test]
+async fn groups_that_nobody_releases_stay_shut() {
+    let bench = Bench::new(&[]);
+    let held = bench.executor.hold_groups();
+    let grouped = submission(&bench, vec![stage("a")], grouped(Older::Finish));
+    let waiting = bench.executor.start(grouped).await.unwrap().run;
+    // Whoever read what was left has failed at it: nobody knows whether there is room.
+    drop(held);
+    let free = bench.executor.start(bench.submission("other", &["z"])).await.unwrap().run;
+    assert_eq!(outcome(&end_of(&bench.executor, free).await), Outcome::Succeeded, "it is in no group");
+    bench.executor.hold_groups().release();
+    let free = bench.executor.start(bench.submission("another", &["y"])).await.unwrap().run;
+    assert_eq!(outcome(&end_of(&bench.executor, free).await), Outcome::Succeeded);
+    assert_eq!(bench.called(2).await, ["z", "y"], "what is in a group waits for the next engine");
+    bench.executor.cancel_durably(waiting, "somebody").await.unwrap();
+    assert_eq!(outcome(&end_of(&bench.executor, waiting).await), Outcome::Cancelled);
+}
