@@ -7,7 +7,6 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::served::signal;
 use crate::support::{Ended, Place, wait_until};
 
 const HELLO: &str = "name: hello\ninputs: { who: { type: string } }\nstages:\n  greet: { uses: script, with: { print: [\"Hello, ${{ inputs.who }}!\"] } }\n";
@@ -62,10 +61,6 @@ impl Running {
         let told = self.told();
         let first: Value = serde_json::from_str(told.lines().next().expect("an event")).unwrap();
         first["run"].as_str().unwrap_or_else(|| panic!("{first}")).to_owned()
-    }
-
-    fn signal(&self, name: &str) {
-        signal(name, self.child.id());
     }
 
     /// How it ended, with nothing told twice.
