@@ -33,7 +33,6 @@ async fn a_request_and_its_response_come_over_whole() {
     let server = serve(answer, &asked).await;
     let request = HttpRequest {
         method: "PUT".to_owned(),
-        is_url_secret: false,
         headers: vec![header("Content-Type", "text/plain", false)],
         body: b"hello".to_vec(),
         ..get(format!("http://{server}/a%20b/../c?x=1#part"))
@@ -220,6 +219,11 @@ async fn secrets_go_encrypted_or_to_a_named_address_and_to_no_other_server() {
     assert!(matches!(&refused, HttpError::Exposed(why) if why.contains("not encrypted")), "{refused:?}");
     assert_eq!(other.take(), Vec::<String>::new());
     assert!(!format!("{:?}", secret(String::new())).contains("hidden"));
+    let hidden = HttpRequest { is_url_secret: true, ..get(format!("http://{host}/hidden")) };
+    assert!(!format!("{hidden:?}").contains("hidden"));
+    let refused = send(hidden, &[private(&[&host])]).await.unwrap_err();
+    assert!(matches!(&refused, HttpError::Exposed(why) if why.starts_with("the URL for ")), "{refused:?}");
+    assert_eq!(other.take(), Vec::<String>::new());
 }
 
 #[tokio::test]

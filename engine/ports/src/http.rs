@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use yuanli_model::http::{Denied, HttpScope};
 
 /// A request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpRequest {
     /// The method, in capital letters.
     pub method: String,
@@ -25,6 +25,17 @@ pub struct HttpRequest {
     pub max_redirects: u32,
     /// The most bytes of the response's body.
     pub max_body_bytes: usize,
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = if self.is_url_secret { "***" } else { self.url.as_str() };
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("url", &url)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A header.

@@ -25,6 +25,10 @@ impl Answers for Listener {
 }
 
 impl Listener {
+    fn count(&self) -> usize {
+        self.heard.borrow().len()
+    }
+
     fn bodies(&self) -> Vec<Value> {
         let heard = self.heard.borrow();
         heard.iter().map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
@@ -75,8 +79,7 @@ fn a_change_is_told_and_what_stays_as_it_was_is_not() {
 fn every_failure_is_told_or_everything_where_that_is_wanted() {
     let heard = |when: Value, before, outcome| {
         let (listener, _) = tell(before, config(outcome, json!({ "when": when })), &[]);
-        let count = listener.heard.borrow().len();
-        count
+        listener.count()
     };
     assert_eq!(heard(json!("failure"), "failed", "failed"), 1);
     assert_eq!(heard(json!("failure"), "failed", "succeeded"), 0);

@@ -183,6 +183,7 @@ pub(crate) fn get(url: impl Into<String>) -> HttpRequest {
     HttpRequest {
         method: "GET".to_owned(),
         url: url.into(),
+        is_url_secret: false,
         headers: Vec::new(),
         body: Vec::new(),
         timeout: Duration::from_secs(20),
