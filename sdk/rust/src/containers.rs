@@ -55,9 +55,12 @@ pub fn with_variables(
     request
 }
 
+/// Keys and values.
+type Pairs = Vec<(String, String)>;
+
 /// Adds environment variables to those of a container or a command, and secrets to its options.
 pub(crate) fn add_variables(
-    (environment, options): (&mut Vec<(String, String)>, &mut Vec<(String, String)>),
+    (environment, options): (&mut Pairs, &mut Pairs),
     variables: impl IntoIterator<Item = (String, Variable)>,
 ) {
     for (name, value) in variables {
