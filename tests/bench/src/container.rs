@@ -109,7 +109,10 @@ pub(crate) async fn start(engine: &Engine, file: &Path) -> anyhow::Result<RunId>
         .read(&file.display().to_string())
         .await
         .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    engine.start(document, Vec::new(), yuanli_server::Manner::default()).await?.map_err(|refused| anyhow::anyhow!("{refused:?}"))
+    engine
+        .start(document, Vec::new(), yuanli_server::Manner::default())
+        .await?
+        .map_err(|refused| anyhow::anyhow!("{refused:?}"))
 }
 
 async fn run(engine: &Engine, file: &Path) -> anyhow::Result<()> {
