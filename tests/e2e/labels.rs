@@ -64,6 +64,13 @@ fn runs_are_found_by_their_labels() {
     assert_eq!(listed(&served, &["--label", "branch=main"]), [again, labelled]);
     // What is not right is said.
     served.yuanli(&["trigger", "group", "--priority", "1001"]).expect(2, &["the priority 1001 is none"]);
+    served.apply(
+        "level.yaml",
+        "name: level\ninputs: { level: { type: number, whole: true, default: 0 } }\n\
+         concurrency: { group: two, priority: \"${{ inputs.level }}\" }\nstages: { ask: { approval: true } }\n",
+    );
+    let refused = "the priority is 5000: it is a whole number from -1000 to 1000";
+    served.yuanli(&["trigger", "level", "--input", "level=5000"]).expect(2, &[refused]);
     served.yuanli(&["runs", "list", "--label", "=x"]).expect(2, &["NAME=TEXT"]);
 }
 

@@ -156,7 +156,9 @@ impl Docker {
             }
             match self.begin(execution, command).await {
                 Ok(Begun::Attached(attached)) => {
-                    let heard = self.attend(execution, attached, input.clone(), on_line).await?;
+                    let heard = self
+                        .attend(execution, attached, command.has_input.then(|| input.clone()), on_line)
+                        .await?;
                     match heard.refusal {
                         // By a request of a dead engine, or one of ours that had no answer.
                         Some(Refusal::Again) if is_again && since.elapsed() < OUTAGE => {
@@ -208,7 +210,7 @@ impl Docker {
         &self,
         execution: &Execution,
         Attached { output, input: end }: Attached,
-        input: Vec<u8>,
+        input: Option<Vec<u8>>,
         on_line: OnLine<'_>,
     ) -> Result<Heard, ContainerError> {
         let feed = Box::pin(feed(end, input));
@@ -359,11 +361,9 @@ impl Refusal {
     }
 }
 
-/// Gives input, and says whether all of it was given, or is not wanted any more.
-async fn feed(mut end: std::pin::Pin<Box<dyn AsyncWrite + Send>>, input: Vec<u8>) -> bool {
-    if input.is_empty() {
-        return true;
-    }
+/// Gives input to who waits for some, and says whether all of it was given. Also none is told by its end.
+async fn feed(mut end: std::pin::Pin<Box<dyn AsyncWrite + Send>>, input: Option<Vec<u8>>) -> bool {
+    let Some(input) = input else { return true };
     let given = end.write_all(&input).await;
     // The end of the input is told by the end of the line.
     given.is_ok() && end.shutdown().await.is_ok()

@@ -3,7 +3,7 @@
 //! Which runs of a group go on is decided by `flow`'s [`yuanli_flow::Admission`], one for all runs of the engine. It is
 //! not stored: what a run says of itself, that it was let in, is.
 
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -123,18 +123,29 @@ impl Shared {
     }
 
     fn enter_now(&self, run: RunId, entrance: &Entrance) {
-        let Entrance { group, older, .. } = entrance;
+        self.enter_all(&[(run, entrance.clone())]);
+    }
+
+    /// Runs come to their groups at once; they are in the order in which they had come.
+    fn enter_all(&self, coming: &[(RunId, Entrance)]) {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = groups.admission.enter(group, entrance.arrival(run), *older);
+        let mut cancelled = Vec::new();
+        for (run, entrance) in coming {
+            let older = groups.admission.arrive(&entrance.group, entrance.arrival(*run), entrance.older);
+            cancelled.extend(older.into_iter().map(|older| (older, *run)));
+        }
+        let names: BTreeSet<&str> = coming.iter().map(|(_, entrance)| entrance.group()).collect();
+        let admitted: Vec<RunId> =
+            names.into_iter().flat_map(|group| groups.admission.admit(group)).collect();
         drop(groups);
-        for older in entry.cancelled {
+        for (older, run) in cancelled {
             let reason = format!("run {run} of the same concurrency group came after it");
             let _ = self.send(older, Message::Command(Command::Cancel { reason }));
         }
-        self.admit(&entry.admitted);
+        self.admit(&admitted);
         // One that was cancelled before it came here has left already, and would never leave again.
-        if !self.is_active(run) {
-            self.leave(run, group);
+        for (run, entrance) in coming.iter().filter(|(run, _)| !self.is_active(*run)) {
+            self.leave(*run, entrance.group());
         }
     }
 
@@ -175,15 +186,9 @@ impl HeldGroups {
                 }
                 (std::mem::take(&mut groups.left), std::mem::take(&mut groups.new))
             };
-            // Those that waited come in as they would have come: as soon as one may begin, it does.
-            let (mut left, mut new) = (left, new);
-            for waiting in [&mut left, &mut new] {
-                waiting.sort_by_key(|(run, entrance)| (Reverse(entrance.priority), *run));
-            }
-            // Who comes meanwhile comes after them.
-            for (run, entrance) in left.into_iter().chain(new) {
-                self.shared.enter_now(run, &entrance);
-            }
+            // All at once, in the order in which they had come; who comes meanwhile comes after them.
+            let coming: Vec<(RunId, Entrance)> = left.into_iter().chain(new).collect();
+            self.shared.enter_all(&coming);
         }
     }
 }

@@ -114,8 +114,12 @@ impl Shared {
     }
 }
 
+/// One at a time: what one has condemned another one would remove, though it found somebody who needs it.
+static RELEASE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// See [`Shared::release`].
 pub(crate) async fn release(blobs: &dyn Blobs, store: &dyn Store, blob: Digest) -> Result<bool, Error> {
+    let _one = RELEASE.lock().await;
     if !blobs.condemn(blob) {
         return Ok(false);
     }

@@ -44,8 +44,10 @@ impl Tasks {
 
     fn spawn_in(&self, span: Span, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let abort = self.abort.clone();
+        // In a box: each of those around it would have room for it once more, for as long as it goes on.
+        let task = AssertUnwindSafe(task).catch_unwind().boxed();
         let task = async move {
-            let ended = abort.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await;
+            let ended = abort.run_until_cancelled(task).await;
             if let Some(Err(panic)) = ended {
                 tracing::error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
             }

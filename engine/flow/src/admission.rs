@@ -65,6 +65,13 @@ pub struct Standing {
 impl Admission {
     /// A run comes. It begins when there is a place, and waits else.
     pub fn enter(&mut self, group: &str, arrival: Arrival, older: Older) -> Entry {
+        let cancelled = self.arrive(group, arrival, older);
+        Entry { admitted: self.admit(group), cancelled }
+    }
+
+    /// A run comes and waits, also when there is a place. Returns the runs that are to be cancelled. Of several that come at once,
+    /// in the order in which they came, [`Self::admit`] says then which begin.
+    pub fn arrive(&mut self, group: &str, arrival: Arrival, older: Older) -> Vec<RunId> {
         let group = self.groups.entry(group.to_owned()).or_default();
         group.limit = arrival.limit;
         let waiting = || group.waiting.iter().map(|(_, run)| *run);
@@ -75,7 +82,12 @@ impl Admission {
         };
         group.wait(arrival);
         group.doomed.extend(&cancelled);
-        Entry { admitted: group.admit(), cancelled }
+        cancelled
+    }
+
+    /// The runs of a group that begin now.
+    pub fn admit(&mut self, group: &str) -> Vec<RunId> {
+        self.groups.get_mut(group).map(Group::admit).unwrap_or_default()
     }
 
     /// A run of a group that was begun before is there again, after a start of the engine.
@@ -190,6 +202,22 @@ mod tests {
         }
         assert_eq!(admission.leave("g", run(3)), []);
         assert_eq!(admission, Admission::default());
+    }
+
+    #[test]
+    fn of_those_that_come_at_once_the_newest_cancels_and_the_highest_begins() {
+        let mut admission = Admission::default();
+        assert_eq!(admission.arrive("g", urgent(1, 0), Older::Cancel), []);
+        assert_eq!(admission.arrive("g", urgent(2, 5), Older::Cancel), [run(1)]);
+        assert_eq!(
+            admission.admit("g"),
+            [run(2)],
+            "the newest goes on, not the older one that it has cancelled"
+        );
+        assert_eq!(admission.arrive("h", urgent(3, 0), Older::Finish), []);
+        assert_eq!(admission.arrive("h", urgent(4, 5), Older::Finish), []);
+        assert_eq!(admission.admit("h"), [run(4)]);
+        assert_eq!(admission.admit("none"), []);
     }
 
     #[test]

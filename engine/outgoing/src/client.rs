@@ -219,9 +219,9 @@ impl Step {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
-        // The address is one that the server has told.
-        let next =
-            Self { address, is_secret: false, method: self.method.clone(), headers, body: self.body.clone() };
+        // The server may have told what it was asked for.
+        let (is_secret, method) = (self.is_secret, self.method.clone());
+        let next = Self { address, is_secret, method, headers, body: self.body.clone() };
         Ok(Some(match becomes_get {
             true => {
                 let headers = next.headers.without_body();

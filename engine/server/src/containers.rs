@@ -54,7 +54,10 @@ impl NotedContainers {
 impl Containers for NotedContainers {
     async fn start(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {
         self.note().await?;
-        self.docker.start(request).await
+        let started = self.docker.start(request).await;
+        // It may be made yet.
+        self.keep_unless(!matches!(started, Err(ContainerError::Unreachable(_))));
+        started
     }
 
     async fn adopt(&self, request: &ContainerRequest) -> Result<ContainerId, ContainerError> {

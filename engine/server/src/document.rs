@@ -53,6 +53,8 @@ pub enum Refused {
     Inputs(Vec<InvalidInput>),
     /// These secrets cannot be had: a sentence for each.
     Secrets(Vec<String>),
+    /// A run of it cannot be created: a sentence.
+    Uncreatable(String),
 }
 
 /// Inputs as they are given.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{
-    Executor, Follower, JournalBounds, Journals, Manner, Options, Ports, Position, Started, Submission,
-    Summary, WorkspaceBounds,
+    Error, Executor, Follower, JournalBounds, Journals, Manner, Options, Ports, Position, Started,
+    Submission, Summary, WorkspaceBounds,
 };
 use yuanli_lang::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces};
 use yuanli_model::run::Cause;
@@ -318,7 +318,14 @@ impl Engine {
         }
         let workflows = Arc::new(workflows);
         let submission = Submission { definition, inputs, workflows, cause, is_kept: true, manner };
-        Ok(Ok(self.executor.start_by(submission, by).await?))
+        match self.executor.start_by(submission, by).await {
+            Ok(started) => Ok(Ok(started)),
+            // What the workflow says, or what it was given, not what this machine can do.
+            Err(error @ (Error::Group(_) | Error::TooLong(_))) => {
+                Ok(Err(Refused::Uncreatable(error.to_string())))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Why a run with these inputs cannot begin: nobody has a secret that they name.

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
 use yuanli_model::run::Cause;
 use yuanli_model::trigger::Happened;
-use yuanli_model::{Outcome, RunEvent, RunId, Schedule, WorkflowName};
+use yuanli_model::{Outcome, RunEvent, RunId, Schedule, Timestamp, WorkflowName};
 use yuanli_points::{Point, pass};
 use yuanli_ports::Store as _;
 use yuanli_ports::store::{Batch, Key, Range, Revision, Write};
@@ -64,6 +64,14 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
     }
 }
 
+/// The end of a run that counts where failures in a row pause its workflow or its schedule.
+struct Ended {
+    at: Timestamp,
+    workflow: WorkflowName,
+    schedule: Option<Schedule>,
+    outcome: Outcome,
+}
+
 impl Shared {
     /// Sees to everything that is there. What fails stays, and is in `told`.
     async fn see_to_all(&self, told: &mut Told) -> anyhow::Result<()> {
@@ -78,9 +86,21 @@ impl Shared {
                 (key, seen)
             }));
             let seen: Vec<_> = seen.buffer_unordered(AT_ONCE).collect().await;
-            let mut done = Batch::default();
+            let (mut done, mut ended) = (Batch::default(), Vec::new());
             for (key, seen) in seen {
                 match seen {
+                    Ok(None) => {
+                        told.remove(&key);
+                        done.delete(key);
+                    }
+                    Ok(Some(end)) => ended.push((end, key)),
+                    Err(error) => tell_once(told, key, &error),
+                }
+            }
+            // Of failures in a row the order counts: that in which runs have ended, not that of their ids.
+            ended.sort_by_key(|(end, _)| end.at);
+            for (end, key) in ended {
+                match self.count_end(&key, &end).await {
                     Ok(()) => {
                         told.remove(&key);
                         done.delete(key);
@@ -98,8 +118,9 @@ impl Shared {
         }
     }
 
-    /// Starts what follows from one thing. An error is what this machine fails at, which is to be tried again.
-    async fn see_to(&self, key: &Key, value: &[u8]) -> anyhow::Result<()> {
+    /// Starts what follows from one thing. The end of a run that counts is returned, and is to be counted. An error is what this
+    /// machine fails at, which is to be tried again.
+    async fn see_to(&self, key: &Key, value: &[u8]) -> anyhow::Result<Option<Ended>> {
         let (name, happened) = announcements::read(key, value)?;
         let mut failed = None;
         for kept in self.registry.list() {
@@ -131,25 +152,23 @@ impl Shared {
         }
         match happened {
             Happened::RunEnded { workflow, run, outcome } => {
-                self.count_end(key, &workflow, run, outcome).await
+                let kept = self.registry.get(&workflow).filter(|kept| kept.counts_failures());
+                let Some(kept) = kept else { return Ok(None) };
+                let summary = self.engine.executor().history().summary(run).await?;
+                let at = summary.and_then(|summary| summary.ended).map(|(at, _)| at);
+                let schedule = self.schedule_of(&kept, run).await?;
+                Ok(Some(Ended { at: at.unwrap_or(Timestamp::from_millis(0)), workflow, schedule, outcome }))
             }
-            Happened::ImagePushed { .. } | Happened::AppChanged { .. } => Ok(()),
+            Happened::ImagePushed { .. } | Happened::AppChanged { .. } => Ok(None),
         }
     }
 
     /// Counts the end of a run where so many failures in a row pause its workflow or its schedule. The row goes with that.
-    async fn count_end(
-        &self,
-        row: &Key,
-        name: &WorkflowName,
-        run: RunId,
-        outcome: Outcome,
-    ) -> anyhow::Result<()> {
-        let Some(kept) = self.registry.get(name).filter(|kept| kept.counts_failures()) else { return Ok(()) };
-        let schedule = self.schedule_of(&kept, run).await?;
+    async fn count_end(&self, row: &Key, end: &Ended) -> anyhow::Result<()> {
+        let Ended { workflow, schedule, outcome, .. } = end;
         let now = self.clock.now();
-        let paused = self.registry.count_end(name, schedule.as_ref(), outcome, row, now).await?;
-        self.tell_paused(name, &paused).await;
+        let paused = self.registry.count_end(workflow, schedule.as_ref(), *outcome, row, now).await?;
+        self.tell_paused(workflow, &paused).await;
         Ok(())
     }
 

@@ -124,7 +124,7 @@ impl From<&Refusal> for Came {
 }
 
 /// Kinds of routes, by what follows `/api/v1/`, or else by what they begin with.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 18] = [
     "apps",
     "audit",
     "cache",
@@ -136,6 +136,7 @@ const ROUTES: [&str; 17] = [
     "openapi.json",
     "readyz",
     "runs",
+    "schedules",
     "secrets",
     "secrets-key",
     "state",

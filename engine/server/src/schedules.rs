@@ -140,6 +140,16 @@ impl Shared {
             return Ok(Became::Paused);
         }
         let Mark { mut line, .. } = self.current(kept, schedule).await?;
+        if let Some(run) = self.started_for(name, schedule, due).await? {
+            // It comes once more: it is not in the way of itself.
+            let note = |mark: &mut Mark| {
+                mark.line.waiting.retain(|waiting| *waiting != due);
+                mark.backfill.remove(&due);
+                mark.seen = mark.seen.max(seen);
+            };
+            self.registry.note(name, schedule, note).await?;
+            return Ok(Became::Started(Started { run, is_new: false }));
+        }
         let run = line.running;
         let shown = run.map(tracing::field::display);
         let (became, fate) = match line.come(policy.overlap, due) {
@@ -319,6 +329,11 @@ impl Shared {
             left.has_more |= mark.is_busy() && !self.is_paused(name, schedule);
             return Ok(());
         };
+        if self.has_ended(run).await? {
+            // Its end is still to be counted: whoever does does not say when.
+            left.is_pressing = true;
+            return Ok(());
+        }
         left.runs.push(run);
         if let Some((run, ending)) = mark.line.in_the_way(timing.1.overlap) {
             left.is_pressing |= self.end(run, ending).await?;

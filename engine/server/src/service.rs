@@ -187,6 +187,7 @@ impl From<Refused> for Refusal {
             Refused::Inputs(wrong) => InvalidInput::in_words(&wrong),
             Refused::Secrets(missing) => missing.join("; "),
             Refused::Invalid => "the workflow has errors".to_owned(),
+            Refused::Uncreatable(why) => why,
         })
     }
 }

@@ -83,16 +83,15 @@ impl SharedEngine {
             engine.close().await;
             return Vec::new();
         };
-        if !desk.shared.was_used.load(Ordering::Relaxed) {
-            // It was as if nobody else had been there.
-            engine.close().await;
+        if desk.shared.was_used.load(Ordering::Relaxed) {
+            let idle = async {
+                while engine.executor().active() > 0 {
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+            };
+            let _ = tokio::time::timeout(GRACE, idle).await;
         }
-        let idle = async {
-            while engine.executor().active() > 0 {
-                tokio::time::sleep(BETWEEN_LOOKS).await;
-            }
-        };
-        let _ = tokio::time::timeout(GRACE, idle).await;
+        // Nobody comes in any more, so that nothing is waited for that was not there.
         desk.close().await;
         let going_on = engine.going_on().await;
         if engine.executor().active() > 0 {

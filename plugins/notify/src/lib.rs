@@ -128,10 +128,11 @@ impl Stage for Notify {
         if config.when.moments().iter().any(|moment| moment.is_it(config.outcome, previous)) {
             let message = Message::new(&config, &attempt, previous);
             let (webhook, slack) = (config.webhook.as_ref(), config.slack.as_ref());
-            let webhook =
-                webhook.map_or(Ok(()), |webhook| telling.tell("webhook", || message.to_webhook(webhook)));
+            let webhook = webhook
+                .map_or(Ok(()), |webhook| telling.tell("webhook", || message.to_webhook(webhook), |_| true));
             // Who can be told is, whatever becomes of the other.
-            let slack = slack.map_or(Ok(()), |slack| telling.tell("slack", || message.to_slack(slack)));
+            let slack = slack
+                .map_or(Ok(()), |slack| telling.tell("slack", || message.to_slack(slack), has_not_arrived));
             webhook.and(slack)?;
         } else {
             log::info(format!("nobody is told: it {}", moment::in_words(config.outcome, previous)));
@@ -140,6 +141,9 @@ impl Stage for Notify {
         Ok(Outputs { told: telling.memory.told, previous })
     }
 }
+
+/// The longest pause before somebody is told again: whoever asks for more is not waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Who is told in this attempt, and who was before.
 struct Telling {
@@ -155,6 +159,7 @@ impl Telling {
         &mut self,
         whom: &str,
         send: impl Fn() -> Result<http::Response, Failure>,
+        is_sent_again: fn(&Failure) -> bool,
     ) -> Result<(), Failure> {
         if self.memory.told.iter().any(|told| told == whom) {
             return Ok(());
@@ -173,7 +178,10 @@ impl Telling {
             if number >= self.attempts || context::is_cancelled() {
                 return Err(about(whom, failure));
             }
-            let wait = asked.unwrap_or(pause);
+            let wait = asked.unwrap_or(pause.min(LONGEST_PAUSE));
+            if wait > LONGEST_PAUSE || !is_sent_again(&failure) {
+                return Err(about(whom, failure));
+            }
             let of = self.attempts;
             log::warn(format!(
                 "try {number} of {of}: {whom}: {}; again in {} s",
@@ -192,6 +200,11 @@ impl Telling {
         state::set(&self.key, self.memory.written(self.outcome))?;
         Ok(())
     }
+}
+
+/// Whether it is certain that a message did not arrive. Who does not know a message again is told again only then.
+fn has_not_arrived(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Throttled(_)) || matches!(failure.kind.as_str(), "dns" | "connect")
 }
 
 fn about(whom: &str, failure: Failure) -> Failure {

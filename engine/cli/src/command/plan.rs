@@ -37,6 +37,7 @@ pub(crate) async fn plan(
             return Ok(Exit::Usage);
         }
         Err(Refused::Secrets(missing)) => return Ok(refuse(&missing)),
+        Err(Refused::Uncreatable(why)) => return Ok(refuse(&[why])),
     };
     let locations = super::locations(global)?;
     let missing = secrets.map(|given| planned.missing_secrets(given, &locations)).unwrap_or_default();

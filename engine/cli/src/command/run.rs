@@ -36,7 +36,7 @@ use crate::output;
 use crate::succession;
 use crate::view::{self, Screen};
 
-pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<Exit> {
+pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit> {
     if arguments.dry {
         let plan = Plan { file: arguments.file, inputs: arguments.inputs, format: None };
         let secrets = read_secrets(arguments.secrets)?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(global: &Global, mut arguments: Run) -> anyhow::Result<E
         }
         let secrets = match &secrets {
             Some(secrets) => secrets,
-            None => secrets.insert(read_secrets(std::mem::take(&mut arguments.secrets))?),
+            None => secrets.insert(read_secrets(arguments.secrets.clone())?),
         };
         let ran = match arguments.watch {
             true => again::watch(global, &arguments, secrets, &mut interrupts).await,
@@ -184,6 +184,10 @@ async fn perform(
         Err(Refused::Invalid) => return Ok(Once::unrun(Exit::Usage)),
         Err(Refused::Inputs(wrong)) => {
             wrong.iter().for_each(|mistake| output::note(format_args!("error: {mistake}")));
+            return Ok(Once::unrun(Exit::Usage));
+        }
+        Err(Refused::Uncreatable(why)) => {
+            output::note(format_args!("error: {why}"));
             return Ok(Once::unrun(Exit::Usage));
         }
         Err(Refused::Secrets(missing)) => {

@@ -237,7 +237,11 @@ async fn standing<'e>(
                 let stands_for = match now.get(name) {
                     Some(known) => *known,
                     None => {
-                        let found = shared.ports.plugins.image(name).await.map_err(Error::Images)?;
+                        // Who cannot be asked says so to the plugin, in words that fit what it does.
+                        let Ok(found) = shared.ports.plugins.image(name).await else {
+                            part = Some(parts::image_part(name));
+                            break;
+                        };
                         *now.entry(name).or_insert(parts::of_image(found.as_deref()))
                     }
                 };

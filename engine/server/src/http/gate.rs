@@ -44,7 +44,7 @@ const IN_COMMANDS: [&str; 8] = [
     "/api/v1/cache",
     "/api/v1/state",
     "/api/v1/identity",
-    "/api/v1/openapi",
+    "/api/openapi.json",
     "/healthz",
     "/readyz",
 ];

@@ -63,17 +63,24 @@ pub(super) async fn list(
     let mut items: Vec<api::ScheduleState> = Vec::new();
     let mut looked_at = 0;
     loop {
-        let kept = shared.registry.page(from.as_ref(), WORKFLOWS);
-        let is_last = kept.len() < WORKFLOWS;
+        let (kept, is_last) = match &page.workflow {
+            Some(name) => {
+                (name.parse().ok().and_then(|name| shared.registry.get(&name)).into_iter().collect(), true)
+            }
+            None => {
+                let kept = shared.registry.page(from.as_ref(), WORKFLOWS);
+                let is_last = kept.len() < WORKFLOWS;
+                (kept, is_last)
+            }
+        };
         for kept in &kept {
-            let is_meant = page.workflow.as_ref().is_none_or(|name| kept.name.as_str() == name);
             let skipped = match behind.take() {
                 Some((name, id)) if name == kept.name => {
                     kept.schedules.iter().position(|(own, _)| id_of(own) == id).map_or(0, |at| at + 1)
                 }
                 _ => 0,
             };
-            if !is_meant || !caller.has(&kept.name) {
+            if !caller.has(&kept.name) {
                 continue;
             }
             for timing in kept.schedules.iter().skip(skipped) {

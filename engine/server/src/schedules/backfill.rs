@@ -69,9 +69,6 @@ impl Shared {
         due: Timestamp,
     ) -> Result<Became, Refusal> {
         self.recovered.wait().await;
-        if let Some(run) = self.started_for(&kept.name, &timing.0, due).await? {
-            return Ok(Became::Started(yuanli_executor::Started { run, is_new: false }));
-        }
         // What the clock has still to come to is not behind because of this.
         let became = self.decide(kept, timing, due, Timestamp::from_millis(0)).await?;
         // It may wait for a run whose end nobody waits for.
@@ -145,7 +142,7 @@ impl Shared {
     }
 
     /// The run that a due time has had.
-    async fn started_for(
+    pub(super) async fn started_for(
         &self,
         name: &WorkflowName,
         schedule: &Schedule,

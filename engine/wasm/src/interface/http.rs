@@ -79,6 +79,11 @@ fn translate(state: &State, request: Request, secrets: &[Resource<Secret>]) -> R
     }
     let mut url = request.url;
     if let Some(place) = options.url_secret {
+        if !has_host(&url) {
+            return Err(Error::Invalid(format!(
+                "a secret that is the rest of a URL begins behind the host and a `/`, and `{url}` has none: end it with `/`"
+            )));
+        }
         url.push_str(rest_of_url(value_of(state, place, secrets)?)?);
     }
     let asked = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
@@ -151,6 +156,11 @@ fn sign(secret: &[u8], headers: &[Header], body: &[u8], now: Timestamp) -> Resul
         is_secret: false,
     };
     Ok([header("webhook-timestamp", time), header("webhook-signature", signature)])
+}
+
+/// Whether the host of a URL is all there, so that whatever is put behind the URL is not of it.
+fn has_host(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'))
 }
 
 /// A secret that is the rest of a URL. What would mean something else there is refused: the host stays what it is.
@@ -252,6 +262,21 @@ mod tests {
         assert_eq!(time, ("webhook-timestamp".to_owned(), b"1614265330".to_vec()));
         let expected = b"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=".to_vec();
         assert_eq!(signature, ("webhook-signature".to_owned(), expected));
+    }
+
+    #[test]
+    fn a_secret_is_put_behind_a_url_only_where_the_host_is_all_there() {
+        for (url, has_it) in [
+            ("https://hooks.example.com/", true),
+            ("https://hooks.example.com/services/", true),
+            ("https://hooks.example.com", false),
+            ("https://hooks.example.com:80", false),
+            ("https://", false),
+            ("hooks.example.com/", false),
+            ("https:/hooks", false),
+        ] {
+            assert_eq!(has_host(url), has_it, "{url}");
+        }
     }
 
     #[test]

@@ -201,6 +201,7 @@ fn read_files(
 
 fn tag(state: &mut State, (source, name): (String, String)) -> Answer<'_, (Result<(), Error>,)> {
     async move {
+        used::used(state, &source).await;
         let tagged = state.outside.images.tag(&source, &name).await;
         used::made(state, &name).await;
         (tagged.map_err(of_port),)

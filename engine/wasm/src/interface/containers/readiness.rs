@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 use yuanli_bindings::containers::{Container, Error, Probe, Readiness};
 use yuanli_ports::containers as port;
 
-use super::{Ended, Running, Written, ended, no_such_container, of_port, patiently};
+use super::{Ended, Running, Written, ended, no_such_container, of_port};
 use crate::guest::State;
 use crate::host::Outside;
 use crate::wait::Waiting;
@@ -118,8 +118,8 @@ async fn first(containers: &dyn port::Containers, mut running: Vec<(port::Contai
     let (_, woken, _) = select_all(ends).await;
     let mut ended = Vec::new();
     for (place, (id, exit)) in running.iter().enumerate().filter(|_| running.len() > 1) {
-        // Of one that cannot be asked for only what was heard counts.
-        let at = patiently(|| containers.ended_at(id), || true).await.ok().flatten();
+        // It outlasts Docker itself, for as long as it does; of one that cannot be asked for only what was heard counts.
+        let at = containers.ended_at(id).await.ok().flatten();
         if at.is_some() || exit.borrow().is_some() {
             ended.push((at.unwrap_or(u64::MAX), place));
         }
