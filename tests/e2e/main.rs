@@ -54,6 +54,7 @@ mod retry;
 mod rights;
 mod runs;
 mod schedules;
+mod secrecy;
 mod secrets;
 mod serve;
 mod served;

@@ -127,9 +127,9 @@ impl Machine {
         });
     }
 
-    /// The process of the gateway.
+    /// The process of the gateway, by the file that has its arguments.
     fn gateway(&self) -> String {
-        self.said(&["/bin/pgrep", "-f", "^/opt/yuanli gateway"])
+        self.said(&["/bin/sh", "-c", "grep -lsz '^gateway$' /proc/[0-9]*/cmdline"])
     }
 
     fn engine(&self) -> Option<String> {

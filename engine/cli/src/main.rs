@@ -10,6 +10,7 @@ mod author;
 mod client;
 mod command;
 mod context;
+mod core_file;
 mod diagnostics;
 mod exit;
 mod junit;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
         let _ = Arguments::command().print_help();
         return Exit::Usage.into();
     }
+    core_file::forbid();
     let arguments = Arguments::read();
     diagnostics::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,8 +1,10 @@
 //! `/api/v1/secrets`: values come in and never go out.
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
-use axum::response::Json;
+use axum::response::{IntoResponse as _, Json, Response};
+use serde::de::DeserializeOwned;
 use yuanli_api_types::{List, Secret, SecretValue, SecretsKey, SecretsSealed};
 use yuanli_model::SecretName;
 use yuanli_ports::secrets::SecretValue as Value;
@@ -12,6 +14,25 @@ use super::{Answer, Engine};
 use crate::body::rfc3339;
 use crate::secret::key_place;
 use crate::service::Refusal;
+
+/// A body with a secret in it: what is wrong with one is told without repeating what it says.
+pub(super) struct Concealed<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Concealed<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::JsonDataError(_)) => Err(Refusal::Invalid(
+                "the body is JSON, and not what is asked for here (`/api/openapi.json`); it is not repeated, as a secret is in it"
+                    .to_owned(),
+            )
+            .into_response()),
+            Err(refused) => Err(refused.into_response()),
+        }
+    }
+}
 
 pub(super) async fn list(State(shared): Engine) -> Answer<Json<List<Secret>>> {
     let items = shared.secrets()?.list().map_err(refusal)?.into_iter().map(body).collect();
@@ -29,7 +50,7 @@ fn body(Kept { name, workflows, changed }: Kept) -> Secret {
 pub(super) async fn set(
     State(shared): Engine,
     Path(name): Path<String>,
-    Json(secret): Json<SecretValue>,
+    Concealed(secret): Concealed<SecretValue>,
 ) -> Answer<StatusCode> {
     let name = parse(&name)?;
     let scopes = secret.workflows.iter().map(|scope| scope.parse());
@@ -54,7 +75,7 @@ pub(super) async fn delete(State(shared): Engine, Path(name): Path<String>) -> A
 /// Seals all of them by a new key.
 pub(super) async fn rotate(
     State(shared): Engine,
-    Json(SecretsKey { passphrase }): Json<SecretsKey>,
+    Concealed(SecretsKey { passphrase }): Concealed<SecretsKey>,
 ) -> Answer<Json<SecretsSealed>> {
     let place = match passphrase {
         Some(passphrase) => KeyPlace::Passphrase(Passphrase::new(passphrase.into_bytes())),
