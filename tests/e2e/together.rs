@@ -106,7 +106,7 @@ fn a_second_command_works_with_the_engine_of_the_first() {
     let listed = place.json(&["runs", "list"]);
     assert_eq!(listed["items"].as_array().unwrap().len(), 3, "{listed}");
     assert_eq!(listed["items"][2]["status"], "running");
-    assert_eq!(listed["items"][2]["resumable"], false, "it is driven: {listed}");
+    assert!(listed["items"][2].get("resumable").is_none(), "it is driven: {listed}");
     let logs = place.yuanli(&["runs", "logs", run]).expect(0, &[]);
     assert!(logs.out.contains("Hello, Ada!"), "{logs:?}");
     place.yuanli(&["why", &first.id()]).expect(0, &[]);
