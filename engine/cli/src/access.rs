@@ -17,8 +17,8 @@ use crate::exit::Misuse;
 
 /// How often a data directory is looked at that another command has, and how long is waited in between: two seconds in all.
 /// It answers soon, or has done what it was for.
-pub(crate) const LOOKS: u32 = 40;
-pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Where the runs are.
 pub(crate) enum Access {
@@ -99,9 +99,9 @@ pub(crate) async fn owner(global: &Global) -> anyhow::Result<Option<(Owner, Clie
     Ok(connected.map(|(owner, _)| (owner, Client::Socket(data))))
 }
 
-/// Does something that opens the data directory, again while it is another command's that is about to answer or to end.
-/// Whoever is told of that owner by `attempt` itself asks it instead.
-pub(crate) async fn patiently<T>(attempt: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+/// Does something with the engine of a data directory, which `attempt` looks for and else becomes; again while there is none yet
+/// and it cannot be had: whoever owns it is about to answer, or to end.
+pub(crate) async fn patiently<T>(mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let mut looks = 0;
     loop {
         match attempt().await {

@@ -24,7 +24,6 @@ use yuanli_model::trigger::EventTrigger;
 use yuanli_model::{RunId, Template, Timestamp, WorkflowName};
 use yuanli_ports::plugins::Origin;
 use yuanli_ports::{Announcements, Cancellation, Clock, Http, Store};
-use yuanli_store::OpenError;
 use yuanli_triggers::{Query, RuleId};
 use yuanli_vault::Vault;
 use yuanli_wasm::Outside;
@@ -42,6 +41,7 @@ use crate::own_metrics::OwnMetrics;
 use crate::retry::Unretried;
 use crate::secret;
 use crate::serving::Serving;
+use crate::sharing::is_in_use;
 use crate::work::Work;
 use crate::workflows::Source;
 use crate::{alarms, events, http, schedules, socket};
@@ -403,16 +403,27 @@ pub(crate) async fn write_left(shared: Arc<Shared>) {
 
 /// The data directory, also from an engine that is just ending: one that was killed keeps its lock until the system has
 /// given back its memory, and whoever supervises it starts the next one at once.
+/// A command is waited for as long as its runs last: it does not stay.
 async fn take_over(locations: &Locations) -> anyhow::Result<Ground> {
-    for _ in 0..LOOKS {
-        match Ground::open(locations) {
-            Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
-                tokio::time::sleep(BETWEEN_LOOKS).await;
-            }
+    let (mut looks, mut is_told) = (0, false);
+    loop {
+        let error = match Ground::open(locations) {
+            Err(error) if is_in_use(&error) => error,
             opened => return opened,
+        };
+        match socket::connect(&locations.data).await {
+            Ok(Some((socket::Owner::Command, _))) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let why = format!("{error:#}");
+                    tracing::warn!(why, "a command is the engine; its end is waited for");
+                }
+                looks = 0;
+            }
+            _ if looks == LOOKS => return Err(error),
+            _ => looks += 1,
         }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-    Ground::open(locations)
 }
 
 /// How the gateway is started: this program, with the folder and the addresses.

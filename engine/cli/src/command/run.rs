@@ -19,13 +19,13 @@ use std::pin::pin;
 use anyhow::{Context, bail};
 use yuanli_api_types::{ApprovalAnswer, EventKind, RunStatus, Update};
 use yuanli_server::{
-    Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, SharedEngine, StageName,
-    is_in_use, manner,
+    Document, Engine, GivenSecrets, Locations, Refused, RunId, SecretPlace, SharedEngine, StageName, manner,
 };
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::left::{end, resume};
 pub(crate) use self::retry::retry;
+pub(crate) use self::there::needs_own_engine;
 
 use super::interrupt::{Interrupt, Interrupts};
 use super::question::{Questions, Reply};
@@ -45,11 +45,11 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
     refuse_doubles(&arguments.inputs)?;
     let mut interrupts = Interrupts::listen()?;
     let mut secrets = None;
-    let mut looks = 0;
-    loop {
+    access::patiently(async || {
         if let Some((owner, engine)) = access::owner(global).await? {
             return there::run(global, (owner, &engine), &arguments, &mut interrupts).await;
         }
+<<<<<<< HEAD
         let secrets = match &secrets {
             Some(secrets) => secrets,
             None => secrets.insert(read_secrets(arguments.secrets.clone())?),
@@ -64,8 +64,22 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
             // Of a command that is about to answer, or to end.
             Err(error) if is_in_use(&error) && looks < access::LOOKS => looks += 1,
             ran => return ran,
+=======
+        let secrets = read_once(&mut secrets, &mut arguments.secrets)?;
+        match arguments.watch {
+            true => again::watch(global, &arguments, &secrets, &mut interrupts).await,
+            false => Ok(once(global, &arguments, secrets, &mut interrupts, None).await?.exit),
+>>>>>>> 9098e5e (cli, server: runs resume and retry work in the engine of another command and share their own; serve and --watch wait for a command; tests of succession)
         }
-        tokio::time::sleep(access::BETWEEN_LOOKS).await;
+    })
+    .await
+}
+
+/// The secrets that a run is given. Places such as standard input can be read once.
+fn read_once(read: &mut Option<GivenSecrets>, places: &mut Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
+    match read {
+        Some(secrets) => Ok(secrets.clone()),
+        None => Ok(read.insert(read_secrets(std::mem::take(places))?).clone()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use yuanli_server::{Engine, Shell, ShellRequest, ShellWritten};
+use yuanli_server::{Engine, Owner, Shell, ShellRequest, ShellWritten};
 
 use super::interrupt::Interrupts;
 use crate::access;
@@ -25,7 +25,10 @@ pub(crate) async fn shell(global: &Global, mut arguments: arguments::Shell) -> a
         let why = format!("`{}` names no stage: write RUN/STAGE, such as last/build", arguments.stage);
         return Err(Misuse(why).into());
     };
-    if access::client(global).await?.is_some() {
+    if let Some((owner, _)) = access::owner(global).await? {
+        if owner == Owner::Command {
+            return Err(super::run::needs_own_engine("runs shell"));
+        }
         let why = "a shell is opened where no engine serves: `yuanli admin export` and `import` take the run into another data \
                    directory, or stop the engine meanwhile";
         return Err(Misuse(why.to_owned()).into());

@@ -10,7 +10,6 @@ use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::bail;
 use hyper::Method;
 use serde::Serialize;
 use yuanli_api_types::{
@@ -69,8 +68,19 @@ async fn start_and_follow(
         }
     };
     let questions = Questions::new(arguments.approve.clone(), global.json || arguments.file == "-");
+    tell_run(global, &started.id);
     let showing = Showing { is_verbose: arguments.verbose, questions };
     follow(global, (engine, succession), started.id, showing, interrupts).await
+}
+
+/// Tells whoever reads standard output which run it is.
+pub(super) fn tell_run(global: &Global, run: &str) {
+    if !global.json
+        && !io::stdout().is_terminal()
+        && let Err(error) = output::unless_closed(output::line(run))
+    {
+        output::note(format_args!("the id of the run cannot be told: {error:#}"));
+    }
 }
 
 /// How a run is shown.
@@ -87,12 +97,6 @@ pub(super) async fn follow(
     showing: Showing,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Exit> {
-    if !global.json
-        && !io::stdout().is_terminal()
-        && let Err(error) = output::unless_closed(output::line(&run))
-    {
-        output::note(format_args!("the id of the run cannot be told: {error:#}"));
-    }
     let Showing { is_verbose, questions } = showing;
     let screen = RefCell::new(Screen::new(view::choose(global.json, is_verbose)));
     let screen = &screen;
@@ -124,10 +128,7 @@ fn refuse(owner: Owner, arguments: &Run) -> anyhow::Result<()> {
         ("--watch", arguments.watch),
     ];
     if let (Owner::Command, Some((flag, _))) = (owner, wanted.iter().find(|(_, is_wanted)| *is_wanted)) {
-        bail!(
-            "`{flag}` takes an engine of one's own, and another command is that of this data directory: wait for it, or name another \
-             folder with --data"
-        );
+        return Err(needs_own_engine(flag));
     }
     let why = if !arguments.secrets.is_empty() {
         "an engine that serves has secrets of its own: `yuanli secret set` gives it one"
@@ -139,6 +140,14 @@ fn refuse(owner: Owner, arguments: &Run) -> anyhow::Result<()> {
         return Ok(());
     };
     Err(Misuse(why.to_owned()).into())
+}
+
+/// Why a command cannot do without being the engine itself.
+pub(crate) fn needs_own_engine(what: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "`{what}` takes an engine of one's own, and another command is that of this data directory: wait for it, or name another \
+         folder with --data"
+    )
 }
 
 async fn start(
