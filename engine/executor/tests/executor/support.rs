@@ -56,6 +56,8 @@ pub(crate) enum Act {
     Keep(Then),
     /// Records a call that was told something long, and puts an artifact.
     Read(Then),
+    /// Is told something long, and keeps nothing.
+    Hear,
     /// Gives the stages and names of the artifacts that it sees.
     Collect,
     /// Writes a file and gives the names of all files that are there.
@@ -229,6 +231,10 @@ impl Plugins for TestPlugins {
                     Then::FailFirst if attempt.id.attempt == 1 => Err(Failure::transient("told", "to fail")),
                     Then::End | Then::FailFirst => Ok(json!({})),
                 }
+            }
+            Act::Hear => {
+                crate::journal_blobs::hear(&attempt, 1).await;
+                Ok(json!({}))
             }
             Act::Collect => {
                 let seen = attempt.records.artifacts().await.unwrap();
