@@ -49,37 +49,20 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> anyhow::Result<Exit>
         if let Some((owner, engine)) = access::owner(global).await? {
             return there::run(global, (owner, &engine), &arguments, &mut interrupts).await;
         }
-<<<<<<< HEAD
-        let secrets = match &secrets {
-            Some(secrets) => secrets,
-            None => secrets.insert(read_secrets(arguments.secrets.clone())?),
-        };
-        let ran = match arguments.watch {
-            true => again::watch(global, &arguments, secrets, &mut interrupts).await,
-            false => {
-                once(global, &arguments, secrets.clone(), &mut interrupts, None).await.map(|run| run.exit)
-            }
-        };
-        match ran {
-            // Of a command that is about to answer, or to end.
-            Err(error) if is_in_use(&error) && looks < access::LOOKS => looks += 1,
-            ran => return ran,
-=======
-        let secrets = read_once(&mut secrets, &mut arguments.secrets)?;
+        let secrets = read_once(&mut secrets, &arguments.secrets)?;
         match arguments.watch {
             true => again::watch(global, &arguments, &secrets, &mut interrupts).await,
             false => Ok(once(global, &arguments, secrets, &mut interrupts, None).await?.exit),
->>>>>>> 9098e5e (cli, server: runs resume and retry work in the engine of another command and share their own; serve and --watch wait for a command; tests of succession)
         }
     })
     .await
 }
 
-/// The secrets that a run is given. Places such as standard input can be read once.
-fn read_once(read: &mut Option<GivenSecrets>, places: &mut Vec<SecretPlace>) -> anyhow::Result<GivenSecrets> {
+/// The secrets that a run is given. Places such as standard input can be read once; that there are some is still to be seen.
+fn read_once(read: &mut Option<GivenSecrets>, places: &[SecretPlace]) -> anyhow::Result<GivenSecrets> {
     match read {
         Some(secrets) => Ok(secrets.clone()),
-        None => Ok(read.insert(read_secrets(std::mem::take(places))?).clone()),
+        None => Ok(read.insert(read_secrets(places.to_vec())?).clone()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::succession::{self, Succession};
 use crate::view::{self, Screen};
 
 /// `yuanli runs resume`.
-pub(crate) async fn resume(global: &Global, mut arguments: Resume) -> anyhow::Result<Exit> {
+pub(crate) async fn resume(global: &Global, arguments: Resume) -> anyhow::Result<Exit> {
     let mut secrets = None;
     access::patiently(async || match access::owner(global).await? {
         Some((Owner::Service, engine)) => tell(&engine, arguments.run.as_deref()).await,
