@@ -92,7 +92,14 @@ impl SharedEngine {
             let _ = tokio::time::timeout(GRACE, idle).await;
         }
         // Nobody comes in any more, so that nothing is waited for that was not there.
+        let shared = Arc::clone(&desk.shared);
         desk.close().await;
+        if !shared.was_used.load(Ordering::Relaxed) {
+            // All that there is is its own: what is left of that is cleaned up.
+            engine.close().await;
+            socket::remove(engine.data(), Owner::Command);
+            return Vec::new();
+        }
         let going_on = engine.going_on().await;
         if engine.executor().active() > 0 {
             engine.suspend().await;

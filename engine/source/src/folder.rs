@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use ignore::{DirEntry, Walk, WalkBuilder};
@@ -136,6 +136,10 @@ impl Copy {
     }
 
     fn entry(&mut self, from: &Path, relative: &Path, metadata: &Metadata) -> Result<(), SourceError> {
+        if metadata.file_type().is_socket() {
+            // Of a program that runs, such as an engine whose data is in the folder; git does not see them either.
+            return Ok(());
+        }
         let to = self.places.into.join(relative);
         if metadata.is_dir() {
             return make_folder(&to).map_err(|error| unwritable(&to, &error));
