@@ -200,7 +200,7 @@ impl Work {
         let file = self.served.place.write(
             &format!("{name}.yaml"),
             format!(
-                "name: {name}\non: {{ metric: {{ query: \"max(yuanli_store_commit_duration_seconds_count)\", above: 0 }} }}\n\
+                "name: {name}\non: {{ metric: {{ query: \"max(yuanli_build_info)\", above: 0 }} }}\n\
                  stages:\n  it: {{ uses: script, with: {{ print: [watched] }} }}\n"
             ),
         );

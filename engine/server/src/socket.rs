@@ -59,13 +59,15 @@ fn clear(socket: &SocketPath) -> io::Result<()> {
 /// # Errors
 /// When there is a socket that may not be used.
 pub async fn connect(data: &Path) -> io::Result<Option<(Owner, UnixStream)>> {
-    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound};
     for owner in [Owner::Service, Owner::Command] {
         let connected = async { UnixStream::connect(SocketPath::of(data, owner.socket())?.path()).await };
         match connected.await {
             Ok(stream) => return Ok(Some((owner, stream))),
-            // The socket of an engine that was killed refuses.
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused) => {}
+            // The socket of an engine that was killed refuses; that of one that dies meanwhile is reset.
+            Err(error)
+                if matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused | ConnectionReset) => {
+            }
             Err(error) => return Err(error),
         }
     }
