@@ -71,6 +71,16 @@ fn runs_are_found_by_their_labels() {
     );
     let refused = "the priority is 5000: it is a whole number from -1000 to 1000";
     served.yuanli(&["trigger", "level", "--input", "level=5000"]).expect(2, &[refused]);
+    // A schedule that could start no run is told so, and goes on.
+    served.apply(
+        "due.yaml",
+        "name: due\non: { schedule: { cron: \"0 3 1 1 *\", inputs: { level: 5000 } } }\n\
+         inputs: { level: { type: number, whole: true, default: 0 } }\n\
+         concurrency: { group: two, priority: \"${{ inputs.level }}\" }\nstages: { ask: { approval: true } }\n",
+    );
+    for _ in 0..2 {
+        served.yuanli(&["schedule", "run", "due"]).expect(2, &[refused]);
+    }
     served.yuanli(&["runs", "list", "--label", "=x"]).expect(2, &["NAME=TEXT"]);
 }
 

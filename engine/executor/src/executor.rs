@@ -117,9 +117,6 @@ pub enum Error {
         /// The stage.
         stage: StageName,
     },
-    /// It cannot be found out what names of images stand for.
-    #[error("the images that a cached stage used: {0}")]
-    Images(yuanli_ports::containers::ContainerError),
     /// The workspaces cannot be had.
     #[error(transparent)]
     Workspace(#[from] yuanli_ports::workspaces::WorkspaceError),

@@ -34,11 +34,7 @@ pub enum Uncreatable {
     #[error(transparent)]
     Expression(#[from] yuanli_expr::Error),
     /// Its priority is none.
-    #[error(
-        "the priority is {0}: it is a whole number from {lowest} to {highest}",
-        lowest = Priority::LOWEST,
-        highest = Priority::HIGHEST
-    )]
+    #[error("the priority is {0}: it is {words}", words = Priority::in_words())]
     Priority(Value),
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use indexmap::IndexMap;
-use yuanli_model::workflow::{Older, Priority};
+use yuanli_model::workflow::{LONGEST_LABEL, Older, Priority};
 use yuanli_model::{InputName, Template};
 
 use crate::diagnostic::{Code, Diagnostics};
@@ -14,9 +14,6 @@ use crate::value::{self, Config};
 
 /// Most runs of a group that may go on at the same time.
 const MAX_RUNS: u32 = 10_000;
-
-/// Longest label, key or text, in characters: it stands in lists.
-const MAX_LABEL: usize = 255;
 
 /// Which runs may go on at the same time.
 #[derive(Debug)]
@@ -39,7 +36,7 @@ pub(crate) fn labels(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> IndexM
         key::entries_of(&entry.value, entry.value_span(), "`labels`", diagnostics).unwrap_or_default();
     let mut labels = IndexMap::with_capacity(entries.len());
     for label in entries {
-        let is_short = |text: &str| text.chars().count() <= MAX_LABEL;
+        let is_short = |text: &str| text.chars().count() <= LONGEST_LABEL;
         if label.key.is_empty() || !is_short(&label.key) {
             let message = "a label has a name of 1 to 255 characters";
             diagnostics.error(Code::InvalidName, label.key_span, message);
@@ -110,8 +107,7 @@ fn read_priority(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Con
         Template::Number(number) => {
             let message = format!("`priority` cannot be {number}");
             diagnostics.error_with(Code::WrongNumber, entry.value_span(), message, || {
-                let (lowest, highest) = (Priority::LOWEST, Priority::HIGHEST);
-                Some(format!("it is a whole number from {lowest} to {highest}; the highest begins first"))
+                Some(format!("it is {}; the highest begins first", Priority::in_words()))
             });
         }
         // An expression that cannot be read was told already.

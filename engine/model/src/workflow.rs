@@ -52,6 +52,9 @@ pub struct Concurrency {
     pub priority: Option<Template>,
 }
 
+/// Longest label of a workflow or a run, its name or its text, in characters: they stand in lists.
+pub const LONGEST_LABEL: usize = 255;
+
 /// How early a run begins among those of its concurrency group that wait: the highest first, and of the same one the oldest.
 /// From -1000 to 1000; 0 when nothing is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +71,12 @@ impl Priority {
     pub fn new(number: i64) -> Option<Self> {
         let is_one = (Self::LOWEST..=Self::HIGHEST).contains(&number);
         i16::try_from(number).ok().filter(|_| is_one).map(Self)
+    }
+
+    /// What a priority is, for a person who gave another number: "a whole number from …".
+    #[must_use]
+    pub fn in_words() -> String {
+        format!("a whole number from {} to {}", Self::LOWEST, Self::HIGHEST)
     }
 
     /// Its number.

@@ -223,6 +223,11 @@ async fn secrets_go_encrypted_or_to_a_named_address_and_to_no_other_server() {
     assert!(!format!("{hidden:?}").contains("hidden"));
     let refused = send(hidden, &[private(&[&host])]).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Exposed(why) if why.starts_with("the URL for ")), "{refused:?}");
+    // Nor where a server says that it is to be asked once more, in clear.
+    let begin = serve(redirect(308, &format!("http://{host}/hidden")), &asked).await;
+    let hidden = HttpRequest { is_url_secret: true, ..get(format!("http://{begin}/hidden")) };
+    let refused = send(hidden, &[scope(&[&begin.to_string()]), private(&[&host])]).await.unwrap_err();
+    assert!(matches!(&refused, HttpError::Exposed(why) if why.starts_with("the URL for ")), "{refused:?}");
     assert_eq!(other.take(), Vec::<String>::new());
 }
 

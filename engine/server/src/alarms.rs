@@ -24,7 +24,8 @@ use crate::document::Given;
 use crate::figures::{Came, Trigger};
 use crate::http;
 use crate::kept::{Kept, Measured};
-use crate::service::{Refusal, Shared, inputs_from};
+use crate::refusal::Refusal;
+use crate::service::{Shared, inputs_from};
 
 /// How often what is measured is looked at: more often than it changes, as Prometheus usually asks every 15 seconds or less often.
 const EVERY: Duration = Duration::from_secs(5);

@@ -21,7 +21,8 @@ use crate::announcements::{self, ROWS};
 use crate::document::Given;
 use crate::figures::{Came, Trigger};
 use crate::kept::Kept;
-use crate::service::{Refusal, Shared, inputs_from};
+use crate::refusal::Refusal;
+use crate::service::{Shared, inputs_from};
 
 /// Wait after something that failed for a reason outside of it.
 const RETRY: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use yuanli_executor::Started;
 use yuanli_ports::figure::{Counted, Durations, OF_REQUESTS};
 
-use crate::service::Refusal;
+use crate::refusal::Refusal;
 
 /// What starts runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

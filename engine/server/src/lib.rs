@@ -33,6 +33,7 @@ mod own_metrics;
 mod plan;
 mod plugins;
 mod records;
+mod refusal;
 mod replay;
 mod restored;
 mod retry;

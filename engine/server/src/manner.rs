@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use yuanli_api_types::RunStatus;
 use yuanli_executor::{Manner, Summary};
-use yuanli_model::workflow::Priority;
+use yuanli_model::workflow::{LONGEST_LABEL, Priority};
 
 use crate::body;
 
 /// Most labels that a run is started with: they stand in lists.
 const MAX_LABELS: usize = 64;
-/// Longest label, name or text, in characters, as those of workflows.
-const MAX_LABEL: usize = 255;
 
 /// How a run is started, from what a request or a command says.
 ///
@@ -29,22 +27,20 @@ pub fn manner(
         check_label(name, text)?;
     }
     let of_number = |number| {
-        let (lowest, highest) = (Priority::LOWEST, Priority::HIGHEST);
-        let why =
-            || format!("the priority {number} is none: it is a whole number from {lowest} to {highest}");
+        let why = || format!("the priority {number} is none: it is {}", Priority::in_words());
         Priority::new(number).ok_or_else(why)
     };
     Ok(Manner { bypasses_cache, labels, priority: priority.map(of_number).transpose()? })
 }
 
 fn check_label(name: &str, text: &str) -> Result<(), String> {
-    let is_short = |text: &str| text.chars().count() <= MAX_LABEL;
+    let is_short = |text: &str| text.chars().count() <= LONGEST_LABEL;
     if name.is_empty() || !is_short(name) || name.contains('=') {
-        return Err(format!("the name of a label has 1 to {MAX_LABEL} characters and no `=`"));
+        return Err(format!("the name of a label has 1 to {LONGEST_LABEL} characters and no `=`"));
     }
     match is_short(text) {
         true => Ok(()),
-        false => Err(format!("the label `{name}` is too long: it has at most {MAX_LABEL} characters")),
+        false => Err(format!("the label `{name}` is too long: it has at most {LONGEST_LABEL} characters")),
     }
 }
 

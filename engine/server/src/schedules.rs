@@ -28,7 +28,8 @@ use crate::body::rfc3339;
 use crate::document::Given;
 use crate::figures::{Came, Trigger};
 use crate::kept::{Fate, Kept, Mark, Paused, Timing, id_of};
-use crate::service::{Refusal, Shared, inputs_from};
+use crate::refusal::Refusal;
+use crate::service::{Shared, inputs_from};
 
 /// Wait after a start that failed for a reason outside of it.
 const RETRY: Duration = Duration::from_secs(1);

@@ -25,7 +25,8 @@ use crate::clock::SystemClock;
 use crate::document::{self, Document, Unread};
 use crate::file::{ENDINGS, File, is_of_tests};
 use crate::library::Library;
-use crate::service::{Refusal, inputs_from};
+use crate::refusal::Refusal;
+use crate::service::inputs_from;
 use crate::webhooks;
 
 /// A document of tests, read.

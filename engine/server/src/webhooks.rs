@@ -18,7 +18,8 @@ use crate::body;
 use crate::document::Given;
 use crate::figures::{Came, Trigger};
 use crate::kept::{self, Delivery, Kept};
-use crate::service::{Refusal, Shared, inputs_from};
+use crate::refusal::Refusal;
+use crate::service::{Shared, inputs_from};
 
 /// The headers in which senders say what has happened; kept with a delivery.
 const EVENT_HEADERS: [&str; 4] = ["x-github-event", "x-gitea-event", "x-forgejo-event", "x-gitlab-event"];

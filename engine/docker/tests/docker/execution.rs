@@ -121,6 +121,10 @@ async fn a_command_reads_what_it_is_given_and_its_end() {
             run(&bench.docker, &container, &reads("cat; echo over"), b"create table\n").await;
         let texts: Vec<&str> = lines.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!((ended, &texts[..]), (Ok(whole(0)), &["create table", "over"][..]));
+        // Also nothing has an end.
+        let empty = Command { timeout: Some(PATIENCE), ..reads("cat; echo over") };
+        let (ended, lines) = run(&bench.docker, &container, &empty, b"").await;
+        assert_eq!((ended, lines.len()), (Ok(whole(0)), 1), "{lines:?}");
         // More than any buffer on the way has.
         let much = vec![b'x'; 8 << 20];
         let (ended, lines) = run(&bench.docker, &container, &reads("cat | wc -c"), &much).await;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use yuanli_executor::{Error, Executor, Submission, Update};
+use yuanli_executor::{Error, Executor, Manner, Submission, Update};
 use yuanli_model::run::Answer;
 use yuanli_model::stage::{Approval, Expiry, FanOut, Growth, Retry};
-use yuanli_model::workflow::{Concurrency, Older, Settings};
+use yuanli_model::workflow::{Concurrency, Older, Priority, Settings};
 use yuanli_model::{
     AttemptOutcome, Expression, Outcome, PluginReference, RunEvent, RunId, Section, Stage, Template,
 };
@@ -327,6 +327,23 @@ async fn in_a_group_those_that_were_in_go_on_then_those_that_waited_and_new_ones
         assert_eq!(outcome(&end_of(&next.executor, run).await), Outcome::Succeeded);
     }
     assert_eq!(next.called(4).await, ["z", "a", "c", "d"]);
+}
+
+#[tokio::test]
+async fn of_new_ones_that_come_before_the_groups_are_known_the_newest_cancels_whatever_their_priorities() {
+    let bench = Bench::new(&[("a", Act::Wait), ("b", Act::Wait)]);
+    let held = bench.executor.hold_groups();
+    let submit = async |name: &str, priority| {
+        let manner = Manner { priority: Priority::new(priority), ..Manner::default() };
+        let plain = submission(&bench, vec![stage(name)], grouped(Older::Cancel));
+        bench.executor.start(Submission { manner, ..plain }).await.unwrap().run
+    };
+    let (older, newest) = (submit("a", 0).await, submit("b", 5).await);
+    held.release();
+    assert_eq!(outcome(&end_of(&bench.executor, older).await), Outcome::Cancelled);
+    bench.plugins.is_gate_open.send_replace(true);
+    assert_eq!(outcome(&end_of(&bench.executor, newest).await), Outcome::Succeeded);
+    assert_eq!(bench.called(1).await, ["b"]);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use yuanli_ports::apps::{AppError, Asker};
 use super::gate::About;
 use super::{Answer, Engine};
 use crate::app_body as body;
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 /// How long the replicas of a deleted app may take to end before the request returns.
 const DELETE: Duration = Duration::from_secs(60);

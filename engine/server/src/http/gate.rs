@@ -23,7 +23,8 @@ use super::table::Route;
 use crate::audit::{Entry, Signed};
 use crate::engine::Selected;
 use crate::identity::Caller;
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 /// Largest body: a workflow of the largest size, in JSON.
 pub(super) const MAX_BODY: usize = 8 << 20;

@@ -32,7 +32,8 @@ use yuanli_model::RunId;
 
 use self::listen::Manner;
 use crate::identity::Caller;
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 pub(crate) use gate::Limits;
 pub(crate) use metrics::render as metrics_text;
 pub use rate::Rate;

@@ -9,7 +9,7 @@ use yuanli_api_types::Problem;
 use yuanli_ports::apps::AppError;
 
 use crate::document::{WIDTH, render};
-use crate::service::Refusal;
+use crate::refusal::Refusal;
 
 const PROBLEM: &str = "application/problem+json";
 /// Longest sentence of the framework.

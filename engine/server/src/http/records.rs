@@ -17,7 +17,7 @@ use super::gate::of_caller;
 use super::table::WEAK;
 use super::{Answer, Asks, Engine, OfRun};
 use crate::records::WantedArtifact;
-use crate::service::Refusal;
+use crate::refusal::Refusal;
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {

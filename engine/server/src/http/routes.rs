@@ -11,7 +11,7 @@ use super::{
     apps, audit, example, hooks, identity, metrics, openapi, records, runs, schedules, secrets, streams,
     workflows,
 };
-use crate::service::Refusal;
+use crate::refusal::Refusal;
 
 const STREAM: &str = "text/event-stream";
 const LAST_ID: &str = "The id of the last event that is known: what comes after it is told";

@@ -17,7 +17,8 @@ use super::gate::{About, of_caller};
 use super::{Answer, Asks, Engine, OfRun};
 use crate::engine::Updates;
 use crate::manner::{RunFilter, label_of};
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 /// One JSON text for each line.
 const JSON_LINES: &str = "application/x-ndjson";

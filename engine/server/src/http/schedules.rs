@@ -16,8 +16,9 @@ use super::runs::to_its_end;
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
 use crate::kept::{Fate, Kept, Last, PausedBy, Timing, id_of};
+use crate::refusal::Refusal;
 use crate::schedules::{Became, MAX_BACKFILL, Wanted};
-use crate::service::{Refusal, Shared};
+use crate::service::Shared;
 
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 1_000;

@@ -12,8 +12,8 @@ use yuanli_vault::{InvalidScope, Kept, KeyPlace, Passphrase, Scope, VaultError};
 
 use super::{Answer, Engine};
 use crate::body::rfc3339;
+use crate::refusal::Refusal;
 use crate::secret::key_place;
-use crate::service::Refusal;
 
 /// A body with a secret in it: what is wrong with one is told without repeating what it says.
 pub(super) struct Concealed<T>(T);

@@ -19,7 +19,8 @@ use yuanli_executor::Position;
 use super::runs::{self, OfStage};
 use super::{Answer, Engine, OfRun};
 use crate::engine::Updates;
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 /// How often something is sent where nothing happens, so that who stands in between sees that the connection is used.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -16,7 +16,8 @@ use super::table::WEAK;
 use super::{Answer, Asks, Engine};
 use crate::body::rfc3339;
 use crate::kept::{Expected, Kept, Timing, id_of};
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 pub(super) async fn list(State(shared): Engine, Extension(caller): Asks) -> Json<api::List<api::Workflow>> {
     let kept = shared.registry.list();

@@ -17,8 +17,8 @@ use yuanli_ports::store::{Batch, Key, scan_all};
 use yuanli_vault::Scope;
 
 use crate::body::rfc3339;
+use crate::refusal::Refusal;
 use crate::secret::random;
-use crate::service::Refusal;
 use row::{Row, seal, unseal};
 
 /// The first byte of the keys of tokens; those of workflows are before them.

@@ -12,7 +12,8 @@ use yuanli_triggers::{StartId, Times};
 
 use super::Became;
 use crate::kept::{Kept, Mark, Timing, id_of, is_id};
-use crate::service::{Refusal, Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 /// Most due times of a schedule that wait to be made up for.
 pub(crate) const MAX_BACKFILL: usize = 1_000;
