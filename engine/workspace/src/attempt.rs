@@ -195,7 +195,7 @@ impl Inner {
         let mut phase = self.phase();
         let published = match &*phase {
             // Untouched -> Published: what was merged is what is left.
-            Phase::Untouched => self.keep(Arc::clone(&self.beginning.manifest))?,
+            Phase::Untouched => self.keep_manifest(Arc::clone(&self.beginning.manifest))?,
             // Open -> Published: the folder may hold anything now.
             Phase::Open(made) => {
                 let begin = sync::now(&self.depot.attempts()).map_err(fault::at("kept", ""))?;
@@ -221,7 +221,7 @@ impl Inner {
         check_parents(&carried)?;
         share::contents(&self.depot.beside(from), &self.depot, &left, &self.attempt.stage)?;
         // Untouched -> Published: as if it had been changed here.
-        *phase = Phase::Published(self.keep(Arc::new(carried))?);
+        *phase = Phase::Published(self.keep_manifest(Arc::new(carried))?);
         Ok(true)
     }
 
@@ -261,6 +261,15 @@ impl Inner {
         let digest = self.depot.keep_manifest(&manifest)?;
         self.manifests.insert(self.attempt.run, digest, manifest);
         Ok(Some(digest))
+    }
+
+    /// Keeps a manifest whose contents are on the device, and brings it there too.
+    fn keep_manifest(&self, manifest: Arc<Manifest>) -> Result<Option<Digest>, WorkspaceError> {
+        let kept = self.keep(manifest)?;
+        if let Some(digest) = kept.filter(|digest| self.beginning.digest != Some(*digest)) {
+            self.depot.sync_manifest(&digest)?;
+        }
+        Ok(kept)
     }
 
     fn folder(&self) -> PathBuf {

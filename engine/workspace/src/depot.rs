@@ -89,7 +89,7 @@ impl Depot {
         let bytes = record::encode(manifest).map_err(|error| fault::other("written", "", error))?;
         let digest = Digest::of(&bytes);
         let path = self.manifest_path(&digest);
-        if !is_kept(&path, bytes.len() as u64) {
+        if !is_kept_again(&path, bytes.len() as u64).map_err(fault::at("written", self.name(&path)))? {
             write_aside(&self.manifests(), |file| file.write_all(&bytes))
                 .and_then(|(aside, ())| keep(aside, &path))
                 .map_err(fault::at("written", self.name(&path)))?;
@@ -115,7 +115,7 @@ impl Depot {
                 Err(_) => hash(&mut file, aside),
             })?;
         let path = self.blob(&content);
-        if !is_kept(&path, size) {
+        if !is_kept_again(&path, size)? {
             keep(aside, &path)?;
         }
         Ok((content, size))
@@ -149,6 +149,12 @@ impl Depot {
     pub(crate) fn sync(&self, since: Moment) -> Result<(), WorkspaceError> {
         let kept = [self.blobs(), self.manifests()];
         sync::changed_below(&kept, since).map_err(fault::at("synced", ""))
+    }
+
+    /// Brings one manifest to the device.
+    pub(crate) fn sync_manifest(&self, digest: &Digest) -> Result<(), WorkspaceError> {
+        let paths = [self.manifest_path(digest), self.manifests(), self.path.clone()];
+        paths.iter().try_for_each(|path| File::open(path)?.sync_all()).map_err(fault::at("synced", ""))
     }
 
     /// Where contents lie.
@@ -200,6 +206,19 @@ fn hash(from: &mut File, copy: &mut impl Write) -> io::Result<(Digest, u64)> {
 pub(crate) fn is_kept(path: &Path, size: u64) -> bool {
     // A smaller file is what a crash of the machine left of one that was not yet on the disk.
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+/// Whether it is kept already. Who has kept it may not have brought it to the device: it counts as changed now, so that it is
+/// among what this one syncs.
+fn is_kept_again(path: &Path, size: u64) -> io::Result<bool> {
+    if !is_kept(path, size) {
+        return Ok(false);
+    }
+    match fs::set_permissions(path, Permissions::from_mode(KEPT)) {
+        // Removed meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        marked => marked.map(|()| true),
+    }
 }
 
 fn write_aside<T>(

@@ -27,13 +27,14 @@ pub(crate) fn changed_below(folders: &[PathBuf], since: Moment) -> io::Result<()
     for folder in folders {
         changed.extend(folder.parent().map(Path::to_owned));
         for entry in WalkDir::new(folder) {
-            let entry = match entry {
+            let (metadata, path) = match entry.and_then(|entry| Ok((entry.metadata()?, entry.into_path()))) {
+                Ok(found) => found,
+                // Others work beside this one: theirs may have its name only now, or be removed.
                 Err(error) if is_gone(&error) => continue,
-                entry => entry?,
+                Err(error) => return Err(error.into()),
             };
-            let metadata = entry.metadata()?;
             if (metadata.is_file() || metadata.is_dir()) && moment(&metadata) >= since {
-                changed.push(entry.into_path());
+                changed.push(path);
             }
             if changed.len() > MAX_SINGLE {
                 return whole(folders);

@@ -1,7 +1,7 @@
 //! When folders are made, by whom, and when they are gone.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use yuanli_model::Digest;
@@ -158,4 +158,40 @@ async fn a_removed_run_is_gone_from_disk_and_memory() {
     assert!(!diamond.run_folder().exists());
     assert_eq!(diamond.begin("left", &[source]).await.err(), Some(WorkspaceError::Missing(source)));
     diamond.workspaces.remove(RUN).await.expect("nothing to remove is no error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn stages_that_end_side_by_side_do_not_trip_over_each_other() {
+    let diamond = Diamond::new();
+    for round in 0..25 {
+        let mut ends = Vec::new();
+        for stage in ["source", "left", "right", "join"] {
+            let workspace = diamond.begin(stage, &[]).await.expect("a workspace");
+            let folder = workspace.folder().await.expect("a folder");
+            (0..8)
+                .for_each(|file| write(&folder, &format!("{stage}{file}"), &format!("{round}{stage}{file}")));
+            ends.push(tokio::task::spawn(async move {
+                workspace.publish().await.expect("it is kept");
+                workspace.discard().await.expect("it is removed");
+            }));
+        }
+        for end in ends {
+            end.await.expect("no panic");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_stage_has_kept_is_brought_to_the_device_again() {
+    let diamond = Diamond::new();
+    let content = Digest::of(b"same").hex();
+    let kept = diamond.run_folder().join("blobs").join(content);
+    diamond.stage("left", &[], |folder| write(folder, "a", "same")).await;
+    let first = fs::metadata(&kept).expect("it is kept");
+    // The file system's clock moves in steps of some milliseconds.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    diamond.stage("right", &[], |folder| write(folder, "b", "same")).await;
+    let again = fs::metadata(&kept).expect("it is kept");
+    assert_eq!(first.ino(), again.ino());
+    assert!(first.ctime_nsec() != again.ctime_nsec(), "what is to be synced is found by when it changed");
 }
