@@ -3,14 +3,19 @@
 //! Two cases are safe. The index was *closed*: its files were synced and have the checksums that were noted. Or it is
 //! *in use* by a process that was killed: the system that ran it still runs, in which case the files are as they were
 //! left, and they are the very files (a copy may be of several moments). In every other case the index is thrown away.
+//!
+//! The index is as long as the history, and most commands are short. So what was closed under the system that still runs
+//! is not read again to be believed: the very files, unchanged, are. And when it is closed only those files are read that
+//! have changed since it was opened, of the heap what was added.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::index::BLOCKS;
 use super::layout::Layout;
 use crate::disk::{Local, write_whole};
 
@@ -36,32 +41,71 @@ pub(crate) struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
-    Closed { files: Vec<Sum> },
-    InUse { boot: String, device: u64, inode: u64 },
+    Closed {
+        files: Vec<Sum>,
+        /// Where they were closed; absent where an earlier version has done it.
+        #[serde(default, rename = "in")]
+        place: Option<Place>,
+    },
+    InUse(Place),
+}
+
+/// Which folder, under which start of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    boot: String,
+    device: u64,
+    inode: u64,
 }
 
 /// A file and its checksum.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
     name: String,
     size_bytes: u64,
     crc32c: u32,
+    /// What else the system said of it; absent where an earlier version has asked.
+    #[serde(default)]
+    seen: Option<Seen>,
+}
+
+/// What tells a file that has changed from one that has not, as long as the system runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    inode: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The files of an index as they were when it was closed, for the next time that it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    number: u64,
+    files: Vec<Sum>,
 }
 
 impl Checkpoint {
     /// Of an index that this process writes to.
     pub(crate) fn in_use(layout: &Layout, number: u64, revision: u64) -> io::Result<Self> {
-        let (device, inode) = identity(&layout.index(number))?;
-        Ok(Self { version: VERSION, number, revision, state: State::InUse { boot: boot()?, device, inode } })
+        let state = State::InUse(Place::of(&layout.index(number))?);
+        Ok(Self { version: VERSION, number, revision, state })
     }
 
-    /// Of an index that nobody has open: syncs its files.
-    pub(crate) fn closed(layout: &Layout, number: u64, revision: u64) -> io::Result<Self> {
+    /// Of an index that nobody has open: syncs its files. `known` is what was known of it when it was opened.
+    pub(crate) fn closed(layout: &Layout, number: u64, revision: u64, known: &Known) -> io::Result<Self> {
         let index = layout.index(number);
-        let mut files = Vec::new();
-        sums(&index, "", true, &mut files)?;
+        let known = if known.number == number { &known.files[..] } else { &[] };
+        let files = paths(&index)?
+            .into_iter()
+            .map(|name| {
+                let before = known.iter().find(|sum| sum.name == name);
+                sum_synced(&index.join(&name), name, before)
+            })
+            .collect::<io::Result<_>>()?;
         File::open(&index)?.sync_all()?;
-        Ok(Self { version: VERSION, number, revision, state: State::Closed { files } })
+        let state = State::Closed { files, place: Some(Place::of(&index)?) };
+        Ok(Self { version: VERSION, number, revision, state })
     }
 
     /// Whether the files of the index are those that this was written of.
@@ -71,14 +115,30 @@ impl Checkpoint {
         }
         let index = layout.index(self.number);
         match &self.state {
-            State::Closed { files } => {
-                let mut found = Vec::new();
-                sums(&index, "", false, &mut found)?;
-                Ok(found == *files)
+            State::InUse(place) => Ok(*place == Place::of(&index)?),
+            State::Closed { files, place } => {
+                let names = paths(&index)?;
+                if !names.iter().eq(files.iter().map(|sum| &sum.name)) {
+                    return Ok(false);
+                }
+                let is_here = *place == Some(Place::of(&index)?);
+                for sum in files {
+                    let is_as_before =
+                        is_here && sum.seen == Some(Seen::of(&fs::metadata(index.join(&sum.name))?));
+                    if !is_as_before && !sum.is_of(&mut File::open(index.join(&sum.name))?)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             }
-            State::InUse { boot: noted, device, inode } => {
-                Ok(*noted == boot()? && identity(&index)? == (*device, *inode))
-            }
+        }
+    }
+
+    /// The files that it was written of, if it was written when the index was closed.
+    pub(crate) fn into_known(self) -> Known {
+        match self.state {
+            State::Closed { files, .. } => Known { number: self.number, files },
+            State::InUse(_) => Known::default(),
         }
     }
 
@@ -91,7 +151,7 @@ impl Checkpoint {
     /// says is still checked against the files.
     pub(crate) fn write(&self, layout: &Layout) -> io::Result<()> {
         let mut temporary = tempfile::NamedTempFile::new_in(layout.folder())?;
-        serde_json::to_writer(&mut temporary, self)?;
+        temporary.write_all(&serde_json::to_vec(self)?)?;
         temporary.persist(layout.folder().join(NAME))?;
         Ok(())
     }
@@ -110,38 +170,77 @@ impl Checkpoint {
     }
 }
 
-fn boot() -> io::Result<String> {
-    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
-}
-
-fn identity(folder: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::metadata(folder)?;
-    Ok((metadata.dev(), metadata.ino()))
-}
-
-/// The files below a folder, by name.
-fn sums(folder: &Path, prefix: &str, is_synced: bool, sums_of: &mut Vec<Sum>) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    names.sort_by_key(fs::DirEntry::file_name);
-    for entry in names {
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type()?.is_dir() {
-            sums(&entry.path(), &format!("{name}/"), is_synced, sums_of)?;
-            continue;
-        }
-        let mut file = File::open(entry.path())?;
-        if is_synced {
-            file.sync_data()?;
-        }
-        let (size_bytes, crc32c) = sum(&mut file)?;
-        sums_of.push(Sum { name, size_bytes, crc32c });
+impl Place {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(folder)?;
+        let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
+        Ok(Self { boot, device: metadata.dev(), inode: metadata.ino() })
     }
-    Ok(())
 }
 
-fn sum(file: &mut File) -> io::Result<(u64, u32)> {
+impl Seen {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl Sum {
+    fn is_of(&self, file: &mut File) -> io::Result<bool> {
+        Ok(sum(file, 0)? == (self.size_bytes, self.crc32c))
+    }
+}
+
+/// The names of the files below a folder, sorted, with those of the folders they lie in.
+fn paths(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            names.extend(paths(&entry.path())?.into_iter().map(|below| format!("{name}/{below}")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Brings a file to the device and sums it up. One that is as it was `before` was synced then.
+fn sum_synced(path: &Path, name: String, before: Option<&Sum>) -> io::Result<Sum> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let seen = Seen::of(&metadata);
+    let before = before.and_then(|sum| Some((sum, sum.seen?)));
+    if let Some((sum, was)) = before
+        && was == seen
+        && sum.size_bytes == metadata.len()
+    {
+        return Ok(sum.clone());
+    }
+    file.sync_data()?;
+    // The heap only grows: what there was is as it was.
+    let grown = before
+        .filter(|(sum, was)| name == BLOCKS && was.inode == seen.inode && sum.size_bytes <= metadata.len());
+    let (size_bytes, crc32c) = match grown {
+        Some((before, _)) => {
+            file.seek(SeekFrom::Start(before.size_bytes))?;
+            let (size, crc) = sum(&mut file, before.crc32c)?;
+            (before.size_bytes + size, crc)
+        }
+        None => sum(&mut file, 0)?,
+    };
+    Ok(Sum { name, size_bytes, crc32c, seen: Some(seen) })
+}
+
+/// How much is left of a file, and the checksum of it, going on with that of what comes before.
+fn sum(file: &mut File, before: u32) -> io::Result<(u64, u32)> {
     let mut buffer = vec![0; READ_BYTES];
-    let (mut size, mut crc) = (0, 0);
+    let (mut size, mut crc) = (0, before);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok((size, crc)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use yuanli_ports::store::{Entry, Key, StoreError};
 
+use super::checkpoint::Known;
 use super::layout::Layout;
 use super::open::{self, Home};
 use super::options::Options;
@@ -25,24 +26,23 @@ pub(crate) struct Flusher {
     pub(crate) options: Options,
     /// The number of the index and the last commit that it holds.
     pub(crate) index: Option<(u64, u64)>,
+    /// What was known of its files when it was opened.
+    pub(crate) known: Known,
     /// A layer that is to be written to the index, and its last commit.
     frozen: Option<(Arc<Layer>, u64)>,
 }
 
 impl Flusher {
-    /// Of a table over an index, with its number and the last commit that it holds.
-    pub(crate) fn new(
-        table: Arc<Table>,
-        layout: &Layout,
-        options: &Options,
-        index: Option<(u64, u64)>,
-    ) -> Self {
-        Self { table, layout: layout.clone(), options: options.clone(), index, frozen: None }
+    /// Of a table that no index is under.
+    pub(crate) fn new(table: Arc<Table>, layout: &Layout, options: &Options) -> Self {
+        let (layout, options) = (layout.clone(), options.clone());
+        Self { table, layout, options, index: None, known: Known::default(), frozen: None }
     }
 
-    /// Takes an index that was made meanwhile and holds all up to a commit.
-    pub(crate) fn adopt(&mut self, Home { index, number }: Home, revision: u64) {
+    /// Takes an index that holds all up to a commit.
+    pub(crate) fn adopt(&mut self, Home { index, number, known }: Home, revision: u64) {
         self.index = Some((number, revision));
+        self.known = known;
         self.table.set_lower(Lower::Index(index));
     }
 
@@ -54,7 +54,7 @@ impl Flusher {
         let Some((layer, revision)) = self.frozen.clone() else { return Ok(()) };
         self.check_space(&layer)?;
         let home = match (self.table.lower(), self.index) {
-            (Lower::Index(index), Some((number, _))) => Home { index, number },
+            (Lower::Index(index), Some((number, _))) => Home { index, number, known: Known::default() },
             (_, index) => self.remade(index)?,
         };
         if let Err(error) = home.index.write(&layer, revision) {

@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use yuanli_ports::store::{Revision, StoreError, Write};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Known};
 use super::flusher::Flusher;
 use super::index::Index;
 use super::layout::Layout;
@@ -72,6 +72,7 @@ fn open_with(layout: &Layout, options: &Options, may_flush: bool) -> Result<Opti
     let files =
         Files::new(Arc::clone(&options.disk), &layout.journal(), options.segment_bytes, replayed.segments);
     let files = Arc::new(files);
+    files.find_spare().map_err(|e| Fault::io(&layout.journal(), "read", &e))?;
     // After a power cut some of those can be there again that an export has taken the place of, and some not.
     if let Err(error) = files.retire(exported) {
         tracing::warn!(%error, "segments of the journal that are not needed any more cannot be removed");
@@ -99,10 +100,11 @@ fn read_journal(
     start: Start<'_>,
 ) -> Result<Option<(Flusher, Replayed)>, StoreError> {
     let Start { found, mut making, base, may_flush } = start;
-    let index = found.as_ref().map(|home| (home.number, base));
-    let lower = found.map_or(Lower::Nothing, |home| Lower::Index(home.index));
-    let table = Arc::new(Table::new(lower, base));
-    let mut flusher = Flusher::new(Arc::clone(&table), layout, options, index);
+    let table = Arc::new(Table::new(Lower::Nothing, base));
+    let mut flusher = Flusher::new(Arc::clone(&table), layout, options);
+    if let Some(home) = found {
+        flusher.adopt(home, base);
+    }
     let mut adopt = |flusher: &mut Flusher| match making.take() {
         // A panic of sled's is the caller's to catch.
         Some(making) => {
@@ -175,11 +177,12 @@ fn sweep(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
 fn find(layout: &Layout, options: &Options, exported: u64) -> Result<Option<(Home, u64)>, StoreError> {
     let believed = believed(layout, exported);
     keep_only(layout, believed.as_ref().map(|checkpoint| checkpoint.number))?;
-    let Some(Checkpoint { number, revision, .. }) = believed else { return Ok(None) };
+    let Some(checkpoint) = believed else { return Ok(None) };
+    let Checkpoint { number, revision, .. } = checkpoint;
     match Index::open(&layout.index(number), options.cache_bytes) {
         Ok(index) if index.revision()? == Some(revision) => {
             note(layout, number, revision)?;
-            return Ok(Some((Home { index, number }, revision)));
+            return Ok(Some((Home { index, number, known: checkpoint.into_known() }, revision)));
         }
         Ok(index) => {
             let found = index.revision()?;
@@ -204,6 +207,8 @@ fn make_of_export(layout: &Layout, options: &Options, exported: u64) -> Result<H
 pub(crate) struct Home {
     pub(crate) index: Index,
     pub(crate) number: u64,
+    /// Its files as they were before it was opened.
+    pub(crate) known: Known,
 }
 
 fn believed(layout: &Layout, exported: u64) -> Option<Checkpoint> {
@@ -245,7 +250,7 @@ fn make(
     clear().map_err(|e| Fault::io(&folder, "removed", &e))?;
     let made = Index::open(&folder, options.cache_bytes).and_then(|index| {
         fill(&index)?;
-        Ok(Home { index, number })
+        Ok(Home { index, number, known: Known::default() })
     });
     made.inspect_err(|_| drop(clear()))
 }

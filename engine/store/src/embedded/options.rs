@@ -11,7 +11,7 @@ pub struct Options {
     /// Where journal and exports are. Default: the operating system's files.
     pub disk: Arc<dyn Disk>,
     /// Segments of the journal grow up to this size, in bytes. Larger ones are begun less often and given back later.
-    /// Default 16 MiB.
+    /// Default 4 MiB: the last one is read whole at each start.
     pub segment_bytes: u64,
     /// Memory that new commits may take before they are written to the index, in bytes. Default 16 MiB.
     pub memory_bytes: usize,
@@ -29,7 +29,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             disk: Arc::new(Local),
-            segment_bytes: 16 * 1024 * 1024,
+            segment_bytes: 4 * 1024 * 1024,
             memory_bytes: 16 * 1024 * 1024,
             journal_bytes: 64 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,

@@ -16,9 +16,11 @@ use crate::export;
 use crate::fault::Fault;
 use crate::journal::Files;
 
-/// At the end of an engine, what is in memory is written to the index if it is more than this part of what a running
-/// engine keeps there: less is read from the journal as fast.
-const CLOSING_PART: usize = 4;
+/// At the end of an engine, what is in memory is written to the index if it is more than this, in bytes: less is read from the
+/// journal in a millisecond.
+const CLOSING_BYTES: usize = 256 * 1024;
+/// The same where there is no index yet, which takes as long to be opened as this to be read.
+const FIRST_BYTES: usize = 1024 * 1024;
 /// How much longer than it is to be the journal may grow while commits come faster than they can be written to the index,
 /// as a multiple. A start after a crash reads all of it, 300 MiB in a second.
 const LONGEST: u64 = 4;
@@ -101,7 +103,8 @@ impl Upkeep {
     }
 
     fn close(mut self) {
-        let is_much = self.flusher.table.active_bytes() * CLOSING_PART > self.flusher.options.memory_bytes;
+        let most = if self.flusher.index.is_some() { CLOSING_BYTES } else { FIRST_BYTES };
+        let is_much = self.flusher.table.active_bytes() > most.min(self.flusher.options.memory_bytes);
         if (self.flusher.is_begun() || is_much)
             && let Err(error) = self.flusher.flush()
         {
@@ -113,7 +116,7 @@ impl Upkeep {
         };
         drop(index);
         if let Some((number, revision)) = self.flusher.index {
-            let closed = Checkpoint::closed(&self.flusher.layout, number, revision);
+            let closed = Checkpoint::closed(&self.flusher.layout, number, revision, &self.flusher.known);
             if let Err(error) = closed.and_then(|closed| closed.write_synced(&self.flusher.layout)) {
                 tracing::warn!(%error, "the next start will make the index again");
             }

@@ -25,7 +25,7 @@ use std::time::Instant;
 use yuanli_ports::figure::{Counted, Durations, OF_DISKS};
 use yuanli_ports::store::{Entry, Revision, Write};
 
-use crate::disk::{Disk, DiskFile, TEMPORARY};
+use crate::disk::{Disk, DiskFile};
 use crate::embedded::Layer;
 use crate::fault::Fault;
 use mark::Mark;
@@ -36,7 +36,7 @@ pub(crate) use replay::{Replayed, Tail, replay};
 
 /// Size of the first segment. Small, as most data directories never need another.
 const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
-/// The file that becomes the next segment.
+/// The file that becomes the next segment. It stays for the next engine: a short one would do little else than make it.
 const SPARE: &str = "spare";
 /// Zeroes are written in pieces of this size.
 const ZEROES: usize = 1024 * 1024;
@@ -144,6 +144,19 @@ impl Files {
         Ok(())
     }
 
+    /// Takes the file that an engine before this one has made for the next segment, if it has the right size: then all of it
+    /// was written, and whatever is in it means nothing.
+    pub(crate) fn find_spare(&self) -> io::Result<()> {
+        let files = self.disk.list(&self.folder)?;
+        let Some((_, size)) = files.into_iter().find(|(name, _)| name == SPARE) else { return Ok(()) };
+        let path = self.spare_path();
+        if size != self.next_size() {
+            return self.disk.remove(&path);
+        }
+        *self.spare() = Some((self.disk.open(&path)?, size));
+        Ok(())
+    }
+
     /// Makes the file of the next segment, so that the writer need not.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         let size = self.next_size();
@@ -215,7 +228,7 @@ impl Files {
     }
 
     fn spare_path(&self) -> PathBuf {
-        self.folder.join(format!("{SPARE}{TEMPORARY}"))
+        self.folder.join(SPARE)
     }
 
     fn segments(&self) -> MutexGuard<'_, Vec<(Id, u64)>> {

@@ -82,12 +82,14 @@ fn tear(folder: &Path, random: &mut Random) {
     }
 }
 
-/// Makes an index that was in use one of another boot.
-fn change_boot(folder: &Path) {
+/// Makes an index, closed or in use, one of another boot.
+pub(crate) fn change_boot(folder: &Path) {
     let Ok(note) = fs::read(folder.join(NOTE)) else { return };
     let mut note: serde_json::Value = serde_json::from_slice(&note).unwrap();
-    if let Some(boot) = note.pointer_mut("/state/in_use/boot") {
-        *boot = "another".into();
-        fs::write(folder.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
+    for state in ["/state/in_use/boot", "/state/closed/in/boot"] {
+        if let Some(boot) = note.pointer_mut(state) {
+            *boot = "another".into();
+        }
     }
+    fs::write(folder.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
 }

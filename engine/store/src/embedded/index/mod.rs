@@ -51,7 +51,7 @@ const USED: [u8; 2] = [OWN, b'u'];
 const NUMBER_BYTES: usize = 8;
 /// What is in the folder of an index.
 const FENCES: &str = "fences";
-const BLOCKS: &str = "blocks";
+pub(super) const BLOCKS: &str = "blocks";
 
 /// Fences and heap. Clones share them.
 #[derive(Debug, Clone)]
