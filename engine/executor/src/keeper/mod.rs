@@ -28,6 +28,7 @@ use yuanli_ports::store::Range;
 
 use crate::executor::{Error, Shared};
 use crate::record::key;
+use causes::Looks;
 pub use retention::Retention;
 pub use workspaces::WorkspaceBounds;
 
@@ -81,31 +82,45 @@ impl Keeper {
                 tracing::warn!(%error, "what no run needs any more is left");
             }
         }
+        let (mut causes, mut is_settled) = (Looks::default(), false);
         loop {
-            if let Err(error) = self.round(&closing).await {
+            if let Err(error) = self.round(&closing, &mut causes).await {
                 tracing::warn!(%error, "the history is not tidied; it will be tried again");
+            }
+            if causes.is_due(is_settled) {
+                tokio::select! {
+                    () = closing.cancelled() => return,
+                    looked = self.forget_causes() => match looked {
+                        Ok(stored) => causes.looked(stored),
+                        Err(error) => tracing::warn!(%error, "causes whose runs are gone are left"),
+                    }
+                }
             }
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = self.shared.doorbell.wake.notified() => {}
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(PERIOD) => is_settled = true,
             }
         }
     }
 
     async fn remove_left(&self) -> Result<(), Error> {
         let _alone = self.shared.doorbell.tidying.lock().await;
-        self.forget_causes().await?;
         self.remove_unneeded().await
     }
 
     /// Does all there is to do, a step at a time.
-    async fn round(&self, closing: &Cancellation) -> Result<(), Error> {
+    async fn round(&self, closing: &Cancellation, causes: &mut Looks) -> Result<(), Error> {
         let _alone = self.shared.doorbell.tidying.lock().await;
         while !closing.is_cancelled() && self.archive_batch(BATCH_RUNS).await? {}
         let mut has_removed = false;
-        while !closing.is_cancelled() && self.remove_some().await? {
+        while !closing.is_cancelled() {
+            let removed = self.remove_some().await?;
+            if removed == 0 {
+                break;
+            }
             has_removed = true;
+            causes.removed(removed);
         }
         while !closing.is_cancelled() && self.remove_some_artifacts().await? {}
         while !closing.is_cancelled() && self.free_some().await? {}
@@ -124,7 +139,7 @@ impl Keeper {
     pub(crate) async fn tidy(&self) -> Result<(), Error> {
         let _alone = self.shared.doorbell.tidying.lock().await;
         while self.archive_batch(1).await? {}
-        while self.remove_some().await? {}
+        while self.remove_some().await? > 0 {}
         while self.remove_some_artifacts().await? {}
         while self.free_some().await? {}
         self.shared.records.bound_kept(self.shared.options.journals).await?;

@@ -64,25 +64,26 @@ impl Retention {
 }
 
 impl Keeper {
-    /// Removes some runs of one workflow that has too many. Says whether there was one.
-    pub(super) async fn remove_some(&self) -> Result<bool, Error> {
+    /// Removes some runs of one workflow that has too many. Says how many; none where no workflow has.
+    pub(super) async fn remove_some(&self) -> Result<u64, Error> {
         let mut range = Range::prefix(&key::TALLIES, PAGE);
         loop {
             let page = self.shared.ports.store.scan(range.clone()).await?;
             for (key, entry) in &page {
                 let (workflow, tally) = (key::parse_tally(key)?, envelope::open(&entry.value)?);
-                if self.remove_some_of(&workflow, tally).await? {
-                    return Ok(true);
+                let removed = self.remove_some_of(&workflow, tally).await?;
+                if removed > 0 {
+                    return Ok(removed);
                 }
             }
             match page.last() {
                 Some((last, _)) if page.len() == PAGE => range = range.after(last.clone()),
-                _ => return Ok(false),
+                _ => return Ok(0),
             }
         }
     }
 
-    async fn remove_some_of(&self, workflow: &WorkflowName, mut tally: Tally) -> Result<bool, Error> {
+    async fn remove_some_of(&self, workflow: &WorkflowName, mut tally: Tally) -> Result<u64, Error> {
         let (store, now) = (&self.shared.ports.store, self.shared.ports.clock.now());
         let retention = self.shared.options.retention;
         let oldest = store.scan(Range::prefix(&key::kept_of(workflow), STEP_RUNS)).await?;
@@ -121,7 +122,7 @@ impl Keeper {
             with_files.extend(kept.has_files.then_some(run));
         }
         if removed == 0 {
-            return Ok(false);
+            return Ok(0);
         }
         match tally.runs {
             0 => batch.delete(key::tally(workflow)),
@@ -144,7 +145,7 @@ impl Keeper {
         self.remove_files(&with_files).await;
         self.release(&blobs).await;
         tracing::debug!(%workflow, removed, "old runs were removed");
-        Ok(true)
+        Ok(removed)
     }
 
     async fn remove_files(&self, runs: &[RunId]) {
