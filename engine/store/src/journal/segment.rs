@@ -115,10 +115,11 @@ impl<'a> Frames<'a> {
     /// gone.
     pub(crate) fn later(&self, expected: u64) -> Option<(usize, Header)> {
         let rest = self.bytes.get(self.offset..)?;
+        let written = written(rest).len();
         // A segment has no more commits than bytes. Looked at first, as the checksum of everything that is no frame
         // would take hours.
         let possible = expected..=expected.saturating_add(rest.len() as u64);
-        (0..rest.len()).step_by(frame::ALIGNMENT).find_map(|at| {
+        (0..written).step_by(frame::ALIGNMENT).find_map(|at| {
             frame::sequence(&rest[at..]).filter(|sequence| possible.contains(sequence))?;
             let (header, _) = frame::open(&rest[at..], self.salt)?;
             Some((self.offset + at, header))
@@ -127,6 +128,19 @@ impl<'a> Frames<'a> {
 
     /// Whether anything but zeroes follows.
     pub(crate) fn is_followed(&self) -> bool {
-        self.bytes.get(self.offset..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0))
+        self.bytes.get(self.offset..).is_some_and(|rest| !written(rest).is_empty())
     }
+}
+
+/// The bytes up to the last one that is not zero. Most of a segment is zeroes, and each start looks at them.
+fn written(bytes: &[u8]) -> &[u8] {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    let mut written = bytes;
+    while let Some((before, last)) = written.split_last_chunk::<{ ZEROES.len() }>()
+        && *last == ZEROES
+    {
+        written = before;
+    }
+    let end = written.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &written[..end]
 }
