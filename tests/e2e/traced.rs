@@ -31,6 +31,8 @@ fn what_is_in_an_image_and_how_it_came_to_be_is_kept() {
                   Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
     place.write("app/root/var/lib/dpkg/status", status);
     place.write("app/root/etc/os-release", "ID=debian\n");
+    let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: LGPL-2.1\n";
+    place.write("app/root/usr/share/doc/libc6/copyright", copyright);
     place.write("app/root/requirements.txt", "idna==3.4\n");
     place.write("app/Cargo.lock", "[[package]]\nname = \"serde\"\nversion = \"1.0.1\"\nsource = \"r\"\n");
     place.write("app/Dockerfile", "FROM scratch\nCOPY root /\n");
@@ -49,6 +51,7 @@ fn what_is_in_an_image_and_how_it_came_to_be_is_kept() {
         urls,
         ["pkg:cargo/serde@1.0.1", "pkg:deb/debian/libc6@2.36-9?arch=amd64", "pkg:pypi/idna@3.4"]
     );
+    assert_eq!(bill["components"][1]["licenses"][0]["license"]["name"], "LGPL-2.1");
     let statement = artifact(&place, &traced, "provenance.intoto.json");
     let digest = statement["subject"][0]["digest"]["sha256"].as_str().unwrap();
     assert_eq!(plain["id"], format!("sha256:{digest}"));

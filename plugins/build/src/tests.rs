@@ -42,6 +42,7 @@ impl Answers for Engine {
                 Some("Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9\n")
             }
             "/usr/lib/os-release" => Some("ID=debian\n"),
+            "/usr/share/doc/libc6/copyright" => Some("Format: x\n\nFiles: *\nLicense: LGPL-2.1\n"),
             _ => None,
         };
         Ok(paths.iter().map(|path| file(path).map(|text| text.as_bytes().to_vec())).collect())
@@ -104,6 +105,8 @@ fn a_bill_of_materials_has_what_was_found_and_where() {
     assert_eq!(urls, ["pkg:cargo/serde@1.0.1", "pkg:deb/debian/libc6@2.36-9?arch=amd64"]);
     let place = |index: usize| &bill["components"][index]["properties"][0]["value"];
     assert_eq!((place(0), place(1)), (&json!("context:Cargo.lock"), &json!("/var/lib/dpkg/status")));
+    assert_eq!(bill["components"][1]["licenses"], json!([{ "license": { "name": "LGPL-2.1" } }]));
+    assert!(bill["components"][0].get("licenses").is_none(), "nobody has said one");
     assert_eq!(bill["metadata"]["component"]["version"], ID);
     let said = bill["metadata"]["properties"][0]["value"].as_str().expect("a text");
     assert!(said.contains("RPM"), "what was not looked at is said: {said}");

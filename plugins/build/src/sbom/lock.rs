@@ -36,7 +36,7 @@ pub(super) fn packages(context: &str) -> Result<Packages, Failure> {
             match workspace::read_text(&entry.path) {
                 Ok(text) => {
                     for package in read(&text) {
-                        packages.entry(package).or_default().push(format!("context:{path}"));
+                        packages.entry(package).or_default().places.push(format!("context:{path}"));
                     }
                 }
                 Err(error) => {

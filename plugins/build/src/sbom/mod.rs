@@ -2,10 +2,11 @@
 //! that lock files of the context pin. What stands in it follows from the image and the context alone: the same of both gives the
 //! same bytes.
 
+mod licence;
 mod lock;
 mod system;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yuanli_sdk::prelude::*;
 use yuanli_sdk::serde_json::{Value, json};
@@ -15,7 +16,8 @@ pub(crate) const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 
 /// What a reader must not take for found to be absent.
 const NOT_LOOKED_AT: &str = "files that no package manager installed; RPM's database; packages of languages that are only in the image; \
-                             licences; dependencies of packages on each other";
+                             licences of what lock files pin, and of Debian packages whose copyright file is not in the form of DEP-5; \
+                             dependencies of packages on each other";
 
 /// A package, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,14 +66,22 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// Packages with the places where they were found.
-pub(crate) type Packages = BTreeMap<Package, Vec<String>>;
+/// What is known of a package.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Where it was found.
+    pub(crate) places: Vec<String>,
+    /// The licences that its package manager knows, in its words.
+    pub(crate) licences: BTreeSet<String>,
+}
+
+pub(crate) type Packages = BTreeMap<Package, Found>;
 
 /// All packages that can be found: of an image, by its id, and of the folder that it was built from.
 pub(crate) fn packages(image: &str, context: &str) -> Result<Packages, Failure> {
     let mut packages = system::packages(image)?;
-    for (package, places) in lock::packages(context)? {
-        packages.entry(package).or_default().extend(places);
+    for (package, found) in lock::packages(context)? {
+        packages.entry(package).or_default().places.extend(found.places);
     }
     Ok(packages)
 }
@@ -79,20 +89,26 @@ pub(crate) fn packages(image: &str, context: &str) -> Result<Packages, Failure> 
 /// The document.
 pub(crate) fn document(image: &images::Image, name: &str, packages: &Packages) -> Value {
     let property = |name: &str, value: &str| json!({ "name": format!("yuanli:{name}"), "value": value });
-    let component = |(package, places): (&Package, &Vec<String>)| {
+    let component = |(package, found): (&Package, &Found)| {
         let url = package.url();
         let whole = match &package.namespace {
             Some(namespace) if package.kind == "npm" => format!("{namespace}/{}", package.name),
             _ => package.name.clone(),
         };
-        json!({
+        let mut component = json!({
             "type": "library",
             "bom-ref": url,
             "name": whole,
             "version": package.version,
             "purl": url,
-            "properties": places.iter().map(|place| property("found-in", place)).collect::<Vec<_>>(),
-        })
+            "properties": found.places.iter().map(|place| property("found-in", place)).collect::<Vec<_>>(),
+        });
+        if !found.licences.is_empty() {
+            // By name: what distributions write are not the identifiers of SPDX throughout.
+            let named = |name: &String| json!({ "license": { "name": name } });
+            component["licenses"] = found.licences.iter().map(named).collect();
+        }
+        component
     };
     json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",

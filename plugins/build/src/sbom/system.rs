@@ -2,11 +2,13 @@
 
 use yuanli_sdk::prelude::*;
 
-use super::{Package, Packages};
+use super::{Package, Packages, licence};
 
 /// Where the records are.
 const DPKG: &str = "/var/lib/dpkg/status";
 const APK: &str = "/lib/apk/db/installed";
+/// Distributions whose packages are those of RPM, as they name themselves and what they are like.
+const RPM: [&str; 7] = ["rhel", "fedora", "centos", "suse", "opensuse", "amzn", "mariner"];
 /// What distribution it is; the second is where the first leads to on most.
 const RELEASES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
@@ -17,17 +19,32 @@ pub(super) fn packages(image: &str) -> Result<Packages, Failure> {
     let mut text = || files.next().flatten().map(|file| String::from_utf8_lossy(&file).into_owned());
     let (dpkg, apk, release) = (text(), text(), text().or_else(text));
     let distribution = release.as_deref().and_then(id);
+    if release.as_deref().is_some_and(has_rpm) {
+        log::warn("packages of RPM are not in the bill: its database is not read");
+    }
     let mut packages = Packages::new();
-    for (records, path, read) in [(dpkg, DPKG, of_dpkg as fn(&str, &str) -> Vec<Package>), (apk, APK, of_apk)]
-    {
-        // Without a name of the distribution it is the one that the package manager comes from.
-        let usual = if path == DPKG { "debian" } else { "alpine" };
-        let found = records.map(|text| read(&text, distribution.as_deref().unwrap_or(usual)));
-        for package in found.into_iter().flatten() {
-            packages.entry(package).or_default().push(path.to_owned());
-        }
+    // Without a name of the distribution it is the one that the package manager comes from.
+    let of = |usual: &'static str| distribution.as_deref().unwrap_or(usual);
+    let debian = dpkg.map(|text| of_dpkg(&text, of("debian"))).unwrap_or_default();
+    for package in &debian {
+        packages.entry(package.clone()).or_default().places.push(DPKG.to_owned());
+    }
+    for (package, licences) in licence::of_debian(image, &debian)? {
+        packages.entry(package).or_default().licences.extend(licences);
+    }
+    for (package, licence) in apk.map(|text| of_apk(&text, of("alpine"))).unwrap_or_default() {
+        let found = packages.entry(package).or_default();
+        found.places.push(APK.to_owned());
+        found.licences.extend(licence);
     }
     Ok(packages)
+}
+
+/// Whether a distribution keeps its packages with RPM.
+fn has_rpm(release: &str) -> bool {
+    let lines = release.lines().filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")));
+    let mut words = lines.flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
+    words.any(|word| RPM.contains(&word))
 }
 
 /// `ID` of `os-release`.
@@ -53,15 +70,16 @@ fn of_dpkg(text: &str, distribution: &str) -> Vec<Package> {
     text.split("\n\n").filter_map(package).collect()
 }
 
-/// Paragraphs of `K:value`.
-fn of_apk(text: &str, distribution: &str) -> Vec<Package> {
+/// Paragraphs of `K:value`, with the licence of each.
+fn of_apk(text: &str, distribution: &str) -> Vec<(Package, Option<String>)> {
     let package = |paragraph: &str| {
         let field = |key: &str| paragraph.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-        Some(Package {
+        let package = Package {
             namespace: Some(distribution.to_owned()),
             architecture: field("A:").map(str::to_owned),
             ..Package::new("apk", field("P:")?, field("V:")?)
-        })
+        };
+        Some((package, field("L:").filter(|licence| !licence.is_empty()).map(str::to_owned)))
     };
     text.split("\n\n").filter_map(package).collect()
 }
@@ -80,9 +98,13 @@ mod tests {
             ..Package::new("deb", "libc6", "2.36-9")
         };
         assert_eq!(of_dpkg(text, "debian"), [expected]);
-        let apk = of_apk("C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\n\nP:cut\n\n", "alpine");
-        assert_eq!((apk.len(), apk[0].name.as_str(), apk[0].version.as_str()), (1, "musl", "1.2.4-r2"));
+        let apk = of_apk("C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\nL:MIT\n\nP:cut\n\n", "alpine");
+        let [(package, licence)] = apk.as_slice() else { panic!("{apk:?}") };
+        assert_eq!((package.name.as_str(), package.version.as_str()), ("musl", "1.2.4-r2"));
+        assert_eq!(licence.as_deref(), Some("MIT"));
         assert_eq!(id("NAME=x\nID=\"debian\"\n").as_deref(), Some("debian"));
         assert_eq!(id("VERSION_ID=12\n"), None);
+        assert!(has_rpm("ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\n") && has_rpm("ID=fedora\n"));
+        assert!(!has_rpm("ID=ubuntu\nID_LIKE=debian\n"));
     }
 }
