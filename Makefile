@@ -2,7 +2,7 @@
 
 # The guests are for another target than the rest, so they are not among the default members.
 GUESTS := $(foreach guest,plugin-backup plugin-build plugin-command plugin-deploy \
-	plugin-gray-release plugin-notify plugin-push plugin-restore plugin-scale plugin-script plugin-source plugin-test \
+	plugin-gray-release plugin-load plugin-notify plugin-push plugin-restore plugin-scale plugin-script plugin-source plugin-test \
 	test-guest-noop test-guest-probe,--package yuanli-$(guest))
 
 .PHONY: help demo test soak lint bench install image
@@ -20,7 +20,8 @@ test: ## Run all tests, with a real Docker engine
 	scripts/setup
 	cargo test --locked --no-fail-fast
 	cargo test --locked --package yuanli-plugin-build --package yuanli-plugin-command --package yuanli-plugin-gray-release \
-		--package yuanli-plugin-notify --package yuanli-plugin-push --package yuanli-plugin-source --package yuanli-plugin-test
+		--package yuanli-plugin-load --package yuanli-plugin-notify --package yuanli-plugin-push --package yuanli-plugin-source \
+		--package yuanli-plugin-test
 
 soak: ## Kill, damage and fuzz for as long as that takes: an hour
 	scripts/setup

@@ -13,6 +13,7 @@ fn main() {
         plugin("yuanli-plugin-command", "command", "plugins/command"),
         plugin("yuanli-plugin-deploy", "deploy", "plugins/deploy"),
         plugin("yuanli-plugin-gray-release", "gray-release", "plugins/gray-release"),
+        plugin("yuanli-plugin-load", "load", "plugins/load"),
         plugin("yuanli-plugin-notify", "notify", "plugins/notify"),
         plugin("yuanli-plugin-push", "push", "plugins/push"),
         plugin("yuanli-plugin-restore", "restore", "plugins/restore"),

@@ -5,6 +5,7 @@
 mod admin;
 mod afar;
 mod apps;
+mod archived;
 mod audit;
 mod authors;
 mod backfill;

@@ -73,6 +73,7 @@ fn the_built_in_plugins_are_listed_with_their_rights() {
             "command",
             "deploy",
             "gray-release",
+            "load",
             "notify",
             "push",
             "restore",

@@ -18,7 +18,7 @@ mod generated {
                 import yuanli:http/http@0.1.1;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.1;
-                import yuanli:images/images@0.1.2;
+                import yuanli:images/images@0.1.3;
                 import yuanli:registries/registries@0.1.1;
                 import yuanli:containers/containers@0.1.3;
                 import yuanli:volumes/volumes@0.1.0;
@@ -97,7 +97,7 @@ pub const INTERFACES: [&str; 20] = [
     "yuanli:http/http@0.1.1",
     "yuanli:workspace/workspace@0.1.0",
     "yuanli:source/source@0.1.1",
-    "yuanli:images/images@0.1.2",
+    "yuanli:images/images@0.1.3",
     "yuanli:registries/registries@0.1.1",
     "yuanli:containers/containers@0.1.3",
     "yuanli:volumes/volumes@0.1.0",

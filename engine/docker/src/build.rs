@@ -5,6 +5,7 @@
 //! It removes its intermediate containers itself then, a moment later; whoever cancelled is told only after that.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -64,6 +65,14 @@ impl Images for Docker {
         most: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
         self.files_of_image(operation, image, paths, most).await
+    }
+
+    async fn save(&self, images: &[String], to: File) -> Result<u64, ContainerError> {
+        self.save_images(images, to).await
+    }
+
+    async fn load(&self, from: File) -> Result<Vec<Image>, ContainerError> {
+        self.load_images(from).await
     }
 
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {

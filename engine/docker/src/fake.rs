@@ -15,6 +15,8 @@ mod replica;
 mod volume;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -528,6 +530,30 @@ impl Images for FakeDocker {
         let state = self.called(None)?;
         state.image(image)?;
         Ok(paths.iter().map(|path| state.files.get(path).cloned()).collect())
+    }
+
+    async fn save(&self, images: &[String], mut to: File) -> Result<u64, ContainerError> {
+        let state = self.called(None)?;
+        let found = images.iter().map(|name| Ok(format!("{}\t{name}\n", state.image(name)?.id)));
+        let archive = found.collect::<Result<String, ContainerError>>()?;
+        to.write_all(archive.as_bytes()).map_err(|error| ContainerError::Engine(error.to_string()))?;
+        Ok(archive.len() as u64)
+    }
+
+    async fn load(&self, mut from: File) -> Result<Vec<Image>, ContainerError> {
+        let mut state = self.called(None)?;
+        let mut archive = String::new();
+        from.read_to_string(&mut archive).map_err(|error| ContainerError::Engine(error.to_string()))?;
+        let mut images = Vec::new();
+        for line in archive.lines() {
+            let (id, name) = line
+                .split_once('\t')
+                .ok_or_else(|| ContainerError::Invalid("it is no archive of images".to_owned()))?;
+            let tags = if name.starts_with("sha256:") { Vec::new() } else { vec![full_name(name)] };
+            state.put_image(Image { id: id.to_owned(), tags, size: 1, labels: Vec::new() });
+            images.push(state.image(id)?.clone());
+        }
+        Ok(images)
     }
 
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {

@@ -8,6 +8,7 @@
 //! Absent on purpose: BuildKit's sessions (secrets and ssh of builds).
 
 mod adoption;
+mod archive;
 mod build;
 mod buildkit;
 mod carry;

@@ -24,7 +24,7 @@ pub enum Capability {
     Workspace,
     /// Fetch source trees: from git, or from the folder that the workflow's file lies in.
     Source,
-    /// Build, tag, inspect and remove container images.
+    /// Build, tag, inspect, save, load and remove container images.
     Images,
     /// Push images to registries and pull them from there.
     Registries,
@@ -118,7 +118,7 @@ impl Capability {
             Self::Http => "send HTTP requests to named hosts",
             Self::Workspace => "read and write the files of its workspace",
             Self::Source => "fetch source trees from git and from the workflow's folder",
-            Self::Images => "build, tag, inspect and remove container images",
+            Self::Images => "build, tag, inspect, save, load and remove container images",
             Self::Registries => "push container images to registries and pull them",
             Self::Containers => "run containers",
             Self::Volumes => "make volumes, see them, and mount them in containers",

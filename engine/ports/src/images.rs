@@ -1,5 +1,6 @@
 //! Container images.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -123,6 +124,19 @@ pub trait Images: Send + Sync + std::fmt::Debug {
         paths: &[String],
         most: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, ContainerError>;
+
+    /// Writes images into a file, as an archive with those of their names that they are asked for by. Returns its size.
+    ///
+    /// # Errors
+    /// See [`ContainerError`].
+    async fn save(&self, images: &[String], to: File) -> Result<u64, ContainerError>;
+
+    /// Takes the images of an archive, with their names, and returns them in their order. The same archive again gives the same
+    /// images.
+    ///
+    /// # Errors
+    /// See [`ContainerError`]; [`ContainerError::Invalid`] for what is no archive of images.
+    async fn load(&self, from: File) -> Result<Vec<Image>, ContainerError>;
 
     /// Gives an image one more name; the name is taken from whichever image had it.
     ///

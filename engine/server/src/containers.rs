@@ -2,6 +2,7 @@
 //! directory after a crash looks for what belongs to nothing, and nobody else has to ask Docker.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,14 @@ impl Images for NotedContainers {
     ) -> Result<Vec<Option<Vec<u8>>>, ContainerError> {
         self.note().await?;
         self.docker.read_files(operation, image, paths, most).await
+    }
+
+    async fn save(&self, images: &[String], to: File) -> Result<u64, ContainerError> {
+        self.docker.save(images, to).await
+    }
+
+    async fn load(&self, from: File) -> Result<Vec<Image>, ContainerError> {
+        self.docker.load(from).await
     }
 
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {

@@ -195,6 +195,8 @@ async fn what_a_build_has_said_is_in_the_log_of_who_goes_on() {
         yuanli_docker::fake::BuildBehaviour::Succeeds { lines: vec!["Step 1".into(), "Step 2".into()] };
     whole.docker.script_builds(said.clone());
     let ended = whole.run_case(config(), Case { workspace: Some(folder(&whole)), ..case() }).await;
+    // It was saved and loaded as well, whatever dies in between.
+    assert_eq!((&ended.outputs()["same"], &ended.outputs()["missing"]), (&json!(true), &json!(true)));
     let commits = whole.store.commits();
     for number in 1..=commits {
         for is_done in [false, true] {

@@ -47,6 +47,8 @@ struct Config {
     /// Whether the image is to be one of those for others. Only with BuildKit; it becomes another image by it.
     #[serde(default)]
     inline_cache: bool,
+    /// A file of the workspace that the image is written into as well, as `docker save` does; later stages find it there.
+    archive: Option<String>,
     /// Keeps a bill of materials, `sbom.cdx.json` (CycloneDX): packages that the image's package managers know (dpkg, apk), and
     /// what lock files of the context pin.
     #[serde(default)]
@@ -101,6 +103,9 @@ struct Outputs {
     id: String,
     /// Its size in bytes.
     size: u64,
+    /// The size of the archive in bytes; only with `archive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive_bytes: Option<u64>,
     /// How many packages are in the bill of materials; only with `sbom`.
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<u64>,
@@ -121,7 +126,7 @@ impl Stage for Build {
     const CAPABILITIES: &[(&str, &str)] = &[
         ("artifacts", "to keep its bill of materials and provenance"),
         ("images", "to build the image"),
-        ("workspace", "to read lock files and the Dockerfile for them"),
+        ("workspace", "to read lock files and the Dockerfile for them, and to write the archive"),
     ];
 
     type Config = Config;
@@ -139,6 +144,10 @@ impl Stage for Build {
             options: options(&config),
         })?;
         log::info(format!("{} is {}, {} bytes", config.image, image.id, image.size));
+        let archive_bytes = match &config.archive {
+            Some(path) => Some(images::save(&[&config.image], path)?),
+            None => None,
+        };
         let mut packages = None;
         if config.sbom {
             let found = sbom::packages(&image.id, &config.context)?;
@@ -149,7 +158,7 @@ impl Stage for Build {
         if config.provenance {
             keep(provenance::NAME, provenance::MEDIA_TYPE, &provenance::statement(&config, &image)?)?;
         }
-        Ok(Outputs { image: config.image, id: image.id, size: image.size, packages })
+        Ok(Outputs { image: config.image, id: image.id, size: image.size, archive_bytes, packages })
     }
 }
 

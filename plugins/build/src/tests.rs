@@ -31,6 +31,11 @@ impl Answers for Engine {
         }
     }
 
+    fn save_images(&mut self, images: &[String]) -> Result<Vec<u8>, images::Error> {
+        assert_eq!(images, ["shop:dev"], "by its name, which is in the archive then");
+        Ok(b"an archive".to_vec())
+    }
+
     fn read_image_files(
         &mut self,
         image: &str,
@@ -91,6 +96,14 @@ fn what_is_asked_for_reaches_the_builder() {
         mock.put("sbom.cdx.json").is_none() && mock.put("provenance.intoto.json").is_none(),
         "nobody asked"
     );
+}
+
+#[test]
+fn an_archive_is_left_in_the_workspace() {
+    let (mut mock, _) = mock();
+    let config = json!({ "image": "shop:dev", "context": "app", "archive": "out/shop.tar" });
+    assert_eq!(mock.run::<Build>(config).expect("it succeeds")["archive_bytes"], 10);
+    assert_eq!(mock.read("out/shop.tar").as_deref(), Some("an archive"));
 }
 
 #[test]

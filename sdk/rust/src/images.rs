@@ -38,6 +38,23 @@ pub fn read_files(image: &str, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, E
     host::read_files(image, &paths)
 }
 
+/// Writes images into a file of the workspace, as `docker save` does. Returns its size.
+///
+/// # Errors
+/// See [`Error`].
+pub fn save(images: &[&str], path: &str) -> Result<u64, Error> {
+    let images: Vec<String> = images.iter().map(|image| (*image).to_owned()).collect();
+    host::save(&images, path)
+}
+
+/// Takes the images of an archive of the workspace, as `docker load` does.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load(path: &str) -> Result<Vec<Image>, Error> {
+    host::load(path)
+}
+
 /// Gives an image one more name.
 ///
 /// # Errors

@@ -144,7 +144,7 @@ pub mod bindings {
                 import yuanli:http/http@0.1.1;
                 import yuanli:workspace/workspace@0.1.0;
                 import yuanli:source/source@0.1.1;
-                import yuanli:images/images@0.1.2;
+                import yuanli:images/images@0.1.3;
                 import yuanli:registries/registries@0.1.1;
                 import yuanli:containers/containers@0.1.3;
                 import yuanli:volumes/volumes@0.1.0;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests and measurements meet the real clock and runtime")]
 
+mod archive;
 mod bound;
 mod build;
 mod buildkit;

@@ -1,10 +1,13 @@
-//! `yuanli:images`: builds, names and removes container images.
+//! `yuanli:images`: builds, names, saves, loads and removes container images.
 
 use std::future::ready;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File};
 use futures::FutureExt;
 use tokio::sync::watch;
 use wasmtime::component::{Linker, Resource};
@@ -13,7 +16,8 @@ use yuanli_model::Stream;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::images as port;
 
-use super::{path, used};
+use super::workspace::READ_ONLY;
+use super::{file, path, used};
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 use crate::logline::Said;
@@ -22,6 +26,9 @@ use crate::wait::Waiting;
 /// Most files that are read of an image at once, and the most bytes of all of them, as the contract says.
 const MAX_PATHS: usize = 64;
 const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Most images of an archive, as the contract says.
+const MAX_IMAGES: usize = 64;
 
 /// The outcome of a build, once there is one.
 type Outcome = watch::Receiver<Option<Result<Image, Error>>>;
@@ -37,12 +44,14 @@ pub(crate) enum Running {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>, declared: &mut Vec<Function>) -> wasmtime::Result<()> {
-    Interface::open(linker, "yuanli:images/images@0.1.2", declared)?
+    Interface::open(linker, "yuanli:images/images@0.1.3", declared)?
         .resource::<Build>("build")?
         .opens::<_, Build, _, _>("start-build", (Class::Effect, Some(Policy::Redo)), start_build, note)?
         .waits("[method]build.wait", wait)?
         .read("inspect", inspect)?
         .read("read-files", read_files)?
+        .effect("save", Policy::Files, save)?
+        .effect("load", Policy::Redo, load)?
         .effect("tag", Policy::Redo, tag)?
         .effect("remove", Policy::Redo, remove)?;
     Ok(())
@@ -197,6 +206,62 @@ fn read_files(
         (read.map_err(of_port),)
     }
     .boxed()
+}
+
+fn save(state: &mut State, (images, path): (Vec<String>, String)) -> Answer<'_, (Result<u64, Error>,)> {
+    let work = async move {
+        if images.is_empty() || images.len() > MAX_IMAGES {
+            return Err(Error::Invalid(format!("one archive has 1 to {MAX_IMAGES} images")));
+        }
+        if state.rights.workspace.is_some() && !state.rights.may_write_workspace() {
+            return Err(Error::Invalid(READ_ONLY.to_owned()));
+        }
+        for image in &images {
+            used::used(state, image).await;
+        }
+        let file = open(state, path, file::create).await?;
+        state.outside.images.save(&images, file).await.map_err(of_port)
+    };
+    async move { (work.await,) }.boxed()
+}
+
+fn load(state: &mut State, (path,): (String,)) -> Answer<'_, (Result<Vec<Image>, Error>,)> {
+    let work = async move {
+        let file = open(state, path, |dir, path| Ok(file::open(dir, path)?.0)).await?;
+        let images = state.outside.images.load(file).await.map_err(of_port)?;
+        if let Some(used) = &state.attempt.images {
+            let names = images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag, &image.id)));
+            names.for_each(|(name, id)| used.made(name, Some(id.clone())));
+        }
+        Ok(images.into_iter().map(image).collect())
+    };
+    async move { (work.await,) }.boxed()
+}
+
+/// Opens a file of the workspace, if the stage has it, on a thread where waiting for a disk disturbs nobody.
+async fn open(
+    state: &State,
+    path: String,
+    how: impl FnOnce(&Dir, &Path) -> io::Result<File> + Send + 'static,
+) -> Result<std::fs::File, Error> {
+    if state.rights.workspace.is_none() {
+        return Err(Error::Invalid(
+            "files of the workspace need `workspace` among the grants of the stage".to_owned(),
+        ));
+    }
+    let normal = path::normal(&path).map_err(|outside| Error::Invalid(outside.to_string()))?;
+    let folder = state.folder().await.map_err(|error| Error::Engine(error.to_string()))?;
+    let opened = tokio::task::spawn_blocking(move || {
+        how(&Dir::open_ambient_dir(folder, ambient_authority())?, &normal)
+    });
+    match opened.await {
+        Ok(Ok(file)) => Ok(file.into_std()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::NotFound(format!("there is no file `{path}` in the workspace")))
+        }
+        Ok(Err(error)) => Err(Error::Invalid(format!("`{path}` of the workspace cannot be opened: {error}"))),
+        Err(_) => Err(Error::Engine("the engine is shutting down".to_owned())),
+    }
 }
 
 fn tag(state: &mut State, (source, name): (String, String)) -> Answer<'_, (Result<(), Error>,)> {

@@ -45,6 +45,16 @@ pub trait Answers {
         nobody("images::read_files")
     }
 
+    /// [`images::save`]: the bytes of the archive, which become the file
+    fn save_images(&mut self, images: &[String]) -> Result<Vec<u8>, images::Error> {
+        nobody("images::save")
+    }
+
+    /// [`images::load`], with the bytes of the file
+    fn load_images(&mut self, archive: &[u8]) -> Result<Vec<images::Image>, images::Error> {
+        nobody("images::load")
+    }
+
     /// [`images::tag`]
     fn tag(&mut self, image: &str, name: &str) -> Result<(), images::Error> {
         nobody("images::tag")

@@ -301,6 +301,19 @@ pub mod images {
         ask(|test| test.read_image_files(image, paths))
     }
 
+    pub fn save(images: &[String], path: &str) -> Result<u64, Error> {
+        let archive = ask(|test| test.save_images(images))?;
+        effect(|mock| mock.files.write(path, &archive))
+            .map_err(|error| Error::Invalid(format!("{error:?}")))?;
+        Ok(archive.len() as u64)
+    }
+
+    pub fn load(path: &str) -> Result<Vec<Image>, Error> {
+        let archive = effect(|mock| mock.files.read(path));
+        let archive = archive.map_err(|error| Error::NotFound(format!("{error:?}")))?;
+        ask(|test| test.load_images(&archive))
+    }
+
     pub fn tag(image: &str, name: &str) -> Result<(), Error> {
         effect(|_| ());
         ask(|test| test.tag(image, name))

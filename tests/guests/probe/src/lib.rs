@@ -669,7 +669,16 @@ fn build(image: String) -> Result<Value, Failure> {
     images::tag(&built.id, "probe:again")?;
     let seen = images::inspect(&image)?;
     images::remove("probe:again")?;
-    Ok(json!({ "id": built.id, "same": seen.id == built.id }))
+    let bytes = images::save(&[&image], "out/made.tar")?;
+    let loaded = images::load("out/made.tar")?;
+    let loaded: Vec<_> = loaded.into_iter().map(|image| image.id).collect();
+    let missing = matches!(images::load("out/none.tar"), Err(images::Error::NotFound(_)));
+    Ok(json!({
+        "same": seen.id == built.id && loaded == [built.id.as_str()],
+        "id": built.id,
+        "bytes": bytes,
+        "missing": missing,
+    }))
 }
 
 fn publish(image: &str, login: Option<&registries::LoginConfig>) -> Result<Value, Failure> {

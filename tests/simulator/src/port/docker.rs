@@ -337,6 +337,16 @@ impl Images for SimDocker {
         world.docker.read_files(operation, image, paths, most).await
     }
 
+    async fn save(&self, images: &[String], to: std::fs::File) -> Result<u64, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.save(images, to).await
+    }
+
+    async fn load(&self, from: std::fs::File) -> Result<Vec<Image>, ContainerError> {
+        let (world, _) = self.0.now();
+        world.docker.load(from).await
+    }
+
     async fn tag(&self, image: &str, tag: &str) -> Result<(), ContainerError> {
         let (world, _) = self.0.now();
         self.send(format!("tag {image} as {tag}"), |_, _| Ok(())).await?;
