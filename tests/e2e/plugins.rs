@@ -117,7 +117,14 @@ fn an_inspection_tells_what_a_component_may_reach_takes_and_gives() {
     assert_eq!(found["origin"], "file");
     assert!(found["rights"].as_array().unwrap().iter().any(|right| right["name"] == "containers"), "{found}");
     assert!(found["config_schema"]["oneOf"].is_array() && !found["wasi"].as_array().unwrap().is_empty());
-    assert_eq!(place.json(&["plugin", "inspect", "build"])["origin"], "built-in");
+    let found = place.json(&["plugin", "inspect", "build"]);
+    assert_eq!(found["origin"], "built-in");
+    // What its author says that he needs a right for stands beside it.
+    let images = found["rights"].as_array().unwrap().iter().find(|right| right["name"] == "images");
+    assert_eq!(images.unwrap()["reason"], "to build the image");
+    let told = place.yuanli(&["plugin", "inspect", "build"]).expect(0, &[]).out;
+    let row = told.lines().find(|line| line.starts_with("images")).unwrap_or_else(|| panic!("{told}"));
+    assert!(row.contains("container images") && row.ends_with("to build the image"), "{row}");
     assert!(!place.path("data/plugins").exists(), "inspecting keeps nothing");
     // Of one that says what cannot be, the rights are known all the same.
     place.write("lies.wasm", patched(PROBE.component, "0.1.0Does", "newerDoes"));

@@ -161,4 +161,7 @@ pub struct Right {
     pub name: String,
     /// What it allows.
     pub allows: String,
+    /// What the plugin's author says that he needs it for; only of a plugin that is inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

@@ -9,7 +9,7 @@ use yuanli_model::plugin::{Name, Requirement, Version};
 use yuanli_model::{Bounds, Capability, Digest, PluginDescription, PluginReference};
 use yuanli_ports::Plugins as _;
 use yuanli_ports::plugins::{Origin, PluginError};
-use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Source};
+use yuanli_wasm::{Addition, Candidate, Inspection, Listed, Outcome, Reasons, Source};
 
 use crate::document::Unread;
 use crate::fetch::{self, Fetched};
@@ -208,14 +208,15 @@ pub(crate) fn plugin_body(plugin: &PluginDescription, source: Source) -> api::Pl
         digest: plugin.digest.to_string(),
         builtin: plugin.is_builtin,
         origin: origin(source),
-        rights: rights(&plugin.capabilities),
+        rights: rights(&plugin.capabilities, &Reasons::new()),
         config_schema: plugin.config_schema.clone(),
         outputs_schema: plugin.outputs_schema.clone(),
     }
 }
 
 fn inspection_body(inspection: Inspection) -> api::PluginInspection {
-    let Inspection { source, digest, size_bytes, capabilities, wasi, is_claimed, description } = inspection;
+    let Inspection { source, digest, size_bytes, capabilities, reasons, .. } = inspection;
+    let Inspection { wasi, is_claimed, description, .. } = inspection;
     let (described, error) = match description {
         Ok(described) => (Some(described), None),
         Err(error) => (None, Some(error.to_string())),
@@ -229,7 +230,7 @@ fn inspection_body(inspection: Inspection) -> api::PluginInspection {
         size_bytes,
         origin: origin(source),
         claimed: is_claimed,
-        rights: rights(&capabilities),
+        rights: rights(&capabilities, &reasons),
         wasi,
         limits: said.map(|said| limits(&said.bounds)).unwrap_or_default(),
         config_schema: said.map(|said| said.config_schema.clone()),
@@ -269,9 +270,12 @@ fn limits(bounds: &Bounds) -> api::PluginLimits {
     }
 }
 
-fn rights(capabilities: &[Capability]) -> Vec<api::Right> {
-    let right =
-        |right: &Capability| api::Right { name: right.to_string(), allows: right.in_words().to_owned() };
+fn rights(capabilities: &[Capability], reasons: &Reasons) -> Vec<api::Right> {
+    let right = |right: &Capability| api::Right {
+        name: right.to_string(),
+        allows: right.in_words().to_owned(),
+        reason: reasons.get(right).cloned(),
+    };
     capabilities.iter().map(right).collect()
 }
 

@@ -1,6 +1,7 @@
 //! What can be known of a component without running a stage of it. Its imports are read first, and are told also when
 //! `describe` fails or says what cannot be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,12 @@ pub enum Source {
     File,
 }
 
+/// Rights, each with what it is needed for.
+pub type Reasons = BTreeMap<Capability, String>;
+
+/// Longest reason that is told whole, in characters: it is one line for a person.
+const MAX_REASON_CHARS: usize = 500;
+
 /// What is known of a component.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
@@ -36,6 +43,8 @@ pub struct Inspection {
     pub size_bytes: u64,
     /// The rights that it imports, free ones included.
     pub capabilities: Vec<Capability>,
+    /// What its author says that he needs them for, as far as he says so.
+    pub reasons: Reasons,
     /// The interfaces of WASI that it imports, which count as no right.
     pub wasi: Vec<String>,
     /// Whether what it says of itself was read in the file, where whoever made it may have written anything, and not asked
@@ -65,7 +74,12 @@ impl Host {
             let binary = self.catalog.bytes(&described.digest).await?;
             (source, described.digest, binary, Ok(described))
         };
-        inspection(source, digest, binary, false, description).await
+        // One that cannot be asked any more says nothing of it; its rights are known all the same.
+        let said = match description {
+            Ok(_) => self.catalog.said(&digest, Some(&binary)).await.ok(),
+            Err(_) => None,
+        };
+        inspection(source, digest, binary, false, description, said).await
     }
 
     /// The same of a file, of which nothing is compiled or run: what it says of itself is what it claims.
@@ -75,7 +89,8 @@ impl Host {
     pub async fn inspect_unrun(&self, path: &str, origin: &Origin) -> Result<Inspection, PluginError> {
         let (digest, binary) = self.component_file(path, origin).await?;
         let description = claimed(&digest, &binary).map(Arc::new).map_err(|e| about(path, e));
-        inspection(Source::File, digest, binary, true, description).await
+        let said = pack::claim(&binary).ok().flatten().filter(|_| description.is_ok());
+        inspection(Source::File, digest, binary, true, description, said).await
     }
 
     /// The component in a file.
@@ -123,13 +138,49 @@ async fn inspection(
     binary: Bytes,
     is_claimed: bool,
     description: Result<Arc<PluginDescription>, PluginError>,
+    said: Option<Said>,
 ) -> Result<Inspection, PluginError> {
     let size_bytes = binary.len() as u64;
     let unusable = |e: component::Unusable| PluginError::Invalid(e.to_string());
     let imports = on_thread(move || component::imports(&binary).map_err(unusable)).await?;
     let capabilities = component::capabilities_of(&imports).map_err(unusable)?;
+    let reasons = said.map(|said| reasons(said.capabilities, &capabilities)).unwrap_or_default();
     let wasi = imports.into_iter().filter(|import| component::is_wasi(import)).collect();
-    Ok(Inspection { source, digest, size_bytes, capabilities, wasi, is_claimed, description })
+    Ok(Inspection { source, digest, size_bytes, capabilities, reasons, wasi, is_claimed, description })
+}
+
+/// What is said of the rights that there are; what is said of others gives none.
+fn reasons(said: Vec<(String, String)>, rights: &[Capability]) -> Reasons {
+    let mut reasons = Reasons::new();
+    for (name, mut reason) in said {
+        let right = rights.iter().find(|right| right.to_string() == name);
+        let Some(right) = right.filter(|_| !reason.trim().is_empty()) else { continue };
+        if let Some((end, _)) = reason.char_indices().nth(MAX_REASON_CHARS) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        reasons.entry(*right).or_insert(reason);
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_those_of_the_rights_that_there_are() {
+        let said = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, reason)| ((*name).to_owned(), (*reason).to_owned()));
+            reasons(pairs.collect(), &[Capability::Images, Capability::Log])
+        };
+        assert_eq!(
+            said(&[("images", "to build"), ("http", "to call home"), ("log", " "), ("images", "and more")]),
+            Reasons::from([(Capability::Images, "to build".to_owned())])
+        );
+        let long = &said(&[("images", &"é".repeat(10_000))])[&Capability::Images];
+        assert_eq!((long.chars().count(), long.ends_with('…')), (MAX_REASON_CHARS + 1, true));
+    }
 }
 
 /// What a component claims of itself.

@@ -54,7 +54,7 @@ pub use call::{Class, Function, Policy};
 pub use catalog::Builtin;
 pub use component::{Unusable, inspect};
 pub use host::{Host, Options, Outside};
-pub use inspection::{Inspection, Source};
+pub use inspection::{Inspection, Reasons, Source};
 pub use limits::Limits;
 pub use pack::{Packed, Said, claim};
 pub use rehearsal::{HostCall, Observer, Rehearsal};

@@ -104,7 +104,7 @@ fn tell(built: &BuiltPlugin) -> anyhow::Result<()> {
     let Plugin { name, version, summary, .. } = plugin;
     output::line(format_args!("{name} {version}: {summary}"))?;
     output::line(format_args!("component  {component}, {}", output::size(*size_bytes)))?;
-    for Right { name, allows } in &plugin.rights {
+    for Right { name, allows, .. } in &plugin.rights {
         let condition = if grants.contains(name) { ", when a workflow grants it" } else { "" };
         output::line(format_args!("may        {allows} ({name}){condition}"))?;
     }

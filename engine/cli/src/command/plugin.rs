@@ -85,11 +85,21 @@ fn tell(found: &PluginInspection) -> anyhow::Result<()> {
     if found.rights.is_empty() {
         output::line("It has no rights.")?;
     } else {
-        let rows = found.rights.iter().map(|right| vec![right.name.clone(), right.allows.clone()]);
-        output::table(&["RIGHT", "WHAT IT ALLOWS"], rows)?;
+        tell_rights(&found.rights)?;
     }
     tell_keys("CONFIG", found.config_schema.as_ref())?;
     tell_keys("OUTPUTS", found.outputs_schema.as_ref())
+}
+
+/// What it may reach, and what for, if its author says that.
+fn tell_rights(rights: &[Right]) -> anyhow::Result<()> {
+    let row = |right: &Right| {
+        let Right { name, allows, reason } = right.clone();
+        vec![name, allows, reason.unwrap_or_default()]
+    };
+    let width = if rights.iter().any(|right| right.reason.is_some()) { 3 } else { 2 };
+    let header = &["RIGHT", "WHAT IT ALLOWS", "WHAT FOR, ITS AUTHOR SAYS"][..width];
+    output::table(header, rights.iter().map(|right| row(right).into_iter().take(width).collect()))
 }
 
 /// What a plugin says that it uses at most.
