@@ -21,6 +21,9 @@ DELETE /api/v1/apps/{name} editor engine
 GET /api/v1/apps/{name}/why viewer engine
 GET /api/v1/audit admin engine
 GET /api/v1/identity viewer own
+DELETE /api/v1/identity viewer own
+GET /api/v1/login -
+POST /api/v1/login -
 GET /api/v1/cache viewer own
 POST /api/v1/cache/{workflow}/outlook viewer workflow
 DELETE /api/v1/cache/{workflow} operator workflow
@@ -66,6 +69,7 @@ POST /api/v1/workflows/{name}/schedules/{schedule}/resume operator workflow
 POST /api/v1/workflows/{name}/schedules/{schedule}/run operator workflow
 POST /api/v1/workflows/{name}/schedules/{schedule}/backfill operator workflow
 GET /healthz -
+GET /login/callback -
 POST /hooks/{name} -
 GET /metrics -
 GET /readyz -

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::root;
 
 const PURE: [&str; 7] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling"];
-const ADAPTERS: [&str; 9] =
-    ["backup", "docker", "gateway", "outgoing", "source", "store", "vault", "wasm", "workspace"];
+const ADAPTERS: [&str; 10] =
+    ["backup", "docker", "gateway", "oidc", "outgoing", "source", "store", "vault", "wasm", "workspace"];
 
 /// What a crate may depend on, of this workspace, outside of its tests.
 fn allowed(name: &str) -> Vec<&str> {
@@ -58,7 +58,8 @@ fn allowed(name: &str) -> Vec<&str> {
 }
 
 /// Crates of others that only these may know.
-const KNOWN_TO: [(&str, &[&str]); 12] = [
+const KNOWN_TO: [(&str, &[&str]); 13] = [
+    ("ring", &["oidc"]),
     ("argon2", &["vault"]),
     ("chacha20poly1305", &["vault"]),
     ("sled", &["store"]),

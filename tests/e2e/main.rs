@@ -33,6 +33,7 @@ mod labels;
 mod layers;
 mod limits;
 mod logged;
+mod login;
 mod metrics;
 mod notify;
 mod openapi;

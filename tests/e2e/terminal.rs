@@ -87,7 +87,7 @@ fn the_engines_own_log_is_coloured_only_on_a_terminal() {
     place.write("data/cache", "no folder");
     let hello = examples().join("hello/hello.yaml");
     let piped = place.yuanli(&["validate", hello.to_str().unwrap()]).expect(0, &["WARN"]);
-    assert_eq!(orders(&piped.err), []);
+    assert!(orders(&piped.err).is_empty());
     let shown = on_terminal(&place, &format!("validate {}", hello.display()));
     assert!(shown.out.contains("\u{1b}[33m WARN"), "{shown:?}");
 }

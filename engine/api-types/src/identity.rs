@@ -72,6 +72,9 @@ pub struct Token {
     pub created_at: String,
     /// By whom.
     pub created_by: String,
+    /// Who logged in by it, where it is a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// When it was given its text, if that was later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_at: Option<String>,
@@ -105,6 +108,30 @@ pub struct TokenRotation {
     /// For how long the text that it has is taken as well.
     #[serde(default)]
     pub grace_seconds: u64,
+}
+
+/// A login that has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoginBegun {
+    /// Where a browser is to go.
+    pub url: String,
+    /// For how long it may come back.
+    pub expires_in_seconds: u64,
+}
+
+/// What a browser came back with, by whoever began the login.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoginRequest {
+    /// The code that the browser was given.
+    pub code: String,
+    /// The text whose digest the login was begun with.
+    pub verifier: String,
+}
+
+impl std::fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRequest").finish_non_exhaustive()
+    }
 }
 
 /// Who asks, as the engine sees it.

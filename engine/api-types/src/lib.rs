@@ -31,7 +31,7 @@ pub use author::{
 };
 pub use diagnostic::{Diagnostic, DocumentKind, Position, Severity, Span, Validation, Validations};
 pub use explanation::{Explanation, Reason, RunWhy};
-pub use identity::{Identity, Role, Token, TokenMade, TokenRequest, TokenRotation};
+pub use identity::{Identity, LoginBegun, LoginRequest, Role, Token, TokenMade, TokenRequest, TokenRotation};
 pub use list::List;
 pub use plan::{
     ContainerGrant, HttpGrant, OpenValue, Outlook, Plan, PlannedPlugin, PlannedStage, PlannedStep,

@@ -16,7 +16,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use author::{Language, PluginBuild, PluginNew, PluginPack, PluginTest, Test, Tried};
 pub(crate) use context::{ContextAdd, ContextCommand, ContextUse};
-pub(crate) use identity::{Audit, TokenCommand, TokenCreate, TokenRotate};
+pub(crate) use identity::{Audit, Login, TokenCommand, TokenCreate, TokenRotate};
 pub(crate) use record::{Artifacts, StateCommand};
 pub(crate) use runs::{Approval, List, Logs, Replay, Resume, Retry, RunsCommand, Said, Select, Shell};
 pub(crate) use schedule::{ScheduleBackfill, ScheduleCommand, ScheduleList, ScheduleRun};
@@ -162,6 +162,10 @@ Examples:
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Log in to an engine as a person, by a browser
+    Login(Login),
+    /// End the login: its token is not taken any more
+    Logout,
     /// Engines that have names
     Context {
         #[command(subcommand)]

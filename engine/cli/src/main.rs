@@ -87,6 +87,8 @@ async fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Context { command } => command::context::perform(&global, command),
         Command::Audit(arguments) => command::audit::audit(&global, arguments).await,
         Command::Token { command } => command::token::perform(&global, command).await,
+        Command::Login(login) => command::login::login(&global, login).await,
+        Command::Logout => command::login::logout(&global).await,
         Command::Cache { command } => command::cache::perform(&global, command).await,
         Command::App { command } => command::app::perform(&global, command).await,
         Command::Why { what } => command::why::why(&global, &what).await,

@@ -14,6 +14,8 @@
 //! serve: { listen: "0.0.0.0:7100", tls_certificate: api.pem, tls_key: api.key }
 //! ```
 
+mod login;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +30,8 @@ use crate::node::{Entry, Kind, Node};
 use crate::quantity;
 use crate::stage;
 use crate::yaml;
+
+pub use self::login::{Login, RoleRule};
 
 const CONFIGURATION: Keys = Keys {
     of: "the configuration",
@@ -63,7 +67,24 @@ pub const SERVE_KEYS: [&str; 9] = [
     "address_rate",
     "write_timeout",
 ];
-const SERVE: Keys = Keys { of: "`serve`", known: &SERVE_KEYS, coming: &[] };
+/// What of it is no text: it is said here only.
+const OIDC: &str = "oidc";
+const SERVE: Keys = Keys {
+    of: "`serve`",
+    known: &[
+        "listen",
+        "open",
+        "gateway",
+        "tls_certificate",
+        "tls_key",
+        "scale_down_window",
+        "token_rate",
+        "address_rate",
+        "write_timeout",
+        OIDC,
+    ],
+    coming: &[],
+};
 
 const INSTANCES: Keys = Keys { of: "`instances`", known: &["evict_after"], coming: &[] };
 
@@ -92,6 +113,8 @@ pub struct Configuration {
     pub authorities: Vec<PathBuf>,
     /// What `serve` says, by key, as text: the same can be said by the environment and by flags, and is read in one place.
     pub serve: Vec<(String, Vec<String>)>,
+    /// Who says who people are, if anybody does.
+    pub login: Option<Login>,
 }
 
 /// How much is kept of the workspaces of runs that have ended, as far as it is said.
@@ -170,9 +193,9 @@ fn configuration(root: &Node, diagnostics: &mut Diagnostics<'_>) -> Configuratio
     let authorities = named.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect();
     let workspaces = given("workspaces").map(|entry| workspaces(entry, diagnostics)).unwrap_or_default();
     let journals = given("journals").map(|entry| journals(entry, diagnostics)).unwrap_or_default();
-    let serve = given("serve").map(|entry| serve(entry, diagnostics)).unwrap_or_default();
+    let (serve, login) = given("serve").map(|entry| serve(entry, diagnostics)).unwrap_or_default();
     let instances = given("instances").map(|entry| instances(entry, diagnostics)).unwrap_or_default();
-    Configuration { ceiling, workspaces, journals, instances, authorities, serve }
+    Configuration { ceiling, workspaces, journals, instances, authorities, serve, login }
 }
 
 fn instances(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Instances {
@@ -216,10 +239,14 @@ fn keep_of(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<KeepJourn
     said.map(|(_, keep)| *keep)
 }
 
-fn serve(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(String, Vec<String>)> {
+/// What is text, and who people are.
+type Served = (Vec<(String, Vec<String>)>, Option<Login>);
+
+fn serve(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Served {
     let entries = map_of(entry, diagnostics);
     key::check(entries, &SERVE, diagnostics);
-    let given = entries.iter().filter(|entry| !matches!(entry.value.kind, Kind::Null));
+    let login = key::given(entries, OIDC).and_then(|entry| login::read(entry, diagnostics));
+    let given = entries.iter().filter(|entry| entry.key != OIDC && !matches!(entry.value.kind, Kind::Null));
     let read = |entry: &Entry| {
         let texts = match &entry.value.kind {
             Kind::Bool(flag) => vec![flag.to_string()],
@@ -231,7 +258,7 @@ fn serve(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<(String, Vec<S
         };
         (entry.key.clone(), texts)
     };
-    given.map(read).collect()
+    (given.map(read).collect(), login)
 }
 
 fn workspaces(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> KeptWorkspaces {

@@ -54,7 +54,8 @@ pub use case::{
 pub use catalog::{Catalog, Refusal};
 pub use compile::{Compilation, MAX_STAGES, MAX_TEXT, compile, references, workflow_references};
 pub use configuration::{
-    Configuration, Instances, KeepJournals, KeptJournals, KeptWorkspaces, SERVE_KEYS, read_configuration,
+    Configuration, Instances, KeepJournals, KeptJournals, KeptWorkspaces, Login, RoleRule, SERVE_KEYS,
+    read_configuration,
 };
 pub use diagnostic::{Code, Diagnostic, MAX_DIAGNOSTICS, Severity, Span};
 pub use explanation::Explanation;

@@ -57,16 +57,29 @@ pub(crate) struct Entry {
 
 /// That a request was found to be signed, as whoever looks at that tells the gate, and what it came to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Signed(Arc<Mutex<Option<String>>>);
+pub(crate) struct Signed {
+    about: Arc<Mutex<Option<String>>>,
+    /// By whom, where that is known: else by a webhook.
+    by: Arc<Mutex<Option<String>>>,
+}
 
 impl Signed {
     /// It is, and it came to this.
     pub(crate) fn set(&self, about: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
+    }
+
+    /// It is by somebody who is known now.
+    pub(crate) fn set_by(&self, by: String) {
+        *self.by.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
+    }
+
+    pub(crate) fn by(&self) -> Option<String> {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -132,6 +145,13 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Pending<'_> {
+    /// It is by them, as was found out meanwhile.
+    pub(crate) fn by(&mut self, by: String) {
+        if let Some(entry) = &mut self.entry {
+            entry.by = by;
+        }
+    }
+
     /// It is answered so: durable when this returns.
     pub(crate) async fn answered(mut self, status: u16, about: Option<String>) {
         if let Some(entry) = &self.entry {
@@ -149,6 +169,7 @@ impl Drop for Pending<'_> {
                 Some(about) => Some(about),
                 None => return,
             };
+            entry.by = signed.by().unwrap_or(entry.by);
         }
         if let Err(error) = self.audit.left.try_send(entry) {
             tracing::error!(%error, "an entry of the audit log is not kept");

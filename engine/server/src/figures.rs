@@ -124,7 +124,7 @@ impl From<&Refusal> for Came {
 }
 
 /// Kinds of routes, by what follows `/api/v1/`, or else by what they begin with.
-const ROUTES: [&str; 18] = [
+const ROUTES: [&str; 19] = [
     "apps",
     "audit",
     "cache",
@@ -132,6 +132,7 @@ const ROUTES: [&str; 18] = [
     "healthz",
     "hooks",
     "identity",
+    "login",
     "metrics",
     "openapi.json",
     "readyz",

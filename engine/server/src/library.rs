@@ -65,7 +65,7 @@ impl Library {
     }
 
     pub(crate) fn with(data: &Path, outside: Outside, configuration: Configuration) -> anyhow::Result<Self> {
-        let Configuration { ceiling, authorities, instances, workspaces: _, journals: _, serve: _ } =
+        let Configuration { ceiling, authorities, instances, workspaces: _, journals: _, serve: _, login: _ } =
             configuration;
         let outside = match authorities.as_slice() {
             [] => outside,

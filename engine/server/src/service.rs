@@ -30,6 +30,7 @@ use crate::engine::{Engine, Ground, Locations, refuse_copy};
 use crate::figures::Figures;
 use crate::identity::Tokens;
 use crate::kept::Registry;
+use crate::login::Logins;
 use crate::own_metrics::OwnMetrics;
 use crate::refusal::Refusal;
 use crate::secret;
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     pub(crate) tokens: Tokens,
     pub(crate) audit: Audit,
+    /// How people log in, if they can.
+    pub(crate) logins: Option<Logins>,
     /// How many requests may come from whom.
     pub(crate) limits: http::Limits,
     /// What is done to its end.
@@ -162,6 +165,7 @@ impl Service {
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
         let (is_open, patience) = (serving.is_open, serving.write_timeout);
+        let logins = serving.login.clone().map(|options| Logins::new(options, Arc::clone(&http)));
         let limits = http::Limits::new(serving.token_rate, serving.address_rate);
         let shared = Arc::new(Shared {
             engine: Arc::new(engine),
@@ -174,6 +178,7 @@ impl Service {
             figures: Figures::default(),
             tokens,
             audit,
+            logins,
             limits,
             work: Work::default(),
             is_open,
@@ -399,6 +404,7 @@ impl Shared {
             http,
             own: OwnMetrics::default(),
             tokens: Tokens::open(Arc::clone(&store)).await?,
+            logins: None,
             audit: Audit::open(store).await?,
             limits: http::Limits::new(None, None),
             work: Work::default(),

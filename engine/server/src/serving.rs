@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::engine::Locations;
 use crate::http::{Rate, TlsFiles};
+use crate::login::LoginOptions;
 use crate::settings::{self, InvalidConfiguration};
 
 /// What an engine serves by.
@@ -28,6 +29,8 @@ pub struct Serving {
     pub address_rate: Option<Rate>,
     /// How long a client may take nothing of its answer.
     pub write_timeout: Duration,
+    /// How people log in, if anybody says who they are.
+    pub login: Option<LoginOptions>,
 }
 
 /// A value, as text, and where it came from.
@@ -35,7 +38,7 @@ pub struct Serving {
 pub struct Setting {
     /// Its key.
     pub key: &'static str,
-    /// Its value; several are separated by commas.
+    /// Its value; several are separated by commas. That of `oidc` is a map, as JSON.
     pub value: String,
     /// Where it came from.
     pub source: Source,
@@ -77,6 +80,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("address_rate", "100/s"),
     ("write_timeout", "60s"),
 ];
+/// What is a map, which only the file can have: its value is JSON.
+const OIDC: &str = "oidc";
 /// What stands for no address, and for no bound.
 const NONE: &str = "none";
 const OFF: &str = "off";
@@ -110,8 +115,16 @@ pub fn serving(
             None => Setting { key, value: default.to_owned(), source: Source::Default },
         }
     });
-    let read = read(&settings)?;
-    Ok((read, settings.to_vec()))
+    let (mut read, mut settings) = (read(&settings)?, settings.to_vec());
+    if let Some(mut login) = configuration.login {
+        login.secret = login.secret.map(|secret| folder.join(secret));
+        let (value, source) = (login.to_json().to_string(), Source::File(file));
+        let wrong =
+            |why| InvalidConfiguration::Serving { key: OIDC.to_owned(), told_by: source.to_string(), why };
+        read.login = Some(LoginOptions::of(login).map_err(wrong)?);
+        settings.push(Setting { key: OIDC, value, source });
+    }
+    Ok((read, settings))
 }
 
 /// The paths of files in a configuration begin where it lies.
@@ -170,6 +183,7 @@ fn read(settings: &[Setting]) -> Result<Serving, InvalidConfiguration> {
         token_rate: rate("token_rate")?,
         address_rate: rate("address_rate")?,
         write_timeout: duration("write_timeout")?,
+        login: None,
     })
 }
 

@@ -46,6 +46,26 @@ pub(crate) struct TokenCreate {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The engine's provider says who you are, its configuration what you may (`serve: oidc:`). The token
+is kept in a context, which is in use from then on, and lasts some hours.
+
+Examples:
+  yuanli login https://ci.example.com
+  yuanli login https://ci.example.com --no-browser")]
+pub(crate) struct Login {
+    /// Where the engine is
+    #[arg(value_name = "URL")]
+    pub(crate) engine: Option<String>,
+    /// The context that it is kept in [default: the host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Have the browser, on any machine, show a code that is typed here
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TokenRotate {
     /// Its name
     pub(crate) name: String,

@@ -9,6 +9,7 @@ pub(crate) mod context;
 mod delivery;
 pub(crate) mod explain;
 pub(crate) mod interrupt;
+pub(crate) mod login;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 mod question;

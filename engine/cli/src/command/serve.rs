@@ -116,7 +116,7 @@ fn print(global: &Global, locations: &Locations, settings: &[Setting]) -> anyhow
 fn shown(Setting { key, value, .. }: &Setting) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     match *key {
-        "open" => format!("{key}: {value}"),
+        "open" | "oidc" => format!("{key}: {value}"),
         "gateway" => format!("{key}: [{}]", value.split(',').map(quoted).collect::<Vec<_>>().join(", ")),
         _ if value.is_empty() => format!("{key}:"),
         _ => format!("{key}: {}", quoted(value)),

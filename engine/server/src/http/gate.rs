@@ -60,7 +60,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    fn in_words(self) -> String {
+    pub(super) fn in_words(self) -> String {
         match self {
             Self::Socket(Some(user)) => format!("socket (user {user})"),
             Self::Socket(None) => "socket".to_owned(),
@@ -260,7 +260,10 @@ async fn of_nobody(
     };
     let is_done = answer.status().is_success();
     // Also what was refused to somebody who signed, as it was answered.
-    if let Some(pending) = pending.filter(|_| is_done || signed.get().is_some()) {
+    if let Some(mut pending) = pending.filter(|_| is_done || signed.get().is_some()) {
+        if let Some(by) = signed.by() {
+            pending.by(by);
+        }
         let about = about(&answer).filter(|_| is_done).or_else(|| signed.get());
         pending.answered(answer.status().as_u16(), about).await;
     }
@@ -341,7 +344,7 @@ fn identify(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Caller, 
 }
 
 /// Whether a host, with or without a port, is this machine by its loopback.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

@@ -23,7 +23,9 @@ pub(super) async fn unknown() -> Refusal {
 /// form of all other problems.
 pub(super) async fn of_refused(refused: Response) -> Response {
     let status = refused.status();
-    let is_told = refused.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    // In that form, or on a page for a person: the framework makes none.
+    let is_page = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/html");
+    let is_told = refused.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM || is_page(kind));
     if !status.is_client_error() || is_told {
         return refused;
     }

@@ -8,8 +8,8 @@ use super::gate::Needs::{Nothing, Role};
 use super::gate::Within::{Engine, Handler as Own, Run, Workflow};
 use super::table::{Served, delete, get, post, put};
 use super::{
-    apps, audit, example, hooks, identity, metrics, openapi, records, runs, schedules, secrets, streams,
-    workflows,
+    apps, audit, example, hooks, identity, login, metrics, openapi, records, runs, schedules, secrets,
+    streams, workflows,
 };
 use crate::refusal::Refusal;
 
@@ -96,6 +96,8 @@ fn of_identity() -> Vec<Served> {
     vec![
         get("/api/v1/identity", Role(Viewer, Own), "Who the engine takes the caller for", identity::show)
             .gives::<api::Identity>(200, r#"{"name":"ci","role":"operator","workflows":["shop-*"]}"#),
+        delete("/api/v1/identity", Role(Viewer, Own), "End the login of the caller", login::end)
+            .gives_nothing(204),
         get("/api/v1/audit", Role(Admin, Engine), "Who did what, the newest first", audit::list)
             .query(&[
                 ("limit", "The most entries; 50, at most 1,000"),
@@ -415,6 +417,25 @@ fn of_nobody() -> Vec<Served> {
             "application/json",
             "{\"openapi\":\"3.1.0\"}",
         ),
+        get("/api/v1/login", Nothing, "Begin a login: where a browser is to go", login::begin)
+            .query(&[
+                ("challenge", "The SHA-256 of a text that the caller keeps, in hexadecimal digits"),
+                ("port", "Where on the machine of the browser the caller waits; without, the browser shows the code"),
+            ])
+            .gives::<api::LoginBegun>(200, example::LOGIN_BEGUN),
+        post("/api/v1/login", Nothing, "Have a token for the code of a login", login::redeem)
+            .takes::<api::LoginRequest>(r#"{"code":"q3Ck…","verifier":"Zl8t…"}"#)
+            .gives::<api::TokenMade>(201, example::TOKEN_MADE),
+        get("/login/callback", Nothing, "Where a browser comes back to from the provider", login::callback)
+            .query(&[
+                ("state", "As it was given along"),
+                ("code", "What the provider gives an ID token for"),
+                ("iss", "Who the provider is"),
+                ("error", "Why there is no code"),
+                ("error_description", "The same in words"),
+            ])
+            .gives_text(200, "text/html", "<h1>Logged in</h1>")
+            .gives_nothing(303),
         get("/healthz", Nothing, "Whether the engine answers", async || "ok\n").gives_text(
             200,
             "text/plain",

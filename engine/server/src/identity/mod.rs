@@ -42,12 +42,20 @@ pub(crate) struct Caller {
     pub(crate) workflows: Vec<Scope>,
     /// Whether they gave a token, whose name they cannot choose.
     pub(crate) is_known: bool,
+    /// The token of their login, where it is one.
+    pub(crate) login: Option<String>,
 }
 
 impl Caller {
     /// Whoever reaches the socket of the data directory owns that.
     pub(crate) fn owner() -> Self {
-        Self { name: "owner".to_owned(), role: Role::Admin, workflows: Vec::new(), is_known: false }
+        Self {
+            name: "owner".to_owned(),
+            role: Role::Admin,
+            workflows: Vec::new(),
+            is_known: false,
+            login: None,
+        }
     }
 
     /// Whoever reaches an engine that asks nobody.
@@ -72,6 +80,8 @@ pub(crate) struct Token {
     name: String,
     /// What it is found by; part of its text.
     id: String,
+    /// Who logged in by it, where it is a login: what they do is told under their name.
+    person: Option<String>,
     /// Of its text.
     digest: Digest,
     /// Of the text before that one, and until when that is taken.
@@ -93,6 +103,7 @@ impl Token {
             workflows: self.workflows.iter().map(ToString::to_string).collect(),
             created_at: rfc3339(self.created),
             created_by: self.created_by.clone(),
+            person: self.person.clone(),
             rotated_at: self.rotated.map(rfc3339),
             expires_at: self.expires.map(rfc3339),
             last_used_at: self.used.map(rfc3339),
@@ -100,8 +111,9 @@ impl Token {
     }
 
     fn caller(&self) -> Caller {
-        let Self { name, role, workflows, .. } = self.clone();
-        Caller { name, role, workflows, is_known: true }
+        let Self { name, person, role, workflows, .. } = self.clone();
+        let login = person.is_some().then(|| name.clone());
+        Caller { name: person.unwrap_or(name), role, workflows, is_known: true, login }
     }
 
     /// Whether it is the one with this text, and taken now.
@@ -183,6 +195,7 @@ impl Tokens {
         let token = Token {
             name,
             id,
+            person: None,
             digest: Digest::of(text.as_bytes()),
             before: None,
             role,
@@ -197,6 +210,53 @@ impl Tokens {
         Ok((token, text))
     }
 
+    /// Lets somebody in whom the provider has vouched for, until then; says the text. What has expired of earlier logins goes.
+    pub(crate) async fn log_in(
+        &self,
+        person: &str,
+        (role, workflows): (Role, Vec<Scope>),
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Token, String), Refusal> {
+        let _writer = self.writer.lock().await;
+        self.forget_expired_logins(now).await?;
+        let id = random(ID_BYTES).context("an id for the login")?;
+        let text = text_of(&id)?;
+        let token = Token {
+            name: format!("{person}.{id}"),
+            id,
+            person: Some(person.to_owned()),
+            digest: Digest::of(text.as_bytes()),
+            before: None,
+            role,
+            workflows,
+            created: now,
+            created_by: "login".to_owned(),
+            rotated: None,
+            expires: Some(expires),
+            used: None,
+        };
+        self.put(&token).await?;
+        Ok((token, text))
+    }
+
+    async fn forget_expired_logins(&self, now: Timestamp) -> Result<(), Refusal> {
+        let is_over =
+            |token: &Token| token.person.is_some() && token.expires.is_some_and(|expires| expires <= now);
+        let over: Vec<String> =
+            self.lock().values().filter(|token| is_over(token)).map(|token| token.id.clone()).collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for id in &over {
+            batch.delete(key(id));
+        }
+        self.store.commit(batch).await.map_err(anyhow::Error::from)?;
+        self.lock().retain(|id, _| !over.contains(id));
+        Ok(())
+    }
+
     /// Gives a token a new text; the one that it had is taken for `grace` as well.
     pub(crate) async fn rotate(
         &self,
@@ -206,6 +266,9 @@ impl Tokens {
     ) -> Result<(Token, String), Refusal> {
         let _writer = self.writer.lock().await;
         let mut token = self.named(name).ok_or_else(|| unknown(name))?;
+        if token.person.is_some() {
+            return Err(Refusal::Conflict(format!("`{name}` is a login: `yuanli login` makes another one")));
+        }
         let text = text_of(&token.id)?;
         let before = std::mem::replace(&mut token.digest, Digest::of(text.as_bytes()));
         token.before = (!grace.is_zero()).then(|| (before, now.after(grace)));

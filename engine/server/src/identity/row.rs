@@ -9,18 +9,23 @@ use yuanli_vault::Scope;
 
 use super::Token;
 
-const VERSION: u8 = 1;
+/// That of logins; an engine that does not know these takes them for nothing.
+const VERSION: u8 = 2;
+/// Of tokens that somebody made. It has no `person`.
+const FIRST_VERSION: u8 = 1;
 
-pub(super) fn seal<T: Serialize>(value: &T) -> Bytes {
-    let mut bytes = vec![VERSION];
+pub(super) fn seal(row: &Row) -> Bytes {
+    let mut bytes = vec![if row.person.is_some() { VERSION } else { FIRST_VERSION }];
     // Texts, numbers and lists of them are always JSON.
-    serde_json::to_writer(&mut bytes, value).expect("a row can be encoded");
+    serde_json::to_writer(&mut bytes, row).expect("a row can be encoded");
     bytes.into()
 }
 
 pub(super) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => serde_json::from_slice(body).context("a stored token cannot be read"),
+        Some((&(FIRST_VERSION | VERSION), body)) => {
+            serde_json::from_slice(body).context("a stored token cannot be read")
+        }
         Some((&version, _)) if version > VERSION => anyhow::bail!(
             "a stored token has version {version}; this engine reads up to {VERSION}: use the newer one"
         ),
@@ -32,6 +37,8 @@ pub(super) fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Re
 pub(super) struct Row {
     name: String,
     id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<String>,
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<(String, u64)>,
@@ -53,6 +60,7 @@ impl Row {
         Self {
             name: token.name.clone(),
             id: token.id.clone(),
+            person: token.person.clone(),
             digest: token.digest.to_string(),
             before: token.before.as_ref().map(|(digest, until)| (digest.to_string(), until.as_millis())),
             role: token.role.name().to_owned(),
@@ -72,6 +80,7 @@ impl Row {
         Ok(Token {
             name: self.name,
             id: self.id,
+            person: self.person,
             digest: self.digest.parse()?,
             before: before.transpose()?,
             role: self.role.parse::<Role>().map_err(anyhow::Error::msg)?,
@@ -99,6 +108,9 @@ mod tests {
             unseal::<Row>(&[&[1], row.as_bytes()].concat()).and_then(Row::into_token).expect("it is read");
         assert_eq!((token.name.as_str(), token.role, token.workflows.len()), ("ci", Role::Editor, 1));
         assert_eq!(&seal(&Row::of(&token))[1..], row.as_bytes());
-        assert!(unseal::<Row>(b"\x02{}").is_err_and(|error| error.to_string().contains("newer")));
+        let login = row.replace(r#""id":"0a1b""#, r#""id":"0a1b","person":"eva""#);
+        let token = unseal::<Row>(&[&[2], login.as_bytes()].concat()).and_then(Row::into_token);
+        assert_eq!(seal(&Row::of(&token.expect("it is read"))), [&[2], login.as_bytes()].concat());
+        assert!(unseal::<Row>(b"\x03{}").is_err_and(|error| error.to_string().contains("newer")));
     }
 }
