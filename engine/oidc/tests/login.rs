@@ -50,14 +50,16 @@ impl Signer {
     }
 }
 
+/// The token for a code, made of the nonce; or why there is none.
+type Token = Box<dyn Fn(&str) -> Result<String, Value> + Send>;
+
 /// What the provider says, all of which a test may change.
 struct Said {
     is_away: bool,
     discovery: Value,
     keys: Vec<Value>,
     key_requests: usize,
-    /// The token for a code, made of the nonce; or why there is none.
-    token: Box<dyn Fn(&str) -> Result<String, Value> + Send>,
+    token: Token,
     more: Value,
     /// Of the login that is on its way.
     nonce: String,

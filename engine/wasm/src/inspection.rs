@@ -164,25 +164,6 @@ fn reasons(said: Vec<(String, String)>, rights: &[Capability]) -> Reasons {
     reasons
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_are_those_of_the_rights_that_there_are() {
-        let said = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter().map(|(name, reason)| ((*name).to_owned(), (*reason).to_owned()));
-            reasons(pairs.collect(), &[Capability::Images, Capability::Log])
-        };
-        assert_eq!(
-            said(&[("images", "to build"), ("http", "to call home"), ("log", " "), ("images", "and more")]),
-            Reasons::from([(Capability::Images, "to build".to_owned())])
-        );
-        let long = &said(&[("images", &"é".repeat(10_000))])[&Capability::Images];
-        assert_eq!((long.chars().count(), long.ends_with('…')), (MAX_REASON_CHARS + 1, true));
-    }
-}
-
 /// What a component claims of itself.
 fn claimed(digest: &Digest, binary: &[u8]) -> Result<PluginDescription, PluginError> {
     let claim = pack::claim(binary).map_err(PluginError::Invalid)?;
@@ -213,4 +194,23 @@ fn identity(described: &PluginDescription) -> Result<NamedVersion, PluginError> 
         name: described.name.parse().map_err(invalid)?,
         version: described.version.parse::<Version>().map_err(invalid)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_those_of_the_rights_that_there_are() {
+        let said = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, reason)| ((*name).to_owned(), (*reason).to_owned()));
+            reasons(pairs.collect(), &[Capability::Images, Capability::Log])
+        };
+        assert_eq!(
+            said(&[("images", "to build"), ("http", "to call home"), ("log", " "), ("images", "and more")]),
+            Reasons::from([(Capability::Images, "to build".to_owned())])
+        );
+        let long = &said(&[("images", &"é".repeat(10_000))])[&Capability::Images];
+        assert_eq!((long.chars().count(), long.ends_with('…')), (MAX_REASON_CHARS + 1, true));
+    }
 }
