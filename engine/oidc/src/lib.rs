@@ -3,8 +3,8 @@
 //!
 //! [`Provider`] is the one that an engine relies on. [`Provider::begin`] says where a browser is to go, [`Provider::redeem`] takes
 //! what it came back with and gives a [`Person`], or says why not. Nothing is kept in between: what has to be known again is in the
-//! `state`, sealed ([`seal`]). Signatures are checked by `ring`, by an allow-list of algorithms ([`signature`]); what a token says is
-//! checked in [`claim`]. Time comes in, requests go through [`yuanli_ports::Http`].
+//! `state`, sealed (`seal`). Signatures are checked by `ring`, by an allow-list of algorithms (`signature`); what a token says is
+//! checked in `claim`. Time comes in, requests go through [`yuanli_ports::Http`].
 
 mod claim;
 mod discovery;
