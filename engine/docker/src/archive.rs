@@ -24,7 +24,10 @@ const TAR_END: [u8; 512] = [0; 512];
 const LOADED: [&str; 2] = ["Loaded image: ", "Loaded image ID: "];
 
 /// What Docker says where the archive is not to blame.
-const OF_DOCKER: [&str; 2] = ["no space left", "input/output error"];
+const OF_DOCKER: [&str; 5] =
+    ["no space left", "input/output error", "quota exceeded", "read-only file system", "too many open files"];
+
+const BAD_REQUEST: u16 = 400;
 
 impl Docker {
     pub(crate) async fn save_images(&self, images: &[String], to: File) -> Result<u64, ContainerError> {
@@ -127,9 +130,12 @@ impl Docker {
     }
 
     fn not_loaded(&self, error: Error) -> ContainerError {
+        // What Docker says of an archive comes in the middle of its answer; some engines say it with a status.
+        if let Error::DockerStreamError { error } = &error {
+            return refused(error);
+        }
         match Fault::new(error, "load the images", &self.host()) {
-            Fault::Refused { message, .. } => refused(&message),
-            Fault::Other(ContainerError::Engine(why)) => refused(&why),
+            Fault::Refused { status: BAD_REQUEST, message, .. } => refused(&message),
             fault => fault.into(),
         }
     }

@@ -20,7 +20,7 @@ use crate::sync::{self, Moment};
 use crate::{fault, record, removal};
 
 /// Nobody writes what is kept, whatever a guest or a person does with a copy of it.
-pub(crate) const KEPT: u32 = 0o444;
+const KEPT: u32 = 0o444;
 
 /// How much of a file is in memory at once, in bytes: large enough that system calls do not count.
 const CHUNK: usize = 128 * 1024;
@@ -221,7 +221,7 @@ fn is_kept_again(path: &Path, size: u64) -> io::Result<bool> {
     }
 }
 
-fn write_aside<T>(
+pub(crate) fn write_aside<T>(
     folder: &Path,
     write: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> io::Result<(NamedTempFile, T)> {
@@ -236,7 +236,7 @@ fn write_aside<T>(
     Ok((aside, written))
 }
 
-fn keep(aside: NamedTempFile, path: &Path) -> io::Result<()> {
+pub(crate) fn keep(aside: NamedTempFile, path: &Path) -> io::Result<()> {
     aside.as_file().set_permissions(Permissions::from_mode(KEPT))?;
     aside.persist(path)?;
     Ok(())

@@ -4,16 +4,15 @@
 //! copies (see `materialise`).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use yuanli_model::workspace::{Manifest, Node};
 use yuanli_model::{Digest, StageName};
 use yuanli_ports::workspaces::WorkspaceError;
 
-use crate::depot::{Depot, KEPT, is_kept};
+use crate::depot::{Depot, is_kept, keep, write_aside};
 use crate::fault;
 
 /// Keeps these workspaces of one depot in another one, so that it survives a power cut. Returns those that are not there.
@@ -101,15 +100,26 @@ fn file(node: &Node) -> Option<(Digest, u64)> {
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // A file can have so many links; there are file systems without.
-        Err(_) => {
-            reflink_copy::reflink_or_copy(from, to)?;
-            fs::set_permissions(to, Permissions::from_mode(KEPT))?;
+        Ok(()) => Ok(()),
+        // Whoever has kept it may not have brought it to the device.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_kept(to, fs::metadata(from)?.len()) => {
             sync(to)
         }
-        Ok(()) => Ok(()),
+        // A power cut has left a part of it; a file can have so many links; there are file systems without.
+        Err(_) => copy(from, to),
     }
+}
+
+/// It has its name whole, or not at all.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().ok_or(ErrorKind::NotFound)?;
+    let mut from = File::open(from)?;
+    let (aside, ()) = write_aside(folder, |aside| match reflink_copy::reflink_file(&from, aside) {
+        Ok(()) => Ok(()),
+        Err(_) => io::copy(&mut from, aside).map(drop),
+    })?;
+    aside.as_file().sync_all()?;
+    keep(aside, to)
 }
 
 fn sync(path: &Path) -> io::Result<()> {

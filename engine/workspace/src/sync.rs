@@ -26,6 +26,8 @@ pub(crate) fn changed_below(folders: &[PathBuf], since: Moment) -> io::Result<()
     let mut changed = Vec::new();
     for folder in folders {
         changed.extend(folder.parent().map(Path::to_owned));
+        // Names in it may be of others who have not brought them to the device yet.
+        changed.push(folder.clone());
         for entry in WalkDir::new(folder) {
             let (metadata, path) = match entry.and_then(|entry| Ok((entry.metadata()?, entry.into_path()))) {
                 Ok(found) => found,

@@ -145,7 +145,7 @@ impl Stage for Build {
         })?;
         log::info(format!("{} is {}, {} bytes", config.image, image.id, image.size));
         let archive_bytes = match &config.archive {
-            Some(path) => Some(images::save(&[&config.image], path)?),
+            Some(path) => Some(save(&config.image, &image.id, path)?),
             None => None,
         };
         let mut packages = None;
@@ -160,6 +160,17 @@ impl Stage for Build {
         }
         Ok(Outputs { image: config.image, id: image.id, size: image.size, archive_bytes, packages })
     }
+}
+
+/// Writes the image that was built into a file, by its name, which is to be in there.
+fn save(name: &str, id: &str, path: &str) -> Result<u64, Failure> {
+    let size = images::save(&[name], path)?;
+    let now = images::inspect(name)?;
+    if now.id != id {
+        let why = format!("`{name}` stands for {} by now: somebody else builds under the same name", now.id);
+        return Err(Failure::transient("name-taken", why));
+    }
+    Ok(size)
 }
 
 fn keep(name: &str, media_type: &str, document: &Value) -> Result<(), Failure> {

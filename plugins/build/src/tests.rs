@@ -20,19 +20,17 @@ impl Answers for Engine {
     }
 
     fn inspect_image(&mut self, image: &str) -> Result<images::Image, images::Error> {
-        match image {
-            "base:2" => Ok(images::Image {
-                id: "sha256:beef".to_owned(),
-                tags: Vec::new(),
-                size: 1,
-                labels: Vec::new(),
-            }),
-            other => Err(images::Error::NotFound(format!("no {other}"))),
-        }
+        let id = match image {
+            "base:2" => "sha256:beef",
+            "shop:dev" => ID,
+            "shop:taken" => "sha256:another",
+            other => return Err(images::Error::NotFound(format!("no {other}"))),
+        };
+        Ok(images::Image { id: id.to_owned(), tags: Vec::new(), size: 1, labels: Vec::new() })
     }
 
     fn save_images(&mut self, images: &[String]) -> Result<Vec<u8>, images::Error> {
-        assert_eq!(images, ["shop:dev"], "by its name, which is in the archive then");
+        assert!(images[0].starts_with("shop:"), "by its name, which is in the archive then");
         Ok(b"an archive".to_vec())
     }
 
@@ -104,6 +102,9 @@ fn an_archive_is_left_in_the_workspace() {
     let config = json!({ "image": "shop:dev", "context": "app", "archive": "out/shop.tar" });
     assert_eq!(mock.run::<Build>(config).expect("it succeeds")["archive_bytes"], 10);
     assert_eq!(mock.read("out/shop.tar").as_deref(), Some("an archive"));
+    let taken = json!({ "image": "shop:taken", "context": "app", "archive": "out/shop.tar" });
+    let failure = mock.run::<Build>(taken).expect_err("its name is somebody else's");
+    assert_eq!((&*failure.kind, failure.class), ("name-taken", FailureClass::Transient));
 }
 
 #[test]

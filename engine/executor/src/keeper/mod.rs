@@ -82,12 +82,13 @@ impl Keeper {
                 tracing::warn!(%error, "what no run needs any more is left");
             }
         }
-        let (mut causes, mut is_settled) = (Looks::default(), false);
+        let clock = Arc::clone(&self.shared.ports.clock);
+        let (mut causes, settled) = (Looks::default(), clock.now().after(PERIOD));
         loop {
             if let Err(error) = self.round(&closing, &mut causes).await {
                 tracing::warn!(%error, "the history is not tidied; it will be tried again");
             }
-            if causes.is_due(is_settled) {
+            if causes.is_due(clock.now() >= settled) {
                 tokio::select! {
                     () = closing.cancelled() => return,
                     looked = self.forget_causes() => match looked {
@@ -99,7 +100,7 @@ impl Keeper {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = self.shared.doorbell.wake.notified() => {}
-                () = tokio::time::sleep(PERIOD) => is_settled = true,
+                () = tokio::time::sleep(PERIOD) => {}
             }
         }
     }

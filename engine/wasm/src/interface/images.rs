@@ -216,11 +216,20 @@ fn save(state: &mut State, (images, path): (Vec<String>, String)) -> Answer<'_, 
         if state.rights.workspace.is_some() && !state.rights.may_write_workspace() {
             return Err(Error::Invalid(READ_ONLY.to_owned()));
         }
+        // Before the file is touched, which may be an archive already.
         for image in &images {
-            used::used(state, image).await;
+            let found = state.outside.images.inspect(image).await.map_err(of_port)?;
+            if let Some(used) = &state.attempt.images {
+                used.used(image, Some(found.id));
+            }
         }
-        let file = open(state, path, file::create).await?;
-        state.outside.images.save(&images, file).await.map_err(of_port)
+        let file = open(state, path.clone(), file::create).await?;
+        let saved = state.outside.images.save(&images, file).await.map_err(of_port);
+        if saved.is_err() {
+            // A part of an archive is none, and takes the room that there is. What cannot be removed goes with the workspace.
+            let _ = on_file(state, path, |dir, path| dir.remove_file(path)).await;
+        }
+        saved
     };
     async move { (work.await,) }.boxed()
 }
@@ -228,22 +237,38 @@ fn save(state: &mut State, (images, path): (Vec<String>, String)) -> Answer<'_, 
 fn load(state: &mut State, (path,): (String,)) -> Answer<'_, (Result<Vec<Image>, Error>,)> {
     let work = async move {
         let file = open(state, path, |dir, path| Ok(file::open(dir, path)?.0)).await?;
-        let images = state.outside.images.load(file).await.map_err(of_port)?;
+        let loaded = state.outside.images.load(file).await;
         if let Some(used) = &state.attempt.images {
-            let names = images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag, &image.id)));
-            names.for_each(|(name, id)| used.made(name, Some(id.clone())));
+            match &loaded {
+                Ok(images) => images.iter().for_each(|image| {
+                    let names = image.tags.iter().chain([&image.id]);
+                    names.for_each(|name| used.made(name, Some(image.id.clone())));
+                }),
+                // Some names may stand for other images now.
+                Err(_) => used.lose(),
+            }
         }
+        let images = loaded.map_err(of_port)?;
         Ok(images.into_iter().map(image).collect())
     };
     async move { (work.await,) }.boxed()
 }
 
-/// Opens a file of the workspace, if the stage has it, on a thread where waiting for a disk disturbs nobody.
+/// Opens a file of the workspace, if the stage has it.
 async fn open(
     state: &State,
     path: String,
     how: impl FnOnce(&Dir, &Path) -> io::Result<File> + Send + 'static,
 ) -> Result<std::fs::File, Error> {
+    Ok(on_file(state, path, how).await?.into_std())
+}
+
+/// Does something with a file of the workspace, if the stage has it, on a thread where waiting for a disk disturbs nobody.
+async fn on_file<T: Send + 'static>(
+    state: &State,
+    path: String,
+    how: impl FnOnce(&Dir, &Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
     if state.rights.workspace.is_none() {
         return Err(Error::Invalid(
             "files of the workspace need `workspace` among the grants of the stage".to_owned(),
@@ -255,11 +280,17 @@ async fn open(
         how(&Dir::open_ambient_dir(folder, ambient_authority())?, &normal)
     });
     match opened.await {
-        Ok(Ok(file)) => Ok(file.into_std()),
+        Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             Err(Error::NotFound(format!("there is no file `{path}` in the workspace")))
         }
-        Ok(Err(error)) => Err(Error::Invalid(format!("`{path}` of the workspace cannot be opened: {error}"))),
+        Ok(Err(error)) => {
+            let why = format!("`{path}` of the workspace cannot be opened: {error}");
+            // A disk that is full is nobody's path.
+            let is_machine =
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            Err(if is_machine { Error::Engine(why) } else { Error::Invalid(why) })
+        }
         Err(_) => Err(Error::Engine("the engine is shutting down".to_owned())),
     }
 }

@@ -126,6 +126,18 @@ async fn a_content_that_a_power_cut_took_is_missing_not_wrong() {
 }
 
 #[tokio::test]
+async fn a_part_that_a_power_cut_has_left_where_it_is_to_be_kept_is_replaced() {
+    let diamond = Diamond::new();
+    let source = diamond.stage("source", &[], |folder| write(folder, "a", "12345")).await;
+    let next = diamond.of(NEXT);
+    let blobs = diamond.run_folder().with_file_name(NEXT.to_string()).join("blobs");
+    fs::create_dir_all(&blobs).expect("a folder");
+    fs::write(blobs.join(Digest::of(b"12345").hex()), "12").expect("a part");
+    assert_eq!(diamond.workspaces.share(RUN, NEXT, &[source]).await, Ok(Vec::new()));
+    assert_eq!(next.files("left", &[source]).await, "a=12345");
+}
+
+#[tokio::test]
 async fn what_is_shared_has_one_content_and_what_an_attempt_gets_is_a_copy() {
     let diamond = Diamond::new();
     let source = diamond.stage("source", &[], |folder| write(folder, "a", "1")).await;
