@@ -237,6 +237,11 @@ fn nobody_is_let_in_without_a_rule_or_by_what_somebody_else_began() {
     let (status, page, _) = browse(&place, &came);
     assert!(status == 422 && page.contains("was not begun here"), "a second time: {status} {page}");
 
+    // Nobody is told under the name that the engine's own doings are told under.
+    provider.be("engine");
+    let (status, page, _) = browse(&Place::new(), &began());
+    assert!(status == 403 && page.contains("`engine-"), "{status} {page}");
+
     let nobody = Place::new();
     provider.be("nobody");
     let (status, page, _) = browse(&nobody, &began());

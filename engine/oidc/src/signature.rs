@@ -123,3 +123,85 @@ impl Way {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::key;
+
+    /// Tokens by each algorithm, and the keys that they were signed by; another implementation (OpenSSL) made them.
+    const SIGNED: &str = include_str!("../tests/signed.json");
+
+    #[derive(Deserialize)]
+    struct Signed {
+        tokens: BTreeMap<String, String>,
+    }
+
+    fn signed() -> (Vec<Key>, BTreeMap<String, String>) {
+        let keys = key::read(SIGNED.as_bytes()).expect("a set of keys");
+        let signed: Signed = serde_json::from_str(SIGNED).expect("tokens");
+        assert!(signed.tokens.keys().map(String::as_str).eq(sorted(TAKEN)), "one for each algorithm");
+        (keys, signed.tokens)
+    }
+
+    fn sorted(mut all: [&str; 9]) -> [&str; 9] {
+        all.sort_unstable();
+        all
+    }
+
+    fn check(token: &str, keys: &[Key]) -> Result<Vec<u8>, Untaken> {
+        Unchecked::read(token).and_then(|token| token.check(keys))
+    }
+
+    #[test]
+    fn what_each_algorithm_signs_is_taken_and_nothing_else() {
+        let (keys, tokens) = signed();
+        for (algorithm, token) in &tokens {
+            assert_eq!(check(token, &keys), Ok(br#"{"sub":"1"}"#.to_vec()), "{algorithm}");
+            let (signed, signature) = token.rsplit_once('.').expect("a signature");
+            let (header, _) = signed.split_once('.').expect("a content");
+            let other = URL_SAFE_NO_PAD.encode(r#"{"sub":"2"}"#);
+            let mut changed = URL_SAFE_NO_PAD.decode(signature).expect("a signature");
+            changed[7] ^= 1;
+            for forged in [
+                format!("{header}.{other}.{signature}"),
+                format!("{signed}.{}", URL_SAFE_NO_PAD.encode(changed)),
+                format!("{signed}."),
+            ] {
+                assert_eq!(check(&forged, &keys), Err(Untaken::Signature), "{algorithm}: {forged}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_for_its_own_algorithm_only() {
+        let (keys, tokens) = signed();
+        for (algorithm, token) in &tokens {
+            let (signed, signature) = token.rsplit_once('.').expect("a signature");
+            let (_, content) = signed.split_once('.').expect("a content");
+            for other in TAKEN.iter().filter(|other| *other != algorithm) {
+                let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{other}"}}"#));
+                let answer = check(&format!("{header}.{content}.{signature}"), &keys);
+                assert_eq!(answer, Err(Untaken::Signature), "{algorithm} as {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_says_what_it_is_for_is_for_nothing_else() {
+        let (mut keys, tokens) = signed();
+        for key in &mut keys {
+            key.algorithm =
+                Some(if matches!(key.public, Public::Rsa { .. }) { "PS256" } else { "none" }.to_owned());
+        }
+        for (algorithm, token) in &tokens {
+            let is_taken = check(token, &keys);
+            match algorithm.as_str() {
+                "PS256" => assert!(is_taken.is_ok(), "{is_taken:?}"),
+                _ => assert_eq!(is_taken, Err(Untaken::NoKey), "{algorithm}"),
+            }
+        }
+    }
+}

@@ -34,6 +34,8 @@ const TOLD_APART: usize = 8;
 /// What is asked for, and what people are called by, where nothing is said.
 const SCOPES: [&str; 2] = ["email", "profile"];
 const NAME: &str = "email";
+/// What the audit log and approvals call those who are no person.
+const NOBODY: [&str; 4] = ["owner", "anyone", "webhook", "engine"];
 
 /// How people log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,7 +254,7 @@ fn name_of(person: &Person, claim: &str) -> String {
     let said = person.claim(claim).first().map_or(person.subject.as_str(), |said| *said);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
     let mut name: String = said.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
-    let is_taken = ["owner", "anyone", "webhook"].contains(&said) || name.starts_with('.');
+    let is_taken = NOBODY.contains(&said) || name.starts_with('.');
     if name != said || name.len() > MAX_NAME || is_taken {
         name.truncate(MAX_NAME - TOLD_APART - 1);
         let told_apart = digest(said);
