@@ -129,20 +129,31 @@ fn yuanli(place: &Place, arguments: &[&str]) -> Ended {
     Ended::of(command(place, arguments).output().unwrap())
 }
 
+/// A command that waits for a browser, for as long as the test goes on.
+struct Begun(Child);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // It has ended, where all is well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A login that has begun: where the browser is to go, and what more it says.
-fn begin(place: &Place, arguments: &[&str]) -> (Child, String, BufReader<ChildStderr>) {
+fn begin(place: &Place, arguments: &[&str]) -> (Begun, String, BufReader<ChildStderr>) {
     let mut login = command(place, &[&["login"], arguments].concat()).stdin(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(login.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     let (_, url) = line.split_once("log in with a browser: ").unwrap_or_else(|| panic!("{line}"));
-    (login, url.trim().to_owned(), said)
+    (Begun(login), url.trim().to_owned(), said)
 }
 
-fn end(mut login: Child, mut said: BufReader<ChildStderr>) -> (i32, String) {
+fn end(mut login: Begun, mut said: BufReader<ChildStderr>) -> (i32, String) {
     let mut text = String::new();
     said.read_to_string(&mut text).unwrap();
-    (login.wait().unwrap().code().unwrap_or(-1), text)
+    (login.0.wait().unwrap().code().unwrap_or(-1), text)
 }
 
 /// The token of the context in use.
@@ -268,7 +279,7 @@ fn nobody_is_let_in_without_a_rule_or_by_what_somebody_else_began() {
     // A browser on another machine shows the code, which is typed.
     let (mut login, there, said) = begin(&admin, &[&url, "--no-browser", "--name", "ci"]);
     let code = code_of(&there);
-    login.stdin.take().unwrap().write_all(format!("{code}\n").as_bytes()).unwrap();
+    login.0.stdin.take().unwrap().write_all(format!("{code}\n").as_bytes()).unwrap();
     let (code, said) = end(login, said);
     assert!(code == 0 && said.contains("you are root@example.com: admin of the engine"), "{code} {said}");
     assert!(!token(&admin).is_empty());

@@ -69,22 +69,17 @@ pub const SERVE_KEYS: [&str; 9] = [
 ];
 /// What of it is no text: it is said here only.
 const OIDC: &str = "oidc";
-const SERVE: Keys = Keys {
-    of: "`serve`",
-    known: &[
-        "listen",
-        "open",
-        "gateway",
-        "tls_certificate",
-        "tls_key",
-        "scale_down_window",
-        "token_rate",
-        "address_rate",
-        "write_timeout",
-        OIDC,
-    ],
-    coming: &[],
+/// All of it.
+const SERVE_KNOWN: [&str; SERVE_KEYS.len() + 1] = {
+    let mut known = [OIDC; SERVE_KEYS.len() + 1];
+    let mut position = 0;
+    while position < SERVE_KEYS.len() {
+        known[position] = SERVE_KEYS[position];
+        position += 1;
+    }
+    known
 };
+const SERVE: Keys = Keys { of: "`serve`", known: &SERVE_KNOWN, coming: &[] };
 
 const INSTANCES: Keys = Keys { of: "`instances`", known: &["evict_after"], coming: &[] };
 

@@ -154,7 +154,7 @@ impl Depot {
     /// Brings one manifest to the device.
     pub(crate) fn sync_manifest(&self, digest: &Digest) -> Result<(), WorkspaceError> {
         let paths = [self.manifest_path(digest), self.manifests(), self.path.clone()];
-        paths.iter().try_for_each(|path| File::open(path)?.sync_all()).map_err(fault::at("synced", ""))
+        paths.iter().try_for_each(|path| sync::one(path)).map_err(fault::at("synced", ""))
     }
 
     /// Where contents lie.

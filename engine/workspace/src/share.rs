@@ -13,7 +13,7 @@ use yuanli_model::{Digest, StageName};
 use yuanli_ports::workspaces::WorkspaceError;
 
 use crate::depot::{Depot, is_kept, keep, write_aside};
-use crate::fault;
+use crate::{fault, sync};
 
 /// Keeps these workspaces of one depot in another one, so that it survives a power cut. Returns those that are not there.
 pub(crate) fn share(from: &Depot, to: &Depot, workspaces: &[Digest]) -> Result<Vec<Digest>, WorkspaceError> {
@@ -40,7 +40,7 @@ pub(crate) fn share(from: &Depot, to: &Depot, workspaces: &[Digest]) -> Result<V
     [Some(&*to.manifests()), Some(to.path()), above]
         .into_iter()
         .flatten()
-        .try_for_each(sync)
+        .try_for_each(sync::one)
         .map_err(fail())?;
     Ok(missing)
 }
@@ -62,7 +62,7 @@ pub(crate) fn contents(
     [Some(to.path()), to.path().parent()]
         .into_iter()
         .flatten()
-        .try_for_each(sync)
+        .try_for_each(sync::one)
         .map_err(fault::at("kept", ""))
 }
 
@@ -74,7 +74,7 @@ fn link_contents(from: &Depot, to: &Depot, contents: BTreeSet<Digest>) -> io::Re
     for content in contents {
         link(&from.blob(&content), &to.blob(&content))?;
     }
-    sync(&to.blobs())
+    sync::one(&to.blobs())
 }
 
 /// A manifest all of whose contents are there.
@@ -103,7 +103,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
         Ok(()) => Ok(()),
         // Whoever has kept it may not have brought it to the device.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && is_kept(to, fs::metadata(from)?.len()) => {
-            sync(to)
+            sync::one(to)
         }
         // A power cut has left a part of it; a file can have so many links; there are file systems without.
         Err(_) => copy(from, to),
@@ -120,8 +120,4 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     })?;
     aside.as_file().sync_all()?;
     keep(aside, to)
-}
-
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -55,10 +55,15 @@ fn moment(metadata: &Metadata) -> Moment {
 }
 
 fn single(path: &Path) -> io::Result<()> {
-    match File::open(path) {
+    match one(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        opened => opened?.sync_all(),
+        synced => synced,
     }
+}
+
+/// Syncs one file or folder.
+pub(crate) fn one(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Syncs the file system that these folders lie in.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use yuanli_model::Timestamp;
 use yuanli_ports::store::{Batch, Range, StoreError};
 
 use super::Keeper;
@@ -17,9 +18,14 @@ const FEWEST: u64 = 4096;
 /// and this part of all causes, so that each removed run costs the same however many there are.
 const PART: u64 = 8;
 
+/// How long an engine has to be up: what an engine before it has left is nothing that a command of a second should look for.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
 /// When it is to be looked for causes whose runs are gone: a look goes through all causes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Looks {
+    /// From when on the engine is settled.
+    settled: Timestamp,
     /// Runs that were removed since the last look.
     removed: u64,
     /// The causes that there were at the last look; `None` before the first.
@@ -27,22 +33,26 @@ pub(super) struct Looks {
 }
 
 impl Looks {
+    /// Of an engine that begins now.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { settled: now.after(SETTLED_AFTER), removed: 0, stored: None }
+    }
+
     /// That runs were removed.
     pub(super) fn removed(&mut self, runs: u64) {
         self.removed += runs;
     }
 
-    /// Whether it is time. `is_settled` says that the engine has been up for some time: what an engine before it has left
-    /// is nothing that a command of a second should look for.
-    pub(super) fn is_due(&self, is_settled: bool) -> bool {
+    /// Whether it is time.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
         match self.stored {
-            None => is_settled,
+            None => now >= self.settled,
             Some(stored) => self.removed >= FEWEST.max(stored / PART),
         }
     }
 
     pub(super) fn looked(&mut self, stored: u64) {
-        *self = Self { removed: 0, stored: Some(stored) };
+        (self.removed, self.stored) = (0, Some(stored));
     }
 }
 
@@ -87,20 +97,23 @@ mod tests {
 
     #[test]
     fn a_look_waits_until_the_engine_is_settled_and_then_for_as_many_removed_runs_as_it_is_worth() {
-        let mut looks = Looks::default();
+        let begin = Timestamp::from_millis(1_000_000);
+        let mut looks = Looks::new(begin);
         looks.removed(1_000_000);
-        assert!(!looks.is_due(false));
-        assert!(looks.is_due(true));
+        // However often it is asked before.
+        assert!((0..60).all(|second| !looks.is_due(begin.after(Duration::from_secs(second)))));
+        let now = begin.after(SETTLED_AFTER);
+        assert!(looks.is_due(now));
         looks.looked(1_000_000);
-        assert!(!looks.is_due(true));
+        assert!(!looks.is_due(now));
         looks.removed(1_000_000 / PART - 1);
-        assert!(!looks.is_due(true));
+        assert!(!looks.is_due(now));
         looks.removed(1);
-        assert!(looks.is_due(true));
+        assert!(looks.is_due(now));
         looks.looked(10);
         looks.removed(FEWEST - 1);
-        assert!(!looks.is_due(true));
+        assert!(!looks.is_due(now));
         looks.removed(1);
-        assert!(looks.is_due(true));
+        assert!(looks.is_due(now));
     }
 }

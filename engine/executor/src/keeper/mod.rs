@@ -83,12 +83,12 @@ impl Keeper {
             }
         }
         let clock = Arc::clone(&self.shared.ports.clock);
-        let (mut causes, settled) = (Looks::default(), clock.now().after(PERIOD));
+        let mut causes = Looks::new(clock.now());
         loop {
             if let Err(error) = self.round(&closing, &mut causes).await {
                 tracing::warn!(%error, "the history is not tidied; it will be tried again");
             }
-            if causes.is_due(clock.now() >= settled) {
+            if causes.is_due(clock.now()) {
                 tokio::select! {
                     () = closing.cancelled() => return,
                     looked = self.forget_causes() => match looked {

@@ -84,15 +84,12 @@ impl Login {
 pub(super) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<Login> {
     let entries = map_of(entry, diagnostics);
     key::check(entries, &OIDC, diagnostics);
-    let text = |name: &str, diagnostics: &mut Diagnostics<'_>| {
-        key::given(entries, name).and_then(|found| Some(key::text_of(found, diagnostics)?.to_owned()))
-    };
     let [issuer, client, url] = ["issuer", "client_id", "url"].map(|name| {
         if key::given(entries, name).is_none() {
             let message = format!("`oidc` needs `{name}`");
             diagnostics.error(Code::MissingKey, entry.key_span, message);
         }
-        text(name, diagnostics)
+        text(entries, name, diagnostics)
     });
     let roles = match key::given(entries, "roles") {
         Some(roles) => rules(roles, diagnostics),
@@ -107,10 +104,10 @@ pub(super) fn read(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Option<L
     Some(Login {
         issuer: issuer?,
         client: client?,
-        secret: text("client_secret", diagnostics).map(PathBuf::from),
+        secret: text(entries, "client_secret", diagnostics).map(PathBuf::from),
         url: url?,
         scopes,
-        name: text("name", diagnostics),
+        name: text(entries, "name", diagnostics),
         session,
         roles,
     })
@@ -126,9 +123,7 @@ fn rules(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<RoleRule> {
     for node in rules {
         let entries = key::entries_of(node, node.span, "a rule of `roles`", diagnostics).unwrap_or_default();
         key::check(entries, &RULE, diagnostics);
-        let [claim, role] = ["claim", "role"].map(|name| {
-            key::given(entries, name).and_then(|found| Some(key::text_of(found, diagnostics)?.to_owned()))
-        });
+        let [claim, role] = ["claim", "role"].map(|name| text(entries, name, diagnostics));
         let listed = |name: &str, what: &str, diagnostics: &mut Diagnostics<'_>| {
             key::given(entries, name).map(|found| texts(found, what, diagnostics)).unwrap_or_default()
         };
@@ -150,6 +145,10 @@ fn rules(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<RoleRule> {
         }
     }
     read
+}
+
+fn text(entries: &[Entry], name: &str, diagnostics: &mut Diagnostics<'_>) -> Option<String> {
+    key::given(entries, name).and_then(|found| Some(key::text_of(found, diagnostics)?.to_owned()))
 }
 
 fn texts(entry: &Entry, what: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<String> {

@@ -11,7 +11,8 @@ use super::gate::{About, Peer};
 use super::{Answer, Asks, Engine};
 use crate::audit::{Entry, Signed};
 use crate::login::{Back, Logins, Refused};
-use crate::{refusal::Refusal, service::Shared};
+use crate::refusal::Refusal;
+use crate::service::Shared;
 
 #[derive(Deserialize)]
 pub(super) struct Begin {

@@ -54,7 +54,7 @@ impl Flusher {
         let Some((layer, revision)) = self.frozen.clone() else { return Ok(()) };
         self.check_space(&layer)?;
         let home = match (self.table.lower(), self.index) {
-            (Lower::Index(index), Some((number, _))) => Home { index, number, known: Known::default() },
+            (Lower::Index(index), Some((number, _))) => Home::new(index, number),
             (_, index) => self.remade(index)?,
         };
         if let Err(error) = home.index.write(&layer, revision) {

@@ -211,6 +211,13 @@ pub(crate) struct Home {
     pub(crate) known: Known,
 }
 
+impl Home {
+    /// One whose files nobody has summed up.
+    pub(crate) fn new(index: Index, number: u64) -> Self {
+        Self { index, number, known: Known::default() }
+    }
+}
+
 fn believed(layout: &Layout, exported: u64) -> Option<Checkpoint> {
     let checkpoint = Checkpoint::read(layout)?;
     // An older one would need commits that the journal may not have any more.
@@ -250,7 +257,7 @@ fn make(
     clear().map_err(|e| Fault::io(&folder, "removed", &e))?;
     let made = Index::open(&folder, options.cache_bytes).and_then(|index| {
         fill(&index)?;
-        Ok(Home { index, number, known: Known::default() })
+        Ok(Home::new(index, number))
     });
     made.inspect_err(|_| drop(clear()))
 }

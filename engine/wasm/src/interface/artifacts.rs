@@ -3,7 +3,6 @@
 use std::io::{self, Read as _, Write as _};
 
 use bytes::Bytes;
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use futures::FutureExt;
 use sha2::{Digest as _, Sha256};
@@ -14,8 +13,8 @@ use yuanli_ports::blobs::Hold;
 use yuanli_ports::journal::Staged;
 use yuanli_ports::records::{self as port, ARTIFACT_PART_BYTES, NewArtifact, Part, RecordError};
 
+use super::file::{self, DENIED, Undone};
 use super::workspace::READ_ONLY;
-use super::{file, path};
 use crate::argument::shown;
 use crate::call::{Answer, Function, Interface, Policy};
 use crate::guest::{Guest, State};
@@ -246,23 +245,19 @@ async fn find(state: &State, stage: &str, instance: u32, name: &str) -> Result<p
     })
 }
 
-/// Does `work` on the workspace and a path in it, if the stage has it, on a thread where waiting for a disk disturbs nobody.
+/// Does `work` on the workspace and a path in it, if the stage has it.
 async fn on_files<T: Send + 'static>(
     state: &State,
     path: &str,
     work: impl FnOnce(&Dir, &std::path::Path) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    if state.rights.workspace.is_none() {
-        return Err(Error::Denied(
-            "files of the workspace need `workspace` among the grants of the stage".to_owned(),
-        ));
-    }
-    let mut normal = path::normal(path).map_err(|outside| Error::Invalid(outside.to_string()))?;
-    if normal.as_os_str().is_empty() {
-        normal.push(".");
-    }
-    let folder = state.folder().await.map_err(|error| Error::Unavailable(error.to_string()))?;
-    on_thread(path, move || work(&Dir::open_ambient_dir(folder, ambient_authority())?, &normal)).await
+    file::on_workspace(state, path, work).await.map_err(|undone| match undone {
+        Undone::Denied => Error::Denied(DENIED.to_owned()),
+        Undone::Outside(outside) => Error::Invalid(outside.to_string()),
+        Undone::Away(error) => Error::Unavailable(error.to_string()),
+        Undone::Ending => ending(),
+        Undone::Io(error) => of_io(path, &error),
+    })
 }
 
 async fn on_thread<T: Send + 'static>(
@@ -271,8 +266,12 @@ async fn on_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(|error| of_io(path, &error)),
-        Err(_) => Err(Error::Unavailable("the engine is shutting down".to_owned())),
+        Err(_) => Err(ending()),
     }
+}
+
+fn ending() -> Error {
+    Error::Unavailable("the engine is shutting down".to_owned())
 }
 
 fn read_part(file: File, wanted: u64) -> io::Result<(Bytes, File)> {

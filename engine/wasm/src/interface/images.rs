@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use futures::FutureExt;
 use tokio::sync::watch;
@@ -16,8 +15,9 @@ use yuanli_model::Stream;
 use yuanli_ports::containers::ContainerError;
 use yuanli_ports::images as port;
 
+use super::file::{self, DENIED, Undone};
 use super::workspace::READ_ONLY;
-use super::{file, path, used};
+use super::{path, used};
 use crate::call::{Answer, Class, Function, Interface, Opened, Policy};
 use crate::guest::{Guest, State};
 use crate::logline::Said;
@@ -223,11 +223,11 @@ fn save(state: &mut State, (images, path): (Vec<String>, String)) -> Answer<'_, 
                 used.used(image, Some(found.id));
             }
         }
-        let file = open(state, path.clone(), file::create).await?;
+        let file = open(state, &path, file::create).await?;
         let saved = state.outside.images.save(&images, file).await.map_err(of_port);
         if saved.is_err() {
             // A part of an archive is none, and takes the room that there is. What cannot be removed goes with the workspace.
-            let _ = on_file(state, path, |dir, path| dir.remove_file(path)).await;
+            let _ = on_file(state, &path, |dir, path| dir.remove_file(path)).await;
         }
         saved
     };
@@ -236,7 +236,7 @@ fn save(state: &mut State, (images, path): (Vec<String>, String)) -> Answer<'_, 
 
 fn load(state: &mut State, (path,): (String,)) -> Answer<'_, (Result<Vec<Image>, Error>,)> {
     let work = async move {
-        let file = open(state, path, |dir, path| Ok(file::open(dir, path)?.0)).await?;
+        let file = open(state, &path, |dir, path| Ok(file::open(dir, path)?.0)).await?;
         let loaded = state.outside.images.load(file).await;
         if let Some(used) = &state.attempt.images {
             match &loaded {
@@ -257,41 +257,34 @@ fn load(state: &mut State, (path,): (String,)) -> Answer<'_, (Result<Vec<Image>,
 /// Opens a file of the workspace, if the stage has it.
 async fn open(
     state: &State,
-    path: String,
+    path: &str,
     how: impl FnOnce(&Dir, &Path) -> io::Result<File> + Send + 'static,
 ) -> Result<std::fs::File, Error> {
     Ok(on_file(state, path, how).await?.into_std())
 }
 
-/// Does something with a file of the workspace, if the stage has it, on a thread where waiting for a disk disturbs nobody.
+/// Does something with a file of the workspace, if the stage has it.
 async fn on_file<T: Send + 'static>(
     state: &State,
-    path: String,
+    path: &str,
     how: impl FnOnce(&Dir, &Path) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    if state.rights.workspace.is_none() {
-        return Err(Error::Invalid(
-            "files of the workspace need `workspace` among the grants of the stage".to_owned(),
-        ));
-    }
-    let normal = path::normal(&path).map_err(|outside| Error::Invalid(outside.to_string()))?;
-    let folder = state.folder().await.map_err(|error| Error::Engine(error.to_string()))?;
-    let opened = tokio::task::spawn_blocking(move || {
-        how(&Dir::open_ambient_dir(folder, ambient_authority())?, &normal)
-    });
-    match opened.await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Error::NotFound(format!("there is no file `{path}` in the workspace")))
-        }
-        Ok(Err(error)) => {
-            let why = format!("`{path}` of the workspace cannot be opened: {error}");
-            // A disk that is full is nobody's path.
-            let is_machine =
-                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            Err(if is_machine { Error::Engine(why) } else { Error::Invalid(why) })
-        }
-        Err(_) => Err(Error::Engine("the engine is shutting down".to_owned())),
+    file::on_workspace(state, path, how).await.map_err(|undone| match undone {
+        Undone::Denied => Error::Invalid(DENIED.to_owned()),
+        Undone::Outside(outside) => Error::Invalid(outside.to_string()),
+        Undone::Away(error) => Error::Engine(error.to_string()),
+        Undone::Ending => Error::Engine("the engine is shutting down".to_owned()),
+        Undone::Io(error) => of_io(path, &error),
+    })
+}
+
+fn of_io(path: &str, error: &io::Error) -> Error {
+    let why = || format!("`{path}` of the workspace cannot be opened: {error}");
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound(format!("there is no file `{path}` in the workspace")),
+        // A disk that is full is nobody's path.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Engine(why()),
+        _ => Error::Invalid(why()),
     }
 }
 
