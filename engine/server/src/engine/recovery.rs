@@ -25,6 +25,7 @@ const BETWEEN_DOCKER_LOOKS: Duration = Duration::from_secs(1);
 /// Why a run cannot be gone on with of which an engine has not kept enough.
 const NOT_KEPT: &str =
     "it was left by an engine that did not keep what it takes to go on; it is closed as failed";
+const UNREADABLE: &str = "cannot be read, and is left as it is; the others go on";
 
 impl Engine {
     /// Looks at what an engine before this one left: removes the containers that belong to nothing, ends runs that cannot
@@ -46,14 +47,23 @@ impl Engine {
         }
         self.executor.keep_history();
         let (mut runs, mut children, mut kept) = (Vec::new(), HashSet::new(), HashSet::new());
+        let mut unreadable = HashSet::new();
         for run in open {
-            let Some(left) = self.executor.left_run(run).await? else { continue };
-            runs.push(run);
-            children.extend(left.children);
-            kept.extend(left.attempts);
+            match self.read_left(run).await? {
+                Reading::Left(left) => {
+                    runs.push(run);
+                    children.extend(left.children);
+                    kept.extend(left.attempts);
+                }
+                Reading::Over => {}
+                Reading::Failed(error) => {
+                    tracing::error!(%run, %error, "{UNREADABLE}");
+                    unreadable.insert(run);
+                }
+            }
         }
         if self.directory.containers().is_set() {
-            self.remove_containers(&kept).await?;
+            self.remove_containers(&kept, &unreadable).await?;
         }
         self.take_names_back().await;
         runs.retain(|run| !children.contains(run));
@@ -182,12 +192,11 @@ impl Engine {
         // Runs that were started by one that is closed. They are younger, so they come after it.
         let mut orphans = HashSet::new();
         for run in open {
-            let left = match self.executor.left_run(run).await {
-                Ok(Some(left)) => left,
-                Ok(None) => continue,
-                Err(error @ Error::Store(_)) => return Err(error.into()),
-                Err(error) => {
-                    tracing::error!(%run, %error, "cannot be read, and is left as it is; the others go on");
+            let left = match self.read_left(run).await? {
+                Reading::Left(left) => *left,
+                Reading::Over => continue,
+                Reading::Failed(error) => {
+                    tracing::error!(%run, %error, "{UNREADABLE}");
                     found.remove(&run);
                     continue;
                 }
@@ -233,7 +242,7 @@ impl Engine {
         let (mark, engine) = (self.directory.containers(), self.directory.engine());
         if open.is_empty() {
             if mark.is_set() {
-                self.remove_containers(&HashSet::new()).await?;
+                self.remove_containers(&HashSet::new(), &HashSet::new()).await?;
             }
             return Ok(HashMap::new());
         }
@@ -253,7 +262,7 @@ impl Engine {
                 let known: HashSet<AttemptId> = known.collect();
                 if are_strange {
                     // What names no attempt goes on with none.
-                    self.remove_containers(&known).await?;
+                    self.remove_containers(&known, &HashSet::new()).await?;
                     mark.set(true)?;
                 }
                 known.into_iter().for_each(|attempt| by_run.entry(attempt.run).or_default().push(attempt));
@@ -272,11 +281,23 @@ impl Engine {
     /// Whether an attempt of these runs goes on.
     async fn may_have_containers(&self, open: &[RunId]) -> anyhow::Result<bool> {
         for run in open {
-            if self.executor.left_run(*run).await?.is_some_and(|left| !left.attempts.is_empty()) {
+            if let Reading::Left(left) = self.read_left(*run).await?
+                && !left.attempts.is_empty()
+            {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Reads what is left of a run. That one cannot be read keeps no other from going on; that the store cannot does.
+    async fn read_left(&self, run: RunId) -> anyhow::Result<Reading> {
+        Ok(match self.executor.left_run(run).await {
+            Ok(Some(left)) => Reading::Left(Box::new(left)),
+            Ok(None) => Reading::Over,
+            Err(error @ Error::Store(_)) => return Err(error.into()),
+            Err(error) => Reading::Failed(error),
+        })
     }
 
     /// Removes the containers of attempts; what cannot be removed now is by the next engine.
@@ -357,9 +378,28 @@ impl Engine {
         Ok((definition, workflows))
     }
 
-    /// Removes the containers of attempts that do not go on; when that fails, it is done by the next engine.
-    async fn remove_containers(&self, kept: &HashSet<AttemptId>) -> anyhow::Result<()> {
-        match self.docker.remove_others(self.directory.engine(), kept).await {
+    /// Removes the containers of attempts that do not go on, but those of runs of which nobody knows; when that fails, it is done by
+    /// the next engine.
+    async fn remove_containers(
+        &self,
+        kept: &HashSet<AttemptId>,
+        unreadable: &HashSet<RunId>,
+    ) -> anyhow::Result<()> {
+        let engine = self.directory.engine();
+        let mut kept = kept.clone();
+        let found = match unreadable.is_empty() {
+            true => Ok(HashSet::new()),
+            false => self.docker.attempts(engine).await,
+        };
+        let removed = match found {
+            Ok(found) => {
+                let of_them = found.into_iter().flatten().filter(|attempt| unreadable.contains(&attempt.run));
+                kept.extend(of_them);
+                self.docker.remove_others(engine, &kept).await
+            }
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(_) if kept.is_empty() => self.directory.containers().set(false)?,
             // Those of attempts that go on are there.
             Ok(_) => {}
@@ -373,6 +413,14 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What was found of a run that may have been left.
+enum Reading {
+    Left(Box<Left>),
+    /// It is driven, or has ended.
+    Over,
+    Failed(Error),
 }
 
 /// What a run is gone on with: its workflow and those that it runs.
@@ -433,6 +481,7 @@ mod tests {
         }
         assert!(!batch.writes.is_empty());
         next.store.commit(batch).await.expect("a commit");
+        assert_eq!(next.recover().await.expect("a store"), runs[..2], "nor commands");
         let at_first = Cell::new(None);
         let resumed = next.resume(|| at_first.set(Some(next.executor.active()))).await.expect("a store");
         assert_eq!(resumed, 2);
