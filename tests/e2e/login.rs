@@ -140,14 +140,22 @@ impl Drop for Begun {
     }
 }
 
-/// A login that has begun: where the browser is to go, and what more it says.
-fn begin(place: &Place, arguments: &[&str]) -> (Begun, String, BufReader<ChildStderr>) {
+/// A login that has begun: where the browser is to go, what it is to show there, and what more the command says.
+fn begin(place: &Place, arguments: &[&str]) -> (Begun, [String; 2], BufReader<ChildStderr>) {
     let mut login = command(place, &[&["login"], arguments].concat()).stdin(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(login.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    let (_, url) = line.split_once("log in with a browser: ").unwrap_or_else(|| panic!("{line}"));
-    (Begun(login), url.trim().to_owned(), said)
+    let told = ["log in with a browser: ", "is to show: "].map(|before| {
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        line.split_once(before).unwrap_or_else(|| panic!("{line}")).1.trim().to_owned()
+    });
+    (Begun(login), told, said)
+}
+
+/// What lies between two texts of a page.
+fn between<'p>(page: &'p str, before: &str, after: &str) -> &'p str {
+    let found = page.split_once(before).and_then(|(_, rest)| rest.split_once(after));
+    found.unwrap_or_else(|| panic!("no `{before}` … `{after}` in {page}")).0
 }
 
 fn end(mut login: Begun, mut said: BufReader<ChildStderr>) -> (i32, String) {
@@ -161,7 +169,7 @@ fn token(place: &Place) -> String {
     let contexts = std::fs::read(place.path("config/yuanli/contexts.json")).unwrap();
     let contexts: Value = serde_json::from_slice(&contexts).unwrap();
     let current = contexts["current"].as_str().unwrap();
-    contexts["contexts"][current]["token"]["text"].as_str().unwrap().to_owned()
+    contexts["contexts"][current]["token"]["login"].as_str().unwrap().to_owned()
 }
 
 fn audited(served: &Served, by: &str) -> Vec<Value> {
@@ -176,9 +184,26 @@ fn a_person_logs_in_by_a_browser_and_out_again() {
     let url = format!("http://{}", served.api);
     let log_in = |provider: &Provider| {
         provider.be("eva");
-        let (login, there, said) = begin(&place, &[&url]);
-        let (status, page, _) = browse(&place, &there);
+        let (login, [there, phrase], said) = begin(&place, &[&url]);
+        let (status, page, stands_at) = browse(&place, &there);
+        // It asks first, and shows what the terminal shows.
+        assert!(status == 200 && stands_at.contains("/login/callback?"), "{status} {stands_at} {page}");
+        assert!(
+            page.contains("<b>eva@example.com</b>") && page.contains("<b>operator of shop-*</b>"),
+            "{page}"
+        );
+        assert_eq!(between(&page, "<strong>", "</strong>"), phrase);
+        let waiting = between(&page, "href=\"", "\"");
+        // Others of this machine come to the port as well: they are slow, bring nothing, or what is no good.
+        let port = between(waiting, "http://127.0.0.1:", "/");
+        let slow = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let elsewhere = browse(&place, &format!("http://127.0.0.1:{port}/favicon.ico"));
+        assert_eq!(elsewhere.0, 404);
+        let made_up = browse(&place, &format!("http://127.0.0.1:{port}/?code={}", "x".repeat(43)));
+        assert!(made_up.0 == 403 && made_up.1.contains("does not take"), "{made_up:?}");
+        let (status, page, _) = browse(&place, waiting);
         assert!(status == 200 && page.contains("can be closed"), "{status} {page}");
+        drop(slow);
         let (code, said) = end(login, said);
         assert!(
             code == 0 && said.contains("you are eva@example.com: operator of shop-*, until "),
@@ -210,11 +235,27 @@ fn a_person_logs_in_by_a_browser_and_out_again() {
     yuanli(&place, &["logout"]).expect(0, &["is not taken any more"]);
     assert_eq!(ask(), 401);
     yuanli(&place, &["token", "whoami"]).expect(3, &["Bearer"]);
+    let contexts = yuanli(&place, &["context", "list"]).expect(0, &[]).out;
+    assert!(contexts.contains(&served.api.to_string()) && !contexts.contains("a login"), "{contexts}");
 
     // Its keys are others after a start, and people are let in again.
     provider.stop();
     provider.start(&served);
     log_in(&provider);
+    // A login that has ended is left as well, and who has a token of another kind there keeps it.
+    let list = served.place.json(&["token", "list"]);
+    let listed = list["items"].as_array().unwrap().iter().find(|token| token["person"] == "eva@example.com");
+    let (name, subject) = (listed.unwrap()["name"].as_str().unwrap(), &listed.unwrap()["subject"]);
+    assert_eq!(subject, "eva");
+    served.yuanli(&["token", "revoke", name]).expect(0, &[]);
+    yuanli(&place, &["logout"]).expect(0, &["had ended already"]);
+    let mut add = command(&place, &["context", "add", "ci", "--url", &url, "--token-stdin"]);
+    let mut add = add.stdin(Stdio::piped()).spawn().unwrap();
+    add.stdin.take().unwrap().write_all(b"yuanli_of_ci").unwrap();
+    assert!(add.wait().unwrap().success());
+    yuanli(&place, &["login", &url, "--name", "ci"]).expect(2, &["has a token that is no login", "--name"]);
+    yuanli(&place, &["login", "https://ci.example.com", "--name", "ci"]).expect(2, &["is for http://"]);
+    yuanli(&place, &["login", "http://ci.example.com"]).expect(2, &["in clear"]);
 
     // An engine that has not heard of it yet says that it is away.
     provider.stop();
@@ -241,10 +282,11 @@ fn nobody_is_let_in_without_a_rule_or_by_what_somebody_else_began() {
     provider.be("mallory");
     let (status, page, came) = browse(&place, &began());
     assert!(
-        status == 403 && page.contains("`mallory`") && page.contains("no rule gives a role"),
+        status == 403 && page.contains("`mallory-") && page.contains("no rule gives a role"),
         "{status} {page}"
     );
-    assert_eq!(audited(&served, "mallory")[0]["status"], 403);
+    let mallory = between(&page, "`", "`");
+    assert_eq!(audited(&served, mallory)[0]["status"], 403);
     let (status, page, _) = browse(&place, &came);
     assert!(status == 422 && page.contains("was not begun here"), "a second time: {status} {page}");
 
@@ -264,7 +306,7 @@ fn nobody_is_let_in_without_a_rule_or_by_what_somebody_else_began() {
     let code_of = |there: &str| {
         let (status, page, _) = browse(&admin, there);
         assert!(status == 200 && page.contains("<b>root@example.com</b>"), "{status} {page}");
-        page.split_once("<code>").unwrap().1.split_once("</code>").unwrap().0.to_owned()
+        between(&page, "<code>", "</code>").to_owned()
     };
     let redeem = |code: &str, verifier: &str| {
         let body = json!({ "code": code, "verifier": verifier }).to_string();
@@ -277,7 +319,7 @@ fn nobody_is_let_in_without_a_rule_or_by_what_somebody_else_began() {
     assert!(status == 201 && made.contains(r#""role":"admin""#), "{status} {made}");
 
     // A browser on another machine shows the code, which is typed.
-    let (mut login, there, said) = begin(&admin, &[&url, "--no-browser", "--name", "ci"]);
+    let (mut login, [there, _], said) = begin(&admin, &[&url, "--no-browser", "--name", "ci"]);
     let code = code_of(&there);
     login.0.stdin.take().unwrap().write_all(format!("{code}\n").as_bytes()).unwrap();
     let (code, said) = end(login, said);

@@ -75,6 +75,9 @@ pub struct Token {
     /// Who logged in by it, where it is a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
+    /// What the provider knows them by, where it is a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// When it was given its text, if that was later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_at: Option<String>,
@@ -115,6 +118,8 @@ pub struct TokenRotation {
 pub struct LoginBegun {
     /// Where a browser is to go.
     pub url: String,
+    /// What the page shows where the browser comes back to: who sees something else there did not begin this login.
+    pub phrase: String,
     /// For how long it may come back.
     pub expires_in_seconds: u64,
 }

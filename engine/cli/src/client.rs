@@ -29,6 +29,11 @@ use crate::{output, tls};
 #[error("{0}")]
 pub(crate) struct Unavailable(String);
 
+/// That an engine does not take the token, or the code, that it was given.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unauthorized(String);
+
 /// Longest answer that is read as a whole.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -311,8 +316,10 @@ async fn read(response: Response<Incoming>) -> anyhow::Result<Bytes> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return Err(Unavailable(problem.detail).into());
     }
-    let is_misuse =
-        status.is_client_error() && ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
+    if status == StatusCode::UNAUTHORIZED {
+        return Err(Unauthorized(problem.detail).into());
+    }
+    let is_misuse = status.is_client_error() && status != StatusCode::FORBIDDEN;
     if is_misuse { Err(Misuse(problem.detail).into()) } else { bail!(problem.detail) }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Named {
 pub(crate) enum TokenPlace {
     /// Here.
     Text(String),
+    /// Here, and `yuanli login` can have another one.
+    Login(String),
     /// In this file.
     File(PathBuf),
     /// In this variable of the environment.
@@ -56,7 +58,7 @@ impl TokenPlace {
     /// The token.
     pub(crate) fn read(&self) -> anyhow::Result<String> {
         match self {
-            Self::Text(token) => Ok(token.clone()),
+            Self::Text(token) | Self::Login(token) => Ok(token.clone()),
             Self::File(file) => {
                 let text = std::fs::read_to_string(file);
                 let text =
@@ -73,6 +75,7 @@ impl TokenPlace {
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Text(_) => "kept".to_owned(),
+            Self::Login(_) => "a login".to_owned(),
             Self::File(file) => format!("file {}", file.display()),
             Self::Variable(name) => format!("variable {name}"),
         }

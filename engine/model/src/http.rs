@@ -173,6 +173,16 @@ pub fn decide(scopes: &[HttpScope], target: &Target<'_>) -> Result<Permit, Denie
 }
 
 impl HttpScope {
+    /// Requests by one method to one host, by whatever address that has: those of the engine itself.
+    ///
+    /// # Errors
+    /// When it is no host.
+    pub fn at(method: &'static str, host: &str, port: Option<u16>) -> Result<Self, InvalidPattern> {
+        let authority = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let host = authority.parse()?;
+        Ok(Self { hosts: vec![host], methods: vec![method], paths: Vec::new(), is_private: true })
+    }
+
     /// The first part of what is granted that this does not have, as a document has it. Patterns are compared by what they
     /// are made of: where that does not show that all is within, it counts as beyond.
     #[must_use]

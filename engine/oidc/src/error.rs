@@ -8,6 +8,9 @@ pub enum Error {
     /// What came back from a browser is not what was begun here, or not any more.
     #[error("this login was not begun here, or too long ago: begin again")]
     State,
+    /// More people log in at once than is done at once.
+    #[error("too many people log in at once: try again")]
+    Busy,
     /// The provider said no, in its own words.
     #[error("the provider refused: {0}")]
     Refused(String),

@@ -1,19 +1,19 @@
 //! The provider that an engine relies on: where a browser goes, and what becomes of what it comes back with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Turn, Semaphore};
 use url::Url;
 use yuanli_model::Timestamp;
-use yuanli_model::http::{HostPattern, HttpScope};
-use yuanli_ports::Http;
+use yuanli_model::http::HttpScope;
 use yuanli_ports::http::{Header, HttpRequest, HttpResponse};
+use yuanli_ports::{Clock, Http};
 
 use crate::claim::{Expected, Person};
 use crate::discovery::{self, Discovered};
@@ -31,9 +31,11 @@ const MAX_BODY: usize = 1 << 20;
 /// How long what a provider says of itself is believed, and its keys. A token by a key that is not known is reason to ask at once.
 const DISCOVERED_FOR: Duration = Duration::from_secs(3_600);
 const KEYS_FOR: Duration = Duration::from_secs(900);
+/// How long one that cannot be asked, or not be used, is not asked again: everybody who begins a login would have it asked.
+const FAILED_FOR: Duration = Duration::from_secs(5);
 /// Most logins that the provider is asked about at once.
-const AT_ONCE: usize = 16;
-/// Most logins that have come back within the time that one may take.
+const AT_ONCE: usize = 32;
+/// Most people who have logged in within the time that a login may take.
 const MAX_USED: usize = 100_000;
 const OK: u16 = 200;
 const SERVER_ERROR: u16 = 500;
@@ -55,10 +57,13 @@ pub struct Settings {
 pub struct Provider {
     settings: Settings,
     http: Arc<dyn Http>,
+    clock: Arc<dyn Clock>,
     seal: Seal,
-    discovered: Mutex<Option<(Discovered, Timestamp)>>,
+    /// What came of asking it last. Who finds it too old asks, and the others wait for what comes of that.
+    discovered: Turn<Option<(Result<Discovered, Error>, Timestamp)>>,
     keys: Mutex<Option<(Vec<Key>, Timestamp)>>,
-    /// Logins that have come back, until nobody could take them for new ones.
+    /// Logins that somebody was vouched for by, until nobody could take them for new ones. Who only comes back is not in it: anybody
+    /// could.
     used: Mutex<BTreeMap<String, Timestamp>>,
     asking: Semaphore,
 }
@@ -103,12 +108,13 @@ impl std::fmt::Debug for Provider {
 impl Provider {
     /// The one with these settings; asks nobody anything yet.
     #[must_use]
-    pub fn new(settings: Settings, http: Arc<dyn Http>) -> Self {
+    pub fn new(settings: Settings, http: Arc<dyn Http>, clock: Arc<dyn Clock>) -> Self {
         Self {
             settings,
             http,
+            clock,
             seal: Seal::new(),
-            discovered: Mutex::default(),
+            discovered: Turn::default(),
             keys: Mutex::default(),
             used: Mutex::default(),
             asking: Semaphore::new(AT_ONCE),
@@ -125,11 +131,11 @@ impl Provider {
     ///
     /// # Errors
     /// When the provider cannot be asked where people go, or cannot be used.
-    pub async fn begin(&self, note: String, now: Timestamp) -> Result<Begun, Error> {
-        let discovered = self.discovered(now).await?;
+    pub async fn begin(&self, note: String) -> Result<Begun, Error> {
+        let discovered = self.discovered().await?;
         let (nonce, verifier) = (random(), random());
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
-        let until_ms = now.after(PATIENCE).as_millis();
+        let until_ms = self.clock.now().after(PATIENCE).as_millis();
         let state = self.seal.seal(&State { nonce: nonce.clone(), verifier, until_ms, note });
         let scopes: Vec<&str> =
             ["openid"].into_iter().chain(self.settings.scopes.iter().map(String::as_str)).collect();
@@ -146,43 +152,62 @@ impl Provider {
         Ok(Begun { url: url.into(), patience: PATIENCE })
     }
 
-    /// What is known of a login that was begun here and has come back, whatever the provider says of it: each counts once.
-    fn take(&self, state: &str, now: Timestamp) -> Result<State, Error> {
+    /// What is known of a login that was begun here and may come back.
+    fn opened(&self, state: &str) -> Result<State, Error> {
         let state: State = self.seal.open(state).ok_or(Error::State)?;
-        let until = Timestamp::from_millis(state.until_ms);
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|_, until| now < *until);
-        if now >= until || used.len() >= MAX_USED || used.insert(state.nonce.clone(), until).is_some() {
+        if self.clock.now() >= Timestamp::from_millis(state.until_ms)
+            || self.used().contains_key(&state.nonce)
+        {
             return Err(Error::State);
         }
         Ok(state)
     }
 
-    /// Gives a login up that came back without a code: it cannot come back again. What the provider says of it is to be shown to
-    /// nobody who did not begin one.
+    /// Uses a login up: each counts once, whatever the provider gives for it a second time.
+    fn use_up(&self, state: &State) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut used = self.used();
+        used.retain(|_, until| now < *until);
+        if used.len() >= MAX_USED {
+            return Err(Error::Busy);
+        }
+        match used.insert(state.nonce.clone(), Timestamp::from_millis(state.until_ms)) {
+            None => Ok(()),
+            Some(_) => Err(Error::State),
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether a login was begun here that came back without a code. What the provider says of it is to be shown to nobody who
+    /// did not begin one.
     ///
     /// # Errors
     /// [`Error::State`].
-    pub fn give_up(&self, state: &str, now: Timestamp) -> Result<(), Error> {
-        self.take(state, now).map(drop)
+    pub fn came_in_vain(&self, state: &str) -> Result<(), Error> {
+        self.opened(state).map(drop)
     }
 
     /// Has the provider say who has come back; gives the note that the login was begun with as well.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn redeem(&self, login: Login<'_>, now: Timestamp) -> Result<(Person, String), Error> {
-        let state = self.take(login.state, now)?;
-        // It is never closed.
-        let _asking = self.asking.acquire().await;
-        let discovered = self.discovered(now).await?;
+    pub async fn redeem(&self, login: Login<'_>) -> Result<(Person, String), Error> {
+        let state = self.opened(login.state)?;
+        let _asking = self.asking.try_acquire().map_err(|_| Error::Busy)?;
+        let discovered = self.discovered().await?;
         let is_said = login.issuer.is_some() || discovered.says_issuer;
         if is_said && login.issuer != Some(&self.settings.issuer) {
             return Err(Untaken::Issuer(login.issuer.unwrap_or_default().to_owned()).into());
         }
         let tokens = self.tokens(&discovered, &login, &state.verifier).await?;
-        let content = self.signed(&discovered, &tokens.id_token, now).await?;
+        self.use_up(&state)?;
+        let content = self.signed(&discovered, &tokens.id_token).await?;
         let Settings { issuer, client, .. } = &self.settings;
+        // The token is younger than the request for it.
+        let now = self.clock.now();
         let mut person = Person::read(&content, &Expected { issuer, client, nonce: &state.nonce, now })?;
         if let (Some(more), Some(access)) = (&discovered.more, &tokens.access_token) {
             person.add(&self.told(more, access).await?)?;
@@ -231,7 +256,8 @@ impl Provider {
     }
 
     /// The content of a token, if the provider has signed it: by a key that is known, or one that it has had since.
-    async fn signed(&self, discovered: &Discovered, token: &str, now: Timestamp) -> Result<Vec<u8>, Error> {
+    async fn signed(&self, discovered: &Discovered, token: &str) -> Result<Vec<u8>, Error> {
+        let now = self.clock.now();
         let known = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((keys, _)) = known.filter(|(_, since)| now.since(*since) < KEYS_FOR) {
             match Unchecked::read(token)?.check(&keys) {
@@ -246,12 +272,22 @@ impl Provider {
         Ok(Unchecked::read(token)?.check(&keys)?)
     }
 
-    /// What the provider says of itself.
-    async fn discovered(&self, now: Timestamp) -> Result<Discovered, Error> {
-        let known = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((known, _)) = known.filter(|(_, since)| now.since(*since) < DISCOVERED_FOR) {
-            return Ok(known);
+    /// What the provider says of itself, or why it cannot be asked.
+    async fn discovered(&self) -> Result<Discovered, Error> {
+        let mut known = self.discovered.lock().await;
+        let now = self.clock.now();
+        if let Some((came, since)) = &*known {
+            let lasts = if came.is_ok() { DISCOVERED_FOR } else { FAILED_FOR };
+            if now.since(*since) < lasts {
+                return came.clone();
+            }
         }
+        let came = self.discover().await;
+        *known = Some((came.clone(), self.clock.now()));
+        came
+    }
+
+    async fn discover(&self) -> Result<Discovered, Error> {
         let address = discovery::address(&self.settings.issuer).parse::<Url>();
         let address = address.map_err(|error| self.unusable(format!("its issuer is no URL: {error}")))?;
         if !discovery::is_secure(&address) {
@@ -262,9 +298,7 @@ impl Provider {
             let why = format!("it answers {} at {address}", answer.status);
             return Err(if answer.status >= SERVER_ERROR { self.away(why) } else { self.unusable(why) });
         }
-        let read = discovery::read(&self.settings.issuer, &answer.body).map_err(|why| self.unusable(why))?;
-        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((read.clone(), now));
-        Ok(read)
+        discovery::read(&self.settings.issuer, &answer.body).map_err(|why| self.unusable(why))
     }
 
     /// One request, to where it says and nowhere else.
@@ -276,11 +310,8 @@ impl Provider {
         body: Vec<u8>,
     ) -> Result<HttpResponse, Error> {
         let host = url.host_str().unwrap_or_default();
-        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let host: HostPattern =
-            authority.parse().map_err(|_| self.unusable(format!("`{authority}` is no host")))?;
-        let scope =
-            HttpScope { hosts: vec![host], methods: vec![method], paths: Vec::new(), is_private: true };
+        let scope = HttpScope::at(method, host, url.port());
+        let scope = scope.map_err(|_| self.unusable(format!("`{host}` is no host")))?;
         let request = HttpRequest {
             method: method.to_owned(),
             url: url.to_string(),

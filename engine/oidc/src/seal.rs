@@ -1,5 +1,5 @@
 //! What is known of a login that is on its way lies with the browser, as the `state` of OAuth, sealed: the engine keeps nothing for
-//! somebody who never comes back. Of who does come back it keeps for a while that they did: see `Provider::take`.
+//! somebody who never comes back. Of who was vouched for it keeps for a while that they were: see `Provider::use_up`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

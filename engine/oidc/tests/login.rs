@@ -1,7 +1,11 @@
 //! Logins with a provider that does what it is told, honest or not: what is believed of it, and what is not.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -12,14 +16,40 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
-use yuanli_model::Timestamp;
 use yuanli_model::http::HttpScope;
+use yuanli_model::{RunId, Timestamp};
 use yuanli_oidc::{Error, Login, Person, Provider, Settings};
-use yuanli_ports::Http;
 use yuanli_ports::http::{HttpError, HttpRequest, HttpResponse};
+use yuanli_ports::{Clock, Http};
 
 const ISSUER: &str = "https://id.example.com";
-const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+/// When a test begins, in milliseconds.
+const NOW: u64 = 1_000_000_000;
+
+/// Stands still until a test sets it.
+#[derive(Debug)]
+struct Time(AtomicU64);
+
+impl Time {
+    fn pass(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).expect("no test takes ages");
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn new_run_id(&self) -> RunId {
+        unreachable!("a login is no run")
+    }
+
+    fn wait_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        unreachable!("nobody waits")
+    }
+}
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -59,6 +89,11 @@ struct Said {
     discovery: Value,
     keys: Vec<Value>,
     key_requests: usize,
+    discoveries: usize,
+    /// How long each answer takes by the clock.
+    takes: Duration,
+    /// Whether no answer ever comes.
+    is_stuck: bool,
     token: Token,
     more: Value,
     /// Of the login that is on its way.
@@ -66,7 +101,7 @@ struct Said {
     challenge: String,
 }
 
-struct Fake(Mutex<Said>);
+struct Fake(Mutex<Said>, Arc<Time>);
 
 impl fmt::Debug for Fake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,8 +112,16 @@ impl fmt::Debug for Fake {
 #[async_trait]
 impl Http for Fake {
     async fn send(&self, request: HttpRequest, scopes: &[HttpScope]) -> Result<HttpResponse, HttpError> {
+        // Others go on meanwhile, as on a network.
+        tokio::task::yield_now().await;
+        let is_stuck = self.0.lock().expect("no test panics in here").is_stuck;
+        if is_stuck {
+            std::future::pending::<()>().await;
+        }
         let mut said = self.0.lock().expect("no test panics in here");
+        self.1.pass(said.takes);
         assert_eq!((scopes.len(), request.max_redirects), (1, 0), "it is asked nowhere else");
+        said.discoveries += usize::from(request.url.contains("/.well-known/"));
         if said.is_away {
             return Err(HttpError::Connect("nothing listens there".to_owned()));
         }
@@ -131,7 +174,8 @@ fn header() -> Value {
 fn provider() -> (Provider, Arc<Fake>, Arc<Signer>) {
     let signer = Arc::new(Signer::new("a"));
     let honest = Arc::clone(&signer);
-    let fake = Arc::new(Fake(Mutex::new(Said {
+    let time = Arc::new(Time(AtomicU64::new(NOW)));
+    let said = Mutex::new(Said {
         is_away: false,
         discovery: json!({
             "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize?tenant=1"),
@@ -139,24 +183,27 @@ fn provider() -> (Provider, Arc<Fake>, Arc<Signer>) {
         }),
         keys: vec![signer.public()],
         key_requests: 0,
+        discoveries: 0,
+        takes: Duration::ZERO,
+        is_stuck: false,
         token: Box::new(move |nonce| Ok(honest.sign(&header(), &claims(nonce)))),
         more: Value::Null,
         nonce: String::new(),
         challenge: String::new(),
-    })));
+    });
+    let fake = Arc::new(Fake(said, Arc::clone(&time)));
     let settings = Settings {
         issuer: ISSUER.to_owned(),
         client: "yuanli".to_owned(),
         scopes: vec!["email".to_owned()],
         callback: "https://ci.example.com/login/callback".to_owned(),
     };
-    (Provider::new(settings, Arc::clone(&fake) as Arc<dyn Http>), fake, signer)
+    (Provider::new(settings, Arc::clone(&fake) as Arc<dyn Http>, time), fake, signer)
 }
 
 /// Begins a login, as a browser sees it; its state.
 async fn begin(provider: &Provider, fake: &Fake) -> String {
-    let url: Url =
-        provider.begin("a note".to_owned(), NOW).await.expect("it begins").url.parse().expect("a URL");
+    let url: Url = provider.begin("a note".to_owned()).await.expect("it begins").url.parse().expect("a URL");
     let field = |name: &str| {
         let found = url.query_pairs().find(|(key, _)| key == name);
         found.unwrap_or_else(|| panic!("`{name}` in {url}")).1.into_owned()
@@ -175,16 +222,16 @@ async fn begin(provider: &Provider, fake: &Fake) -> String {
     field("state")
 }
 
-async fn come(provider: &Provider, state: &str, now: Timestamp) -> Result<Person, Error> {
+async fn come(provider: &Provider, state: &str) -> Result<Person, Error> {
     let login = Login { state, code: "c", issuer: None, secret: Some("a:b c") };
-    let (person, note) = provider.redeem(login, now).await?;
+    let (person, note) = provider.redeem(login).await?;
     assert_eq!(note, "a note");
     Ok(person)
 }
 
 async fn log_in(provider: &Provider, fake: &Fake) -> Result<Person, Error> {
     let state = begin(provider, fake).await;
-    come(provider, &state, NOW).await
+    come(provider, &state).await
 }
 
 fn say(fake: &Fake, change: impl FnOnce(&mut Said)) {
@@ -288,21 +335,75 @@ async fn a_state_is_taken_once_in_its_time_and_from_where_it_was_begun() {
     let (provider, fake, _) = provider();
     let state = begin(&provider, &fake).await;
     let (other, _, _) = self::provider();
-    assert_eq!(come(&other, &state, NOW).await, Err(Error::State), "of another engine");
-    assert_eq!(come(&provider, "made up", NOW).await, Err(Error::State));
-    come(&provider, &state, NOW).await.expect("it is taken");
-    assert_eq!(come(&provider, &state, NOW).await, Err(Error::State), "a second time");
+    assert_eq!(come(&other, &state).await, Err(Error::State), "of another engine");
+    assert_eq!(come(&provider, "made up").await, Err(Error::State));
+    come(&provider, &state).await.expect("it is taken");
+    assert_eq!(come(&provider, &state).await, Err(Error::State), "a second time");
     let state = begin(&provider, &fake).await;
-    let late = NOW.after(std::time::Duration::from_secs(600));
-    assert_eq!(come(&provider, &state, late).await, Err(Error::State), "too late");
-    let state = begin(&provider, &fake).await;
-    provider.give_up(&state, NOW).expect("it came back");
-    assert_eq!(come(&provider, &state, NOW).await, Err(Error::State), "it was given up");
-    // Also one whose code was refused.
+    fake.1.pass(Duration::from_secs(600));
+    assert_eq!(come(&provider, &state).await, Err(Error::State), "too late");
+    assert_eq!(provider.came_in_vain(&state), Err(Error::State), "also without a code");
+    assert_eq!(provider.came_in_vain("made up"), Err(Error::State));
     say(&fake, |said| said.token = Box::new(|_| Err(json!({ "error": "invalid_grant" }))));
     let state = begin(&provider, &fake).await;
-    assert_eq!(come(&provider, &state, NOW).await, Err(Error::Refused("invalid_grant".to_owned())));
-    assert_eq!(come(&provider, &state, NOW).await, Err(Error::State));
+    assert_eq!(come(&provider, &state).await, Err(Error::Refused("invalid_grant".to_owned())));
+}
+
+#[tokio::test]
+async fn who_comes_back_with_nothing_keeps_nobody_out() {
+    let (provider, fake, signer) = provider();
+    let state = begin(&provider, &fake).await;
+    say(&fake, |said| said.token = Box::new(|_| Err(json!({ "error": "invalid_grant" }))));
+    for _ in 0..3 {
+        provider.came_in_vain(&state).expect("it was begun here");
+        assert!(matches!(come(&provider, &state).await, Err(Error::Refused(_))), "a code that was made up");
+    }
+    say(&fake, |said| said.token = Box::new(move |nonce| Ok(signer.sign(&header(), &claims(nonce)))));
+    come(&provider, &state).await.expect("nobody has used it");
+    assert_eq!(provider.came_in_vain(&state), Err(Error::State), "somebody has");
+}
+
+#[tokio::test]
+async fn no_more_are_vouched_for_at_once_than_the_provider_is_asked_about() {
+    let (provider, fake, _) = provider();
+    let state = begin(&provider, &fake).await;
+    let provider = Arc::new(provider);
+    say(&fake, |said| said.is_stuck = true);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (provider, state) = (Arc::clone(&provider), state.clone());
+        asking.spawn(async move { come(&provider, &state).await });
+    }
+    while come_at_once(&provider, &state) != Some(Err(Error::Busy)) {
+        tokio::task::yield_now().await;
+    }
+    asking.shutdown().await;
+    say(&fake, |said| said.is_stuck = false);
+    come(&provider, &state).await.expect("the others have gone");
+}
+
+/// What comes of coming back, if that is known at once.
+fn come_at_once(provider: &Provider, state: &str) -> Option<Result<Person, Error>> {
+    let mut coming = std::pin::pin!(come(provider, state));
+    match coming.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(came) => Some(came),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn a_token_may_be_younger_than_the_request_for_it() {
+    let (provider, fake, signer) = provider();
+    let state = begin(&provider, &fake).await;
+    say(&fake, |said| {
+        said.takes = Duration::from_secs(90);
+        said.token = Box::new(move |nonce| {
+            let mut claims = claims(nonce);
+            claims["iat"] = json!(1_000_090);
+            Ok(signer.sign(&header(), &claims))
+        });
+    });
+    come(&provider, &state).await.expect("it is of now");
 }
 
 #[tokio::test]
@@ -323,18 +424,36 @@ async fn keys_are_rotated_without_anybody_being_kept_out() {
 #[tokio::test]
 async fn a_provider_that_is_away_or_another_one_is_told_and_comes_back() {
     let (provider, fake, _) = provider();
+    let (begun, a_while) = (|| provider.begin(String::new()), Duration::from_secs(5));
     say(&fake, |said| said.is_away = true);
-    let away = provider.begin(String::new(), NOW).await.expect_err("it is away");
+    let away = begun().await.expect_err("it is away");
     assert!(matches!(&away, Error::Away { issuer, .. } if issuer == ISSUER), "{away}");
     say(&fake, |said| (said.is_away, said.discovery["issuer"]) = (false, json!("https://evil")));
-    let other = provider.begin(String::new(), NOW).await.expect_err("it is another one");
+    assert_eq!(begun().await, Err(away), "it is not asked by each who begins");
+    fake.1.pass(a_while);
+    let other = begun().await.expect_err("it is another one");
     assert!(matches!(other, Error::Unusable { .. }), "{other}");
     say(&fake, |said| said.discovery["issuer"] = json!(ISSUER));
+    fake.1.pass(a_while);
     let state = begin(&provider, &fake).await;
     say(&fake, |said| said.is_away = true);
-    assert!(matches!(come(&provider, &state, NOW).await, Err(Error::Away { .. })));
+    assert!(matches!(come(&provider, &state).await, Err(Error::Away { .. })));
     say(&fake, |said| said.is_away = false);
     log_in(&provider, &fake).await.expect("it is back");
+}
+
+#[tokio::test]
+async fn those_who_begin_at_once_ask_once() {
+    for is_away in [false, true] {
+        let (provider, fake, _) = provider();
+        say(&fake, |said| said.is_away = is_away);
+        let begun = || provider.begin(String::new());
+        let (first, second, third) = tokio::join!(begun(), begun(), begun());
+        for begun in [first, second, third] {
+            assert_eq!(begun.is_err(), is_away, "{begun:?}");
+        }
+        assert_eq!(fake.0.lock().expect("a fake").discoveries, 1, "{is_away}");
+    }
 }
 
 #[tokio::test]
@@ -344,7 +463,7 @@ async fn who_answers_says_so_where_the_provider_does() {
     for (issuer, is_taken) in [(None, false), (Some("https://evil"), false), (Some(ISSUER), true)] {
         let state = begin(&provider, &fake).await;
         let login = Login { state: &state, code: "c", issuer, secret: Some("a:b c") };
-        assert_eq!(provider.redeem(login, NOW).await.is_ok(), is_taken, "{issuer:?}");
+        assert_eq!(provider.redeem(login).await.is_ok(), is_taken, "{issuer:?}");
     }
 }
 

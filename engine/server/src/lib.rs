@@ -63,7 +63,7 @@ pub use document::{Document, Refused, Unread};
 pub use engine::{Engine, Locations, Selected, Updates};
 pub use explain::{explanation, explanations, nearest_code};
 pub use fetch::{Fetched, is_url};
-pub use http::{Rate, TlsFiles};
+pub use http::{Rate, TlsFiles, is_loopback};
 pub use library::Library;
 pub use login::LoginOptions;
 pub use manner::{RunFilter, label_of, manner};

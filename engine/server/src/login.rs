@@ -1,8 +1,9 @@
 //! Logins of people: what a provider says of somebody becomes a name, a role and workflows, by the rules of the configuration.
 //!
 //! A login begins with the digest of a text that only whoever began it has, goes through the provider, and comes back as a code,
-//! which is worth nothing without that text: whoever sees where a browser goes gets nowhere. What comes of it is a token
-//! (`identity/`) that lasts some hours.
+//! which is worth nothing without that text: whoever sees where a browser goes gets nowhere. Whoever begins one and leads somebody
+//! else's browser to it has that text, so the person is asked whether it is theirs, by a phrase that the command shows as well
+//! (as RFC 8628 has it for devices, section 3.3.1). What comes of it is a token (`identity/`) that lasts some hours.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use yuanli_api_types as api;
 use yuanli_model::{Digest, Timestamp};
 use yuanli_oidc::{Error, Login, Person, Provider, Settings, random};
-use yuanli_ports::Http;
+use yuanli_ports::{Clock, Http};
 use yuanli_vault::Scope;
 
 use crate::refusal::Refusal;
@@ -27,15 +28,18 @@ const SESSION: Duration = Duration::from_secs(8 * 3600);
 const CODE_FOR: Duration = Duration::from_secs(120);
 /// Most codes that nobody has redeemed yet: each is of somebody whom the provider knows.
 const MAX_CODES: usize = 10_000;
-/// Longest name of a person; what is longer is cut, and told apart by its digest.
+/// Longest name of a person; what is longer is cut.
 const MAX_NAME: usize = 40;
-/// Digits of that.
+/// Digits that tell those apart whose names could be the same.
 const TOLD_APART: usize = 8;
 /// What is asked for, and what people are called by, where nothing is said.
 const SCOPES: [&str; 2] = ["email", "profile"];
-const NAME: &str = "email";
-/// What the audit log and approvals call those who are no person.
-const NOBODY: [&str; 4] = ["owner", "anyone", "webhook", "engine"];
+const NAME: &str = EMAIL;
+/// The one claim that is somebody's alone, as it counts only where the provider has verified it.
+const EMAIL: &str = "email";
+/// Letters and digits of a phrase, without those that are taken for others (Crockford's Base32), and how many it has: 40 bits.
+const PHRASE_LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const PHRASE_LENGTH: usize = 8;
 
 /// How people log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +101,7 @@ impl Rule {
 pub(crate) struct Logins {
     options: LoginOptions,
     provider: Provider,
+    clock: Arc<dyn Clock>,
     /// Codes that were given out, by their digests.
     codes: Mutex<BTreeMap<String, Granted>>,
 }
@@ -105,6 +110,8 @@ pub(crate) struct Logins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) person: String,
+    /// What the provider knows them by, whatever they are called.
+    pub(crate) subject: String,
     pub(crate) role: api::Role,
     pub(crate) workflows: Vec<Scope>,
     pub(crate) session: Duration,
@@ -138,7 +145,11 @@ pub(crate) struct Come {
     pub(crate) code: String,
     /// Where on the machine of the browser somebody waits for it.
     pub(crate) port: Option<u16>,
+    /// What whoever began it was told to look for.
+    pub(crate) phrase: String,
     pub(crate) person: String,
+    /// What they will be let in as.
+    pub(crate) rights: String,
 }
 
 /// Why nobody is let in, and who it was about, as far as that is known.
@@ -155,35 +166,32 @@ impl From<Refusal> for Refused {
 }
 
 impl Logins {
-    pub(crate) fn new(options: LoginOptions, http: Arc<dyn Http>) -> Self {
-        let provider = Provider::new(options.settings.clone(), http);
-        Self { options, provider, codes: Mutex::default() }
+    pub(crate) fn new(options: LoginOptions, http: Arc<dyn Http>, clock: Arc<dyn Clock>) -> Self {
+        let provider = Provider::new(options.settings.clone(), http, Arc::clone(&clock));
+        Self { options, provider, clock, codes: Mutex::default() }
     }
 
     /// Begins one for whoever has the text with this digest.
-    pub(crate) async fn begin(
-        &self,
-        challenge: &str,
-        port: Option<u16>,
-        now: Timestamp,
-    ) -> Result<api::LoginBegun, Refusal> {
+    pub(crate) async fn begin(&self, challenge: &str, port: Option<u16>) -> Result<api::LoginBegun, Refusal> {
         let is_digest = challenge.len() == 64 && challenge.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_digest {
             let why = "`challenge` is the SHA-256 of a text, in hexadecimal digits";
             return Err(Refusal::Invalid(why.to_owned()));
         }
-        let note = serde_json::to_string(&Note { challenge: challenge.to_ascii_lowercase(), port });
-        let begun = self.provider.begin(note.context("a note")?, now).await.map_err(refusal)?;
-        Ok(api::LoginBegun { url: begun.url, expires_in_seconds: begun.patience.as_secs() })
+        let challenge = challenge.to_ascii_lowercase();
+        let phrase = phrase_of(&challenge);
+        let note = serde_json::to_string(&Note { challenge, port });
+        let begun = self.provider.begin(note.context("a note")?).await.map_err(refusal)?;
+        Ok(api::LoginBegun { url: begun.url, phrase, expires_in_seconds: begun.patience.as_secs() })
     }
 
     /// Finds out who has come back, and what they may.
-    pub(crate) async fn come(&self, back: Back, now: Timestamp) -> Result<Come, Refused> {
+    pub(crate) async fn come(&self, back: Back) -> Result<Come, Refused> {
         let Back { state, code, iss, error, error_description } = back;
         let code = match (code, error) {
             (Some(code), None) => code,
             (_, error) => {
-                self.provider.give_up(&state, now).map_err(refusal)?;
+                self.provider.came_in_vain(&state).map_err(refusal)?;
                 let why = error_description.or(error).unwrap_or_else(|| "it gave no code".to_owned());
                 return Err(refusal(Error::Refused(why)).into());
             }
@@ -193,21 +201,23 @@ impl Logins {
         let secret = secret.map_err(Refusal::from)?;
         let secret = secret.as_deref().map(str::trim);
         let login = Login { state: &state, code: &code, issuer: iss.as_deref(), secret };
-        let (person, note) = self.provider.redeem(login, now).await.map_err(refusal)?;
+        let (person, note) = self.provider.redeem(login).await.map_err(refusal)?;
         let note: Note = serde_json::from_str(&note).context("a note").map_err(Refusal::from)?;
-        self.grant(&person, note, now)
+        self.grant(&person, note)
     }
 
-    fn grant(&self, person: &Person, note: Note, now: Timestamp) -> Result<Come, Refused> {
-        let name = name_of(person, &self.options.name);
+    fn grant(&self, person: &Person, note: Note) -> Result<Come, Refused> {
+        let name = name_of(person, &self.options.name, self.provider.issuer());
         let Some(rule) = self.options.rules.iter().find(|rule| rule.fits(person)) else {
             let why =
                 format!("`{name}` is known to {}, and no rule gives a role here", self.provider.issuer());
             return Err(Refused { person: Some(name), refusal: Refusal::Forbidden(why) });
         };
-        let code = random();
+        let (code, now) = (random(), self.clock.now());
+        let (phrase, rights) = (phrase_of(&note.challenge), rights_in_words(rule));
         let granted = Granted {
             person: name.clone(),
+            subject: person.subject.clone(),
             role: rule.role,
             workflows: rule.workflows.clone(),
             session: self.options.session,
@@ -220,11 +230,12 @@ impl Logins {
             return Err(Refusal::Unavailable("too many people log in at once; try again".to_owned()).into());
         }
         codes.insert(digest(&code), granted);
-        Ok(Come { code, port: note.port, person: name })
+        Ok(Come { code, port: note.port, phrase, person: name, rights })
     }
 
     /// What a code is worth, once, to whoever has the text that its login was begun with.
-    pub(crate) fn redeem(&self, request: &api::LoginRequest, now: Timestamp) -> Result<Granted, Refusal> {
+    pub(crate) fn redeem(&self, request: &api::LoginRequest) -> Result<Granted, Refusal> {
+        let now = self.clock.now();
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         let granted = codes.remove(&digest(&request.code));
         let is_theirs =
@@ -243,22 +254,41 @@ fn refusal(error: Error) -> Refusal {
     let why = error.to_string();
     match error {
         Error::State => Refusal::Invalid(why),
+        Error::Busy => Refusal::Unavailable(why),
         Error::Refused(_) | Error::Token(_) => Refusal::Unauthorized(why),
         Error::Away { .. } | Error::Unusable { .. } => Refusal::Unavailable(why),
     }
 }
 
-/// What somebody is called in the audit log and on approvals: what the claim says, else what the provider knows them by. What a name
-/// cannot have is replaced, and then it is told apart from others by a digest.
-fn name_of(person: &Person, claim: &str) -> String {
+/// What somebody is called in the audit log and on approvals: what the claim says, else what the provider knows them by. An address
+/// that the provider has verified is theirs alone; anything else could be the name of a token, of the engine's own doings or of
+/// somebody else, and is told apart from these by a digest of what the provider knows them by.
+fn name_of(person: &Person, claim: &str, issuer: &str) -> String {
     let said = person.claim(claim).first().map_or(person.subject.as_str(), |said| *said);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
-    let mut name: String = said.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
-    let is_taken = NOBODY.contains(&said) || name.starts_with('.');
-    if name != said || name.len() > MAX_NAME || is_taken {
-        name.truncate(MAX_NAME - TOLD_APART - 1);
-        let told_apart = digest(said);
-        name = format!("{}-{}", name.trim_start_matches('.'), &told_apart[..TOLD_APART]);
+    let name: String = said.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    let is_address = claim == EMAIL && !person.claim(claim).is_empty() && name.contains('@');
+    if is_address && name == said && name.len() <= MAX_NAME && !name.starts_with('.') {
+        return name;
     }
-    name
+    let told_apart = digest(&format!("{issuer}\0{}", person.subject));
+    let name = name.trim_start_matches('.');
+    let name = &name[..name.len().min(MAX_NAME - TOLD_APART - 1)];
+    format!("{name}-{}", &told_apart[..TOLD_APART])
+}
+
+/// What a person compares on two screens: so much of the digest of a challenge, in two halves.
+fn phrase_of(challenge: &str) -> String {
+    let digest = Digest::of(challenge.as_bytes());
+    let bits = digest.as_bytes().iter().take(5).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let letter = |at: usize| PHRASE_LETTERS[(bits >> (5 * at)) as usize % PHRASE_LETTERS.len()] as char;
+    let letters: String = (0..PHRASE_LENGTH).map(letter).collect();
+    let (first, second) = letters.split_at(PHRASE_LENGTH / 2);
+    format!("{first}-{second}")
+}
+
+fn rights_in_words(rule: &Rule) -> String {
+    let of: Vec<String> = rule.workflows.iter().map(ToString::to_string).collect();
+    let of = if of.is_empty() { "the engine".to_owned() } else { of.join(", ") };
+    format!("{} of {of}", rule.role.name())
 }

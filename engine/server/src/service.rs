@@ -165,7 +165,7 @@ impl Service {
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
         let (is_open, patience) = (serving.is_open, serving.write_timeout);
-        let logins = serving.login.clone().map(|options| Logins::new(options, Arc::clone(&http)));
+        let logins = serving.login.clone().map(|options| Logins::new(options, Arc::clone(&http), clock.clone()));
         let limits = http::Limits::new(serving.token_rate, serving.address_rate);
         let shared = Arc::new(Shared {
             engine: Arc::new(engine),

@@ -57,7 +57,7 @@ pub(crate) struct Login {
     /// Where the engine is
     #[arg(value_name = "URL")]
     pub(crate) engine: Option<String>,
-    /// The context that it is kept in [default: the host]
+    /// The context that it is kept in [default: its host]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Have the browser, on any machine, show a code that is typed here

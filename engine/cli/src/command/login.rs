@@ -1,22 +1,23 @@
 //! `yuanli login` and `logout`: who one is says a provider, in a browser.
 //!
 //! The browser comes back to a port of this machine, with a code that is worth something only with the text that this command
-//! keeps. Where the browser is on another machine, it shows the code and the person types it here.
+//! keeps, and only once the person has said that this is the command whose login it is. Where the browser is on another machine, it shows the code and the person types it here.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use hyper::{Method, Uri};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use yuanli_api_types::{LoginBegun, LoginRequest, TokenMade};
-use yuanli_server::{Digest, random_text};
+use yuanli_server::{Digest, is_loopback, printable_line, random_text};
 
 use crate::access::engine;
 use crate::arguments::{Global, Login};
-use crate::client::Client;
+use crate::client::{Client, Unauthorized};
 use crate::context::{Contexts, Named, TokenPlace};
 use crate::exit::{Exit, Misuse};
 use crate::output;
@@ -24,9 +25,15 @@ use crate::output;
 /// Most bytes of a request of a browser that are read, and how long they may take.
 const MAX_REQUEST: usize = 16 << 10;
 const REQUEST: Duration = Duration::from_secs(10);
-const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
-                    <!doctype html><title>Logged in</title><p>This window can be closed; go on in the terminal.</p>\n";
-const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// Most that come to the port at once.
+const AT_ONCE: usize = 64;
+/// Length of a code: 256 bits in Base64.
+const CODE_LENGTH: usize = 43;
+const DONE: (&str, &str) = ("200 OK", "You are logged in. This window can be closed; go on in the terminal.");
+const UNTAKEN: (&str, &str) =
+    ("403 Forbidden", "The engine does not take this code. The terminal still waits.");
+const FAILED: (&str, &str) = ("502 Bad Gateway", "The engine gave no token: the terminal says why.");
+const NOT_FOUND: (&str, &str) = ("404 Not Found", "Nothing is here.");
 
 pub(crate) async fn login(global: &Global, arguments: Login) -> anyhow::Result<Exit> {
     let Login { engine: url, name, no_browser } = arguments;
@@ -34,6 +41,13 @@ pub(crate) async fn login(global: &Global, arguments: Login) -> anyhow::Result<E
     let url = url
         .ok_or_else(|| Misuse("say where the engine is: `yuanli login https://ci.example.com`".to_owned()))?;
     let client = Client::at(&url, None, global.ca.as_deref())?;
+    let parsed: Uri = url.parse().context("the URL of the engine")?;
+    if !is_private(&parsed) {
+        let why = "whoever sees its requests would be let in as you are";
+        return Err(Misuse(format!("`{url}` is reached in clear, and {why}: log in by `https`")).into());
+    }
+    let name = name.or_else(|| Some(parsed.authority()?.to_string())).unwrap_or_else(|| url.clone());
+    check_context(&name, &url)?;
     let listener = match no_browser {
         true => None,
         false => {
@@ -45,18 +59,30 @@ pub(crate) async fn login(global: &Global, arguments: Login) -> anyhow::Result<E
     let challenge = Digest::of(verifier.as_bytes()).hex();
     let port_given = port.map(|port| format!("&port={port}")).unwrap_or_default();
     let begun: LoginBegun = client.get(&format!("/api/v1/login?challenge={challenge}{port_given}")).await?;
-    output::note(format_args!("log in with a browser: {}", begun.url));
-    let patience = Duration::from_secs(begun.expires_in_seconds);
-    let code = match listener {
-        Some(listener) => {
-            open(&begun.url);
-            let come = tokio::time::timeout(patience, come_back(&listener)).await;
-            come.context("nobody came back from the browser in time: begin again")??
-        }
-        None => typed()?,
+    let LoginBegun { url: there, phrase, expires_in_seconds } = begun;
+    if !there.parse().is_ok_and(|there| is_private(&there)) {
+        bail!("the engine sends browsers to `{}`, which is no address by TLS", printable_line(&there));
+    }
+    output::note(format_args!("log in with a browser: {there}"));
+    output::note(format_args!(
+        "it asks there whether the login is yours, and is to show: {}",
+        printable_line(&phrase)
+    ));
+    let redeem = async |code: String| {
+        client
+            .post::<TokenMade>("/api/v1/login", &LoginRequest { code, verifier: verifier.clone() }, None)
+            .await
     };
-    let made: TokenMade = client.post("/api/v1/login", &LoginRequest { code, verifier }, None).await?;
-    keep(global, &url, name, &made)?;
+    let made = match listener {
+        Some(listener) => {
+            open(&there);
+            let come =
+                tokio::time::timeout(Duration::from_secs(expires_in_seconds), come_back(&listener, redeem));
+            come.await.context("nobody came back from the browser in time: begin again")??
+        }
+        None => redeem(typed()?).await?,
+    };
+    keep(global, &url, &name, &made)?;
     if global.json {
         output::json(&made.token)?;
     }
@@ -68,28 +94,52 @@ pub(crate) async fn login(global: &Global, arguments: Login) -> anyhow::Result<E
     Ok(Exit::Done)
 }
 
+/// Whether nobody on the way sees what goes there.
+fn is_private(url: &Uri) -> bool {
+    match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => is_loopback(host),
+        _ => false,
+    }
+}
+
+/// Refuses a context that is about something else, before anybody logs in for it.
+fn check_context(name: &str, url: &str) -> anyhow::Result<()> {
+    let contexts = Contexts::read()?;
+    let Some(known) = contexts.contexts.get(name) else { return Ok(()) };
+    let is_kept = match &known.token {
+        _ if known.url != url => format!("is for {}", known.url),
+        None | Some(TokenPlace::Login(_)) => return Ok(()),
+        Some(token) => format!("has a token that is no login ({})", token.in_words()),
+    };
+    Err(Misuse(format!("the context {name} {is_kept}: keep the login in another one by `--name`")).into())
+}
+
 /// The token belongs to a context, which is in use from now on.
-fn keep(global: &Global, url: &str, name: Option<String>, made: &TokenMade) -> anyhow::Result<()> {
-    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-    let name = name.or(host).unwrap_or_else(|| url.to_owned());
+fn keep(global: &Global, url: &str, name: &str, made: &TokenMade) -> anyhow::Result<()> {
     let ca =
         global.ca.as_deref().map(std::path::absolute).transpose().context("the file of the authorities")?;
     let mut contexts = Contexts::read()?;
-    let token = Some(TokenPlace::Text(made.secret.clone()));
-    contexts.contexts.insert(name.clone(), Named { url: url.to_owned(), token, ca });
-    contexts.current = Some(name);
+    let ca = ca.or_else(|| contexts.contexts.get(name)?.ca.clone());
+    let token = Some(TokenPlace::Login(made.secret.clone()));
+    contexts.contexts.insert(name.to_owned(), Named { url: url.to_owned(), token, ca });
+    contexts.current = Some(name.to_owned());
     contexts.write()
 }
 
 pub(crate) async fn logout(global: &Global) -> anyhow::Result<Exit> {
     let client = engine(global).await?;
-    client.tell(Method::DELETE, "/api/v1/identity", None::<&()>).await?;
+    let ended = match client.tell(Method::DELETE, "/api/v1/identity", None::<&()>).await {
+        Ok(_) => "logged out: the token is not taken any more",
+        Err(error) if error.is::<Unauthorized>() => "logged out: the login had ended already",
+        Err(error) => return Err(error),
+    };
     let mut contexts = Contexts::read()?;
     if let Some(named) = of(global, &contexts).and_then(|name| contexts.contexts.get_mut(&name)) {
         named.token = None;
         contexts.write()?;
     }
-    output::note("logged out: the token is not taken any more");
+    output::note(ended);
     Ok(Exit::Done)
 }
 
@@ -113,24 +163,46 @@ fn open(url: &str) {
     let _ = program.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
 }
 
-/// Waits for the browser; what else comes to the port is answered that there is nothing.
-async fn come_back(listener: &TcpListener) -> anyhow::Result<String> {
+/// Waits for the browser of whoever began the login: anything of this machine can come to the port, be slow there, or bring a code
+/// that is no good.
+async fn come_back(
+    listener: &TcpListener,
+    redeem: impl AsyncFn(String) -> anyhow::Result<TokenMade>,
+) -> anyhow::Result<TokenMade> {
+    let mut asking = JoinSet::new();
     loop {
-        let (mut stream, _) = listener.accept().await.context("the port for the browser")?;
-        let asked = tokio::time::timeout(REQUEST, asked_for(&mut stream)).await;
-        let code = asked.ok().flatten();
-        let answer = if code.is_some() { DONE } else { NOT_FOUND };
-        // It has come back, whether it hears that or not.
-        let _ = stream.write_all(answer.as_bytes()).await;
-        let _ = stream.shutdown().await;
-        if let Some(code) = code {
-            return Ok(code);
+        let (stream, code) = tokio::select! {
+            come = listener.accept(), if asking.len() < AT_ONCE => {
+                let (stream, _) = come.context("the port for the browser")?;
+                asking.spawn(tokio::time::timeout(REQUEST, asked_for(stream)));
+                continue;
+            }
+            Some(asked) = asking.join_next() => match asked {
+                Ok(Ok(Some(asked))) => asked,
+                // It said too little, or took too long.
+                _ => continue,
+            },
+        };
+        let Some(code) = code else {
+            answer(stream, NOT_FOUND).await;
+            continue;
+        };
+        match redeem(code).await {
+            Ok(made) => {
+                answer(stream, DONE).await;
+                return Ok(made);
+            }
+            Err(error) if error.is::<Unauthorized>() => answer(stream, UNTAKEN).await,
+            Err(error) => {
+                answer(stream, FAILED).await;
+                return Err(error);
+            }
         }
     }
 }
 
-/// The code in the request of a browser.
-async fn asked_for(stream: &mut TcpStream) -> Option<String> {
+/// Whoever came, and the code in the request; `None` where there is no request.
+async fn asked_for(mut stream: TcpStream) -> Option<(TcpStream, Option<String>)> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         if request.len() > MAX_REQUEST || stream.read_buf(&mut request).await.ok()? == 0 {
@@ -138,8 +210,24 @@ async fn asked_for(stream: &mut TcpStream) -> Option<String> {
         }
     }
     let text = String::from_utf8(request).ok()?;
-    let code = text.lines().next()?.strip_prefix("GET /?code=")?.split(['&', ' ']).next()?;
-    (!code.is_empty()).then(|| code.to_owned())
+    let code =
+        text.lines().next()?.strip_prefix("GET /?code=").and_then(|rest| rest.split(['&', ' ']).next());
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let code = code.filter(|code| code.len() == CODE_LENGTH && code.bytes().all(is_letter));
+    Some((stream, code.map(str::to_owned)))
+}
+
+/// Tells whoever came how it went, if they still listen.
+async fn answer(mut stream: TcpStream, (status, told): (&str, &str)) {
+    let head = "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n\
+                Content-Security-Policy: default-src 'none'\r\nConnection: close";
+    let page =
+        format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n<!doctype html><title>Yuanli</title><p>{told}</p>\n");
+    let write = async {
+        let _ = stream.write_all(page.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    };
+    let _ = tokio::time::timeout(REQUEST, write).await;
 }
 
 /// The code as the browser shows it.

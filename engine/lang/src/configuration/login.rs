@@ -125,10 +125,19 @@ fn rules(entry: &Entry, diagnostics: &mut Diagnostics<'_>) -> Vec<RoleRule> {
         key::check(entries, &RULE, diagnostics);
         let [claim, role] = ["claim", "role"].map(|name| text(entries, name, diagnostics));
         let listed = |name: &str, what: &str, diagnostics: &mut Diagnostics<'_>| {
-            key::given(entries, name).map(|found| texts(found, what, diagnostics)).unwrap_or_default()
+            // Also where nothing stands behind it: without rights is not with all of them.
+            let found = key::find(entries, name)?;
+            let said = texts(found, what, diagnostics);
+            if said.is_empty() {
+                let message = format!("`{name}` names nothing");
+                diagnostics.error_with(Code::WrongKind, found.key_span, message, || {
+                    (name == "for").then(|| "without `for` it is all workflows and the engine".to_owned())
+                });
+            }
+            Some(said)
         };
-        let values = listed("is", "what the claim says", diagnostics);
-        let workflows = listed("for", "a workflow", diagnostics);
+        let values = listed("is", "what the claim says", diagnostics).unwrap_or_default();
+        let workflows = listed("for", "a workflow", diagnostics).unwrap_or_default();
         match (claim, role) {
             (Some(claim), Some(role)) if !values.is_empty() && ROLES.contains(&role.as_str()) => {
                 read.push(RoleRule { claim, values, role, workflows });
@@ -183,6 +192,11 @@ mod tests {
             ("{ issuer: a, client_id: b, url: c, roles: [{ claim: a, is: b, role: root }] }", "which `role`"),
             ("{ issuer: a, client_id: b, url: c, roles: [{ claim: a, role: admin }] }", "which `role`"),
             ("{ issuer: a, client_id: b, url: c, rolls: [] }", "rolls"),
+            (
+                "{ issuer: a, client_id: b, url: c, roles: [{ claim: a, is: b, role: viewer, for: [] }] }",
+                "`for` names nothing",
+            ),
+            ("{ issuer: a, client_id: b, url: c, roles: [{ claim: a, is: b, role: viewer, for: }] }", "for"),
         ] {
             let (_, found) = read_configuration(&format!("serve: {{ oidc: {text} }}"));
             assert!(found.iter().any(|found| found.message.contains(says)), "{text}: {found:?}");

@@ -36,8 +36,7 @@ pub(super) const SECRETS: &str =
 pub(super) const STATE: &str =
     r#"{"items":[{"workflow":"shop","plugin":"word-count","keys":1,"size_bytes":20}]}"#;
 pub(super) const STATE_VALUES: &str = r#"{"items":[{"key":"runs","text":"3","size_bytes":1,"revision":3,"changed_at":"2026-11-30T15:04:05.678Z"}]}"#;
-pub(super) const LOGIN_BEGUN: &str =
-    r#"{"url":"https://id.example.com/authorize?client_id=yuanli","expires_in_seconds":600}"#;
+pub(super) const LOGIN_BEGUN: &str = r#"{"url":"https://id.example.com/authorize?client_id=yuanli","phrase":"7K3M-9QXA","expires_in_seconds":600}"#;
 pub(super) const TOKENS: &str = r#"{"items":[{"name":"ci","role":"operator","workflows":["shop-*"],"created_at":"2026-11-30T15:04:05.678Z","created_by":"owner"}]}"#;
 pub(super) const TOKEN_MADE: &str = r#"{"secret":"yuanli_2cfed0227859_52952905…","name":"ci","role":"operator","workflows":["shop-*"],"created_at":"2026-11-30T15:04:05.678Z","created_by":"owner"}"#;
 pub(super) const WORKFLOW: &str = r#"{"name":"shop","version":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","applied_at":"2026-11-30T15:04:05.678Z","folder":"/srv/shop","schedules":[],"text":"name: shop\n"}"#;

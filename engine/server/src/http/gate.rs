@@ -156,10 +156,14 @@ impl Stranger<'_> {
     }
 
     fn count(&self, answer: &mut Response) {
-        let taken = self.address.as_ref().and_then(|address| self.limits.addresses.take(address, self.now));
-        if let Some(Ok(left) | Err(left)) = taken {
+        if let Some(Ok(left) | Err(left)) = self.take() {
             told(answer.headers_mut(), left, "address");
         }
+    }
+
+    /// What is left with this one; the error is that there was nothing.
+    fn take(&self) -> Option<Result<Left, Left>> {
+        self.limits.addresses.take(self.address.as_ref()?, self.now)
     }
 }
 
@@ -246,12 +250,18 @@ async fn of_nobody(
     request: Request,
     next: Next,
 ) -> Response {
-    if let Some(refused) = stranger.refusal() {
+    // What only looks counts before it is answered: as many as come while one is answered would pass else.
+    let is_look = route.method == Method::GET;
+    let left = match is_look.then(|| stranger.take()).flatten() {
+        Some(Err(left)) => return refuse(left, "address"),
+        left => left.and_then(Result::ok),
+    };
+    if let Some(refused) = stranger.refusal().filter(|_| !is_look) {
         return refused;
     }
     let signed = Signed::default();
     let entry = entry_of(shared, route, peer, &request, "webhook".to_owned());
-    let pending = (route.method != Method::GET).then(|| shared.audit.begin_if(entry, signed.clone()));
+    let pending = (!is_look).then(|| shared.audit.begin_if(entry, signed.clone()));
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(signed.clone());
     let mut answer = match body_of(route, body).await {
@@ -267,8 +277,10 @@ async fn of_nobody(
         let about = about(&answer).filter(|_| is_done).or_else(|| signed.get());
         pending.answered(answer.status().as_u16(), about).await;
     }
-    if !is_done || route.method == Method::GET {
-        stranger.count(&mut answer);
+    match left {
+        Some(left) => told(answer.headers_mut(), left, "address"),
+        None if !is_done && !is_look => stranger.count(&mut answer),
+        None => {}
     }
     answer
 }
@@ -344,7 +356,8 @@ fn identify(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Caller, 
 }
 
 /// Whether a host, with or without a port, is this machine by its loopback.
-pub(crate) fn is_loopback(host: &str) -> bool {
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

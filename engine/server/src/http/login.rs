@@ -1,7 +1,7 @@
 //! `/api/v1/login`, and where a browser comes back to: people log in by a provider of OpenID Connect.
 
 use axum::extract::{Extension, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse as _, Json, Response};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use yuanli_api_types as api;
 use super::gate::{About, Peer};
 use super::{Answer, Asks, Engine};
 use crate::audit::{Entry, Signed};
-use crate::login::{Back, Logins, Refused};
+use crate::login::{Back, Come, Logins, Refused};
 use crate::refusal::Refusal;
 use crate::service::Shared;
 
@@ -33,11 +33,11 @@ pub(super) async fn begin(
     State(shared): Engine,
     Query(begin): Query<Begin>,
 ) -> Answer<Json<api::LoginBegun>> {
-    let begun = logins(&shared)?.begin(&begin.challenge, begin.port, shared.clock.now()).await?;
-    Ok(Json(begun))
+    Ok(Json(logins(&shared)?.begin(&begin.challenge, begin.port).await?))
 }
 
-/// A browser that comes back from the provider: sent on to whoever waits on its machine, or shown the code.
+/// A browser that comes back from the provider. It goes on by itself to nobody who waits: whoever began the login chose where that
+/// is, so the person looks whether it was they.
 pub(super) async fn callback(
     State(shared): Engine,
     Extension(peer): Extension<Peer>,
@@ -45,7 +45,7 @@ pub(super) async fn callback(
     uri: Uri,
 ) -> Response {
     let come = match logins(&shared) {
-        Ok(logins) => logins.come(back, shared.clock.now()).await,
+        Ok(logins) => logins.come(back).await,
         Err(refusal) => Err(refusal.into()),
     };
     let come = match come {
@@ -59,21 +59,28 @@ pub(super) async fn callback(
             return page(status, "Not logged in", &escaped(&told));
         }
     };
-    match come.port {
-        Some(port) => {
-            let there = format!("http://127.0.0.1:{port}/?code={}", come.code);
-            plain((StatusCode::SEE_OTHER, [(LOCATION, there)]).into_response())
-        }
-        None => {
-            let told = format!(
-                "You are <b>{}</b>. If you began this login yourself, give its command this code, and nobody else:</p>\
-                 <p><code>{}</code>",
-                escaped(&come.person),
-                escaped(&come.code)
-            );
-            page(StatusCode::OK, "Logged in", &told)
-        }
-    }
+    page(StatusCode::OK, "Is this login yours?", &asked(&come))
+}
+
+/// What a person is asked who has come back, as HTML.
+fn asked(come: &Come) -> String {
+    let Come { code, port, phrase, person, rights } = come;
+    let then = match port {
+        Some(port) => format!(
+            "<p><a href=\"http://127.0.0.1:{port}/?code={}\">It shows the same: let it in</a></p>",
+            escaped(code)
+        ),
+        None => format!("<p>If it shows the same, type this code there: <code>{}</code></p>", escaped(code)),
+    };
+    format!(
+        "You are <b>{}</b>. A command asks to be let in by your name, as <b>{}</b>. It says that it shows</p>\
+         <p><strong>{}</strong></p>{then}\
+         <p>If you did not run <code>yuanli login</code> just now, or it shows something else, somebody else asks: \
+         close this window, and nobody is let in. Nobody but your own terminal is to be given what stands here.",
+        escaped(person),
+        escaped(rights),
+        escaped(phrase),
+    )
 }
 
 /// Somebody whom the provider knows was let in nowhere.
@@ -98,16 +105,14 @@ pub(super) async fn redeem(
     Extension(signed): Extension<Signed>,
     Json(request): Json<api::LoginRequest>,
 ) -> Answer<(StatusCode, Extension<About>, Json<api::TokenMade>)> {
-    let now = shared.clock.now();
-    let granted = logins(&shared)?.redeem(&request, now)?;
+    let granted = logins(&shared)?.redeem(&request)?;
     // From here on it is in the audit log, also if the client goes away.
     signed.set_by(granted.person.clone());
     signed.set("login".to_owned());
-    let rights = (granted.role, granted.workflows);
-    let expires = now.after(granted.session);
-    let (token, secret) = shared.tokens.log_in(&granted.person, rights, expires, now).await?;
+    let about = format!("login of subject {}", granted.subject);
+    let (token, secret) = shared.tokens.log_in(granted, shared.clock.now()).await?;
     let token = token.body();
-    let about = Extension(About(format!("login {}, {}", token.name, token.role.name())));
+    let about = Extension(About(format!("{about} as {}, {}", token.name, token.role.name())));
     Ok((StatusCode::CREATED, about, Json(api::TokenMade { secret, token })))
 }
 

@@ -17,6 +17,7 @@ use yuanli_ports::store::{Batch, Key, scan_all};
 use yuanli_vault::Scope;
 
 use crate::body::rfc3339;
+use crate::login::Granted;
 use crate::refusal::Refusal;
 use crate::secret::random;
 use row::{Row, seal, unseal};
@@ -82,6 +83,8 @@ pub(crate) struct Token {
     id: String,
     /// Who logged in by it, where it is a login: what they do is told under their name.
     person: Option<String>,
+    /// What the provider knows them by, which nobody else is ever known by.
+    subject: Option<String>,
     /// Of its text.
     digest: Digest,
     /// Of the text before that one, and until when that is taken.
@@ -104,6 +107,7 @@ impl Token {
             created_at: rfc3339(self.created),
             created_by: self.created_by.clone(),
             person: self.person.clone(),
+            subject: self.subject.clone(),
             rotated_at: self.rotated.map(rfc3339),
             expires_at: self.expires.map(rfc3339),
             last_used_at: self.used.map(rfc3339),
@@ -196,6 +200,7 @@ impl Tokens {
             name,
             id,
             person: None,
+            subject: None,
             digest: Digest::of(text.as_bytes()),
             before: None,
             role,
@@ -210,14 +215,10 @@ impl Tokens {
         Ok((token, text))
     }
 
-    /// Lets somebody in whom the provider has vouched for, until then; says the text. What has expired of earlier logins goes.
-    pub(crate) async fn log_in(
-        &self,
-        person: &str,
-        (role, workflows): (Role, Vec<Scope>),
-        expires: Timestamp,
-        now: Timestamp,
-    ) -> Result<(Token, String), Refusal> {
+    /// Lets somebody in whom the provider has vouched for, from now on for a while; says the text. What has expired of earlier logins
+    /// goes.
+    pub(crate) async fn log_in(&self, granted: Granted, now: Timestamp) -> Result<(Token, String), Refusal> {
+        let Granted { person, subject, role, workflows, session, .. } = granted;
         let _writer = self.writer.lock().await;
         self.forget_expired_logins(now).await?;
         let id = random(ID_BYTES).context("an id for the login")?;
@@ -225,7 +226,8 @@ impl Tokens {
         let token = Token {
             name: format!("{person}.{id}"),
             id,
-            person: Some(person.to_owned()),
+            person: Some(person),
+            subject: Some(subject),
             digest: Digest::of(text.as_bytes()),
             before: None,
             role,
@@ -233,7 +235,7 @@ impl Tokens {
             created: now,
             created_by: "login".to_owned(),
             rotated: None,
-            expires: Some(expires),
+            expires: Some(now.after(session)),
             used: None,
         };
         self.put(&token).await?;

@@ -39,6 +39,9 @@ pub(super) struct Row {
     id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     person: Option<String>,
+    /// Not of the logins that the first engines with logins kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<(String, u64)>,
@@ -61,6 +64,7 @@ impl Row {
             name: token.name.clone(),
             id: token.id.clone(),
             person: token.person.clone(),
+            subject: token.subject.clone(),
             digest: token.digest.to_string(),
             before: token.before.as_ref().map(|(digest, until)| (digest.to_string(), until.as_millis())),
             role: token.role.name().to_owned(),
@@ -81,6 +85,7 @@ impl Row {
             name: self.name,
             id: self.id,
             person: self.person,
+            subject: self.subject,
             digest: self.digest.parse()?,
             before: before.transpose()?,
             role: self.role.parse::<Role>().map_err(anyhow::Error::msg)?,
@@ -111,6 +116,9 @@ mod tests {
         let login = row.replace(r#""id":"0a1b""#, r#""id":"0a1b","person":"eva""#);
         let token = unseal::<Row>(&[&[2], login.as_bytes()].concat()).and_then(Row::into_token);
         assert_eq!(seal(&Row::of(&token.expect("it is read"))), [&[2], login.as_bytes()].concat());
+        let known = login.replace(r#""person":"eva""#, r#""person":"eva","subject":"7""#);
+        let token = unseal::<Row>(&[&[2], known.as_bytes()].concat()).and_then(Row::into_token);
+        assert_eq!(seal(&Row::of(&token.expect("it is read"))), [&[2], known.as_bytes()].concat());
         assert!(unseal::<Row>(b"\x03{}").is_err_and(|error| error.to_string().contains("newer")));
     }
 }
