@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::root;
 
-const PURE: [&str; 7] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling"];
+const PURE: [&str; 8] = ["calendar", "expr", "flow", "lang", "model", "release", "scaling", "traces"];
 const ADAPTERS: [&str; 10] =
     ["backup", "docker", "gateway", "oidc", "outgoing", "source", "store", "vault", "wasm", "workspace"];
 
@@ -18,7 +18,7 @@ fn allowed(name: &str) -> Vec<&str> {
         "expr" => vec!["model"],
         "flow" => vec!["model", "expr"],
         "lang" => vec!["model", "expr", "calendar"],
-        "ports" | "calendar" | "release" | "scaling" => vec!["model"],
+        "ports" | "calendar" | "release" | "scaling" | "traces" => vec!["model"],
         "triggers" => vec!["model", "calendar", "ports"],
         "wasm" => vec!["ports", "model", "points", "bindings"],
         "docker" => vec!["ports", "model", "points"],

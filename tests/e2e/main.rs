@@ -37,6 +37,7 @@ mod login;
 mod metrics;
 mod notify;
 mod openapi;
+mod otlp;
 mod packaged;
 mod pipe;
 mod plan;

@@ -56,7 +56,7 @@ const KEEPS: [(&str, KeepJournals); 3] =
     [("none", KeepJournals::None), ("failed", KeepJournals::Failed), ("all", KeepJournals::All)];
 
 /// What `yuanli serve` can be told here.
-pub const SERVE_KEYS: [&str; 9] = [
+pub const SERVE_KEYS: [&str; 11] = [
     "listen",
     "open",
     "gateway",
@@ -66,6 +66,8 @@ pub const SERVE_KEYS: [&str; 9] = [
     "token_rate",
     "address_rate",
     "write_timeout",
+    "otlp_endpoint",
+    "otlp_headers",
 ];
 /// What of it is no text: it is said here only.
 const OIDC: &str = "oidc";

@@ -16,6 +16,7 @@ use yuanli_ports::store::{Batch, Key, StoreError};
 use yuanli_ports::{Announcements, Store};
 
 use crate::kept::{seal, unseal};
+use crate::traces;
 
 /// The first byte of their keys; those of workflows that are kept are below it.
 pub(crate) const ROWS: [u8; 1] = [60];
@@ -39,11 +40,16 @@ impl Interest {
 pub(crate) struct StoredAnnouncements {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) interest: Arc<Interest>,
+    /// Whether traces of runs are sent.
+    pub(crate) are_traced: bool,
 }
 
 #[async_trait]
 impl Announcements for StoredAnnouncements {
     fn add(&self, happened: &Happened, batch: &mut Batch) {
+        if let (Happened::RunEnded { run, .. }, true) = (happened, self.are_traced) {
+            traces::mark(*run, batch);
+        }
         if self.interest.has(&happened.subject()) {
             batch.put(key(happened), seal(&Row::of(happened)));
         }
@@ -161,8 +167,11 @@ mod tests {
     async fn what_somebody_waits_for_is_kept_once_and_comes_back_as_it_was() {
         let store: Arc<dyn Store> = Arc::new(Memory::default());
         let interest = Arc::new(Interest::default());
-        let announcements =
-            StoredAnnouncements { store: Arc::clone(&store), interest: Arc::clone(&interest) };
+        let announcements = StoredAnnouncements {
+            store: Arc::clone(&store),
+            interest: Arc::clone(&interest),
+            are_traced: false,
+        };
         let app: yuanli_model::AppName = "shop".parse().expect("a name");
         let image = Happened::ImagePushed {
             image: "localhost:5000/shop:1".to_owned(),

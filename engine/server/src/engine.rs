@@ -12,7 +12,7 @@ use serde_json::Value;
 use yuanli_api_types as api;
 use yuanli_docker::Docker;
 use yuanli_executor::{
-    Error, Executor, Follower, JournalBounds, Journals, Manner, Options, Ports, Position, Started,
+    Error, Executor, Follower, JournalBounds, Journals, Manner, Options, Ports, Position, Recorded, Started,
     Submission, Summary, WorkspaceBounds,
 };
 use yuanli_lang::{Configuration, KeepJournals, KeptJournals, KeptWorkspaces};
@@ -385,6 +385,11 @@ impl Engine {
     /// The same from a position on, with the lines of logs or without.
     pub(crate) fn follow_from(&self, run: RunId, position: Position, has_lines: bool) -> Updates {
         Updates(self.executor.follow_from(run, position, has_lines))
+    }
+
+    /// All events of a run as they are stored; none where it is not.
+    pub(crate) async fn recorded(&self, run: RunId) -> anyhow::Result<Vec<Recorded>> {
+        Ok(self.executor.history().events(run, 0).await?)
     }
 
     /// The events of a run from a number on, at most `limit`, and whether that is all that there are now.

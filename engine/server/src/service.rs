@@ -36,8 +36,9 @@ use crate::refusal::Refusal;
 use crate::secret;
 use crate::serving::Serving;
 use crate::sharing::is_in_use;
+use crate::traces::Traces;
 use crate::work::Work;
-use crate::{alarms, events, http, schedules, socket};
+use crate::{alarms, events, http, schedules, socket, traces};
 
 /// How long the parts of the engine may take to end: longer than requests may take to finish, which are cut off before.
 pub(crate) const DRAIN: Duration = Duration::from_secs(8);
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     /// How people log in, if they can.
     pub(crate) logins: Option<Logins>,
+    /// What sends the traces of runs, where they go anywhere.
+    pub(crate) traces: Option<Traces>,
     /// How many requests may come from whom.
     pub(crate) limits: http::Limits,
     /// What is done to its end.
@@ -116,8 +119,11 @@ impl Service {
         let (gateway, link) = Gateway::new(folder, serving.gateway.clone(), program);
         let store = Arc::clone(&ground.store) as Arc<dyn Store>;
         let registry = Registry::open(Arc::clone(&store)).await?;
-        let announcements: Arc<dyn Announcements> =
-            Arc::new(StoredAnnouncements { store: Arc::clone(&store), interest: registry.interest() });
+        let announcements: Arc<dyn Announcements> = Arc::new(StoredAnnouncements {
+            store: Arc::clone(&store),
+            interest: registry.interest(),
+            are_traced: serving.traces.is_some(),
+        });
         let ports = yuanli_apps::Ports {
             store: ground.store.clone(),
             replicas: ground.docker.clone(),
@@ -129,6 +135,7 @@ impl Service {
             clock: ground.clock.clone(),
             announcements: Arc::clone(&announcements),
         };
+        let engine_id = ground.directory.engine();
         let backup_password = secret::own(&data.join("backup.key"))?;
         let of_apps = yuanli_apps::Options {
             scale_down_window: serving.scale_down_window,
@@ -165,7 +172,10 @@ impl Service {
         let own = OwnMetrics::default();
         let (recovered, stop) = (SetOnce::new(), Cancellation::new());
         let (is_open, patience) = (serving.is_open, serving.write_timeout);
-        let logins = serving.login.clone().map(|options| Logins::new(options, Arc::clone(&http), clock.clone()));
+        let logins =
+            serving.login.clone().map(|options| Logins::new(options, Arc::clone(&http), clock.clone()));
+        let traces = serving.traces.clone();
+        let traces = traces.map(|options| Traces::new(options, Arc::clone(&http), engine_id));
         let limits = http::Limits::new(serving.token_rate, serving.address_rate);
         let shared = Arc::new(Shared {
             engine: Arc::new(engine),
@@ -179,6 +189,7 @@ impl Service {
             tokens,
             audit,
             logins,
+            traces,
             limits,
             work: Work::default(),
             is_open,
@@ -248,6 +259,7 @@ impl Service {
             spawn(&mut tasks, "schedules", schedules::follow(Arc::clone(&shared)));
             spawn(&mut tasks, "alarms", alarms::follow(Arc::clone(&shared)));
             spawn(&mut tasks, "events", events::follow(Arc::clone(&shared)));
+            spawn(&mut tasks, "traces", traces::follow(Arc::clone(&shared)));
             spawn(&mut tasks, "warming", warm(Arc::clone(&shared)));
         }
         let failed = asked_or_failed(&stop, &mut tasks).await;
@@ -405,6 +417,7 @@ impl Shared {
             own: OwnMetrics::default(),
             tokens: Tokens::open(Arc::clone(&store)).await?,
             logins: None,
+            traces: None,
             audit: Audit::open(store).await?,
             limits: http::Limits::new(None, None),
             work: Work::default(),

@@ -9,6 +9,7 @@ use crate::engine::Locations;
 use crate::http::{Rate, TlsFiles};
 use crate::login::LoginOptions;
 use crate::settings::{self, InvalidConfiguration};
+use crate::traces::TraceOptions;
 
 /// What an engine serves by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Serving {
     pub write_timeout: Duration,
     /// How people log in, if anybody says who they are.
     pub login: Option<LoginOptions>,
+    /// Where the traces of runs go, if anywhere.
+    pub traces: Option<TraceOptions>,
 }
 
 /// A value, as text, and where it came from.
@@ -69,7 +72,7 @@ impl std::fmt::Display for Source {
 }
 
 /// A key with what it is when nobody says anything; one without is absent then.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("listen", "127.0.0.1:7100"),
     ("open", "false"),
     ("gateway", "127.0.0.1:8080"),
@@ -79,6 +82,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("token_rate", "10000/s"),
     ("address_rate", "100/s"),
     ("write_timeout", "60s"),
+    ("otlp_endpoint", ""),
+    ("otlp_headers", ""),
 ];
 /// What is a map, which only the file can have: its value is JSON.
 const OIDC: &str = "oidc";
@@ -130,7 +135,7 @@ pub fn serving(
 /// The paths of files in a configuration begin where it lies.
 fn of_file(key: &str, value: String, folder: &Path) -> String {
     match key {
-        "tls_certificate" | "tls_key" => folder.join(value).display().to_string(),
+        "tls_certificate" | "tls_key" | "otlp_headers" => folder.join(value).display().to_string(),
         _ => value,
     }
 }
@@ -174,6 +179,14 @@ fn read(settings: &[Setting]) -> Result<Serving, InvalidConfiguration> {
         ("", _) => return Err(wrong("tls_key", "there is no `tls_certificate` to it".to_owned())),
         (certificate, key) => Some(TlsFiles { certificate: certificate.into(), key: key.into() }),
     };
+    let traces = match (text("otlp_endpoint"), text("otlp_headers")) {
+        ("", "") => None,
+        ("", _) => return Err(wrong("otlp_headers", "there is no `otlp_endpoint` to it".to_owned())),
+        (endpoint, headers) => {
+            let headers = (!headers.is_empty()).then(|| headers.into());
+            Some(TraceOptions::new(endpoint, headers).map_err(|why| wrong("otlp_endpoint", why))?)
+        }
+    };
     Ok(Serving {
         listen,
         is_open,
@@ -184,6 +197,7 @@ fn read(settings: &[Setting]) -> Result<Serving, InvalidConfiguration> {
         address_rate: rate("address_rate")?,
         write_timeout: duration("write_timeout")?,
         login: None,
+        traces,
     })
 }
 

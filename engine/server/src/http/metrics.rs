@@ -180,6 +180,11 @@ fn of_requests(text: &mut Exposition, shared: &Shared) {
     text.histogram("yuanli_http_request_duration_seconds", help, &shared.figures.durations());
     let help = "Who follows runs by server-sent events.";
     text.gauge("yuanli_http_followers", help, shared.figures.followers());
+    if let Some(traces) = &shared.traces {
+        let help = "Runs whose trace the collector has (`sent`), does not take (`refused`), or was never sent (`dropped`).";
+        let counted = traces.counts().map(|(outcome, count)| (format!("outcome=\"{outcome}\""), count));
+        text.family("yuanli_traces_total", "counter", help, &counted);
+    }
 }
 
 fn of_apps(text: &mut Exposition, shared: &Shared) {
