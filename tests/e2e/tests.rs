@@ -88,6 +88,53 @@ fn what_differs_is_told_with_both_sides() {
 }
 
 #[test]
+fn who_is_asked_by_a_workflow_that_a_stage_runs_answers_as_well() {
+    const INNER: &str = "\
+name: inner
+inputs: { to: text }
+stages:
+  ask: { approval: { message: \"ship ${{ inputs.to }}?\", count: 2 } }
+  say: { uses: script, needs: ask, with: { outputs: { said: \"${{ inputs.to }}\" }, print: [\"to ${{ inputs.to }}\"] } }
+outputs: { said: \"${{ stages.say.outputs.said }}\" }
+";
+    const MIDDLE: &str = "\
+name: middle
+inputs: { to: text }
+stages:
+  deeper: { uses: workflow/inner, with: { to: \"${{ inputs.to }}\" } }
+outputs: { said: \"${{ stages.deeper.outputs.said }}\" }
+";
+    const OUTER: &str = "\
+name: outer
+stages:
+  each: { uses: workflow/middle, for_each: [east, west], with: { to: \"${{ item }}\" } }
+";
+    let place = Place::new();
+    for (name, text) in [("inner.yaml", INNER), ("middle.yaml", MIDDLE), ("outer.yaml", OUTER)] {
+        place.write(name, text);
+    }
+    let tests = |approvals: &str, expect: &str| {
+        let text = format!(
+            "cases:\n  - name: asked\n    approvals: {{ {approvals} }}\n    expect: {{ {expect} }}\n"
+        );
+        place.write("outer.test.yaml", text);
+        place.yuanli(&["test", &place.path("outer.test.yaml").display().to_string()])
+    };
+    let eva = "{ answer: approve, by: eva, after: 1h }";
+    let told = tests(
+        &format!("inner/ask: [{eva}, {{ answer: approve, by: mia, after: 2h }}]"),
+        "took: 2h, stages: { each: { outputs: [{ said: east }, { said: west }] } }",
+    );
+    said(&told, 0, &["asked"]);
+    let told = tests(&format!("inner/ask: [{eva}]"), "");
+    said(&told, 1, &["waits for ever for an answer to `inner/ask`"]);
+    let told = tests("inner/ask: [{ answer: reject, by: eva }]", "outcome: succeeded");
+    said(&told, 1, &["the run has failed", "stage `ask`: eva did not approve it"]);
+    tests("inner/say: { answer: approve }", "").expect(2, &["stage `inner/say` asks for no approval"]);
+    tests("other/ask: { answer: approve }", "").expect(2, &["no stage runs a workflow `other`"]);
+}
+
+#[test]
 fn a_document_with_errors_is_told_with_its_place_and_nothing_is_tried() {
     let place = place("cases:\n  - name: a\n    stages: { biuld: {} }\n");
     let file = place.path("shop.yaml");

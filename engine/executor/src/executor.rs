@@ -15,7 +15,7 @@ use yuanli_ports::{Announcements, Archive, AttemptLog, Blobs, Clock, Logs, Plugi
 
 use crate::admission::{Entrance, Groups};
 use crate::check::{self, Check};
-use crate::child::Awaited;
+use crate::child::{self, Awaited};
 use crate::figures::{Figures, Measured};
 use crate::follower::Follower;
 use crate::history::{History, Summary};
@@ -311,6 +311,14 @@ impl Executor {
         let Some(cause) = cause else { return Ok(None) };
         let entry = self.shared.ports.store.get(&key::start(cause)).await?;
         Ok(entry.map(|entry| envelope::open::<v2::Start>(&entry.value)).transpose()?.map(|start| start.run()))
+    }
+
+    /// The run that an attempt of a stage with `uses: workflow/NAME` has started, if it has.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn run_of(&self, attempt: &AttemptId) -> Result<Option<RunId>, Error> {
+        self.started(Some(&child::cause(attempt))).await
     }
 
     pub(crate) async fn begin(&self, submission: Submission, beginning: Beginning) -> Result<RunId, Error> {

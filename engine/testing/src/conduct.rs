@@ -10,16 +10,17 @@ use futures::{FutureExt as _, StreamExt as _};
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use yuanli_executor::{Definition, Definitions, Executor, Manner, Submission, Update};
+use yuanli_executor::{Definition, Definitions, Executor, Manner, Submission};
 use yuanli_lang::{Case, GivenAnswer};
 use yuanli_model::run::{Answer, Cause};
-use yuanli_model::{Digest, InputName, PluginDescription, RunEvent, RunId, StageName, Timestamp};
-use yuanli_ports::{Clock as _, Plugins};
+use yuanli_model::{Digest, InputName, PluginDescription, RunId, Timestamp};
+use yuanli_ports::{Clock as _, Plugins, Store};
 
 use crate::clock::CaseClock;
 use crate::compare;
 use crate::observed::Observed;
 use crate::plugins::CasePlugins;
+use crate::runs::{Runs, Seen};
 use crate::world;
 
 /// Lines of the log that are kept for who looks for the reason of a difference: the last ones.
@@ -105,7 +106,7 @@ async fn conduct(
         descriptions: Arc::clone(&subject.descriptions),
         unsaid: Mutex::default(),
     });
-    let executor = world::executor(Arc::clone(&clock), plugins.clone());
+    let (executor, store) = world::executor(Arc::clone(&clock), plugins.clone());
     let submission = Submission {
         definition: subject.definition.clone(),
         inputs,
@@ -123,16 +124,16 @@ async fn conduct(
         }
         Err(error) => return Err(Error::Executor(error)),
     };
-    let followed = follow(&executor, run, case, &clock).await?;
+    let followed = follow(&executor, store, run, case, &clock).await?;
     let found = executor.history().run(run).await.map_err(Error::Executor)?;
     let (state, events) = found.ok_or(Error::Lost)?;
     let unsaid = std::mem::take(&mut *plugins.unsaid.lock().unwrap_or_else(PoisonError::into_inner));
     let observed = Observed { workflow: &subject.definition.workflow, begin, events: &events, run: &state };
-    let Followed { log, mut differences, is_stuck } = followed;
+    let Followed { log, mut differences, stuck } = followed;
     differences.extend(unsaid_in_words(&unsaid));
-    match is_stuck {
-        true => differences.push(observed.waits_in_words()),
-        false => differences.extend(compare::differences(&case.expect, &observed)),
+    match stuck {
+        Some(waiting) => differences.push(Observed::waits_in_words(&waiting)),
+        None => differences.extend(compare::differences(&case.expect, &observed)),
     }
     Ok(Tried { differences, log, took: observed.took() })
 }
@@ -141,46 +142,45 @@ async fn conduct(
 struct Followed {
     log: Vec<String>,
     differences: Vec<String>,
-    /// Nothing will ever happen in it any more.
-    is_stuck: bool,
+    /// The approvals that it waits for, where nothing will ever happen in it any more.
+    stuck: Option<BTreeSet<String>>,
 }
 
 async fn follow(
     executor: &Executor,
+    store: Arc<dyn Store>,
     run: RunId,
     case: &Case,
     clock: &Arc<CaseClock>,
 ) -> Result<Followed, Error> {
-    let mut followed = Followed { log: Vec::new(), differences: Vec::new(), is_stuck: false };
+    let mut followed = Followed { log: Vec::new(), differences: Vec::new(), stuck: None };
     let mut doings: FuturesUnordered<Doing> = FuturesUnordered::new();
     if let Some(after) = case.cancel {
         doings.push(cancel(executor.clone(), Arc::clone(clock), run, clock.now().after(after)));
     }
-    let mut follower = executor.follow(run);
+    let mut runs = Runs::new(executor.clone(), store, run);
     // What was said of the thread before is over.
     let _ = clock.has_been_idle().now_or_never();
     let going_on = clock.go_on();
     tokio::pin!(going_on);
     loop {
         tokio::select! {
-            update = follower.next() => match update.map_err(Error::Executor)? {
-                Some(Update::Event(recorded)) => {
-                    if let RunEvent::ApprovalRequested { stage, .. } = recorded.event {
-                        let answers = case.answers.iter().filter(|answer| answer.stage == stage);
-                        doings.extend(answers.map(|given| answer(executor, clock, run, recorded.at, given)));
-                    }
+            seen = runs.next() => match seen.map_err(Error::Executor)? {
+                Seen::Asked(run, stage, recorded) => {
+                    let answers = case.answers.iter().filter(|answer| answer.stage == stage);
+                    doings.extend(answers.map(|given| answer(executor, clock, run, recorded.at, given)));
                 }
-                Some(Update::Line { attempt, line }) => {
+                Seen::Line(stage, text) => {
                     if followed.log.len() == LAST_LINES {
                         followed.log.remove(0);
                     }
-                    followed.log.push(format!("[{}] {}", attempt.stage, line.text));
+                    followed.log.push(format!("[{stage}] {text}"));
                 }
-                None => return Ok(followed),
+                Seen::Over => return Ok(followed),
             },
             Some(said) = doings.next(), if !doings.is_empty() => followed.differences.extend(said),
             () = &mut going_on => {
-                followed.is_stuck = true;
+                followed.stuck = Some(std::mem::take(&mut runs.waiting));
                 return Ok(followed);
             }
         }
@@ -207,10 +207,9 @@ fn answer(
     let GivenAnswer { stage, by, is_approved, comment, inputs, .. } = given.clone();
     async move {
         clock.wait_until(at).await;
-        let name: StageName = stage.clone();
         let answer = Answer { by: by.clone(), is_approved, comment, inputs: Value::Object(inputs) };
-        let answered = executor.answer(run, stage, answer).await;
-        answered.err().map(|error| format!("the answer of {by} to `{name}` is not taken: {error}"))
+        let answered = executor.answer(run, stage.stage.clone(), answer).await;
+        answered.err().map(|error| format!("the answer of {by} to `{stage}` is not taken: {error}"))
     }
     .boxed()
 }

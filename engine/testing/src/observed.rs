@@ -1,5 +1,6 @@
 //! What came of a run: its events and its state, asked as expectations ask.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -154,13 +155,13 @@ impl<'a> Observed<'a> {
     }
 
     /// Why nothing will ever happen in the run any more.
-    pub(crate) fn waits_in_words(&self) -> String {
-        let held: Vec<String> = self.run.held().map(|(stage, _)| format!("`{stage}`")).collect();
-        match held.is_empty() {
+    pub(crate) fn waits_in_words(waiting: &BTreeSet<String>) -> String {
+        let waiting: Vec<String> = waiting.iter().map(|stage| format!("`{stage}`")).collect();
+        match waiting.is_empty() {
             true => "the run waits for ever".to_owned(),
             false => format!(
                 "the run waits for ever for an answer to {}: give one under `approvals`, or the stage a `deadline`",
-                held.join(" and ")
+                waiting.join(" and ")
             ),
         }
     }

@@ -15,15 +15,16 @@ use yuanli_ports::archive::{Block, Place, Segment};
 use yuanli_ports::blobs::{Blob, Held, Hold};
 use yuanli_ports::store::StoreError;
 use yuanli_ports::workspaces::WorkspaceError;
-use yuanli_ports::{Archive, AttemptWorkspace, Blobs, Plugins, Workspaces};
+use yuanli_ports::{Archive, AttemptWorkspace, Blobs, Plugins, Store, Workspaces};
 use yuanli_store::{FileLogs, Memory};
 
 use crate::clock::CaseClock;
 
-/// An executor of its own.
-pub(crate) fn executor(clock: Arc<CaseClock>, plugins: Arc<dyn Plugins>) -> Executor {
+/// An executor of its own, and what it keeps everything in.
+pub(crate) fn executor(clock: Arc<CaseClock>, plugins: Arc<dyn Plugins>) -> (Executor, Arc<dyn Store>) {
+    let store = Arc::new(Memory::default());
     let ports = Ports {
-        store: Arc::new(Memory::default()),
+        store: store.clone(),
         archive: Arc::new(NoArchive),
         blobs: Arc::new(MemoryBlobs::default()),
         // Short logs are in memory until their attempt ends, and go into the store; longer ones are lost here, which nobody sees.
@@ -33,7 +34,7 @@ pub(crate) fn executor(clock: Arc<CaseClock>, plugins: Arc<dyn Plugins>) -> Exec
         clock,
         announcements: Arc::new(NoAnnouncements),
     };
-    Executor::new(ports, Options::default())
+    (Executor::new(ports, Options::default()), store)
 }
 
 /// Nobody moves runs to the archive.

@@ -107,7 +107,7 @@ impl Reader<'_, '_, '_> {
     }
 
     /// The stage that a key names: `STAGE`, `WORKFLOW/STAGE`.
-    fn named(&mut self, entry: &Entry) -> Option<(StageKey, Stage)> {
+    pub(super) fn named(&mut self, entry: &Entry) -> Option<(StageKey, Stage)> {
         let Some((workflow, name)) = entry.key.split_once('/') else {
             let stage = self.stage(&entry.key, entry.key_span)?.clone();
             return Some((StageKey { workflow: None, stage: stage.name.clone() }, stage));

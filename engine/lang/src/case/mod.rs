@@ -63,7 +63,7 @@ pub struct Case {
 #[derive(Debug, Clone, PartialEq)]
 pub struct GivenAnswer {
     /// To which stage.
-    pub stage: StageName,
+    pub stage: StageKey,
     /// How long after it was asked.
     pub after: Duration,
     /// Who.
@@ -193,13 +193,12 @@ impl<'a> Reader<'a, '_, '_> {
         let stages = key::entries_of(&entry.value, entry.value_span(), "`approvals`", self.diagnostics);
         let mut answers = Vec::new();
         for entry in stages.unwrap_or_default() {
-            let Some(stage) = self.stage(&entry.key, entry.key_span) else { continue };
+            let Some((name, stage)) = self.named(entry) else { continue };
             if stage.approval.is_none() {
-                let message = format!("stage `{}` asks for no approval", stage.name);
+                let message = format!("stage `{name}` asks for no approval");
                 self.diagnostics.error(Code::NotInWorkflow, entry.key_span, message);
                 continue;
             }
-            let name = stage.name.clone();
             match &entry.value.kind {
                 Kind::List(items) => {
                     answers.extend(items.iter().filter_map(|item| self.answer(&name, item, item.place())));
@@ -210,7 +209,7 @@ impl<'a> Reader<'a, '_, '_> {
         answers
     }
 
-    fn answer(&mut self, stage: &StageName, node: &Node, span: Span) -> Option<GivenAnswer> {
+    fn answer(&mut self, stage: &StageKey, node: &Node, span: Span) -> Option<GivenAnswer> {
         const WORDS: [(&str, bool); 2] = [("approve", true), ("reject", false)];
         let entries = key::entries_of(node, span, "an answer", self.diagnostics)?;
         key::check(entries, &key::ANSWER, self.diagnostics);
