@@ -8,8 +8,8 @@ use yuanli_model::run::{
     Answer as PersonsAnswer, AttemptOutcome, Failure, FailureClass, PinnedStage, Provenance, SkipReason,
     Then, Verdict,
 };
-use yuanli_model::stage::Section;
-use yuanli_model::{AttemptId, Digest, Outcome, Priority, RunEvent, RunId, StageName, Timestamp};
+use yuanli_model::workflow::Priority;
+use yuanli_model::{AttemptId, Digest, Outcome, RunEvent, RunId, Section, StageName, Timestamp};
 use yuanli_traces::{Answer, Resource, Span, SpanId, TraceId, request, spans_of};
 
 const RUN: RunId = RunId::from_u128(0x0193_812a_5b8d_0193_812a_5b8d_0193_812a);
@@ -21,7 +21,7 @@ fn stage(name: &str) -> StageName {
 fn created(stages: &[&str], group: Option<&str>) -> RunEvent {
     let pinned = |name: &&str| PinnedStage {
         name: stage(name),
-        section: Section::Stages,
+        section: Section::Main,
         plugin: "script".to_owned(),
         component: Digest::of(b""),
         needs: Vec::new(),
