@@ -166,9 +166,9 @@ async fn follow(
     loop {
         tokio::select! {
             seen = runs.next() => match seen.map_err(Error::Executor)? {
-                Seen::Asked(run, stage, recorded) => {
+                Seen::Asked(run, stage, at) => {
                     let answers = case.answers.iter().filter(|answer| answer.stage == stage);
-                    doings.extend(answers.map(|given| answer(executor, clock, run, recorded.at, given)));
+                    doings.extend(answers.map(|given| answer(executor, clock, run, at, given)));
                 }
                 Seen::Line(stage, text) => {
                     if followed.log.len() == LAST_LINES {

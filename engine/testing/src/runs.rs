@@ -8,13 +8,13 @@ use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use yuanli_executor::{Error, Executor, Recorded, Update};
 use yuanli_lang::StageKey;
-use yuanli_model::{AttemptId, RunEvent, RunId, StageName, WorkflowName};
+use yuanli_model::{AttemptId, RunEvent, RunId, StageName, Timestamp, WorkflowName};
 use yuanli_ports::Store;
 
 /// Something that was seen of one of them.
 pub(crate) enum Seen {
     /// Of a stage, as the case names it: it waits for people since then.
-    Asked(RunId, StageKey, Recorded),
+    Asked(RunId, StageKey, Timestamp),
     /// A stage wrote a line.
     Line(StageKey, String),
     /// The run that is tested is over.
@@ -87,7 +87,7 @@ impl Runs {
                     return Ok(Seen::Line(self.key(run, &attempt.stage), line.text));
                 }
                 Some(Update::Event(recorded)) => {
-                    if let Some(seen) = self.happened(run, recorded) {
+                    if let Some(seen) = self.happened(run, &recorded) {
                         return Ok(seen);
                     }
                 }
@@ -95,7 +95,7 @@ impl Runs {
         }
     }
 
-    fn happened(&mut self, run: RunId, recorded: Recorded) -> Option<Seen> {
+    fn happened(&mut self, run: RunId, recorded: &Recorded) -> Option<Seen> {
         match &recorded.event {
             RunEvent::Created { workflow, stages, provenance, .. } => {
                 let runs: HashSet<String> =
@@ -114,7 +114,7 @@ impl Runs {
             RunEvent::ApprovalRequested { stage, .. } => {
                 let key = self.key(run, stage);
                 self.waiting.insert(key.to_string());
-                return Some(Seen::Asked(run, key, recorded));
+                return Some(Seen::Asked(run, key, recorded.at));
             }
             RunEvent::ApprovalEnded { stage, .. } => {
                 self.waiting.remove(&self.key(run, stage).to_string());
